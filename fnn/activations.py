@@ -1,0 +1,297 @@
+"""Activation functions, each beside its hand-written derivative.
+
+Promises: every activation is a value (equal by value, hashable, printed by its name) with
+    forward(z) -> (a, residuals)              what backward needs, and nothing more
+    backward(residuals, a_bar) -> z_bar       z_bar = σ'(z) ⊙ a_bar
+for any shape of z; NaN goes through; the value of the derivative at a kink is stated and tested.
+Refuses: integer inputs. Letters: z pre-activation, a activation, both (…); K classes on the last axis of softmax.
+
+The derivative of each function is written once in the package, here. Sources: claims A6, A14, B5, B7, B17, C10.
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from fnn.requirements import as_floating, require_name
+from fnn.types import Array, Record, Residuals
+
+
+@dataclass(frozen=True, repr=False)
+class Activation(Record):
+    """The record of an activation function: `forward`, `backward`, and calling it gives the value alone.
+
+    To write one of your own, subclass with a frozen dataclass and give both methods:
+
+    >>> import jax.numpy as jnp
+    >>> from fnn.activations import Activation
+    >>> class Square(Activation):
+    ...     def forward(self, z):
+    ...         return z * z, z
+    ...     def backward(self, z, a_bar):
+    ...         return 2 * z * a_bar
+    >>> float(Square()(jnp.array(3.0))), float(Square().derivative(jnp.array(3.0)))
+    (9.0, 6.0)
+    """
+
+    def __call__(self, z: Array) -> Array:
+        """σ(z), the same shape as z. Raises `TypeError` for integers."""
+        return self.forward(as_floating(self.name, "z", z))[0]
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        """Return (σ(z), what backward needs)."""
+        raise TypeError(f"{type(self).__name__} must define forward(z) -> (a, residuals).")
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        """Return z_bar, of the shape of z, from the cotangent of the activation."""
+        raise TypeError(f"{type(self).__name__} must define backward(residuals, a_bar) -> z_bar.")
+
+    def derivative(self, z: Array) -> Array:
+        """σ'(z), entry by entry, read off the backward rule. For elementwise activations only."""
+        z = as_floating(self.name, "z", z)
+        return self.backward(self.forward(z)[1], jnp.ones_like(z))
+
+
+class Identity(Activation):
+    """a = z, a' = 1 (claim B5: the linear activation)."""
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        return z, ()
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        return a_bar
+
+
+class Sigmoid(Activation):
+    """a = 1 / (1 + e^(−z)), a' = a (1 − a). Keeps the output. `jax.nn.sigmoid` does not overflow (claim C10)."""
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        a = jax.nn.sigmoid(z)
+        return a, a
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = σ(z)
+        a = residuals
+        return a_bar * (a * (1 - a))
+
+
+class Tanh(Activation):
+    """a = tanh z, a' = 1 − a². Keeps the output."""
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        a = jnp.tanh(z)
+        return a, a
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = tanh(z); (1 − a)(1 + a) keeps the digits that 1 − a² loses where |a| is near 1
+        a = residuals
+        return a_bar * ((1 - a) * (1 + a))
+
+
+class Relu(Activation):
+    """a = max(z, 0), a' = 1[z > 0]; at the kink z = 0 the derivative is 0. Keeps the output."""
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        # z <= 0 is false for NaN, so NaN goes through; max(z, 0) would have derivative ½ at 0 under autodiff
+        a = jnp.where(z <= 0, jnp.zeros_like(z), z)
+        return a, a
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = z where z > 0, else 0; so a > 0 exactly where z > 0
+        a = residuals
+        return jnp.where(a <= 0, jnp.zeros_like(a_bar), a_bar)
+
+
+@dataclass(frozen=True, repr=False)
+class LeakyRelu(Activation):
+    """a = z where z > 0, else slope·z; the derivative at 0 is `slope`. Keeps the output, whose sign is that of z.
+
+    Raises `ValueError` for a slope outside [0, ∞): with a negative one the output would not tell the sign of z.
+    """
+
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.slope < math.inf:
+            raise ValueError(f"leaky_relu: slope must be finite and at least 0; it came as {self.slope}. Try 0.01.")
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        a = jnp.where(z <= 0, self.slope * z, z)
+        return a, a
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = z where z > 0, else slope·z
+        a = residuals
+        return jnp.where(a <= 0, self.slope * a_bar, a_bar)
+
+
+@dataclass(frozen=True, repr=False)
+class Elu(Activation):
+    """a = z where z > 0, else alpha (e^z − 1); a' = 1 or alpha e^z = a + alpha; at 0 it is alpha. Keeps the output.
+
+    Raises `ValueError` unless alpha > 0 and finite.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"elu: alpha must be finite and above 0; it came as {self.alpha}. Try 1.")
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        # e^z is taken of z ≤ 0 only: the branch that is not chosen must not overflow
+        a = jnp.where(z <= 0, self.alpha * jnp.expm1(jnp.where(z <= 0, z, jnp.zeros_like(z))), z)
+        return a, a
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = alpha (e^z − 1) where z ≤ 0, so alpha e^z = a + alpha
+        a = residuals
+        return jnp.where(a <= 0, (a + self.alpha) * a_bar, a_bar)
+
+
+class Softplus(Activation):
+    """a = ln(1 + e^z), a' = σ(z). Keeps z."""
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        return jnp.logaddexp(z, jnp.zeros_like(z)), z
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = ln(1 + e^z)
+        z = residuals
+        return a_bar * jax.nn.sigmoid(z)
+
+
+class Gelu(Activation):
+    """a = z Φ(z) with the normal distribution function Φ; a' = Φ(z) + z φ(z). Keeps z. (Hendrycks & Gimpel 2016)"""
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        return z * _normal_cdf(z), z
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = z Φ(z), Φ' = φ, φ(z) = e^(−z²/2) / √(2π)
+        z = residuals
+        return a_bar * (_normal_cdf(z) + z * (jnp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))))
+
+
+class GeluTanh(Activation):
+    """a = ½ z (1 + tanh u), u = √(2/π)(z + 0.044715 z³), the approximation of gelu in its paper. Keeps z and tanh u."""
+
+    # √(2/π) matches the slope of Φ at 0; 0.044715 is the cubic coefficient of Hendrycks & Gimpel 2016.
+    scale = math.sqrt(2 / math.pi)
+    cubic = 0.044715
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        t = jnp.tanh(self.scale * (z + self.cubic * (z * z * z)))
+        return 0.5 * z * (1 + t), (z, t)
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = ½ z (1 + t), t = tanh u, u' = scale (1 + 3 cubic z²)
+        z, t = residuals
+        u_slope = self.scale * (1 + 3 * self.cubic * (z * z))
+        return a_bar * (0.5 * (1 + t) + 0.5 * z * ((1 - t) * (1 + t)) * u_slope)
+
+
+class Silu(Activation):
+    """a = z σ(z), a' = s + a (1 − s) with s = σ(z). Keeps z and s. Also called swish."""
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        s = jax.nn.sigmoid(z)
+        return z * s, (z, s)
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = z s, s = σ(z), s' = s (1 − s)
+        z, s = residuals
+        return a_bar * (s + z * (s * (1 - s)))
+
+
+class Sign(Activation):
+    """a = +1 where z ≥ 0, −1 where z < 0 (claim A1: sign(0) = +1); the derivative is 0 everywhere.
+
+    It is 0 at the jump too, by choice. Nothing below a sign ever receives a gradient: weights there do not learn
+    (claim A14), which is why the perceptron has a learning rule of its own.
+    """
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        return _step(z, below=-1.0), ()
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        return jnp.zeros_like(a_bar)
+
+
+class HardThreshold(Activation):
+    """a = 1 where z ≥ 0, else 0; the derivative is 0 everywhere, so that nothing below it learns (claims A14, B5)."""
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        return _step(z, below=0.0), ()
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        return jnp.zeros_like(a_bar)
+
+
+class Softmax(Activation):
+    """a_k = e^(z_k) / Σ_j e^(z_j) over the last axis: a vector-valued activation (claim A6). Keeps the output.
+
+    Jacobian ∂a_k/∂z_j = a_k (1[k = j] − a_j), hence z_bar = a ⊙ (a_bar − ⟨a, a_bar⟩). Adding a constant to all
+    z_k changes nothing (claim B15); the largest is subtracted before e^z, which cannot overflow then.
+    """
+
+    def forward(self, z: Array) -> tuple[Array, Residuals]:
+        a = jax.nn.softmax(z, axis=-1)
+        return a, a
+
+    def backward(self, residuals: Residuals, a_bar: Array) -> Array:
+        # a = softmax(z)
+        a = residuals
+        return a * (a_bar - jnp.sum(a * a_bar, axis=-1, keepdims=True))
+
+    def derivative(self, z: Array) -> Array:
+        raise TypeError("softmax has a Jacobian, no elementwise derivative; use softmax.backward(residuals, a_bar).")
+
+
+def _normal_cdf(z: Array) -> Array:
+    """Φ(z) = ½ erfc(−z/√2): keeps its digits in the left tail, where ½ (1 + erf) cancels."""
+    return 0.5 * jax.lax.erfc(-z * math.sqrt(0.5))
+
+
+def _step(z: Array, below: float) -> Array:
+    """1 where z ≥ 0, `below` where z < 0, NaN where z is NaN."""
+    return jnp.where(z < 0, jnp.full_like(z, below), jnp.where(z >= 0, jnp.ones_like(z), z))
+
+
+identity = Identity()
+sigmoid = Sigmoid()
+tanh = Tanh()
+relu = Relu()
+leaky_relu = LeakyRelu()
+elu = Elu()
+softplus = Softplus()
+gelu = Gelu()
+gelu_tanh = GeluTanh()
+silu = Silu()
+sign = Sign()
+hard_threshold = HardThreshold()
+softmax = Softmax()
+
+#: Every activation of the package by its name.
+ACTIVATIONS: dict[str, Activation] = {
+    a.name: a
+    for a in (
+        identity, sigmoid, tanh, relu, leaky_relu, elu, softplus,
+        gelu, gelu_tanh, silu, sign, hard_threshold, softmax,
+    )
+}  # fmt: skip
+
+
+def activation(choice: str | Activation) -> Activation:
+    """Return the activation of that name, or the record itself; an unknown name raises and suggests the nearest.
+
+    >>> activation("relu")
+    relu
+    >>> activation("rleu")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown activation 'rleu'; perhaps 'relu'? Known: elu, gelu, gelu_tanh, hard_threshold, ...
+    """
+    return require_name("activation", ACTIVATIONS, choice)

@@ -1,0 +1,163 @@
+"""Initial values of parameters: each initializer is a value that is called as (key, shape, dtype) -> array.
+
+Promises: the stated variance; the same key gives the same numbers. For a weight matrix W (I, O) the fan-in is I,
+the fan-out O.
+Refuses: fans of a shape that is no matrix. Sources: claims B10, A13; Glorot & Bengio 2010; He et al. 2015;
+LeCun et al. 1998; Saxe et al. 2014.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from fnn.requirements import require_name
+from fnn.types import Array, DType, Key, Record
+
+
+@dataclass(frozen=True, repr=False)
+class Initializer(Record):
+    """The record of an initializer. A new one defines `__call__`."""
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        """Return an array of this shape and dtype."""
+        raise TypeError(f"{type(self).__name__} must define __call__(key, shape, dtype) -> array.")
+
+
+@dataclass(frozen=True, repr=False)
+class Constant(Initializer):
+    """Every entry is `value`. Equal weights keep all hidden units equal (claim B10)."""
+
+    value: float
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        return jnp.full(shape, self.value, dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class Zeros(Initializer):
+    """Every entry is 0: right for biases; weights stay stuck there (claim B10)."""
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        return jnp.zeros(shape, dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class Uniform(Initializer):
+    """U[−bound, bound]; variance bound² / 3."""
+
+    bound: float
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        return jax.random.uniform(key, tuple(shape), dtype, -self.bound, self.bound)
+
+
+@dataclass(frozen=True, repr=False)
+class Normal(Initializer):
+    """N(0, deviation²)."""
+
+    deviation: float
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        return self.deviation * jax.random.normal(key, tuple(shape), dtype)
+
+
+class GlorotUniform(Initializer):
+    """U[−b, b] with b = √6 / √(I + O): variance 2 / (I + O) (claim B10)."""
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        fan_in, fan_out = fans(shape)
+        return Uniform(math.sqrt(6 / (fan_in + fan_out)))(key, shape, dtype)
+
+
+class GlorotNormal(Initializer):
+    """N(0, 2 / (I + O)): keeps the variance forward and backward as well as one number can."""
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        fan_in, fan_out = fans(shape)
+        return Normal(math.sqrt(2 / (fan_in + fan_out)))(key, shape, dtype)
+
+
+class HeUniform(Initializer):
+    """U[−b, b] with b = √6 / √I: variance 2 / I, which makes up for relu's zero half."""
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        return Uniform(math.sqrt(6 / fans(shape)[0]))(key, shape, dtype)
+
+
+class HeNormal(Initializer):
+    """N(0, 2 / I), which makes up for relu's zero half."""
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        return Normal(math.sqrt(2 / fans(shape)[0]))(key, shape, dtype)
+
+
+class LecunUniform(Initializer):
+    """U[−b, b] with b = √3 / √I: variance 1 / I."""
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        return Uniform(math.sqrt(3 / fans(shape)[0]))(key, shape, dtype)
+
+
+class LecunNormal(Initializer):
+    """N(0, 1 / I): keeps the variance of the forward pass where the activation is near linear."""
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        return Normal(math.sqrt(1 / fans(shape)[0]))(key, shape, dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class Orthogonal(Initializer):
+    """gain times a matrix with orthonormal rows or columns, whichever are fewer, uniform over all of them.
+
+    The Q of a normal matrix, each column turned by the sign of R's diagonal (Mezzadri 2007): without it Q is not uniform.
+    """
+
+    gain: float = 1.0
+
+    def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
+        rows, columns = fans(shape)
+        # QR exists in single and double precision only; half precisions are rounded at the end
+        working = dtype if jnp.dtype(dtype) == jnp.float64 else jnp.float32
+        tall = jax.random.normal(key, (max(rows, columns), min(rows, columns)), working)
+        Q, R = jnp.linalg.qr(tall)
+        Q = Q * jnp.where(jnp.diagonal(R) < 0, -1, 1).astype(working)[None, :]
+        return (self.gain * (Q if rows >= columns else Q.T)).astype(dtype)
+
+
+def fans(shape: Sequence[int]) -> tuple[int, int]:
+    """(fan-in, fan-out) = (I, O) of a weight matrix; raises `ValueError` for any other shape."""
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(
+            f"fan-in and fan-out belong to a matrix (inputs, outputs); shape {tuple(shape)} came. "
+            "Use uniform(bound), normal(deviation) or zeros for other arrays."
+        )
+    return int(shape[0]), int(shape[1])
+
+
+zeros = Zeros()
+constant = Constant
+uniform = Uniform
+normal = Normal
+glorot_uniform = GlorotUniform()
+glorot_normal = GlorotNormal()
+he_uniform = HeUniform()
+he_normal = HeNormal()
+lecun_uniform = LecunUniform()
+lecun_normal = LecunNormal()
+orthogonal = Orthogonal()
+
+#: The initializers that need no number, by name; `constant`, `uniform` and `normal` are made with theirs.
+INITIALIZERS: dict[str, Initializer] = {
+    each.name: each
+    for each in (
+        zeros, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, orthogonal,
+    )
+}  # fmt: skip
+
+
+def initializer(choice: str | Initializer) -> Initializer:
+    """Return the initializer of that name, or the record itself; an unknown name raises and suggests the nearest."""
+    return require_name("initializer", INITIALIZERS, choice)

@@ -1,0 +1,496 @@
+"""Loss functions, each beside its hand-written derivative with respect to the prediction.
+
+Promises: a loss is a value with
+    forward(prediction, target, weights=None) -> (value, residuals)
+    backward(residuals, value_bar=1.0) -> prediction_bar
+and calling it gives the value alone. The last axis of the prediction holds the outputs of one example, every
+axis before it counts examples (none: one example). Per example the losses *sum* over outputs; over examples they
+take the mean (`loss.sum` takes the sum). Targets and weights are data: no derivative with respect to them.
+Example weights w (a mask is weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`; an example of weight 0
+never matters, whatever it holds, NaN included; weights that are all 0 give 0.
+Refuses: a target whose shape would broadcast, float labels, a mean over no examples.
+Letters: N examples, O outputs, K classes; p prediction, y target, z logits.
+
+Where books disagree: the squared error of lecture D is (1/N) Σ ‖p − y‖² (`squared_error`), of lectures A and E
+½ ‖p − y‖² (`half_squared_error`); PyTorch and scikit-learn also divide by the number of outputs O.
+Sources: claims A7, B3, B7, B19, B20, C5, D1, D7.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.requirements import as_floating, require_labels, require_name, require_range
+from fnn.types import Array, Record, Residuals
+
+
+@dataclass(frozen=True, repr=False)
+class Loss(Record):
+    """The record of a loss. A new one needs two methods, `values` and `slope`; the reduction is done here, once.
+
+    >>> import jax.numpy as jnp
+    >>> from fnn.losses import Loss
+    >>> class Quartic(Loss):
+    ...     def values(self, prediction, target):
+    ...         e = prediction - target
+    ...         return jnp.sum(e**4, axis=-1), e
+    ...     def slope(self, e):
+    ...         return 4 * e**3
+    >>> float(Quartic()(jnp.array([[1.0], [3.0]]), jnp.array([[0.0], [1.0]])))
+    8.5
+    """
+
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.reduction not in ("mean", "sum"):
+            raise ValueError(f"{self.name}: reduction must be 'mean' or 'sum'; {self.reduction!r} came.")
+
+    @property
+    def sum(self) -> Self:
+        """The same loss, summed over the examples instead of averaged."""
+        return replace(self, reduction="sum")
+
+    # ---- what a new loss defines ------------------------------------------------------------------------------------
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        """Return the loss of each example, (…), and what `slope` needs."""
+        raise TypeError(f"{type(self).__name__} must define values(prediction, target) -> (values, residuals).")
+
+    def slope(self, residuals: Residuals) -> Array:
+        """Return the derivative of each example's loss with respect to its prediction, (…, O)."""
+        raise TypeError(f"{type(self).__name__} must define slope(residuals) -> prediction_bar.")
+
+    def as_target(self, prediction: Array, target: Any) -> Array:
+        """Check the target's shape and dtype against the prediction's and return it as an array."""
+        target = jnp.asarray(target)
+        _require_same_shape(self.name, prediction, target)
+        return target.astype(prediction.dtype)
+
+    def validate_target(self, target: Any, outputs: int) -> None:
+        """Look at the values of the target on the host; raise `ValueError` on what would train in silence."""
+
+    # ---- what every loss gets ---------------------------------------------------------------------------------------
+
+    def __call__(self, prediction: Array, target: Any, weights: Array | None = None) -> Array:
+        """The loss, a scalar of the prediction's dtype.
+
+        Args:
+            prediction: (…, O).
+            target: of the prediction's shape; for classes also whole-number labels (…).
+            weights: example weights or a mask, (…), or None.
+        """
+        return self.forward(prediction, target, weights)[0]
+
+    def forward(self, prediction: Array, target: Any, weights: Array | None = None) -> tuple[Array, Residuals]:
+        """Return (value, residuals); see `__call__` for the shapes."""
+        prediction = as_floating(self.name, "prediction", prediction)
+        if prediction.ndim == 0:
+            raise ValueError(f"{self.name}: the prediction must have outputs on its last axis; it is a scalar.")
+        target = self.as_target(prediction, target)
+        examples = prediction.shape[:-1]
+        if weights is None:
+            values, kept = self.values(prediction, target)
+            if self.reduction == "sum":
+                return jnp.sum(values), (kept, None)
+            count = math.prod(examples)
+            if count == 0:
+                raise ValueError(
+                    f"{self.name}: the mean over a batch of 0 examples is undefined; the prediction has shape "
+                    f"{prediction.shape}. Use {self.name}.sum, which gives 0, or skip empty batches."
+                )
+            return jnp.sum(values) / count, (kept, 1 / count)
+        weights = jnp.asarray(weights)
+        if weights.shape != examples:
+            raise ValueError(
+                f"{self.name}: weights must hold one number per example, shape {examples}; "
+                f"they came with {weights.shape}. Give one weight or mask entry per row."
+            )
+        weights = weights.astype(prediction.dtype)
+        # An example that does not count must not be able to spread its NaN: it is replaced before anything is computed
+        counts = weights != 0
+        prediction = jnp.where(counts[..., None], prediction, jnp.zeros_like(prediction))
+        counts_target = counts if target.ndim == len(examples) else counts[..., None]
+        target = jnp.where(counts_target, target, jnp.zeros_like(target))
+        values, kept = self.values(prediction, target)
+        if self.reduction == "sum":
+            return jnp.sum(weights * values), (kept, weights)
+        total = jnp.sum(weights)
+        scale = weights / jnp.where(total == 0, jnp.ones_like(total), total)
+        return jnp.sum(scale * values), (kept, scale)
+
+    def backward(self, residuals: Residuals, value_bar: Array | float = 1.0) -> Array:
+        """Return the cotangent of the prediction, (…, O)."""
+        # value = Σ scale_n values_n
+        kept, scale = residuals
+        slope = self.slope(kept)
+        if scale is None:
+            return slope * value_bar
+        scale = scale * value_bar
+        return slope * (scale[..., None] if jnp.ndim(scale) else scale)
+
+
+# ---- regression -----------------------------------------------------------------------------------------------------
+
+
+class SquaredError(Loss):
+    """‖p − y‖² per example, mean over examples (claim D1); derivative 2 (p − y). No ½, no division by O."""
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        e = prediction - target
+        return jnp.sum(e * e, axis=-1), e
+
+    def slope(self, residuals: Residuals) -> Array:
+        # values = Σ_o e², e = p − y
+        return 2 * residuals
+
+
+class HalfSquaredError(Loss):
+    """½ ‖p − y‖² per example, mean over examples (claims A16, E6); derivative p − y."""
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        e = prediction - target
+        return 0.5 * jnp.sum(e * e, axis=-1), e
+
+    def slope(self, residuals: Residuals) -> Array:
+        # values = ½ Σ_o e², e = p − y
+        return residuals
+
+
+class AbsoluteError(Loss):
+    """Σ |p − y| per example, mean over examples; derivative sign(p − y), 0 where p = y."""
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        e = prediction - target
+        return jnp.sum(jnp.abs(e), axis=-1), e
+
+    def slope(self, residuals: Residuals) -> Array:
+        # values = Σ_o |e|
+        return jnp.sign(residuals)
+
+
+@dataclass(frozen=True, repr=False)
+class Huber(Loss):
+    """Σ h(p − y) per example with h(e) = ½ e² for |e| ≤ delta, else delta (|e| − ½ delta); derivative clip(e, ±delta).
+
+    Raises `ValueError` unless delta > 0 and finite.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.delta < math.inf:
+            raise ValueError(f"huber: delta must be finite and above 0; it came as {self.delta}. Try 1.")
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        e = prediction - target
+        size = jnp.abs(e)
+        # e² is taken inside only: outside it may overflow, and a branch that is not chosen must stay finite
+        inside = jnp.where(size <= self.delta, e, jnp.zeros_like(e))
+        h = jnp.where(size <= self.delta, 0.5 * inside * inside, self.delta * (size - 0.5 * self.delta))
+        return jnp.sum(h, axis=-1), e
+
+    def slope(self, residuals: Residuals) -> Array:
+        # h' = e inside, ±delta outside
+        return jnp.clip(residuals, -self.delta, self.delta)
+
+
+# ---- classes --------------------------------------------------------------------------------------------------------
+
+
+class _OverClasses(Loss):
+    """A loss over K classes: targets are labels (…) or one row of K probabilities per example (…, K)."""
+
+    def as_target(self, prediction: Array, target: Any) -> Array:
+        target = jnp.asarray(target)
+        if jnp.issubdtype(target.dtype, jnp.integer):
+            if target.shape == prediction.shape[:-1]:
+                return target
+            raise ValueError(
+                f"{self.name}: labels must hold one whole number per example, shape {prediction.shape[:-1]}; they came "
+                f"with {target.shape}. One-hot rows must be floating; a column of labels loses its axis by y[:, 0]."
+            )
+        if not jnp.issubdtype(target.dtype, jnp.floating):
+            raise TypeError(f"{self.name}: targets must be labels or probabilities; dtype {target.dtype.name} came.")
+        if target.shape == prediction.shape[:-1]:
+            raise TypeError(
+                f"{self.name}: labels must be whole numbers; they came as {target.dtype.name}. "
+                "Cast them once: y.astype('int32')."
+            )
+        _require_same_shape(self.name, prediction, target)
+        return target.astype(prediction.dtype)
+
+    def validate_target(self, target: Any, outputs: int) -> None:
+        array = np.asarray(target)
+        if array.ndim and array.dtype.kind == "f" and array.shape[-1] == outputs and array.ndim > 1:
+            require_range("y", array, 0.0, 1.0, "probabilities from 0 to 1")
+            off = np.abs(array.astype(np.float64).sum(axis=-1) - 1).ravel()
+            # √eps of float32: what rounding a row of probabilities to float32 leaves, with room
+            if off.size and off.max() > 3.5e-4:
+                row = int(off.argmax())
+                raise ValueError(
+                    f"y must hold probabilities that sum to 1 in each row; row {row} is off by {off[row]:.3g}. "
+                    "Divide each row by its sum."
+                )
+            return
+        require_labels("y", array, outputs)
+
+
+class SoftmaxCrossEntropy(_OverClasses):
+    """−Σ_k y_k ln softmax(z)_k from logits z, = −ln softmax(z)_y for a label y (claims A7, B7).
+
+    Computed as log-sum-exp(z) − z_y, which neither overflows nor takes the log of 0. The derivative with respect
+    to the logits is softmax(z) − e(y), the lecture's −(e(y) − f(x)); for target rows that sum to s it is s softmax(z) − y.
+    """
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        lse = jax.nn.logsumexp(prediction, axis=-1)
+        if jnp.issubdtype(target.dtype, jnp.integer):
+            return lse - _at_label(prediction, target), (prediction, lse, target)
+        return jnp.sum(target * (lse[..., None] - prediction), axis=-1), (prediction, lse, target)
+
+    def slope(self, residuals: Residuals) -> Array:
+        # values = lse(z) − z_y, ∂ lse / ∂z = softmax(z) = e^(z − lse)
+        z, lse, target = residuals
+        p = jnp.exp(z - lse[..., None])
+        if jnp.issubdtype(target.dtype, jnp.integer):
+            # comparing with 0 … K − 1 subtracts the one-hot row without ever storing it
+            return jnp.where(_is_label(target, p), p - 1, p)
+        return p * jnp.sum(target, axis=-1, keepdims=True) - target
+
+
+class NegativeLogLikelihood(_OverClasses):
+    """−Σ_k y_k ln p_k on probabilities p; derivative −y_k / p_k, for a label −e(y) / p_y (claim B20).
+
+    p is clipped to [tiny, 1], tiny the smallest normal number of the dtype; where p lies outside, the derivative is 0.
+    """
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        if jnp.issubdtype(target.dtype, jnp.integer):
+            return -jnp.log(_clip(_at_label(prediction, target))), (prediction, target)
+        return -jnp.sum(target * jnp.log(_clip(prediction)), axis=-1), (prediction, target)
+
+    def slope(self, residuals: Residuals) -> Array:
+        # values = −Σ y ln p
+        p, target = residuals
+        if jnp.issubdtype(target.dtype, jnp.integer):
+            return jnp.where(_is_label(target, p), -_log_slope(p), jnp.zeros_like(p))
+        return -target * _log_slope(p)
+
+
+# ---- two classes ----------------------------------------------------------------------------------------------------
+
+
+class BinaryCrossEntropy(Loss):
+    """−[y ln p + (1 − y) ln(1 − p)] on probabilities p, summed over outputs (claim D7; the notes omit the brackets).
+
+    y lies in [0, 1]. p and 1 − p are clipped to [tiny, 1]; where one lies outside, the derivative of its term is 0.
+    """
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        p, y = prediction, target
+        log_likelihood = y * jnp.log(_clip(p)) + (1 - y) * jnp.log(_clip(1 - p))
+        return -jnp.sum(log_likelihood, axis=-1), (p, y)
+
+    def slope(self, residuals: Residuals) -> Array:
+        # values = −Σ [y ln p + (1 − y) ln(1 − p)]
+        p, y = residuals
+        return (1 - y) * _log_slope(1 - p) - y * _log_slope(p)
+
+    def validate_target(self, target: Any, outputs: int) -> None:
+        require_range("y", target, 0.0, 1.0, "labels 0 or 1, or probabilities between")
+
+
+class SigmoidCrossEntropy(Loss):
+    """Binary cross-entropy from logits z: y softplus(−z) + (1 − y) softplus(z), derivative σ(z) − y (claims B3, E6).
+
+    Written as (1 − y) σ(z) − y σ(−z), which keeps its digits where σ(z) is near y. y lies in [0, 1].
+    """
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        z, y = prediction, target
+        return jnp.sum(y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z), axis=-1), (z, y)
+
+    def slope(self, residuals: Residuals) -> Array:
+        # softplus' = σ
+        z, y = residuals
+        return (1 - y) * jax.nn.sigmoid(z) - y * jax.nn.sigmoid(-z)
+
+    def validate_target(self, target: Any, outputs: int) -> None:
+        require_range("y", target, 0.0, 1.0, "labels 0 or 1, or probabilities between")
+
+
+class Hinge(Loss):
+    """max(0, 1 − y s) for scores s and labels y = ±1, summed over outputs; derivative −y where y s < 1, else 0."""
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        margin = target * prediction
+        return jnp.sum(jnp.where(margin >= 1, jnp.zeros_like(margin), 1 - margin), axis=-1), (margin, target)
+
+    def slope(self, residuals: Residuals) -> Array:
+        # values = 1 − y s where y s < 1
+        margin, y = residuals
+        return jnp.where(margin >= 1, jnp.zeros_like(y), -y)
+
+    def validate_target(self, target: Any, outputs: int) -> None:
+        _require_signs(target)
+
+
+class PerceptronLoss(Loss):
+    """max(0, −y s) for scores s and labels y = ±1; derivative −y where y s ≤ 0, else 0 (claim B4).
+
+    At y s = 0 the derivative is −y: a score of exactly 0 counts as a mistake, else w = 0 would never start.
+    """
+
+    def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        margin = target * prediction
+        return jnp.sum(jnp.where(margin > 0, jnp.zeros_like(margin), -margin), axis=-1), (margin, target)
+
+    def slope(self, residuals: Residuals) -> Array:
+        # values = −y s where y s ≤ 0
+        margin, y = residuals
+        return jnp.where(margin > 0, jnp.zeros_like(y), -y)
+
+    def validate_target(self, target: Any, outputs: int) -> None:
+        _require_signs(target)
+
+
+# ---- shared steps ---------------------------------------------------------------------------------------------------
+
+
+def _at_label(rows: Array, labels: Array) -> Array:
+    """The entry of each row at its label."""
+    return jnp.take_along_axis(rows, labels[..., None], axis=-1)[..., 0]
+
+
+def _is_label(labels: Array, rows: Array) -> Array:
+    """True at the label of each row: the one-hot matrix as a comparison."""
+    classes = jax.lax.broadcasted_iota(labels.dtype, rows.shape, rows.ndim - 1)
+    return classes == labels[..., None]
+
+
+def _clip(p: Array) -> Array:
+    """p within [tiny, 1]; NaN goes through."""
+    tiny = jnp.finfo(p.dtype).tiny
+    return jnp.where(p < tiny, jnp.full_like(p, tiny), jnp.where(p > 1, jnp.ones_like(p), p))
+
+
+def _log_slope(p: Array) -> Array:
+    """The derivative of ln(clip(p)): 1 / p inside [tiny, 1], 0 outside."""
+    outside = (p < jnp.finfo(p.dtype).tiny) | (p > 1)
+    return jnp.where(outside, jnp.zeros_like(p), 1 / jnp.where(outside, jnp.ones_like(p), p))
+
+
+def _require_same_shape(name: str, prediction: Array, target: Array) -> None:
+    if target.shape == prediction.shape:
+        return
+    if target.ndim == prediction.ndim and target.shape[-1:] == prediction.shape[-1:]:
+        remedy = "The batch sizes differ: check the split."
+    elif target.ndim != prediction.ndim:
+        remedy = (
+            "Broadcasting would pair every example with every other; add or drop the last axis: y[:, None], y[:, 0]."
+        )
+    else:
+        remedy = "The net must have as many outputs as the target has columns."
+    raise ValueError(
+        f"{name}: the target must have the prediction's shape {prediction.shape}; it came with {target.shape}. {remedy}"
+    )
+
+
+def _require_signs(target: Any) -> None:
+    array = np.asarray(target)
+    bad = np.argwhere(np.abs(array.astype(np.float64)) != 1)
+    if len(bad):
+        first = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"y must hold labels −1 and +1; row {first[0] if first else 0} holds {array[first]} "
+            f"(and {len(bad) - 1} more). Labels 0 and 1 become signs by 2 * y - 1."
+        )
+
+
+squared_error = SquaredError()
+half_squared_error = HalfSquaredError()
+absolute_error = AbsoluteError()
+huber = Huber()
+softmax_cross_entropy = SoftmaxCrossEntropy()
+negative_log_likelihood = NegativeLogLikelihood()
+binary_cross_entropy = BinaryCrossEntropy()
+sigmoid_cross_entropy = SigmoidCrossEntropy()
+hinge = Hinge()
+perceptron_loss = PerceptronLoss()
+
+#: Every loss of the package by its name.
+LOSSES: dict[str, Loss] = {
+    each.name: each
+    for each in (
+        squared_error, half_squared_error, absolute_error, huber, softmax_cross_entropy,
+        negative_log_likelihood, binary_cross_entropy, sigmoid_cross_entropy, hinge, perceptron_loss,
+    )
+}  # fmt: skip
+
+
+def loss(choice: str | Loss) -> Loss:
+    """Return the loss of that name, or the record itself; an unknown name raises and suggests the nearest."""
+    return require_name("loss", LOSSES, choice)
+
+
+# ---- metrics --------------------------------------------------------------------------------------------------------
+
+
+def accuracy(scores: Array, labels: Any) -> Array:
+    """The share of examples whose largest score stands at the label.
+
+    Args:
+        scores: logits or probabilities (…, K), K ≥ 2; ties go to the lowest class.
+        labels: whole numbers (…).
+
+    Returns:
+        a float32 scalar from 0 to 1.
+
+    Raises:
+        TypeError: labels that are not whole numbers. ValueError: shapes that do not match, K < 2, no examples.
+
+    >>> import jax.numpy as jnp
+    >>> float(accuracy(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1])))
+    0.5
+    """
+    return 1 - zero_one_loss(scores, labels)
+
+
+def zero_one_loss(scores: Array, labels: Any) -> Array:
+    """The share of examples that are misclassified, 1[argmax ≠ label] on average (claims B1, B19); see `accuracy`."""
+    scores = jnp.asarray(scores)
+    labels = jnp.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"labels must be whole numbers; they came as {labels.dtype.name}. Cast: y.astype('int32').")
+    if scores.ndim == 0 or scores.shape[-1] < 2:
+        raise ValueError(
+            f"scores must hold K ≥ 2 classes on the last axis; they came with shape {scores.shape}. "
+            "For a single output compare it with its threshold yourself."
+        )
+    if labels.shape != scores.shape[:-1]:
+        raise ValueError(
+            f"labels must have shape {scores.shape[:-1]}, one per row of scores; they have {labels.shape}."
+        )
+    if labels.size == 0:
+        raise ValueError("accuracy over 0 examples is undefined. Check how the data was filtered.")
+    return jnp.mean((jnp.argmax(scores, axis=-1) != labels).astype(jnp.float32))
+
+
+def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:
+    """e(y): 1 at the label, 0 elsewhere (claim A5). Labels (…), the result (…, K).
+
+    On concrete labels an entry outside 0 … K − 1 raises `ValueError`; while tracing it gives a row of zeros.
+
+    >>> one_hot([2, 0], 3)
+    Array([[0., 0., 1.],
+           [1., 0., 0.]], dtype=float32)
+    """
+    if not isinstance(labels, jax.core.Tracer):
+        require_labels("labels", labels, classes)
+    return jax.nn.one_hot(jnp.asarray(labels), classes, dtype=dtype)

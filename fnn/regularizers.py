@@ -1,0 +1,127 @@
+"""Penalties on the weights, each beside its hand-written derivative: weights only, never biases.
+
+Promises: a leaf is a weight if its own name is ``W`` (claim B9); every other leaf has penalty and gradient 0.
+The strength is an argument at run time, so that it can be swept without a retrace.
+Letters: Ω the penalty, λ the strength. Sources: claims B9, B18.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from fnn.requirements import require_name
+from fnn.types import Array, Params, Record
+
+#: λ: one number, or the pair that the elastic net takes.
+Strength: TypeAlias = Array | float | tuple[float, float]
+
+
+@dataclass(frozen=True, repr=False)
+class Regularizer(Record):
+    """The record of a penalty: calling it gives λ Ω(params), `gradient` gives λ ∇Ω in the structure of params."""
+
+    def __call__(self, params: Params, strength: Strength) -> Array:
+        """λ Ω(params), a scalar."""
+        raise TypeError(f"{type(self).__name__} must define __call__(params, strength).")
+
+    def gradient(self, params: Params, strength: Strength) -> Params:
+        """λ ∇Ω(params), zero on every leaf that is no weight."""
+        raise TypeError(f"{type(self).__name__} must define gradient(params, strength).")
+
+
+class L2(Regularizer):
+    """λ Σ W², gradient 2 λ W (claim B9). No ½: decoupled weight decay of rate d corresponds to λ = d / 2.
+
+    >>> import jax.numpy as jnp
+    >>> params = {"W": jnp.array([3.0, -1.0]), "b": jnp.array([5.0])}
+    >>> float(l2(params, 0.5)), l2.gradient(params, 0.5)["b"]
+    (5.0, Array([0.], dtype=float32))
+    """
+
+    def __call__(self, params: Params, strength: Strength) -> Array:
+        return _sum_over_weights(lambda W: _like(W, strength) * jnp.sum(W * W), params)
+
+    def gradient(self, params: Params, strength: Strength) -> Params:
+        return _on_weights(lambda W: 2 * _like(W, strength) * W, params)
+
+
+class L1(Regularizer):
+    """λ Σ |W|, gradient λ sign(W) with sign(0) = 0 (claim B9).
+
+    Plain gradient steps do not make weights exactly zero, they step over it; the proximal step
+    W ← sign(W) max(|W| − ηλ, 0) does.
+    """
+
+    def __call__(self, params: Params, strength: Strength) -> Array:
+        return _sum_over_weights(lambda W: _like(W, strength) * jnp.sum(jnp.abs(W)), params)
+
+    def gradient(self, params: Params, strength: Strength) -> Params:
+        return _on_weights(lambda W: _like(W, strength) * jnp.sign(W), params)
+
+
+class ElasticNet(Regularizer):
+    """λ₁ Σ |W| + λ₂ Σ W²; the strength is the pair (λ₁, λ₂). scikit-learn's form halves the second term."""
+
+    def __call__(self, params: Params, strength: Strength) -> Array:
+        first, second = _pair(strength)
+        return l1(params, first) + l2(params, second)
+
+    def gradient(self, params: Params, strength: Strength) -> Params:
+        first, second = _pair(strength)
+        return jax.tree.map(jnp.add, l1.gradient(params, first), l2.gradient(params, second))
+
+
+def is_weight(path: tuple) -> bool:
+    """True for the key path of a leaf whose own name is ``W``, in a dict or as an attribute."""
+    last = path[-1] if path else None
+    return getattr(last, "key", getattr(last, "name", None)) == "W"
+
+
+def _sum_over_weights(penalty: Callable[[Array], Array], params: Params) -> Array:
+    weights = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if is_weight(path)]
+    if not weights:
+        raise ValueError("a regularizer needs at least one leaf called 'W'; the parameters have none. Name it W.")
+    total = penalty(weights[0])
+    for W in weights[1:]:
+        total = total + penalty(W)
+    return total
+
+
+def _like(W: Array, strength: Strength) -> Array:
+    """The strength as a scalar of the weight's dtype, so that a swept float32 strength meets float64 weights."""
+    strength = jnp.asarray(strength, W.dtype)
+    if strength.shape != ():
+        raise ValueError(f"strength must be one number; it came with shape {strength.shape}. Sweep it with jax.vmap.")
+    return strength
+
+
+def _on_weights(slope: Callable[[Array], Array], params: Params) -> Params:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: slope(leaf) if is_weight(path) else jnp.zeros_like(leaf), params
+    )
+
+
+def _pair(strength: Strength) -> tuple[Array | float, Array | float]:
+    if jnp.shape(strength) != (2,):
+        raise ValueError(
+            f"elastic_net: strength must be the pair (λ₁, λ₂); it came with shape {jnp.shape(strength)}. "
+            "Give strength=(1e-4, 1e-3), or use l1 or l2 alone."
+        )
+    first, second = strength  # type: ignore[misc]  # its shape is (2,)
+    return first, second
+
+
+l1 = L1()
+l2 = L2()
+elastic_net = ElasticNet()
+
+#: Every regularizer of the package by its name.
+REGULARIZERS: dict[str, Regularizer] = {"l1": l1, "l2": l2, "elastic_net": elastic_net}
+
+
+def regularizer(choice: str | Regularizer) -> Regularizer:
+    """Return the regularizer of that name, or the record itself; an unknown name raises and suggests the nearest."""
+    return require_name("regularizer", REGULARIZERS, choice)

@@ -1,0 +1,208 @@
+"""What must hold of shapes, dtypes, names and data, and the sentence to say when it does not.
+
+Promises: every message says what must hold, what came, and what to do. The static checks look at shapes and
+dtypes alone, so that they fire while JAX traces; `require_finite` and `require_labels` look at values and
+belong on the host, before training.
+Refuses: to guess. Nothing is reshaped or clipped here; one thing is cast, with a note (`as_floating`).
+"""
+
+import difflib
+import warnings
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.types import Array, DType
+
+Record = TypeVar("Record")
+
+
+class CastNote(UserWarning):
+    """Says that data came in another floating dtype than the parameters and was cast to theirs."""
+
+
+def require_size(where: str, name: str, size: Any) -> int:
+    """Return `size` as an int of at least 1; raise `TypeError` or `ValueError` that name it."""
+    if isinstance(size, bool) or not isinstance(size, int | np.integer):
+        raise TypeError(
+            f"{where}: {name} must be a whole number; it came as {size!r}. "
+            "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10])."
+        )
+    if size < 1:
+        raise ValueError(f"{where}: {name} must be at least 1; it came as {size}. Leave the layer out instead.")
+    return int(size)
+
+
+def require_name(kind: str, known: Mapping[str, Record], choice: "str | Record") -> Record:
+    """Return the record itself, or the one in `known` that the string names; suggest the nearest otherwise."""
+    if not isinstance(choice, str):
+        return choice
+    if choice in known:
+        return known[choice]
+    nearest = difflib.get_close_matches(choice, known, n=1, cutoff=0.4)
+    hint = f"; perhaps {nearest[0]!r}?" if nearest else "."
+    raise ValueError(f"unknown {kind} {choice!r}{hint} Known: {', '.join(sorted(known))}.")
+
+
+def require_record(where: str, kind: type, value: Any, remedy: str) -> None:
+    """Raise `TypeError` unless `value` is an instance of `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{where}: a {kind.__name__} is needed; {value!r} came. {remedy}")
+
+
+def require_dtype(dtype: DType) -> DType:
+    """Return `dtype` if it is a floating type that JAX will really use; raise otherwise.
+
+    Raises:
+        TypeError: not a floating type.
+        ValueError: float64 while x64 is off: JAX would silently give float32.
+    """
+    wanted = jnp.dtype(dtype)
+    if not jnp.issubdtype(wanted, jnp.floating):
+        raise TypeError(f"parameters must have a floating dtype; {wanted.name} came. Use float32, bfloat16 or float64.")
+    if wanted == jnp.float64 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError(
+            "dtype=float64 needs JAX's 64-bit mode, which is off: JAX would silently give float32. "
+            'Wrap the code in "with jax.enable_x64(True):" or start with JAX_ENABLE_X64=1.'
+        )
+    return wanted
+
+
+def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -> Array:
+    """Return `value` as a floating array, cast to `dtype` if that is given, with a `CastNote` when it changes.
+
+    NumPy's default float64 becomes JAX's default float32 here without a note while x64 is off, as everywhere in JAX.
+
+    Raises:
+        TypeError: the array holds integers, booleans or complex numbers.
+    """
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{where}: {name} must have a floating dtype; it came as {array.dtype.name}. "
+            f"Cast it once: {name}.astype('float32')."
+        )
+    if dtype is not None and array.dtype != dtype:
+        note_cast(f"{where}: {name}", array.dtype, dtype)
+        return array.astype(dtype)
+    return array
+
+
+def note_cast(what: str, came: DType, dtype: DType) -> None:
+    """Warn, with a `CastNote`, that data of dtype `came` is cast to `dtype`."""
+    warnings.warn(
+        f"{what} is {jnp.dtype(came).name}; cast to {jnp.dtype(dtype).name}, the parameters' dtype. "
+        "Cast the data yourself to silence this note.",
+        CastNote,
+        stacklevel=4,
+    )
+
+
+def require_last_axis(where: str, name: str, shape: tuple[int, ...], size: int, meaning: str) -> None:
+    """Raise `ValueError` unless the last axis of `shape` has `size` entries (`meaning` says of what)."""
+    if not shape or shape[-1] != size:
+        raise ValueError(
+            f"{where}: {name} must have {size} {meaning} on its last axis; it came with shape {shape}. "
+            "Rows are examples: give (N, features), or (features,) for a single example."
+        )
+
+
+def require_shape(where: str, name: str, shape: tuple[int, ...], wanted: tuple[int, ...], remedy: str) -> None:
+    """Raise `ValueError` unless `shape` is exactly `wanted`."""
+    if tuple(shape) != tuple(wanted):
+        raise ValueError(f"{where}: {name} must have shape {tuple(wanted)}; it came with {tuple(shape)}. {remedy}")
+
+
+# ---- values: on the host, before training ---------------------------------------------------------------------------
+
+
+def require_finite(name: str, data: Any) -> None:
+    """Raise `ValueError` that names the first NaN or infinite entry of `data` by row (and column)."""
+    array = np.asarray(data)
+    # bfloat16 is no NumPy floating type; every float that JAX knows fits in float64.
+    if array.dtype.kind in "iub":
+        return
+    bad = np.argwhere(~np.isfinite(array.astype(np.float64)))
+    if len(bad) == 0:
+        return
+    first = tuple(int(i) for i in bad[0])
+    place = f"row {first[0]}" if first else "its only entry"
+    if len(first) == 2:
+        place += f", column {first[1]}"
+    elif len(first) > 2:
+        place += f", position {first[1:]}"
+    raise ValueError(
+        f"{name} must be finite; {place} is {array[first]} (and {len(bad) - 1} more). "
+        "Drop or impute these rows before training."
+    )
+
+
+def require_labels(name: str, labels: Any, classes: int) -> None:
+    """Raise unless `labels` are whole numbers from 0 to `classes` − 1; name the first bad row.
+
+    JAX itself takes −1 as the last class and one-hot-encodes `classes` to zeros, silently.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} must be whole-number labels from 0 to {classes - 1}; dtype {array.dtype.name} came. "
+            f"Cast them, {name}.astype('int32'), or give one row of {classes} probabilities per example."
+        )
+    bad = np.argwhere((array < 0) | (array >= classes))
+    if len(bad):
+        first = tuple(int(i) for i in bad[0])
+        row = first[0] if first else 0
+        raise ValueError(
+            f"{name} must lie in 0 … {classes - 1}; row {row} is {array[first]} (and {len(bad) - 1} more). "
+            "Number the classes from 0, or give the net more outputs."
+        )
+
+
+def require_range(name: str, data: Any, low: float, high: float, meaning: str) -> None:
+    """Raise `ValueError` unless every entry of `data` lies in [low, high]; name the first row that does not."""
+    array = np.asarray(data).astype(np.float64)
+    bad = np.argwhere((array < low) | (array > high))
+    if len(bad):
+        first = tuple(int(i) for i in bad[0])
+        row = first[0] if first else 0
+        raise ValueError(
+            f"{name} must be {meaning}; row {row} holds {array[first]} (and {len(bad) - 1} more outside). Rescale it."
+        )
+
+
+def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
+    """Look at the values of a data set on the host and raise on the first thing that would train in silence.
+
+    Args:
+        x: inputs, (N, …), floating, finite.
+        y: targets, (N, …), or None; integers are labels when `classes` is given.
+        classes: how many classes K the labels have; labels must then lie in 0 … K − 1.
+
+    Raises:
+        ValueError: no rows; x and y of unequal length; NaN or infinity (names row and column); a label out of range.
+        TypeError: x holds integers, or labels are expected and y holds floats.
+
+    >>> import numpy as np
+    >>> validate(np.ones((3, 2)), np.array([0, 1, 2]), classes=2)
+    Traceback (most recent call last):
+    ...
+    ValueError: y must lie in 0 … 1; row 2 is 2 (and 0 more). Number the classes from 0, or give the net more outputs.
+    """
+    shape = np.shape(x)
+    if not shape or shape[0] == 0:
+        raise ValueError(f"x must hold at least one row; it came with shape {shape}. Check how the data was filtered.")
+    kind = np.asarray(x).dtype
+    if kind.kind in "iubc":
+        raise TypeError(f"x must have a floating dtype; it came as {kind.name}. Cast it once: x.astype('float32').")
+    require_finite("x", x)
+    if y is None:
+        return
+    rows = np.shape(y)[0] if np.shape(y) else 0
+    if rows != shape[0]:
+        raise ValueError(f"x and y must have one row per example; x has {shape[0]} rows, y {rows}. Check the split.")
+    require_finite("y", y)
+    if classes is not None:
+        require_labels("y", y, classes)

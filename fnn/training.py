@@ -1,0 +1,198 @@
+"""Training: one compiled program per epoch, for any gradient and any Optax optimizer.
+
+Promises: the gradient is an argument, by hand or automatic, and nothing here knows which it got; state in, state
+out; the same key, data and versions give the same bits; every row is used once per epoch, the last incomplete
+batch included, which weighs what it holds. Data is looked at once, on the host, before the first step.
+Refuses: data that would train in silence (see `fnn.validate`), batches larger than the data, rates without an optimizer.
+Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fnn.backprop import Backprop, Objective
+from fnn.losses import accuracy
+from fnn.regularizers import Strength
+from fnn.requirements import note_cast, require_size, validate
+from fnn.types import Array, Key, Params, PyTree
+
+#: (params, x, y) -> (value, gradients): a `Backprop`, or `jax.value_and_grad` of an objective.
+ValueAndGrad = Callable[..., tuple[Array, Params]]
+#: What one epoch measured, by name: "loss", and "validation_loss", "validation_accuracy" where they exist.
+Metrics = dict[str, float]
+
+
+class TrainState(NamedTuple):
+    """What the next epoch needs."""
+
+    params: Params
+    optimizer_state: PyTree
+    key: Key
+    epoch: int
+
+
+class History(NamedTuple):
+    """What a reader plots: one array per curve."""
+
+    step_loss: np.ndarray
+    """(E, S): the loss of every batch, before its update."""
+    epochs: dict[str, np.ndarray]
+    """name -> (E,): "loss" (mean over the rows of the epoch), "validation_loss", "validation_accuracy"."""
+
+
+def fit(
+    value_and_grad: ValueAndGrad,
+    params: Params,
+    data: tuple[Any, Any],
+    *,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int,
+    key: Key,
+    validation: tuple[Any, Any] | None = None,
+    strength: Strength | None = None,
+    on_epoch: Callable[[int, Metrics], None] | None = None,
+) -> tuple[TrainState, History]:
+    """Train with mini-batches, reshuffled every epoch.
+
+    Args:
+        value_and_grad: `fnn.backprop(net, loss)`, or `jax.value_and_grad(fnn.objective(net, loss))`, or any function
+            (params, x, y) -> (value, gradients).
+        params: where to start.
+        data: (x, y) with N rows each; cast once to the dtype of the parameters, with a note.
+        optimizer: any Optax transformation; build it once, so that a second call does not retrace.
+        epochs: E, how often every row is used.
+        batch_size: B rows per step; 1 is one example at a time, N the full batch.
+        key: for the shuffles.
+        validation: (x, y) to measure after every epoch; needs a gradient that knows its objective.
+        strength: of the regularizer, if the objective has one.
+        on_epoch: called with (number of the epoch from 1, its metrics).
+
+    Returns:
+        (state, history): `state.params` are the trained parameters.
+
+    Raises:
+        ValueError, TypeError: data or sizes that cannot be meant; before the first step.
+
+    >>> import optax
+    >>> x, y = fnn.xor()
+    >>> net = fnn.mlp(2, 4, 2)
+    >>> state, history = fnn.fit(fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(1)), (x, y),
+    ...     optimizer=optax.adam(0.05), epochs=200, batch_size=4, key=jax.random.key(0))
+    >>> float(fnn.accuracy(net.apply(state.params, x), y))
+    1.0
+    """
+    objective = _objective_of(value_and_grad)
+    epochs = require_size("fit", "epochs", epochs)
+    batch_size = require_size("fit", "batch_size", batch_size)
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(f"fit: optimizer must be an Optax transformation; {optimizer!r} came. Try optax.adam(1e-3).")
+    dtype = _floating_dtype(params)
+    x, y = _prepare(objective, data, "data", dtype)
+    if batch_size > len(x):
+        raise ValueError(f"fit: batch_size {batch_size} is larger than the data, {len(x)} rows. Use {len(x)} or less.")
+    held_out = None
+    if validation is not None:
+        if objective is None:
+            raise ValueError(
+                "fit: validation needs a gradient that knows its objective; a bare function came. "
+                "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
+            )
+        held_out = _prepare(objective, validation, "validation", dtype)
+
+    state = TrainState(params, optimizer.init(params), key, 0)
+    step_losses, epochs_measured = [], []
+    for number in range(1, epochs + 1):
+        state, losses, measured = _run_epoch(
+            value_and_grad, objective, optimizer, batch_size, state, x, y, held_out, strength
+        )
+        step_losses.append(np.asarray(losses))
+        epochs_measured.append({name: float(value) for name, value in measured.items()})
+        if on_epoch is not None:
+            on_epoch(number, epochs_measured[-1])
+    curves = {name: np.array([each[name] for each in epochs_measured]) for name in epochs_measured[0]}
+    return state, History(np.stack(step_losses), curves)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _run_epoch(
+    value_and_grad: ValueAndGrad,
+    objective: Objective | None,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    state: TrainState,
+    x: Array,
+    y: Array,
+    held_out: tuple[Array, Array] | None,
+    strength: Strength | None,
+) -> tuple[TrainState, Array, dict[str, Array]]:
+    """One pass over the rows in a new order; (state, the S losses, what the epoch measured)."""
+    options = {} if strength is None else {"strength": strength}
+    key, shuffle_key = jax.random.split(state.key)
+    rows = len(x)
+    order = jax.random.permutation(shuffle_key, rows)
+
+    def step(carry: tuple[Params, PyTree], batch: Array) -> tuple[tuple[Params, PyTree], Array]:
+        params, optimizer_state = carry
+        value, gradients = value_and_grad(params, x[batch], y[batch], **options)
+        updates, optimizer_state = optimizer.update(gradients, optimizer_state, params)
+        return (optax.apply_updates(params, updates), optimizer_state), value
+
+    whole = rows - rows % batch_size
+    carry = (state.params, state.optimizer_state)
+    carry, losses = jax.lax.scan(step, carry, order[:whole].reshape(-1, batch_size))
+    total = jnp.sum(losses) * batch_size
+    if whole < rows:
+        # the incomplete batch: one more step at its own static shape
+        carry, last = step(carry, order[whole:])
+        losses = jnp.append(losses, last)
+        total = total + last * (rows - whole)
+    params, optimizer_state = carry
+    measured = {"loss": total / rows}
+    if held_out is not None and objective is not None:
+        held_x, held_y = held_out
+        scores = objective.net.apply(params, held_x)
+        measured["validation_loss"] = objective.loss(scores, held_y)
+        if jnp.issubdtype(held_y.dtype, jnp.integer) and held_y.ndim == scores.ndim - 1:
+            measured["validation_accuracy"] = accuracy(scores, held_y)
+    return TrainState(params, optimizer_state, key, state.epoch + 1), losses, measured
+
+
+def _objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
+    """The objective behind a gradient, if it can be known: `jax.value_and_grad` and `jax.jit` keep what they wrap."""
+    function: Any = value_and_grad
+    while not isinstance(function, Backprop | Objective) and hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    if isinstance(function, Backprop):
+        return function.objective
+    return function if isinstance(function, Objective) else None
+
+
+def _floating_dtype(params: Params) -> Any:
+    for leaf in jax.tree.leaves(params):
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            return jnp.result_type(leaf)
+    raise ValueError("fit: params hold no floating array, so there is nothing to train. Make them with net.init(key).")
+
+
+def _prepare(objective: Objective | None, data: tuple[Any, Any], name: str, dtype: Any) -> tuple[Array, Array]:
+    """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"fit: {name} must be the pair (x, y); {type(data).__name__} came. Give {name}=(x, y).")
+    x, y = data
+    (objective.validate if objective is not None else validate)(x, y)
+    return _cast(f"fit: x of {name}", x, dtype), _cast(f"fit: y of {name}", y, dtype)
+
+
+def _cast(what: str, array: Any, dtype: Any) -> Array:
+    came = np.asarray(array).dtype if not isinstance(array, jax.Array) else array.dtype
+    if not jnp.issubdtype(came, jnp.floating) or came == dtype:
+        return jnp.asarray(array)
+    note_cast(what, came, dtype)
+    return jnp.asarray(array, dtype)

@@ -1,0 +1,48 @@
+"""The names that every signature uses, and the shape legend of the package.
+
+Promises: nothing but names; importing this file computes nothing and touches no device.
+
+Shape legend
+    N examples (any number of leading axes, none included) · I inputs · O outputs · H hidden units · K classes.
+    Rows are examples: ``x: (N, I)``, ``W: (I, O)``, ``z = x @ W + b: (N, O)``.
+    The cotangent of a value ``v`` — the gradient of the loss with respect to it — is called ``v_bar``.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+
+Array: TypeAlias = jax.Array
+#: A (typed or raw) pseudo-random key, as made by ``jax.random.key``.
+Key: TypeAlias = jax.Array
+#: Any nest of tuples, lists, dicts with arrays at the leaves.
+PyTree: TypeAlias = Any
+#: The parameters of a layer: a pytree of arrays; leaves called ``W`` are weights, the others are not regularized.
+Params: TypeAlias = Any
+#: What a forward pass keeps for its backward pass: a pytree of arrays and nothing else.
+Residuals: TypeAlias = Any
+#: A dtype or its name: ``jnp.float32``, ``"bfloat16"``.
+DType: TypeAlias = Any
+
+
+@dataclass(frozen=True, repr=False)
+class Record:
+    """A value with a name: equal by value, hashable, printed as it is written (``tanh``, ``leaky_relu(slope=0.1)``).
+
+    Activations, losses, regularizers and initializers are records, and so never make a compiled function retrace.
+    """
+
+    @property
+    def name(self) -> str:
+        """The class's name as a word of the field: ``LeakyRelu`` is ``leaky_relu``."""
+        return "".join("_" + c.lower() if c.isupper() else c for c in type(self).__name__).lstrip("_")
+
+    def __repr__(self) -> str:
+        changed = {
+            name: getattr(self, name)
+            for name, field in self.__dataclass_fields__.items()
+            if getattr(self, name) != field.default
+        }
+        values = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+        return f"{self.name}({values})" if values else self.name
