@@ -9,7 +9,7 @@ from fnn import releases as _releases
 
 _releases.warn_if_affected(_jax.__version__)
 
-from fnn.activations import (  # noqa: E402
+from fnn.activations import (
     Activation,
     activation,
     elu,
@@ -26,23 +26,23 @@ from fnn.activations import (  # noqa: E402
     softplus,
     tanh,
 )
-from fnn.adapter import custom_vjp  # noqa: E402
-from fnn.affine import (  # noqa: E402
+from fnn.adapter import custom_vjp
+from fnn.affine import (
     affine,
     affine_backward,
     affine_norms,
     homogeneous_input,
     homogeneous_matrix,
 )
-from fnn.backprop import Backprop, Objective, backprop, objective  # noqa: E402
-from fnn.datasets import digits, stratified_split, xor  # noqa: E402
-from fnn.differences import (  # noqa: E402
+from fnn.backprop import Backprop, Objective, backprop, objective
+from fnn.datasets import digits, stratified_split, xor
+from fnn.differences import (
     central_differences,
     lecture_step,
     one_sided_differences,
     scaled_step,
 )
-from fnn.initializers import (  # noqa: E402
+from fnn.initializers import (
     Initializer,
     constant,
     glorot_normal,
@@ -57,7 +57,7 @@ from fnn.initializers import (  # noqa: E402
     uniform,
     zeros,
 )
-from fnn.losses import (  # noqa: E402
+from fnn.losses import (
     Loss,
     absolute_error,
     accuracy,
@@ -74,7 +74,7 @@ from fnn.losses import (  # noqa: E402
     squared_error,
     zero_one_loss,
 )
-from fnn.network import (  # noqa: E402
+from fnn.network import (
     Dense,
     Layer,
     Repeated,
@@ -86,8 +86,8 @@ from fnn.network import (  # noqa: E402
     sequential,
     skip,
 )
-from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer  # noqa: E402
-from fnn.requirements import CastNote, validate  # noqa: E402
-from fnn.training import History, TrainState, fit  # noqa: E402
+from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
+from fnn.requirements import CastNote, validate
+from fnn.training import History, TrainState, fit
 
 __version__ = "0.1.0"

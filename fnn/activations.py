@@ -176,21 +176,24 @@ class Gelu(Activation):
 
 
 class GeluTanh(Activation):
-    """a = ½ z (1 + tanh u), u = √(2/π)(z + 0.044715 z³), the approximation of gelu in its paper. Keeps z and tanh u."""
+    """a = ½ z (1 + tanh u), u = √(2/π)(z + 0.044715 z³), the approximation of gelu in its paper. Keeps z and σ(2u).
 
-    # √(2/π) matches the slope of Φ at 0; 0.044715 is the cubic coefficient of Hendrycks & Gimpel 2016.
+    Computed as z σ(2u), the same function: ½ (1 + tanh u) = σ(2u), without the cancellation where tanh u is near −1.
+    """
+
+    # √(2/π) makes the slope of ½ (1 + tanh u) at 0 that of Φ; 0.044715 is the cubic coefficient of the paper.
     scale = math.sqrt(2 / math.pi)
     cubic = 0.044715
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        t = jnp.tanh(self.scale * (z + self.cubic * (z * z * z)))
-        return 0.5 * z * (1 + t), (z, t)
+        s = jax.nn.sigmoid(2 * self.scale * (z + self.cubic * (z * z * z)))
+        return z * s, (z, s)
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
-        # a = ½ z (1 + t), t = tanh u, u' = scale (1 + 3 cubic z²)
-        z, t = residuals
-        u_slope = self.scale * (1 + 3 * self.cubic * (z * z))
-        return a_bar * (0.5 * (1 + t) + 0.5 * z * ((1 - t) * (1 + t)) * u_slope)
+        # a = z s, s = σ(2u), 2u' = 2 scale (1 + 3 cubic z²)
+        z, s = residuals
+        slope = 2 * self.scale * (1 + 3 * self.cubic * (z * z))
+        return a_bar * (s + z * (s * (1 - s)) * slope)
 
 
 class Silu(Activation):

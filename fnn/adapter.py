@@ -23,11 +23,10 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
 
     Args:
         rule: an activation gives z -> a; a loss (prediction, target) -> value; a layer (params, x) -> y;
-            an objective or its backprop (params, x, y) -> value. Targets are data: differentiating with respect to
-            a target is an error that JAX raises.
+            an objective or its backprop (params, x, y) -> value, with the keywords of the objective.
 
     Raises:
-        TypeError: anything else.
+        TypeError: anything else; or, when it runs, a derivative with respect to a target.
 
     >>> f = fnn.custom_vjp(fnn.tanh)
     >>> round(float(jax.grad(lambda z: 3 * f(z))(0.5)), 6) == round(3 * (1 - float(jnp.tanh(0.5)) ** 2), 6)
@@ -40,56 +39,72 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
     if isinstance(rule, Layer):
         return _lend(rule.name, rule.forward, lambda primals, kept, y_bar: rule.backward(primals[0], kept, y_bar))
     if isinstance(rule, Loss):
-        loss = rule
-
-        def of_prediction(prediction: Array, target: Any) -> Array:
-            # the target is closed over, so that JAX refuses to differentiate with respect to it
-            return _lend(
-                loss.name,
-                lambda p: loss.forward(p, target),
-                lambda _, kept, value_bar: (loss.backward(kept, value_bar),),
-            )(prediction)
-
-        return of_prediction
+        lent_loss = _lend(
+            rule.name, rule.forward, lambda _, kept, value_bar: (rule.backward(kept, value_bar),), differentiable=1
+        )
+        return lambda prediction, target, weights=None: lent_loss(prediction, target, weights)
     if isinstance(rule, Objective | Backprop):
         objective = rule.objective if isinstance(rule, Backprop) else rule
-
-        def of_params(params: PyTree, x: PyTree, y: Any) -> Array:
-            return _lend(
-                objective.__name__,
-                lambda params, x: objective.forward(params, x, y),
-                lambda primals, kept, value_bar: objective.backward(primals[0], kept, value_bar),
-            )(params, x)
-
-        return of_params
+        lent_objective = _lend(
+            objective.__name__,
+            lambda params, x, y, weights, strength: objective.forward(params, x, y, weights=weights, strength=strength),
+            lambda primals, kept, value_bar: objective.backward(primals[0], kept, value_bar),
+            differentiable=2,
+        )
+        return lambda params, x, y, *, weights=None, strength=None: lent_objective(params, x, y, weights, strength)
     raise TypeError(
         f"custom_vjp lends the rule of an activation, loss, layer, objective or backprop; {rule!r} came. "
         "For a function of your own write its rule with jax.custom_vjp itself."
     )
 
 
-def _lend(name: str, forward: Callable[..., Any], backward: Callable[..., tuple]) -> Callable[..., Any]:
-    """A `jax.custom_vjp` function from forward(*primals) -> (y, kept), backward(primals, kept, y_bar) -> cotangents."""
+def _lend(
+    name: str, forward: Callable[..., Any], backward: Callable[..., tuple], differentiable: int | None = None
+) -> Callable[..., Any]:
+    """A `jax.custom_vjp` function of forward(*primals) -> (y, kept) and backward(primals, kept, y_bar) -> cotangents.
+
+    The first `differentiable` primals have cotangents (all of them if None), the others are data.
+    """
 
     def primal(*primals: PyTree) -> PyTree:
         return forward(*primals)[0]
 
-    def forward_rule(*primals: PyTree) -> tuple[PyTree, tuple]:
+    def forward_rule(*marked: PyTree) -> tuple[PyTree, tuple]:
+        # with symbolic zeros each leaf tells whether somebody differentiates with respect to it
+        data = () if differentiable is None else marked[differentiable:]
+        if any(leaf.perturbed for leaf in jax.tree.leaves(data)):
+            raise TypeError(
+                f"{name}: targets, weights and strengths are data; there is no rule for a gradient with respect to "
+                "them. Differentiate the record itself instead: it is a plain function."
+            )
+        primals = jax.tree.map(lambda leaf: leaf.value, marked)
         y, kept = forward(*primals)
         return y, (primals, kept)
 
     def backward_rule(saved: tuple, y_bar: PyTree) -> tuple:
         primals, kept = saved
-        return tuple(
-            jax.tree.map(_like, p, p_bar) for p, p_bar in zip(primals, backward(primals, kept, y_bar), strict=True)
-        )
+        bars = backward(primals, kept, jax.tree.map(_filled, y_bar, is_leaf=_is_symbolic_zero))
+        # a leaf without gradient (a key, an integer) has cotangent None, as JAX expects it
+        cotangents = [
+            jax.tree.map(_like, bar, p, is_leaf=lambda leaf: leaf is None)
+            for bar, p in zip(bars, primals[: len(bars)], strict=True)
+        ]
+        return (*cotangents, *[None] * (len(primals) - len(bars)))
 
     primal.__name__ = primal.__qualname__ = name
     function = jax.custom_vjp(primal)
-    function.defvjp(forward_rule, backward_rule)
+    function.defvjp(forward_rule, backward_rule, symbolic_zeros=True)
     return function
 
 
-def _like(primal: Array, cotangent: Array) -> Array:
+def _like(cotangent: Array | None, primal: Array) -> Array | None:
     """The cotangent in the dtype of its primal: data that the net cast to its own dtype gets its gradient cast back."""
-    return cotangent.astype(jnp.asarray(primal).dtype)
+    return None if cotangent is None else cotangent.astype(jnp.asarray(primal).dtype)
+
+
+def _is_symbolic_zero(leaf: Any) -> bool:
+    return isinstance(leaf, jax.custom_derivatives.SymbolicZero)
+
+
+def _filled(leaf: Any) -> Array:
+    return jnp.zeros(leaf.shape, leaf.dtype) if _is_symbolic_zero(leaf) else leaf

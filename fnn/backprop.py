@@ -144,9 +144,10 @@ class Backprop:
     def intermediates(
         self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
     ) -> dict[str, tuple[PyTree, PyTree]]:
-        """Return {name: (value, gradient)} of everything between input and loss, in the order of the forward pass.
+        """Return {name: (value, gradient)} of everything between input and loss.
 
-        In an mlp the names are "1.z", "1.a", "2.z", …: layer k before and after its activation (claim B8).
+        In an mlp the names are "1.z", "1.a", "2.z", …: layer k before and after its activation (claim B8),
+        in the order of the forward pass (`jax.jit` returns every dict sorted by name).
 
         >>> net = fnn.mlp(2, 3, 1)
         >>> inside = fnn.backprop(net, fnn.squared_error).intermediates(

@@ -112,7 +112,8 @@ class LecunNormal(Initializer):
 class Orthogonal(Initializer):
     """gain times a matrix with orthonormal rows or columns, whichever are fewer, uniform over all of them.
 
-    The Q of a normal matrix, each column turned by the sign of R's diagonal (Mezzadri 2007): without it Q is not uniform.
+    The Q of a normal matrix, each column turned by the sign of R's diagonal, without which Q is not uniform
+    (Mezzadri 2007).
     """
 
     gain: float = 1.0

@@ -166,7 +166,8 @@ class AbsoluteError(Loss):
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         e = prediction - target
-        return jnp.sum(jnp.abs(e), axis=-1), e
+        # |e| as e sign(e): under autodiff it too has derivative 0 at 0, where jnp.abs has 1
+        return jnp.sum(e * jnp.sign(e), axis=-1), e
 
     def slope(self, residuals: Residuals) -> Array:
         # values = Σ_o |e|
@@ -244,20 +245,27 @@ class _OverClasses(Loss):
 class SoftmaxCrossEntropy(_OverClasses):
     """−Σ_k y_k ln softmax(z)_k from logits z, = −ln softmax(z)_y for a label y (claims A7, B7).
 
-    Computed as log-sum-exp(z) − z_y, which neither overflows nor takes the log of 0. The derivative with respect
-    to the logits is softmax(z) − e(y), the lecture's −(e(y) − f(x)); for target rows that sum to s it is s softmax(z) − y.
+    Computed as ln Σ e^(z − m) − (z_y − m) with m the largest logit, which neither overflows nor takes the log of 0,
+    and keeps its digits when the logits are large. The derivative with respect to the logits is softmax(z) − e(y),
+    the lecture's −(e(y) − f(x)); for rows y that sum to s it is s softmax(z) − y. Keeps e^(z − m) and its sum.
     """
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
-        lse = jax.nn.logsumexp(prediction, axis=-1)
+        # m only keeps e^z in range; nothing depends on it, which stop_gradient says to whoever differentiates this
+        shifted = prediction - jax.lax.stop_gradient(jnp.max(prediction, axis=-1, keepdims=True))
+        exponentials = jnp.exp(shifted)
+        total = jnp.sum(exponentials, axis=-1, keepdims=True)
+        log_total = jnp.log(total)
         if jnp.issubdtype(target.dtype, jnp.integer):
-            return lse - _at_label(prediction, target), (prediction, lse, target)
-        return jnp.sum(target * (lse[..., None] - prediction), axis=-1), (prediction, lse, target)
+            values = (log_total - _at_label(shifted, target))[..., 0]
+        else:
+            values = jnp.sum(target * (log_total - shifted), axis=-1)
+        return values, (exponentials, total, target)
 
     def slope(self, residuals: Residuals) -> Array:
-        # values = lse(z) − z_y, ∂ lse / ∂z = softmax(z) = e^(z − lse)
-        z, lse, target = residuals
-        p = jnp.exp(z - lse[..., None])
+        # values = ln Σ e^z − z_y and ∂ ln Σ e^z / ∂z = softmax(z)
+        exponentials, total, target = residuals
+        p = exponentials / total
         if jnp.issubdtype(target.dtype, jnp.integer):
             # comparing with 0 … K − 1 subtracts the one-hot row without ever storing it
             return jnp.where(_is_label(target, p), p - 1, p)
@@ -272,7 +280,7 @@ class NegativeLogLikelihood(_OverClasses):
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         if jnp.issubdtype(target.dtype, jnp.integer):
-            return -jnp.log(_clip(_at_label(prediction, target))), (prediction, target)
+            return -jnp.log(_clip(_at_label(prediction, target)))[..., 0], (prediction, target)
         return -jnp.sum(target * jnp.log(_clip(prediction)), axis=-1), (prediction, target)
 
     def slope(self, residuals: Residuals) -> Array:
@@ -364,8 +372,8 @@ class PerceptronLoss(Loss):
 
 
 def _at_label(rows: Array, labels: Array) -> Array:
-    """The entry of each row at its label."""
-    return jnp.take_along_axis(rows, labels[..., None], axis=-1)[..., 0]
+    """The entry of each row at its label, (…, 1)."""
+    return jnp.take_along_axis(rows, labels[..., None], axis=-1)
 
 
 def _is_label(labels: Array, rows: Array) -> Array:

@@ -83,7 +83,7 @@ class Layer:
         """Return y alone."""
         return self.forward(params, x)[0]
 
-    # ---- for a look inside; composites and layers with parts worth naming define these too -----------------------------
+    # ---- for a look inside; composites and layers with parts worth naming define these too ---------------------------
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         """Return (y, the values inside by name); a layer shows its output, as "y", unless it defines more."""

@@ -7,7 +7,7 @@ Letters: Ω the penalty, λ the strength. Sources: claims B9, B18.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from fnn.requirements import require_name
 from fnn.types import Array, Params, Record
 
 #: λ: one number, or the pair that the elastic net takes.
-Strength: TypeAlias = Array | float | tuple[float, float]
+Strength: TypeAlias = Any
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,7 +56,8 @@ class L1(Regularizer):
     """
 
     def __call__(self, params: Params, strength: Strength) -> Array:
-        return _sum_over_weights(lambda W: _like(W, strength) * jnp.sum(jnp.abs(W)), params)
+        # |W| as W sign(W): under autodiff it too has derivative 0 at 0, where jnp.abs has 1
+        return _sum_over_weights(lambda W: _like(W, strength) * jnp.sum(W * jnp.sign(W)), params)
 
     def gradient(self, params: Params, strength: Strength) -> Params:
         return _on_weights(lambda W: _like(W, strength) * jnp.sign(W), params)
@@ -104,13 +105,15 @@ def _on_weights(slope: Callable[[Array], Array], params: Params) -> Params:
     )
 
 
-def _pair(strength: Strength) -> tuple[Array | float, Array | float]:
-    if jnp.shape(strength) != (2,):
+def _pair(strength: Strength) -> tuple[Strength, Strength]:
+    # a tuple may hold traced numbers, so it is counted and not made an array
+    count = len(strength) if isinstance(strength, tuple | list) else jnp.shape(strength)
+    if count not in (2, (2,)):
         raise ValueError(
-            f"elastic_net: strength must be the pair (λ₁, λ₂); it came with shape {jnp.shape(strength)}. "
+            f"elastic_net: strength must be the pair (λ₁, λ₂); {strength} came. "
             "Give strength=(1e-4, 1e-3), or use l1 or l2 alone."
         )
-    first, second = strength  # type: ignore[misc]  # its shape is (2,)
+    first, second = strength
     return first, second
 
 

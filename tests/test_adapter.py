@@ -1,0 +1,111 @@
+"""The adapter that lends the rules to `jax.grad`: the same function, our backward pass."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import fnn
+from fnn.activations import ACTIVATIONS
+from tests import tolerances
+from tests.cases import Dropout, NetCase, Swap
+from tests.witnesses import assert_close
+
+
+def test_activations(dtype):
+    z = jnp.asarray([-2.0, 0.0, 0.5, 30.0], dtype)
+    a_bar = jnp.asarray([1.0, -2.0, 3.0, 0.5], dtype)
+
+    @jax.jit
+    def run(z, a_bar):
+        lent = {name: jax.vjp(fnn.custom_vjp(a), z) for name, a in ACTIVATIONS.items()}
+        plain = {name: a.forward(z) for name, a in ACTIVATIONS.items()}
+        return (
+            {name: (y, pull(a_bar)[0]) for name, (y, pull) in lent.items()},
+            {name: (y, ACTIVATIONS[name].backward(kept, a_bar)) for name, (y, kept) in plain.items()},
+        )
+
+    lent, plain = run(z, a_bar)
+    assert_close(lent, plain, tolerances.FORWARD[dtype.name])
+
+
+def test_objective_inside_a_program_of_the_users(x64):
+    case = NetCase("adapter", fnn.mlp(4, 5, 3), fnn.softmax_cross_entropy)
+    params, x, y = case.data(jnp.float64)
+    by_hand = fnn.backprop(case.net, case.loss)
+    f = fnn.custom_vjp(by_hand)
+
+    def program(f):
+        return jax.jit(jax.grad(lambda p, x: jnp.exp(f(p, 2 * x, y)) + jnp.sum(x**2), argnums=(0, 1)))(params, x)
+
+    assert_close(program(f), program(by_hand.objective), tolerances.FORWARD["float64"])
+    assert_close(program(fnn.custom_vjp(by_hand.objective)), program(f), tolerances.FORWARD["float64"])
+
+
+def test_layer_and_loss_compose(x64):
+    case = NetCase("adapter parts", fnn.mlp(4, 5, 3), fnn.softmax_cross_entropy)
+    params, x, y = case.data(jnp.float64)
+    net, loss = fnn.custom_vjp(case.net), fnn.custom_vjp(case.loss)
+    lent = jax.jit(jax.grad(lambda p: loss(net(p, x), y)))(params)
+    assert_close(
+        lent, jax.jit(jax.grad(fnn.objective(case.net, case.loss)))(params, x, y), tolerances.FORWARD["float64"]
+    )
+
+
+def test_the_rule_that_runs_is_ours():
+    @dataclass(frozen=True, repr=False)
+    class Wrong(fnn.Activation):
+        def forward(self, z):
+            return z * z, z
+
+        def backward(self, z, a_bar):
+            return 17.0 * a_bar
+
+    assert jax.grad(fnn.custom_vjp(Wrong()))(3.0) == 17.0
+
+
+def test_two_inputs_and_keys():
+    layer = Swap(3)
+    params, x = layer.init(jax.random.key(0)), (jnp.ones(3), 2 * jnp.ones(3))
+    lent = jax.grad(lambda p, x: jnp.sum(fnn.custom_vjp(layer)(p, x) ** 2), argnums=(0, 1))(params, x)
+    plain = jax.grad(lambda p, x: jnp.sum(layer.apply(p, x) ** 2), argnums=(0, 1))(params, x)
+    assert_close(lent, plain, tolerances.FORWARD["float32"])
+    dropout = fnn.custom_vjp(Dropout(0.5))
+    key = jax.random.key(2)
+    mask_gradient = jax.grad(lambda x: jnp.sum(dropout((), (x, key))))(jnp.ones(8))
+    assert set(mask_gradient.tolist()) <= {0.0, 2.0}
+
+
+def test_data_of_another_dtype_gets_its_gradient_back_in_its_own(x64):
+    net = fnn.mlp(4, 3)
+    params = net.init(jax.random.key(0), jnp.float32)
+    f = fnn.custom_vjp(fnn.objective(net, fnn.squared_error))
+    with pytest.warns(fnn.CastNote):
+        x_bar = jax.grad(f, argnums=1)(params, jnp.ones((2, 4), jnp.float64), jnp.ones((2, 3)))
+    assert x_bar.dtype == jnp.float64
+
+
+def test_targets_are_data():
+    f = fnn.custom_vjp(fnn.squared_error)
+    with pytest.raises(TypeError, match="targets, weights and strengths are data"):
+        jax.grad(f, argnums=1)(jnp.ones(3), jnp.zeros(3))
+
+
+def test_weights_and_strength_go_through(x64):
+    case = NetCase("adapter weights", fnn.mlp(4, 5, 3), fnn.softmax_cross_entropy)
+    params, x, y = case.data(jnp.float64)
+    objective = fnn.objective(case.net, case.loss, fnn.l2)
+    options = {"weights": jnp.arange(6.0), "strength": 0.1}
+    lent = jax.jit(lambda p: jax.value_and_grad(fnn.custom_vjp(objective))(p, x, y, **options))(params)
+    assert_close(lent, jax.value_and_grad(objective)(params, x, y, **options), tolerances.FORWARD["float64"])
+
+
+def test_a_forward_derivative_is_refused():
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(fnn.custom_vjp(fnn.tanh), (1.0,), (1.0,))
+
+
+def test_anything_else_is_refused():
+    with pytest.raises(TypeError, match="custom_vjp lends the rule of an activation"):
+        fnn.custom_vjp(jnp.tanh)  # pyright: ignore[reportArgumentType]

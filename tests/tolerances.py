@@ -1,0 +1,38 @@
+"""Every tolerance of the tests, with its reason. No test states one of its own."""
+
+import numpy as np
+
+# By hand against automatic, float64, per leaf in the largest entry: the two sum the same terms in another order.
+# A net here has at most some 10³ terms a sum, and √10³ · eps ≈ 7e-15; 1e-12 leaves a factor of 100, and any wrong rule
+# is off by far more.
+LEAF = 1e-12
+
+# By hand against automatic, float64, per entry: |hand − auto| ≤ ENTRY · eps · (the backward pass on absolute values).
+# 64 is about the number of roundings on the longest path through the deepest net of the table (4 layers of a product,
+# a sum, an activation and its derivative, forward and back), each of which may add eps of the magnitude. Calibrated once
+# over the case table, by hand and automatic compiled apart: the largest ratio found was 0.63, so 64 stands with
+# room for other compilers. A plain relative bound per entry would cry wolf: entries of correct rules that cancel differ by up
+# to 5e-9 of themselves.
+ENTRY = 64
+
+# float32 against the float64 truth on the same rounded inputs: err(hand) ≤ RATIO · err(auto) + ULPS ulp of the leaf's
+# largest entry. 4 and 4: the two take different roundings, and none may be systematically worse.
+RATIO, ULPS = 4, 4
+
+# Forward passes against NumPy in float64: a chain of up to 4 matrix products and a log-sum-exp.
+FORWARD = {"float64": 1e-13, "float32": 4e-6, "bfloat16": 4e-2}
+
+# Central differences against a gradient in float64: the step 2 ε^(1/3) x_c leaves a relative truncation of about
+# ε^(2/3) = 4e-11 times the third derivative's size; 1e-6 of the leaf's largest entry holds for every net of the table.
+DIFFERENCES = 1e-6
+
+# Numbers that a lecture prints with k digits agree to half a unit of the last.
+PRINTED = {2: 5e-3, 4: 5e-5}
+
+# Moments of 10⁶ samples: the standard error of a variance is √(2/10⁶) = 1.4e-3 of it for a normal; five of them.
+MOMENTS = 7e-3
+
+
+def smallest_normal(dtype) -> float:
+    """Subnormals are flushed to zero on CPU: below the smallest normal number nothing can be asked for."""
+    return float(np.finfo(dtype).tiny)
