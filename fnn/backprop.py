@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from fnn.losses import Loss
 from fnn.losses import loss as loss_named
@@ -91,15 +92,15 @@ class Objective:
             params_bar = jax.tree.map(lambda g, r: g + value_bar * r, params_bar, penalty_bar)
         return params_bar, x_bar, named
 
-    def validate(self, x: Any, y: Any) -> None:
+    def validate(self, params: Params, x: Any, y: Any) -> None:
         """Look at the values of a data set on the host before training; see `fnn.validate`.
 
         Raises:
             ValueError, TypeError: what `fnn.validate` raises, and targets that the loss cannot mean.
         """
         validate(x, y)
-        if self.net.outputs is not None:
-            self.loss.validate_target(y, self.net.outputs)
+        prediction = jax.eval_shape(self.net.apply, params, jax.tree.map(jnp.asarray, x))
+        self.loss.validate_target(y, prediction.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ class Backprop:
         """Per-example gradient norms of the loss: for each leaf of params the N norms, one per example.
 
         The gradient of example n is that of its own loss, neither averaged nor regularized. A dense layer gets
-        its norms from the factors ‖x_n‖ ‖z_bar_n‖, so no per-example gradient is ever stored.
+        its norms from the factors ‖x_n‖ ‖z_bar_n‖, so no per-example gradient is ever stored. The leaves of a
+        repeated layer have one row of N norms per repetition.
 
         Args:
             x: inputs (N, I). y: targets, N of them.

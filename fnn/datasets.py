@@ -48,7 +48,7 @@ def stratified_split(labels: Any, sizes: Sequence[int], *, seed: int) -> list[np
         ValueError: sizes below 1, or that do not add up to N.
 
     >>> [part.tolist() for part in stratified_split([0, 0, 0, 1, 1, 1], (4, 2), seed=0)]
-    [[0, 1, 3, 5], [2, 4]]
+    [[0, 2, 4, 5], [1, 3]]
     """
     labels = np.asarray(labels)
     if any(size < 1 for size in sizes) or sum(sizes) != len(labels):

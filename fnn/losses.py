@@ -6,8 +6,9 @@ Promises: a loss is a value with
 and calling it gives the value alone. The last axis of the prediction holds the outputs of one example, every
 axis before it counts examples (none: one example). Per example the losses *sum* over outputs; over examples they
 take the mean (`loss.sum` takes the sum). Targets and weights are data: no derivative with respect to them.
-Example weights w (a mask is weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`; an example of weight 0
-never matters, whatever it holds, NaN included; weights that are all 0 give 0.
+Example weights w ≥ 0 (a mask is weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`; an example of weight 0
+never matters, whatever its prediction and target hold, NaN included; weights that are all 0 give 0. (The *inputs* of a
+net must be numbers all the same: fill masked rows with zeros.)
 Refuses: a target whose shape would broadcast, float labels, a mean over no examples.
 Letters: N examples, O outputs, K classes; p prediction, y target, z logits.
 
@@ -23,6 +24,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from fnn.requirements import as_floating, require_labels, require_name, require_range
 from fnn.types import Array, Record, Residuals
@@ -487,7 +489,7 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
         )
     if labels.size == 0:
         raise ValueError("accuracy over 0 examples is undefined. Check how the data was filtered.")
-    return jnp.mean((jnp.argmax(scores, axis=-1) != labels).astype(jnp.float32))
+    return jnp.mean((jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels).astype(jnp.float32))
 
 
 def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:
@@ -499,6 +501,6 @@ def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:
     Array([[0., 0., 1.],
            [1., 0., 0.]], dtype=float32)
     """
-    if not isinstance(labels, jax.core.Tracer):
+    if not isinstance(labels, Tracer):
         require_labels("labels", labels, classes)
     return jax.nn.one_hot(jnp.asarray(labels), classes, dtype=dtype)

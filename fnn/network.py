@@ -83,7 +83,7 @@ class Layer:
         """Return y alone."""
         return self.forward(params, x)[0]
 
-    # ---- for a look inside; composites and layers with parts worth naming define these too ---------------------------
+    # ---- for a look inside: layers with parts worth naming define these too
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         """Return (y, the values inside by name); a layer shows its output, as "y", unless it defines more."""
@@ -99,7 +99,7 @@ class Layer:
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         """Return (per-example gradient norms, x_bar): for each leaf of params the N norms, one per example.
 
-        The first axis of x and y counts the N examples. Here the gradients are formed, one example at a time;
+        The first axis of x, y and every residual counts the N examples. Here gradients are formed, example by example;
         `Dense` gets its norms from the factors.
         """
 
@@ -343,19 +343,19 @@ class Repeated(Layer):
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
         self._require_stacked(params)
-        return jax.lax.scan(lambda x, p: self.layer.forward(p, x), x, params)
+        return jax.lax.scan(lambda x, p: self.layer.forward(p, x), x, params, length=self.times)
 
     def backward(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         def step(y_bar: PyTree, one: tuple[Params, Residuals]) -> tuple[PyTree, Params]:
             p_bar, x_bar = self.layer.backward(*one, y_bar)
             return x_bar, p_bar
 
-        x_bar, params_bar = jax.lax.scan(step, y_bar, (params, residuals), reverse=True)
+        x_bar, params_bar = jax.lax.scan(step, y_bar, (params, residuals), length=self.times, reverse=True)
         return params_bar, x_bar
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         self._require_stacked(params)
-        return jax.lax.scan(lambda x, p: self.layer.values(p, x), x, params)
+        return jax.lax.scan(lambda x, p: self.layer.values(p, x), x, params, length=self.times)
 
     def cotangents(
         self, params: Params, residuals: Residuals, y_bar: PyTree
@@ -364,7 +364,7 @@ class Repeated(Layer):
             p_bar, x_bar, inside = self.layer.cotangents(*one, y_bar)
             return x_bar, (p_bar, inside)
 
-        x_bar, (params_bar, inside) = jax.lax.scan(step, y_bar, (params, residuals), reverse=True)
+        x_bar, (params_bar, inside) = jax.lax.scan(step, y_bar, (params, residuals), length=self.times, reverse=True)
         return params_bar, x_bar, inside
 
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
@@ -372,7 +372,7 @@ class Repeated(Layer):
             norms, x_bar = self.layer.norms(*one, y_bar)
             return x_bar, norms
 
-        x_bar, norms = jax.lax.scan(step, y_bar, (params, residuals), reverse=True)
+        x_bar, norms = jax.lax.scan(step, y_bar, (params, residuals), length=self.times, reverse=True)
         # the N norms of a leaf stand last here, behind the axis of repetitions; elsewhere they are all there is
         return norms, x_bar
 

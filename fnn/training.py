@@ -43,7 +43,8 @@ class History(NamedTuple):
     step_loss: np.ndarray
     """(E, S): the loss of every batch, before its update."""
     epochs: dict[str, np.ndarray]
-    """name -> (E,): "loss" (mean over the rows of the epoch), "validation_loss", "validation_accuracy"."""
+    """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
+    "validation_accuracy"."""
 
 
 def fit(
@@ -94,7 +95,7 @@ def fit(
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(f"fit: optimizer must be an Optax transformation; {optimizer!r} came. Try optax.adam(1e-3).")
     dtype = _floating_dtype(params)
-    x, y = _prepare(objective, data, "data", dtype)
+    x, y = _prepare(objective, params, data, "data", dtype)
     if batch_size > len(x):
         raise ValueError(f"fit: batch_size {batch_size} is larger than the data, {len(x)} rows. Use {len(x)} or less.")
     held_out = None
@@ -104,7 +105,7 @@ def fit(
                 "fit: validation needs a gradient that knows its objective; a bare function came. "
                 "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
             )
-        held_out = _prepare(objective, validation, "validation", dtype)
+        held_out = _prepare(objective, params, validation, "validation", dtype)
 
     state = TrainState(params, optimizer.init(params), key, 0)
     step_losses, epochs_measured = [], []
@@ -181,13 +182,18 @@ def _floating_dtype(params: Params) -> Any:
     raise ValueError("fit: params hold no floating array, so there is nothing to train. Make them with net.init(key).")
 
 
-def _prepare(objective: Objective | None, data: tuple[Any, Any], name: str, dtype: Any) -> tuple[Array, Array]:
+def _prepare(
+    objective: Objective | None, params: Params, data: tuple[Any, Any], name: str, dtype: Any
+) -> tuple[Array, Array]:
     """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(f"fit: {name} must be the pair (x, y); {type(data).__name__} came. Give {name}=(x, y).")
     x, y = data
-    (objective.validate if objective is not None else validate)(x, y)
-    return _cast(f"fit: x of {name}", x, dtype), _cast(f"fit: y of {name}", y, dtype)
+    validate(x, y)
+    x = _cast(f"fit: x of {name}", x, dtype)
+    if objective is not None:
+        objective.validate(params, x, y)
+    return x, _cast(f"fit: y of {name}", y, dtype)
 
 
 def _cast(what: str, array: Any, dtype: Any) -> Array:

@@ -130,7 +130,7 @@ class NetCase:
 
 
 def _nets() -> list[NetCase]:
-    cross_entropy, squared = fnn.softmax_cross_entropy, fnn.squared_error
+    cross_entropy, squared, affine = fnn.softmax_cross_entropy, fnn.squared_error, fnn.dense(4, 3)
     cases = [
         NetCase(f"hidden {name}", fnn.mlp(4, 5, 3, activation=a, output="identity"), cross_entropy)
         for name, a in ACTIVATIONS.items()
@@ -141,7 +141,7 @@ def _nets() -> list[NetCase]:
         cases.append(NetCase(f"loss {name}", net, loss))
     cases += [
         NetCase("probability targets", fnn.mlp(4, 5, 3), cross_entropy, labels=False),
-        NetCase("likelihood of probabilities", fnn.mlp(4, 5, 3, output="softmax"), fnn.negative_log_likelihood, labels=False),
+        NetCase("soft likelihood", fnn.mlp(4, 5, 3, output="softmax"), fnn.negative_log_likelihood, labels=False),
         NetCase("sum over examples", fnn.mlp(4, 5, 3), cross_entropy.sum),
         NetCase("one affine layer", fnn.mlp(4, 3), squared),
         NetCase("one unit each", fnn.mlp(1, 1, 1), squared, lead=(1,)),
@@ -155,7 +155,7 @@ def _nets() -> list[NetCase]:
         NetCase("small weights", fnn.mlp(4, 5, 3), cross_entropy, scale=1e-3),
         NetCase("skip", fnn.sequential(fnn.skip(fnn.dense(4, 4, activation="tanh")), fnn.dense(4, 3)), cross_entropy),
         NetCase("skip over two", fnn.skip(fnn.mlp(4, 7, 4, activation="silu")), squared),
-        NetCase("repeated", fnn.sequential(fnn.repeated(fnn.dense(4, 4, activation="tanh"), 3), fnn.dense(4, 3)), cross_entropy),
+        NetCase("repeated", fnn.sequential(fnn.repeated(fnn.dense(4, 4, activation="tanh"), 3), affine), cross_entropy),
         NetCase("repeated skip", fnn.repeated(fnn.skip(fnn.mlp(4, 5, 4, activation="elu")), 2), squared),
         NetCase("l2", fnn.mlp(4, 5, 3), cross_entropy, regularizer=fnn.l2),
         NetCase("l1", fnn.mlp(4, 5, 3), cross_entropy, regularizer=fnn.l1),

@@ -1,6 +1,6 @@
 """Forward passes in plain NumPy float64, written from the formulas and sharing no code with `fnn`.
 
-Autodiff differentiates the forward pass it is given, so a wrong forward is wrong in both gradients; this is its witness.
+Autodiff differentiates the forward pass it is given: a wrong forward is wrong in both gradients. This is its witness.
 """
 
 import math

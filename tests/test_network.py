@@ -217,6 +217,19 @@ def test_the_program_of_repeated_does_not_grow_with_the_number_of_layers():
     assert equations(8) == equations(512)
 
 
+def test_a_layer_without_parameters_can_be_repeated():
+    class Halve(fnn.Layer):
+        def forward(self, params, x):
+            return x / 2, ()
+
+        def backward(self, params, residuals, y_bar):
+            return (), y_bar / 2
+
+    layer = fnn.repeated(Halve(), 3)
+    y, kept = layer.forward(layer.init(jax.random.key(0)), jnp.ones(4))
+    assert (y == 1 / 8).all() and (layer.backward((), kept, y)[1] == 1 / 64).all()
+
+
 def test_nothing_is_kept_twice():
     """What the forward pass of an mlp keeps: each layer's input and, of tanh, its output; x itself is not copied."""
     net = fnn.mlp(64, 32, 10)

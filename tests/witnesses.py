@@ -133,7 +133,7 @@ def assert_gradients_float64(hand, auto, size, what=""):
         assert_finite(each, what)
     eps, tiny = np.finfo(np.float64).eps, tolerances.smallest_normal(np.float64)
     for (path, h), (_, a), (_, s) in zip(*map(named_leaves, (hand, auto, size)), strict=True):
-        assert h.shape == a.shape == s.shape and h.dtype == a.dtype == np.float64, f"{what}{path}"
+        assert (h.shape, h.dtype) == (a.shape, a.dtype) == (s.shape, np.float64), f"{what}{path}"
         error = np.abs(h - a)
         if (h == 0).all() != (a == 0).all():
             assert (np.maximum(np.abs(h), np.abs(a)) <= tolerances.LEAF * s + tiny).all(), f"{what}{path}: one is zero"
@@ -153,7 +153,7 @@ def assert_gradients_float32(hand, auto, truth, what=""):
     for each in (hand, auto, truth):
         assert_finite(each, what)
     for (path, h), (_, a), (_, t) in zip(*map(named_leaves, (hand, auto, truth)), strict=True):
-        assert h.shape == a.shape == t.shape and h.dtype == a.dtype == np.float32, f"{what}{path}"
+        assert (h.shape, h.dtype) == (a.shape, a.dtype) == (t.shape, np.float32), f"{what}{path}"
         ulp = np.spacing(np.float32(np.abs(t).max(initial=0)))
         tiny = tolerances.smallest_normal(np.float32)
         hand_error, auto_error = np.abs(h - t).max(initial=0), np.abs(a - t).max(initial=0)

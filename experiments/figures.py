@@ -1,0 +1,164 @@
+"""Figures from saved results: they take what the JSON holds and compute nothing of their own.
+
+Promises: drawn without a display; the colours are told apart by readers of every colour vision and in grey.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+#: Okabe & Ito 2008, in an order whose greys differ too.
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+STYLE: dict[Any, Any] = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "savefig.dpi": 150,
+}
+mpl.rcParams.update(STYLE)
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, np.ndarray]:
+    """A figure of this size in inches and its axes, as an array (rows, columns)."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def learning_curves(curves: dict[str, dict[str, list[float]]], apart: dict[str, dict[str, Any]]) -> Figure:
+    """Loss and accuracy by hand and automatic, and how far the two trainings drift apart."""
+    figure, ((loss, accuracy, drift),) = _figure(13, 4.2, columns=3)
+    # the automatic curve is dashed and on top: where the two agree, both are seen
+    lines = {"by hand": {"color": BLUE, "lw": 3}, "automatic": {"color": ORANGE, "lw": 1.6, "ls": (0, (4, 3))}}
+    for name, curve in curves.items():
+        epochs = range(1, len(curve["loss"]) + 1)
+        loss.plot(epochs, curve["loss"], label=f"train with penalty, {name}", **lines[name])
+        accuracy.plot(epochs, 100 * np.array(curve["validation_accuracy"]), label=name, **lines[name])
+    validation = curves["by hand"]["validation_loss"]
+    loss.plot(range(1, len(validation) + 1), validation, color=GREEN, lw=1.6, ls=":", label="validation, by hand")
+    loss.set(yscale="log", title="Loss", xlabel="epoch", ylabel="loss (nats per image)")
+    loss.legend()
+    accuracy.set(title="Validation accuracy", xlabel="epoch", ylabel="read correctly (%)")
+    accuracy.legend(loc="lower right")
+    for (dtype, each), bound, color in zip(apart.items(), (1e-4, 1e-10), (BLUE, ORANGE), strict=True):
+        largest = np.array(each["pointwise_by_epoch"])
+        epochs = np.arange(1, len(largest) + 1)
+        # exact agreement has no place on a logarithmic axis
+        drift.plot(epochs[largest > 0], largest[largest > 0], color=color, label=dtype)
+        drift.axhline(bound, color=color, ls="--", lw=1, label=f"promised for {dtype}")
+    drift.set(
+        yscale="log", title="By hand against automatic", xlabel="epoch", ylabel="|difference| / loss, largest step"
+    )
+    drift.legend(fontsize=9, loc="center right")
+    return figure
+
+
+def confusion(counts: Sequence[Sequence[int]]) -> Figure:
+    """The confusion matrix, every count written out."""
+    matrix = np.array(counts)
+    figure, ((axes,),) = _figure(6.4, 6)
+    axes.grid(False)
+    # the root lets single mistakes show beside three dozen right answers
+    axes.imshow(np.sqrt(matrix), cmap="Blues")
+    for (true, read), count in np.ndenumerate(matrix):
+        if count:
+            color = "white" if count > matrix.max() / 3 else "black"
+            axes.text(read, true, str(count), ha="center", va="center", color=color)
+    total = matrix.sum()
+    axes.set(
+        xticks=range(10), yticks=range(10), xlabel="digit that the net reads", ylabel="true digit",
+        title=f"{np.trace(matrix)} of {total} test images read correctly",
+    )  # fmt: skip
+    axes.tick_params(length=0)
+    return figure
+
+
+def misread(wrong: Sequence[dict[str, Any]], total: int) -> Figure:
+    """The misread test images, with the true digit and what the net read; the first 40 if there are more."""
+    shown = wrong[:40]
+    columns = 6 if len(shown) <= 18 else 8
+    rows = max(math.ceil(len(shown) / columns), 1)
+    figure, axes = _figure(1.5 * columns, 1.8 * rows + 0.4, rows, columns)
+    for spot in axes.flat:
+        spot.axis("off")
+    for spot, each in zip(axes.flat, shown, strict=False):
+        spot.imshow(np.reshape(each["image"], (8, 8)), cmap="gray_r", vmin=0, vmax=1)
+        spot.set_title(f"{each['true']}, read as {each['read']}")
+    rest = f", the first {len(shown)} of them" if len(shown) < len(wrong) else ""
+    figure.suptitle(f"{len(wrong)} of {total} test images misread{rest}")
+    return figure
+
+
+def first_layer(units: Sequence[Sequence[float]]) -> Figure:
+    """The weights into hidden units as pictures, all on one scale around zero."""
+    columns = 8
+    rows = math.ceil(len(units) / columns)
+    figure, axes = _figure(1.15 * columns + 1, 1.15 * rows + 0.7, rows, columns)
+    limit = np.abs(np.array(units)).max()
+    for spot in axes.flat:
+        spot.axis("off")
+    # PuOr is told apart by every colour vision; white is zero
+    pictures = [
+        spot.imshow(np.reshape(weights, (8, 8)), cmap="PuOr", vmin=-limit, vmax=limit)
+        for spot, weights in zip(axes.flat, units, strict=False)
+    ]
+    figure.colorbar(pictures[0], ax=axes, label="weight (per unit of ink)", shrink=0.8)
+    figure.suptitle(f"Weights from the 8 × 8 pixels into {len(units)} hidden units, those of largest norm")
+    return figure
+
+
+def decision_regions(
+    x: Sequence[Sequence[float]], labels: Sequence[int], line: dict[str, Any], net: dict[str, Any], grid: dict[str, Any]
+) -> Figure:
+    """The best linear rule and the net, side by side: the plane coloured by class, the four points on top."""
+    figure, (spots,) = _figure(10, 5, columns=2)
+    points, low, high = np.array(x), grid["low"], grid["high"]
+    for axes, rule, title in zip(spots, (line, net), ("Best linear rule", "Net written by hand"), strict=True):
+        axes.grid(False)
+        scores = np.array(rule["scores"])
+        side = np.linspace(low, high, len(scores))
+        axes.contourf(side, side, scores, levels=[-np.inf, 0, np.inf], colors=[BLUE, ORANGE], alpha=0.35)
+        axes.contour(side, side, scores, levels=[0], colors="black", linewidths=1.5)
+        for value, marker, color in ((0, "o", BLUE), (1, "s", ORANGE)):
+            chosen = points[np.array(labels) == value]
+            axes.scatter(
+                chosen[:, 0], chosen[:, 1], s=140, marker=marker, color=color, edgecolor="black", zorder=3,
+                label=f"class {value}",
+            )  # fmt: skip
+        for n in np.flatnonzero(np.array(rule["read"]) != np.array(labels)):
+            axes.scatter(*points[n], s=420, marker="x", color="black", zorder=4, linewidths=2, label="wrong")
+        axes.set(
+            title=f"{title}: {rule['correct']} of 4 right", xlabel="$x_1$", ylabel="$x_2$", aspect="equal",
+            xticks=[0, 1], yticks=[0, 1], xlim=(low, high), ylim=(low, high),
+        )  # fmt: skip
+    handles, names = spots[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return figure
+
+
+def ratios(nets: list[dict[str, Any]]) -> Figure:
+    """By hand over automatic, block by block, beside the null pair: automatic against itself."""
+    figure, (axes,) = _figure(11, 4.4, columns=2)
+    for axis, what in zip(axes, ("step", "compile"), strict=True):
+        for k, each in enumerate(nets):
+            row = each[what]
+            for shift, key, color, marker, label in (
+                (-0.12, "null_ratios", ORANGE, "x", "automatic against itself"),
+                (0.12, "ratios", BLUE, "o", "by hand against automatic"),
+            ):
+                values = np.array(row[key])
+                axis.plot(np.full(len(values), k + shift), values, marker, color=color, label=label if k == 0 else None)
+                axis.hlines(np.median(values), k + shift - 0.09, k + shift + 0.09, color=color, lw=3)
+        axis.axhline(1, color="0.4", lw=1)
+        axis.set_xticks(range(len(nets)), [f"{each['net']}\nbatch {each['batch']}" for each in nets], fontsize=9)
+        axis.set(title=f"Time of one {'gradient' if what == 'step' else 'compilation'}", ylabel="ratio, bar: median")
+        axis.set_xlim(-0.5, len(nets) - 0.5)
+    axes[0].legend(fontsize=9)
+    return figure

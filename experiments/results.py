@@ -1,0 +1,81 @@
+"""What a run leaves behind: `results.json` and figures, in the folder that the user named and nowhere else.
+
+Promises: the file holds the options (seed included), versions and device beside the result; what differs between two
+runs of the same thing (times, date, machine) stands in `measured`, everything else is the same again.
+Refuses: a folder that cannot be written, before anything is computed; NaN and infinity, which JSON does not know.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+FILE = "results.json"
+
+
+class FolderError(Exception):
+    """The output folder cannot be used; the message says why and what to do."""
+
+
+def claim(folder: Path) -> None:
+    """Make the folder and try to write there. Raises `FolderError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".trial-{os.getpid()}"
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise FolderError(f"--out must be a folder; {folder} is a file or lies below one. Name another.") from None
+    except OSError as error:
+        raise FolderError(f"--out must be a folder to write to; {folder}: {error.strerror}. Name another.") from None
+
+
+def write(folder: Path, name: str, options: Any, result: dict[str, Any]) -> dict[str, Any]:
+    """Write the result of the experiment as JSON; return what the file holds, as read back from it."""
+    import jax
+
+    result = dict(result)
+    measured = result.pop("measured", {}) | {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()},
+    }
+    # where the files went says nothing about the numbers
+    told = {key: value for key, value in dataclasses.asdict(options).items() if key != "out"}
+    device = jax.devices()[0]
+    record = {
+        "experiment": name,
+        "options": told,
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in ("fnn", "jax", "jaxlib", "optax", "numpy")},
+        "device": {"platform": device.platform, "kind": device.device_kind},
+        "result": result,
+        "measured": measured,
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
+    # a list of numbers on one line: a person looks into this file too
+    text = re.sub(r"\[[\s\d.,eE+-]*\]", lambda numbers: " ".join(numbers[0].split()), text)
+    # beside first, then renamed: whoever reads finds the old file or the new one, never half of it
+    beside = folder / f".{FILE}-{os.getpid()}"
+    beside.write_text(text + "\n", encoding="utf-8")
+    beside.replace(folder / FILE)
+    return json.loads((folder / FILE).read_text(encoding="utf-8"))
+
+
+def _processor() -> str:
+    """The processor's own name where the system tells it, else its architecture."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.machine()
+    named = re.search(r"^model name\s*: (.*)$", told, re.MULTILINE)
+    return named[1] if named else platform.machine()
+
+
+def _plain(value: Any) -> Any:
+    """NumPy and JAX arrays and numbers as lists and numbers."""
+    return value.tolist()

@@ -1,0 +1,655 @@
+"""Bad input: every message of the package is matched here; extreme input gives finite values and gradients.
+
+The table MESSAGES holds a call that must fail, and its sentence; one test walks the source and finds every `raise`
+and every call of a `require_…` that no row reaches.
+"""
+
+import ast
+import functools
+import itertools
+import pathlib
+import re
+import traceback
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import fnn
+from fnn import releases, requirements
+from fnn.losses import LOSSES
+from tests import tolerances
+from tests.cases import targets
+from tests.witnesses import assert_close, assert_finite
+
+NET = fnn.mlp(4, 5, 3)
+CROSS_ENTROPY = fnn.backprop(NET, fnn.softmax_cross_entropy)
+SQUARED = fnn.backprop(NET, fnn.squared_error)
+
+
+def layer_params(*sizes):
+    """Parameters of `fnn.mlp(*sizes)`; NumPy arrays, so that importing this file touches no device."""
+    return tuple(
+        {"W": np.full((i, o), 0.25, np.float32), "b": np.zeros(o, np.float32)} for i, o in itertools.pairwise(sizes)
+    )
+
+
+def floats(*shape):
+    return np.ones(shape, np.float32)
+
+
+PARAMS, X, LABELS = layer_params(4, 5, 3), floats(6, 4), np.array([0, 2, 1, 1, 2, 0], np.int32)
+
+
+def spoiled(array, place, value):
+    """A copy with one entry changed."""
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+def fit(data=(X, LABELS), gradient=CROSS_ENTROPY, params=PARAMS, **options):
+    """fnn.fit with everything in order, unless stated otherwise."""
+    options = {"optimizer": optax.sgd(0.1), "epochs": 1, "batch_size": 3, "key": jax.random.key(0)} | options
+    return fnn.fit(gradient, params, data, **options)
+
+
+def bare_gradient(params, x, y):
+    """A value_and_grad that does not know its objective."""
+    return jnp.zeros(()), params
+
+
+class Row(NamedTuple):
+    """A call that must fail, how, and words of its message in their order."""
+
+    name: str
+    error: type[Exception]
+    words: tuple[str, ...]
+    call: object
+
+
+def row(name, error, *words):
+    """@row(…) or row(…)(call): what must hold, what came, what to do."""
+    return lambda call: Row(name, error, words, call)
+
+
+def defined(name, call, *words):
+    """A row for a record whose maker left a method out."""
+    return row(name, TypeError, "must define", *words)(call)
+
+
+MESSAGES = [
+    # ---- features, batches, targets -------------------------------------------------------------------------------
+    row("wrong feature count", ValueError, "dense(4, 5, activation=tanh): x must have 4 features on its last axis",
+        "shape (6, 7)", "Rows are examples")(lambda: NET.apply(PARAMS, floats(6, 7))),
+    row("scalar input", ValueError, "4 features", "shape ()", "(features,)")(lambda: NET.apply(PARAMS, floats())),
+    row("integer input", TypeError, "x must have a floating dtype", "int32", "x.astype('float32')")(
+        lambda: NET.apply(PARAMS, LABELS[:4])),
+    row("labels of another batch", ValueError, "one whole number per example, shape (6,)", "(5,)")(
+        lambda: CROSS_ENTROPY(PARAMS, X, LABELS[:5])),
+    row("column of labels", ValueError, "shape (6,)", "(6, 1)", "y[:, 0]")(
+        lambda: CROSS_ENTROPY(PARAMS, X, LABELS[:, None])),
+    row("float labels", TypeError, "labels must be whole numbers", "float32", "y.astype('int32')")(
+        lambda: CROSS_ENTROPY(PARAMS, X, LABELS.astype(np.float32))),
+    row("boolean labels", TypeError, "targets must be labels or probabilities", "bool")(
+        lambda: CROSS_ENTROPY(PARAMS, X, LABELS > 0)),
+    row("probabilities of other classes", ValueError, "shape (6, 3)", "(6, 4)", "as many outputs")(
+        lambda: CROSS_ENTROPY(PARAMS, X, floats(6, 4))),
+    row("targets of another batch", ValueError, "prediction's shape (6, 3)", "(5, 3)", "batch sizes differ")(
+        lambda: SQUARED(PARAMS, X, floats(5, 3))),
+    row("(N, 1) against (N,)", ValueError, "shape (6,)", "(6, 1)", "every other", "y[:, 0]")(
+        lambda: fnn.squared_error(floats(6), floats(6, 1))),
+    row("(N,) against (N, 1)", ValueError, "shape (6, 1)", "(6,)", "every other", "y[:, None]")(
+        lambda: fnn.squared_error(floats(6, 1), floats(6))),
+    row("targets of another net", ValueError, "shape (6, 3)", "(6, 2)", "as many outputs")(
+        lambda: SQUARED(PARAMS, X, floats(6, 2))),
+    row("integer prediction", TypeError, "prediction must have a floating dtype", "int32", "astype")(
+        lambda: fnn.squared_error(LABELS, floats(6))),
+    row("scalar prediction", ValueError, "outputs on its last axis", "scalar")(
+        lambda: fnn.squared_error(floats(), floats())),
+    row("weights of another batch", ValueError, "one number per example, shape (6,)", "(5,)", "per row")(
+        lambda: CROSS_ENTROPY(PARAMS, X, LABELS, weights=floats(5))),
+    row("mean over no examples", ValueError, "batch of 0 examples", "(0, 3)", "softmax_cross_entropy.sum")(
+        lambda: CROSS_ENTROPY(PARAMS, floats(0, 4), LABELS[:0])),
+    row("integer activation input", TypeError, "tanh: z must have a floating dtype", "int32", "astype")(
+        lambda: fnn.tanh(LABELS)),
+    row("integer activation derivative", TypeError, "tanh: z must have a floating dtype", "int32", "astype")(
+        lambda: fnn.tanh.derivative(LABELS)),
+    row("derivative of softmax", TypeError, "Jacobian", "softmax.backward")(lambda: fnn.softmax.derivative(X)),
+    # ---- parameters -----------------------------------------------------------------------------------------------
+    row("W of another net", ValueError, "W must have shape (4, 5)", "(4, 6)", "another net?", "net.init(key)")(
+        lambda: NET.apply(layer_params(4, 6, 3), X)),
+    row("b of another net", ValueError, "b must have shape (5,)", "(6,)", "another net?", "net.init(key)")(
+        lambda: NET.apply(({"W": floats(4, 5), "b": floats(6)}, PARAMS[1]), X)),
+    row("fewer layers", ValueError, "2 layers", "3 entries", "another net?", "net.init(key)")(
+        lambda: NET.apply(layer_params(4, 5, 5, 3), X)),
+    row("one layer's params for a net", ValueError, "2 layers needs a tuple", "dict", "net.init(key)")(
+        lambda: NET.apply(PARAMS[0], X)),
+    row("a net's params for one layer", ValueError, "dense(4, 5) needs params {'W', 'b'}", "came", "net.init(key)")(
+        lambda: fnn.dense(4, 5).apply(PARAMS, X)),
+    row("unstacked params", ValueError, "lead with an axis of 3", "['W'] has shape (4, 4)", "net.init(key)")(
+        lambda: fnn.repeated(fnn.dense(4, 4), 3).apply(layer_params(4, 4)[0], X)),
+    row("unstacked params, looking inside", ValueError, "lead with an axis of 3", "(4, 4)", "net.init(key)")(
+        lambda: fnn.repeated(fnn.dense(4, 4), 3).values(layer_params(4, 4)[0], X)),
+    row("integer dtype", TypeError, "parameters must have a floating dtype", "int32", "Use float32")(
+        lambda: NET.init(jax.random.key(0), jnp.int32)),
+    # ---- sizes and parts --------------------------------------------------------------------------------------------
+    row("size 0", ValueError, "mlp: size 2 must be at least 1", "0")(lambda: fnn.mlp(4, 0, 3)),
+    row("negative inputs", ValueError, "dense: inputs must be at least 1", "-4")(lambda: fnn.dense(-4, 3)),
+    row("no outputs", ValueError, "dense: outputs must be at least 1", "0")(lambda: fnn.dense(4, 0)),
+    row("a size that is no whole number", TypeError, "size 2 must be a whole number", "2.5", "mlp([64, 32, 10])")(
+        lambda: fnn.mlp(4, 2.5)),
+    row("True as a size", TypeError, "whole number", "True")(lambda: fnn.dense(True, 3)),
+    row("one size", ValueError, "at least two sizes, inputs and outputs", "[4]", "mlp(64, 32, 10)")(
+        lambda: fnn.mlp(4)),
+    row("no layer", ValueError, "sequential needs at least one layer", "()")(lambda: fnn.sequential()),
+    row("sizes that do not meet", ValueError, "layer 2 takes 6 features, but layer 1 gives 5", "equal")(
+        lambda: fnn.sequential(fnn.dense(4, 5), fnn.dense(6, 3))),
+    row("a part that is no layer", TypeError, "sequential: a Layer is needed", "tanh", "Subclass fnn.Layer")(
+        lambda: fnn.sequential(fnn.tanh)),
+    row("skip over unequal sizes", ValueError, "skip", "takes 4 and gives 5", "equal")(
+        lambda: fnn.skip(fnn.dense(4, 5))),
+    row("skip of no layer", TypeError, "skip: a Layer is needed", "4", "Subclass fnn.Layer")(lambda: fnn.skip(4)),
+    row("repeated with unequal sizes", ValueError, "repeated", "takes 4 and gives 5", "equal")(
+        lambda: fnn.repeated(fnn.dense(4, 5), 2)),
+    row("repeated 0 times", ValueError, "repeated: times must be at least 1", "0")(
+        lambda: fnn.repeated(fnn.dense(4, 4), 0)),
+    row("no activation", TypeError, "Activation is needed", "5 came", "fnn.tanh")(
+        lambda: fnn.dense(4, 3, activation=5)),
+    row("no initializer of weights", TypeError, "Initializer is needed", "0.1 came", "fnn.glorot_uniform")(
+        lambda: fnn.dense(4, 3, weights=0.1)),
+    row("no initializer of biases", TypeError, "Initializer is needed", "0.1 came", "fnn.zeros")(
+        lambda: fnn.dense(4, 3, bias=0.1)),
+    row("objective of no net", TypeError, "objective: a Layer is needed", "4 came", "fnn.mlp(64, 32, 10)")(
+        lambda: fnn.objective(4, "hinge")),
+    row("objective of no loss", TypeError, "objective: a Loss is needed", "3 came", "fnn.softmax_cross_entropy")(
+        lambda: fnn.objective(NET, 3)),
+    row("objective of no regularizer", TypeError, "a Regularizer is needed", "0.1 came", "fnn.l2", "None")(
+        lambda: fnn.objective(NET, "hinge", 0.1)),
+    row("custom_vjp of anything", TypeError, "an activation, loss, layer", "came", "with jax.custom_vjp itself")(
+        lambda: fnn.custom_vjp(jnp.tanh)),
+    row("custom_vjp by its targets", TypeError, "squared_error: targets, weights", "are data", "Differentiate")(
+        lambda: jax.grad(fnn.custom_vjp(fnn.squared_error), argnums=1)(X, X)),
+    row("an attribute that is not there", AttributeError, "Sequential has no attribute 'weights'")(
+        lambda: NET.weights),
+    # ---- unknown names ----------------------------------------------------------------------------------------------
+    row("unknown activation", ValueError, "unknown activation 'rleu'", "perhaps 'relu'?", "Known: elu, gelu")(
+        lambda: fnn.activation("rleu")),
+    row("unknown activation of a net", ValueError, "unknown activation 'tahn'", "perhaps 'tanh'?")(
+        lambda: fnn.mlp(4, 3, 2, activation="tahn")),
+    row("unknown loss", ValueError, "unknown loss 'squared_eror'", "perhaps 'squared_error'?", "Known: absolute")(
+        lambda: fnn.loss("squared_eror")),
+    row("unknown loss of a gradient", ValueError, "'softmax_crossentropy'", "perhaps 'softmax_cross_entropy'?")(
+        lambda: fnn.backprop(NET, "softmax_crossentropy")),
+    row("unknown regularizer", ValueError, "'elasticnet'", "perhaps 'elastic_net'?", "Known: elastic_net, l1, l2")(
+        lambda: fnn.regularizer("elasticnet")),
+    row("unknown initializer", ValueError, "'glorot_unifrm'", "perhaps 'glorot_uniform'?", "Known: glorot_normal")(
+        lambda: fnn.initializer("glorot_unifrm")),
+    row("a name like no other", ValueError, "unknown activation 'xyzzy'.", "Known: elu")(
+        lambda: fnn.activation("xyzzy")),
+    # ---- numbers of records -----------------------------------------------------------------------------------------
+    row("negative slope", ValueError, "leaky_relu: slope must be finite and at least 0", "-0.1", "Try 0.01")(
+        lambda: fnn.activations.LeakyRelu(-0.1)),
+    row("alpha 0", ValueError, "elu: alpha must be finite and above 0", "0.0", "Try 1")(
+        lambda: fnn.activations.Elu(0.0)),
+    row("infinite delta", ValueError, "huber: delta must be finite and above 0", "inf", "Try 1")(
+        lambda: fnn.losses.Huber(delta=np.inf)),
+    row("unknown reduction", ValueError, "reduction must be 'mean' or 'sum'", "'max' came")(
+        lambda: fnn.losses.Hinge("max")),
+    row("fans of a vector", ValueError, "matrix (inputs, outputs)", "(5,)", "Use uniform(bound)")(
+        lambda: fnn.glorot_uniform(jax.random.key(0), (5,))),
+    # ---- regularizers -----------------------------------------------------------------------------------------------
+    row("no strength", ValueError, "come together", "regularizer=l2", "without a strength", "strength=1e-4")(
+        lambda: fnn.objective(NET, "squared_error", "l2")(PARAMS, X, floats(6, 3))),
+    row("no regularizer", ValueError, "come together", "strength=0.1", "no regularizer", "regularizer=fnn.l2")(
+        lambda: SQUARED(PARAMS, X, floats(6, 3), strength=0.1)),
+    row("two strengths for l2", ValueError, "strength must be one number", "(2,)", "jax.vmap")(
+        lambda: fnn.l2(PARAMS, np.array([0.1, 0.2], np.float32))),
+    row("one strength for two", ValueError, "pair (λ₁, λ₂)", "0.1 came", "use l1 or l2 alone")(
+        lambda: fnn.elastic_net(PARAMS, 0.1)),
+    row("nothing to penalize", ValueError, "at least one leaf called 'W'", "none", "Name it W")(
+        lambda: fnn.l1({"s": floats(3)}, 0.1)),
+    # ---- differences ------------------------------------------------------------------------------------------------
+    row("step 0", ValueError, "step must be above 0 and finite", "0.0", "Leave it out")(
+        lambda: fnn.central_differences(jnp.sum, step=0.0)(X)),
+    row("chunk 0", ValueError, "differences: chunk must be at least 1", "0")(
+        lambda: fnn.one_sided_differences(jnp.sum, chunk=0)(X)),
+    row("differences in integers", TypeError, "leaf 1 of the first argument must have a floating dtype", "int32")(
+        lambda: fnn.central_differences(lambda p: jnp.sum(p[0]))((X, LABELS))),
+    row("differences of a vector", ValueError, "one number", "shape (4,)", "Sum or mean it")(
+        lambda: fnn.central_differences(lambda x: x)(floats(4))),
+    # ---- data on the host -------------------------------------------------------------------------------------------
+    row("no data", ValueError, "x must hold at least one row", "(0, 4)", "filtered")(lambda: fnn.validate(X[:0])),
+    row("a scalar as data", ValueError, "at least one row", "()")(lambda: fnn.validate(1.0)),
+    row("integer data", TypeError, "x must have a floating dtype", "int32", "x.astype('float32')")(
+        lambda: fnn.validate(LABELS[:, None])),
+    row("other number of targets", ValueError, "one row per example", "x has 6 rows, y 5", "split")(
+        lambda: fnn.validate(X, LABELS[:5])),
+    row("NaN in x", ValueError, "x must be finite", "row 1, column 2 is nan (and 0 more)", "Drop or impute")(
+        lambda: fnn.validate(spoiled(X, (1, 2), np.nan))),
+    row("infinity in x", ValueError, "x must be finite", "row 0, column 3 is -inf (and 1 more)", "Drop or impute")(
+        lambda: fnn.validate(spoiled(spoiled(X, (5, 0), np.inf), (0, 3), -np.inf))),
+    row("NaN in bfloat16", ValueError, "x must be finite", "row 0, column 1 is nan", "Drop or impute")(
+        lambda: fnn.validate(jnp.asarray([[1.0, np.nan]], "bfloat16"))),
+    row("NaN in an image", ValueError, "row 1, position (0, 2) is nan")(
+        lambda: fnn.validate(spoiled(floats(2, 3, 3), (1, 0, 2), np.nan))),
+    row("NaN in y", ValueError, "y must be finite", "row 2 is nan", "Drop or impute")(
+        lambda: fnn.validate(X, spoiled(floats(6), 2, np.nan))),
+    row("NaN that stands alone", ValueError, "its only entry is nan")(
+        lambda: requirements.require_finite("x", np.float32("nan"))),
+    row("negative label", ValueError, "y must lie in 0 … 2", "row 3 is -1 (and 0 more)", "Number the classes from 0")(
+        lambda: fnn.validate(X, spoiled(LABELS, 3, -1), classes=3)),
+    row("label K", ValueError, "y must lie in 0 … 2", "row 1 is 3 (and 1 more)", "more outputs")(
+        lambda: fnn.validate(X, spoiled(spoiled(LABELS, 4, 9), 1, 3), classes=3)),
+    row("float labels on the host", TypeError, "labels from 0 to 2", "float32", "y.astype('int32')", "3 prob")(
+        lambda: fnn.validate(X, LABELS.astype(np.float32), classes=3)),
+    row("label out of one_hot", ValueError, "labels must lie in 0 … 2", "row 0 is 3")(lambda: fnn.one_hot([3], 3)),
+    # ---- what the losses ask of their targets -------------------------------------------------------------------
+    row("labels, through the loss", ValueError, "y must lie in 0 … 2", "row 0 is 3 (and 0 more)")(
+        lambda: CROSS_ENTROPY.objective.validate(PARAMS, X, spoiled(LABELS, 0, 3))),
+    row("x, through the objective", ValueError, "x must be finite", "row 0, column 0")(
+        lambda: CROSS_ENTROPY.objective.validate(PARAMS, spoiled(X, (0, 0), np.nan), LABELS)),
+    row("negative probabilities", ValueError, "probabilities from 0 to 1", "row 1 holds -1.0", "Rescale")(
+        lambda: fnn.softmax_cross_entropy.validate_target(np.array([[1.0, 0.0], [-1.0, 2.0]]), 2)),
+    row("probabilities that sum to 2", ValueError, "sum to 1 in each row", "row 1 is off by 1", "Divide")(
+        lambda: fnn.negative_log_likelihood.validate_target(np.array([[0.5, 0.5], [1.0, 1.0]]), 2)),
+    row("binary target of 2", ValueError, "0 or 1, or probabilities between", "row 1 holds 2.0", "Rescale")(
+        lambda: fnn.binary_cross_entropy.validate_target(np.array([[0.0], [2.0]]), 1)),
+    row("binary target of -1", ValueError, "0 or 1, or probabilities between", "row 0 holds -1.0", "Rescale")(
+        lambda: fnn.sigmoid_cross_entropy.validate_target(np.array([[-1.0], [1.0]]), 1)),
+    row("hinge on 0 and 1", ValueError, "labels −1 and +1", "row 1 holds 0.0 (and 0 more)", "2 * y - 1")(
+        lambda: fnn.hinge.validate_target(np.array([[1.0], [0.0]]), 1)),
+    row("perceptron on 0 and 1", ValueError, "labels −1 and +1", "row 0 holds 0.0", "2 * y - 1")(
+        lambda: fnn.perceptron_loss.validate_target(np.array([[0.0], [-1.0]]), 1)),
+    # ---- metrics ------------------------------------------------------------------------------------------------
+    row("accuracy of float labels", TypeError, "labels must be whole numbers", "float32", "astype('int32')")(
+        lambda: fnn.accuracy(floats(6, 3), floats(6))),
+    row("accuracy of one class", ValueError, "K ≥ 2 classes", "(6, 1)", "threshold")(
+        lambda: fnn.accuracy(floats(6, 1), LABELS)),
+    row("accuracy of unequal rows", ValueError, "labels must have shape (6,)", "(5,)")(
+        lambda: fnn.zero_one_loss(floats(6, 3), LABELS[:5])),
+    row("accuracy of nothing", ValueError, "0 examples", "filtered")(lambda: fnn.accuracy(floats(0, 3), LABELS[:0])),
+    # ---- training -----------------------------------------------------------------------------------------------
+    row("0 epochs", ValueError, "fit: epochs must be at least 1", "0")(lambda: fit(epochs=0)),
+    row("batch of 0", ValueError, "fit: batch_size must be at least 1", "0")(lambda: fit(batch_size=0)),
+    row("batch larger than the data", ValueError, "batch_size 7", "6 rows", "Use 6 or less")(
+        lambda: fit(batch_size=7)),
+    row("a rate for an optimizer", TypeError, "optimizer must be an Optax transformation", "0.1", "optax.adam")(
+        lambda: fit(optimizer=0.1)),
+    row("data without targets", TypeError, "data must be the pair (x, y)", "ndarray", "data=(x, y)")(lambda: fit(X)),
+    row("validation without targets", TypeError, "validation must be the pair (x, y)", "ndarray", "validation=(")(
+        lambda: fit(validation=X)),
+    row("validation of a bare function", ValueError, "knows its objective", "bare function", "fnn.backprop(")(
+        lambda: fit(gradient=bare_gradient, validation=(X, LABELS))),
+    row("bad data for a bare function", ValueError, "x must be finite", "row 0, column 0 is nan")(
+        lambda: fit((spoiled(X, (0, 0), np.nan), LABELS), gradient=bare_gradient)),
+    row("nothing to train", ValueError, "no floating array", "net.init(key)")(lambda: fit(params={"W": LABELS})),
+    row("fit: labels out of range", ValueError, "0 … 2", "row 5 is -1 (and 0 more)")(
+        lambda: fit((X, spoiled(LABELS, 5, -1)))),
+    row("fit: validation labels", ValueError, "0 … 2", "row 2 is 3 (and 0 more)")(
+        lambda: fit(validation=(X, spoiled(LABELS, 2, 3)))),
+    row("fit: float labels", TypeError, "whole-number labels from 0 to 2", "float32", "y.astype('int32')")(
+        lambda: fit((X, LABELS.astype(np.float32)))),
+    row("fit: NaN", ValueError, "x must be finite", "row 1, column 2 is nan")(
+        lambda: fit((spoiled(X, (1, 2), np.nan), LABELS))),
+    row("fit: no rows", ValueError, "at least one row", "(0, 4)")(lambda: fit((X[:0], LABELS[:0]))),
+    row("fit: another batch", ValueError, "x has 6 rows, y 5", "split")(lambda: fit((X, LABELS[:5]))),
+    row("fit: integer data", TypeError, "x must have a floating dtype", "int64", "x.astype('float32')")(
+        lambda: fit((np.ones((6, 4), np.int64), LABELS))),
+    row("fit: wrong feature count", ValueError, "4 features", "7)")(lambda: fit((floats(6, 7), LABELS))),
+    row("fit: parameters of another net", ValueError, "W must have shape (4, 5)", "(4, 6)")(
+        lambda: fit(params=layer_params(4, 6, 3))),
+    row("split that does not add up", ValueError, "add up to the 6 examples", "(4, 1) add up to 5", "last one")(
+        lambda: fnn.stratified_split(LABELS, (4, 1), seed=0)),
+    # ---- records that leave a method out ------------------------------------------------------------------------
+    defined("activation without forward", lambda: fnn.Activation().forward(X), "forward(z) -> (a, residuals)"),
+    defined("activation without backward", lambda: fnn.Activation().backward(X, X), "backward(residuals, a_bar)"),
+    defined("initializer without call", lambda: fnn.Initializer()(None, (4, 3)), "__call__(key, shape, dtype)"),
+    defined("loss without values", lambda: fnn.Loss().values(X, X), "values(prediction, target)"),
+    defined("loss without slope", lambda: fnn.Loss().slope(X), "slope(residuals) -> prediction_bar"),
+    defined("layer without forward", lambda: fnn.Layer().forward((), X), "forward(params, x) -> (y, residuals)"),
+    defined("layer without backward", lambda: fnn.Layer().backward((), X, X), "backward(params, residuals, y_bar)"),
+    defined("regularizer without call", lambda: fnn.Regularizer()(PARAMS, 1.0), "__call__(params, strength)"),
+    defined("regularizer without gradient", lambda: fnn.Regularizer().gradient(PARAMS, 1.0), "gradient(params"),
+]  # fmt: skip
+
+
+def in_float32(call):
+    """The error of a call while 64-bit mode is off."""
+    with jax.enable_x64(False):
+        call()
+
+
+MESSAGES.append(
+    row("float64 without x64", ValueError, "64-bit mode, which is off", "float32", "with jax.enable_x64(True)")(
+        lambda: in_float32(lambda: NET.init(jax.random.key(0), jnp.float64))
+    )
+)
+
+
+@functools.cache
+def caught(each):
+    """The error of a row."""
+    with pytest.raises(each.error) as info:
+        each.call()
+    return info.value
+
+
+@pytest.mark.parametrize("each", MESSAGES, ids=lambda each: each.name)
+def test_message_says_what_must_hold_what_came_and_what_to_do(each):
+    with pytest.raises(each.error, match="(?s)" + ".*".join(map(re.escape, each.words))) as info:
+        each.call()
+    assert len(info.value.args) == 1  # ValueError("a", b) shows users a tuple
+    assert str(info.value).endswith((".", "?"))
+
+
+def test_every_message_has_a_remedy():
+    """A second sentence says what to do; "must define forward(z) -> …" is its own remedy."""
+    bare = []
+    for each in MESSAGES:
+        message = str(caught(each))
+        if each.error is not AttributeError and not re.search(r"must define|[.?] [A-Z]|; use ", message):
+            bare.append(message)
+    assert bare == []
+
+
+def named(name):
+    """The row of this name."""
+    return next(each for each in MESSAGES if each.name == name)
+
+
+@pytest.mark.parametrize("name", ["0 epochs", "batch of 0", "chunk 0", "repeated 0 times"])
+def test_the_remedy_for_a_count_fits_what_is_counted(name):
+    """A run of 0 epochs is no layer that could be left out."""
+    assert "layer" not in str(caught(named(name)))
+
+
+def test_the_remedy_for_epochs_that_are_no_whole_number_fits_epochs():
+    with pytest.raises(TypeError, match=r"epochs must be a whole number; it came as 2\.5") as info:
+        fit(epochs=2.5)
+    assert "mlp" not in str(info.value)
+
+
+def test_the_remedy_for_labels_of_another_batch_is_not_about_their_axes():
+    """As many axes as wanted, other numbers of rows: it is the split that is wrong."""
+    assert "batch sizes differ" in str(caught(named("labels of another batch")))
+
+
+def test_the_remedy_for_an_integer_leaf_is_python():
+    assert "first argument.astype" not in str(caught(named("differences in integers")))
+
+
+def test_a_kind_that_starts_with_a_vowel_takes_an():
+    assert "an Activation is needed" in str(caught(named("no activation")))
+
+
+def test_text_as_data_is_refused_in_our_words():
+    with pytest.raises(TypeError, match=r"x must have a floating dtype; it came as str"):
+        fnn.validate(np.array([["a", "b"]]))
+
+
+def test_integer_parameters_are_refused_and_never_take_the_data_with_them():
+    whole = jax.tree.map(lambda p: np.ones(p.shape, np.int32), PARAMS)
+    with pytest.raises(TypeError, match=r"dense\(4, 5, activation=tanh\): W must have a floating dtype; .* int32"):
+        NET.apply(whole, X)
+
+
+@pytest.mark.parametrize("bound", [-0.1, np.nan])
+def test_a_uniform_bound_must_be_positive(bound):
+    """JAX takes U[0.1, −0.1] as the constant 0.1: all hidden units equal, and they stay so (claim B10)."""
+    with pytest.raises(ValueError, match=r"uniform: bound must be finite and above 0; it came as (-0\.1|nan)"):
+        fnn.uniform(bound)
+
+
+@pytest.mark.parametrize("name", ["constant", "uniform", "normal"])
+def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
+    with pytest.raises(ValueError, match=re.escape(f"fnn.{name}(")):
+        fnn.initializer(name)
+
+
+# The files whose messages stand in MESSAGES; a file with messages of its own has a test of its own.
+FILES = (
+    "activations", "adapter", "affine", "backprop", "datasets", "differences", "initializers", "losses", "network",
+    "regularizers", "requirements", "training", "types",
+)  # fmt: skip
+
+
+def checks_in_source():
+    """{(file, first line, last line)} of every raise, and every call of a require_… or as_floating."""
+    found = set()
+    for name in FILES:
+        path = pathlib.Path(fnn.__file__).with_name(f"{name}.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Raise) or re.match("_?require_|as_floating|validate", called):
+                found.add((path.name, node.lineno, node.end_lineno))
+    return found
+
+
+def test_every_check_of_the_package_is_reached_by_a_row():
+    reached = set()
+    for each in MESSAGES:
+        for frame in traceback.extract_tb(caught(each).__traceback__):
+            reached.add((pathlib.Path(frame.filename).name, frame.lineno))
+    missed = [
+        f"{file}:{first}"
+        for file, first, last in sorted(checks_in_source())
+        if not any((file, line) in reached for line in range(first, last + 1))
+    ]
+    assert missed == []
+
+
+@pytest.mark.parametrize("version", ["0.10.2", "0.11.0", "0.11.2"])
+def test_an_affected_release_of_jax_warns_with_the_remedy(version):
+    with pytest.warns(RuntimeWarning, match=rf"JAX {version} computes wrong sums.*pip install 'jax>=0\.10\.1,"):
+        releases.warn_if_affected(version)
+
+
+# ---- while tracing --------------------------------------------------------------------------------------------------
+
+STATIC = {
+    "wrong feature count": (CROSS_ENTROPY, PARAMS, floats(6, 7), LABELS),
+    "integer input": (CROSS_ENTROPY, PARAMS, LABELS[:4], LABELS),
+    "labels of another batch": (CROSS_ENTROPY, PARAMS, X, LABELS[:5]),
+    "float labels": (CROSS_ENTROPY, PARAMS, X, LABELS.astype(np.float32)),
+    "(N, 1) against (N,)": (fnn.squared_error, floats(6), floats(6, 1)),
+    "mean over no examples": (CROSS_ENTROPY, PARAMS, floats(0, 4), LABELS[:0]),
+    "W of another net": (CROSS_ENTROPY, layer_params(4, 6, 3), X, LABELS),
+    "fewer layers": (CROSS_ENTROPY, layer_params(4, 5, 5, 3), X, LABELS),
+}
+
+
+@pytest.mark.parametrize("transform", [jax.eval_shape, lambda f, *data: jax.jit(f)(*data)], ids=["eval_shape", "jit"])
+@pytest.mark.parametrize("name", STATIC)
+def test_shapes_dtypes_and_structure_are_checked_while_tracing(name, transform):
+    each = named(name)
+    with pytest.raises(each.error, match="(?s)" + ".*".join(map(re.escape, each.words))):
+        transform(*STATIC[name])
+
+
+def test_float64_without_x64_is_refused_while_tracing():
+    with jax.enable_x64(False), pytest.raises(ValueError, match="dtype=float64 needs JAX's 64-bit mode"):
+        jax.eval_shape(functools.partial(NET.init, dtype="float64"), jax.random.key(0))
+
+
+def test_one_hot_of_traced_labels_is_zero_where_it_could_not_raise():
+    rows = jax.jit(lambda labels: fnn.one_hot(labels, 3))(np.array([3, 1], np.int32))
+    assert (np.asarray(rows) == [[0, 0, 0], [0, 1, 0]]).all()
+
+
+# ---- what is welcome ------------------------------------------------------------------------------------------------
+
+
+def test_a_list_of_sizes_works():
+    assert fnn.mlp([4, 5, 3]) == fnn.mlp((4, 5, 3)) == fnn.mlp(4, 5, 3)
+    assert fnn.mlp(*np.array([4, 5, 3])) == fnn.mlp(4, 5, 3)
+
+
+def test_fit_casts_numpy_float64_once_with_a_note():
+    data = (np.ones((6, 4)), np.ones((6, 3)))
+    assert data[0].dtype == np.float64
+    note = re.escape("is float64; cast to float32, the parameters' dtype. Cast the data yourself to silence this note.")
+    with pytest.warns(fnn.CastNote, match=f"fit: [xy] of data {note}") as notes:
+        state, history = fit(data, gradient=SQUARED, epochs=2)
+    assert len(notes) == 2  # one for x, one for y; none per epoch or step
+    assert_finite((state.params, history))
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+
+
+def test_fit_says_nothing_about_data_in_the_dtype_of_its_parameters():
+    state, _ = fit()  # warnings are errors here
+    assert_finite(state.params)
+
+
+def test_a_net_casts_float64_to_its_parameters_with_a_note(x64):
+    with pytest.warns(fnn.CastNote, match=r"dense\(4, 5, activation=tanh\): x is float64; cast to float32") as notes:
+        y = jax.jit(NET.apply)(PARAMS, np.ones((6, 4)))
+    assert len(notes) == 1
+    assert y.dtype == jnp.float32
+
+
+def test_labels_are_checked_on_the_host_for_a_net_that_does_not_state_its_outputs():
+    """The last layer takes any size; the labels −1 and K would train in silence all the same."""
+
+    class Halve(fnn.Layer):
+        def forward(self, params, x):
+            return x / 2, ()
+
+        def backward(self, params, residuals, y_bar):
+            return (), y_bar / 2
+
+    net = fnn.sequential(fnn.dense(4, 3), Halve())
+    gradient = fnn.backprop(net, fnn.softmax_cross_entropy)
+    for wrong in (-1, 3):
+        with pytest.raises(ValueError, match=rf"y must lie in 0 … 2; row 5 is {wrong}"):
+            fit((X, spoiled(LABELS, 5, wrong)), gradient=gradient, params=(layer_params(4, 3)[0], ()))
+
+
+# ---- extreme input --------------------------------------------------------------------------------------------------
+
+EXTREMES = {
+    "rows of extremes": np.array(
+        [[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4], [7.0, 7.0, 7.0], [0.0, -0.0, 0.0]]
+    ),
+    "one unit or class": np.array([[1e4], [-1e4], [0.0]]),
+    "one example of one unit or class": np.array([[-1e4]]),
+}
+
+
+@pytest.mark.parametrize("labels", [True, False], ids=["labels", "soft targets"])
+def test_extreme_predictions_give_finite_values_and_gradients_for_every_loss(dtype, labels):
+    cases = {
+        (name, extreme): (jnp.asarray(p, dtype), targets(LOSSES[name], p.shape, labels=labels))
+        for name in LOSSES
+        for extreme, p in EXTREMES.items()
+    }
+    cases = {k: (p, y if y.dtype == np.int32 else jnp.asarray(y, dtype)) for k, (p, y) in cases.items()}
+
+    @jax.jit
+    def all_of(data):
+        out = {}
+        for (name, extreme), (p, y) in zip(cases, data, strict=True):
+            value, kept = LOSSES[name].forward(p, y)
+            out[f"{name}, {extreme}"] = value, LOSSES[name].backward(kept)
+        return out
+
+    for name, (value, gradient) in all_of(list(cases.values())).items():
+        assert_finite((value, gradient), name)
+        assert value >= 0, name
+
+
+@pytest.mark.parametrize("net", [NET, fnn.mlp(1, 1, 1)], ids=["4-5-3", "one unit each"])
+def test_extreme_weights_and_inputs_give_finite_gradients_through_a_net(dtype, net):
+    by_hand = jax.jit(fnn.backprop(net, fnn.softmax_cross_entropy).with_inputs)
+    sizes = [net.inputs, *(layer.outputs for layer in net.layers)]
+    x, y = jnp.asarray([[1e4, -1e4, 0.0, 1.0], [0.0] * 4], dtype)[:, : net.inputs], np.zeros(2, np.int32)
+    for scale in (1e4, 0.0, -1e4):
+        params = jax.tree.map(lambda p, scale=scale: jnp.asarray(scale * p, dtype), layer_params(*sizes))
+        assert_finite(by_hand(params, x, y), f"weights times {scale}")
+
+
+def places(dtype):
+    """Probabilities below 0, at 0, tiny, inside, 1 and above 1."""
+    return np.array([-0.5, 0.0, np.finfo(dtype).tiny, 0.25, 1.0, 1.5], dtype)
+
+
+def test_likelihood_clips_probabilities_and_stops_the_gradient_outside(dtype):
+    p, tiny = places(dtype), float(np.finfo(dtype).tiny)
+    rows = jnp.asarray(np.stack([p, np.full_like(p, 0.5)], axis=1))
+    value = -np.log([tiny, tiny, tiny, 0.25, 1.0, 1.0])
+    slope = np.array([0.0, 0.0, -1 / tiny, -4.0, -1.0, 0.0])  # −1/p within [tiny, 1], 0 outside
+
+    @jax.jit
+    def each(rows, y):
+        kept = fnn.negative_log_likelihood.sum.forward(rows, y)[1]
+        return jax.vmap(fnn.negative_log_likelihood)(rows, y), fnn.negative_log_likelihood.sum.backward(kept)
+
+    soft = jnp.asarray(np.tile([1.0, 0.0], (len(p), 1)), dtype)
+    for y in (np.zeros(len(p), np.int32), soft):
+        got, bar = each(rows, y)
+        assert_close(got, value, tolerances.FORWARD[dtype.name])
+        assert_finite(bar)
+        assert_close(bar[:, 0] * np.maximum(p, tiny), slope * np.maximum(p, tiny), tolerances.FORWARD[dtype.name])
+        assert (np.asarray(bar[:, 0])[slope == 0] == 0).all()
+        assert (np.asarray(bar[:, 1]) == 0).all()
+
+
+def test_binary_cross_entropy_clips_both_probabilities_and_stops_their_gradients(dtype):
+    p, tiny = places(dtype), float(np.finfo(dtype).tiny)
+    rows, loss = jnp.asarray(p[:, None]), fnn.binary_cross_entropy
+
+    @jax.jit
+    def each(y):
+        return jax.vmap(loss)(rows, y), loss.sum.backward(loss.sum.forward(rows, y)[1])
+
+    # y = 1 sees p, y = 0 sees 1 − p, a target of one half the mean of the two
+    of_one = -np.log([tiny, tiny, tiny, 0.25, 1.0, 1.0]), [0.0, 0.0, -1 / tiny, -4.0, -1.0, 0.0]
+    of_zero = -np.log([1.0, 1.0, 1.0, 0.75, tiny, tiny]), [0.0, 1.0, 1.0, 1 / 0.75, 0.0, 0.0]
+    wanted = {1.0: of_one, 0.0: of_zero, 0.5: [np.mean(pair, axis=0) for pair in zip(of_one, of_zero, strict=True)]}
+    for y, (value, slope) in wanted.items():
+        got, bar = each(jnp.full_like(rows, y))
+        assert_close(got, value, tolerances.FORWARD[dtype.name])
+        assert_finite(bar)
+        # 1 / tiny would hide all others: compared in its own scale
+        scale = np.maximum(1, np.abs(slope))
+        assert_close(bar[:, 0] / scale, np.asarray(slope) / scale, tolerances.FORWARD[dtype.name])
+        assert (np.asarray(bar[:, 0])[np.asarray(slope) == 0] == 0).all()
+
+
+# ---- a batch of nothing ---------------------------------------------------------------------------------------------
+
+
+def empty(name, labels=True):
+    """(prediction, target) of no examples for the loss of this name."""
+    y = targets(LOSSES[name], (0, 3), labels=labels)
+    return floats(0, 3), y if y.dtype == np.int32 else y.astype(np.float32)
+
+
+def test_sums_over_no_examples_are_0():
+    @jax.jit
+    def all_of():
+        pairs = {name: LOSSES[name].sum.forward(*empty(name)) for name in LOSSES}
+        return {name: (value, LOSSES[name].sum.backward(kept)) for name, (value, kept) in pairs.items()}
+
+    for name, (value, bar) in all_of().items():
+        assert value == 0, name
+        assert bar.shape == (0, 3), name
+    value, gradients = fnn.backprop(NET, fnn.softmax_cross_entropy.sum)(PARAMS, floats(0, 4), LABELS[:0])
+    assert value == 0
+    assert jax.tree.map(np.shape, gradients) == jax.tree.map(np.shape, PARAMS)
+    assert all((g == 0).all() for g in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_means_over_no_examples_raise_from_the_static_shape(name):
+    with pytest.raises(ValueError, match=rf"{name}: the mean over a batch of 0 examples .* Use {name}\.sum"):
+        jax.eval_shape(LOSSES[name], *empty(name))
+
+
+def test_a_weighted_mean_over_no_examples_raises_too():
+    """Weights that are all 0 give 0, being values; no weights at all is a static fact."""
+    with pytest.raises(ValueError, match="the mean over a batch of 0 examples"):
+        fnn.squared_error(floats(0, 3), floats(0, 3), floats(0))

@@ -1,0 +1,208 @@
+"""The first training loop: it learns, by hand and automatic alike, uses every row, and refuses what it cannot mean."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import fnn
+from tests import tolerances
+from tests.witnesses import assert_close, assert_finite
+
+NET = fnn.mlp(2, 4, 2)
+LOSS = fnn.softmax_cross_entropy
+
+
+def lenient(optimizer):
+    """Optax promotes dtypes implicitly in places; the strictness of these tests is for `fnn`."""
+
+    def update(*arguments):
+        with jax.numpy_dtype_promotion("standard"):
+            return optimizer.update(*arguments)
+
+    return optax.GradientTransformation(optimizer.init, update)
+
+
+ADAM, SGD, MOMENTUM = lenient(optax.adam(0.05)), optax.sgd(0.5), optax.sgd(0.5, momentum=0.9)
+
+
+def run(value_and_grad, dtype=jnp.float32, *, optimizer=ADAM, batch_size=3, epochs=5, **options):
+    x, y = fnn.xor()
+    return fnn.fit(
+        value_and_grad, NET.init(jax.random.key(1), dtype), (jnp.asarray(x, dtype), y),
+        optimizer=optimizer, batch_size=batch_size, epochs=epochs, key=jax.random.key(0), **options,
+    )  # fmt: skip
+
+
+def test_A2_an_mlp_learns_xor():
+    x, y = fnn.xor()
+    state, history = run(fnn.backprop(NET, LOSS), epochs=200, batch_size=4)
+    assert fnn.accuracy(NET.apply(state.params, x), y) == 1
+    assert history.epochs["loss"][-1] < 0.05 < history.epochs["loss"][0]
+
+
+def test_by_hand_and_automatic_give_the_same_curves(dtype):
+    by_hand, history = run(fnn.backprop(NET, LOSS), dtype)
+    automatic, other = run(jax.value_and_grad(fnn.objective(NET, LOSS)), dtype)
+    assert_close(history.step_loss, other.step_loss, tolerances.FORWARD[dtype.name])
+    assert_close(by_hand.params, automatic.params, tolerances.FORWARD[dtype.name] * 10)
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(by_hand.params))
+
+
+def test_A19_one_gradient_serves_several_optimizers():
+    by_hand = fnn.backprop(NET, LOSS)
+    ends = [run(by_hand, optimizer=o)[1].epochs["loss"][-1] for o in (SGD, MOMENTUM, ADAM)]
+    assert_finite(np.array(ends))
+    assert len(set(ends)) == 3
+
+
+def test_a_step_of_sgd_is_the_formula(x64):
+    by_hand = fnn.backprop(NET, LOSS)
+    x, y = fnn.xor()
+    x, params = jnp.asarray(x, jnp.float64), NET.init(jax.random.key(1), jnp.float64)
+    state, history = run(by_hand, jnp.float64, optimizer=SGD, batch_size=4, epochs=1)
+    value, gradients = by_hand(params, x, y)
+    assert_close(state.params, jax.tree.map(lambda p, g: p - 0.5 * g, params, gradients), tolerances.FORWARD["float64"])
+    assert_close(history.step_loss, np.asarray(value).reshape(1, 1), tolerances.FORWARD["float64"])
+
+
+def test_every_row_is_used_once_per_epoch_and_the_last_batch_weighs_what_it_holds(x64):
+    # the gradient of w · mean(x) is mean(x): with a rate of 0 nothing moves, and the losses tell which rows came
+    def value_and_grad(w, x, y):
+        return w * jnp.mean(x), jnp.mean(x)
+
+    x = jnp.asarray(np.arange(7.0))
+    _, history = fnn.fit(
+        value_and_grad,
+        jnp.asarray(1.0),
+        (x, x),
+        optimizer=optax.sgd(0.0),
+        epochs=3,
+        batch_size=3,
+        key=jax.random.key(0),
+    )
+    assert history.step_loss.shape == (3, 3)
+    sums = history.step_loss @ np.array([3.0, 3.0, 1.0])
+    assert_close(sums, np.full(3, 21.0), tolerances.FORWARD["float64"])
+    assert_close(history.epochs["loss"], np.full(3, 3.0), tolerances.FORWARD["float64"])
+    assert len({tuple(row) for row in history.step_loss}) == 3, "each epoch has an order of its own"
+
+
+def test_one_example_at_a_time_and_the_full_batch():
+    assert run(fnn.backprop(NET, LOSS), batch_size=1)[1].step_loss.shape == (5, 4)
+    assert run(fnn.backprop(NET, LOSS), batch_size=4)[1].step_loss.shape == (5, 1)
+
+
+def test_validation_is_measured_after_every_epoch():
+    x, y = fnn.xor()
+    state, history = run(fnn.backprop(NET, LOSS), validation=(x, y))
+    scores = NET.apply(state.params, x)
+    assert_close(history.epochs["validation_loss"][-1], np.asarray(LOSS(scores, y)), tolerances.FORWARD["float32"])
+    assert history.epochs["validation_accuracy"][-1] == fnn.accuracy(scores, y)
+    automatic = jax.jit(jax.value_and_grad(fnn.objective(NET, LOSS)))
+    assert set(run(automatic, validation=(x, y))[1].epochs) == set(history.epochs)
+
+
+def test_the_callback_sees_every_epoch():
+    seen = []
+    _, history = run(fnn.backprop(NET, LOSS), on_epoch=lambda number, metrics: seen.append((number, metrics["loss"])))
+    assert [number for number, _ in seen] == [1, 2, 3, 4, 5]
+    assert_close(np.array([loss for _, loss in seen]), history.epochs["loss"], tolerances.FORWARD["float64"])
+
+
+def test_the_same_key_gives_the_same_bits():
+    first, again = run(fnn.backprop(NET, LOSS)), run(fnn.backprop(NET, LOSS))
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), first[0].params, again[0].params))
+    assert (first[1].step_loss == again[1].step_loss).all()
+
+
+def test_a_second_call_with_equal_records_does_not_retrace():
+    chex.clear_trace_counter()
+
+    class Counted(fnn.Backprop):
+        @chex.assert_max_traces(n=2)  # one for the scan of whole batches, one for the incomplete batch
+        def __call__(self, *data, **options):
+            return super().__call__(*data, **options)
+
+    for _ in range(3):
+        run(Counted(fnn.objective(fnn.mlp(2, 4, 2), "softmax_cross_entropy")))
+
+
+def test_a_regularizer_shrinks_the_weights():
+    by_hand = fnn.backprop(NET, LOSS, "l2")
+    size = lambda params: sum(float(jnp.sum(layer["W"] ** 2)) for layer in params)  # noqa: E731
+    weak, strong = (size(run(by_hand, strength=s, epochs=50)[0].params) for s in (0.0, 0.1))
+    assert strong < weak
+
+
+def test_a_cast_is_noted_once():
+    x, y = fnn.xor()
+    with pytest.warns(fnn.CastNote, match=r"x of data is float64; cast to float32") as notes:
+        fnn.fit(
+            fnn.backprop(NET, LOSS), NET.init(jax.random.key(0)), (x.astype(np.float64), y),
+            optimizer=ADAM, epochs=3, batch_size=2, key=jax.random.key(0),
+        )  # fmt: skip
+    assert len(notes) == 1
+
+
+GOOD = {"optimizer": ADAM, "epochs": 1, "batch_size": 2, "key": jax.random.key}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"batch_size": 5}, ValueError, r"batch_size 5 is larger than the data, 4 rows. Use 4 or less"),
+        ({"batch_size": 0}, ValueError, r"fit: batch_size must be at least 1; it came as 0"),
+        ({"epochs": 0}, ValueError, r"fit: epochs must be at least 1"),
+        ({"epochs": 1.5}, TypeError, r"fit: epochs must be a whole number; it came as 1.5"),
+        ({"optimizer": 0.1}, TypeError, r"optimizer must be an Optax transformation; 0.1 came. Try optax.adam"),
+        ({"validation": np.ones(3)}, TypeError, r"validation must be the pair \(x, y\); ndarray came"),
+        ({"strength": 0.1}, ValueError, r"strength=.* came, but the objective has no regularizer"),
+    ],
+)
+def test_bad_options(changed, error, message):
+    options = {**GOOD, "key": jax.random.key(0), **changed}
+    with pytest.raises(error, match=message):
+        fnn.fit(fnn.backprop(NET, LOSS), NET.init(jax.random.key(0)), fnn.xor(), **options)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        (np.ones((4, 2), np.float32), np.array([0, 1, 2, 0]), ValueError, r"y must lie in 0 … 1; row 2 is 2"),
+        (np.ones((4, 2), np.float32), np.array([0, -1, 1, 0]), ValueError, r"row 1 is -1"),
+        (
+            np.ones((4, 2), np.float32),
+            np.array([0.0, 1, 1, 0]),
+            TypeError,
+            r"whole-number labels .* dtype float64 came",
+        ),
+        (np.ones((4, 2), np.float32), np.array([0, 1, 1]), ValueError, r"x has 4 rows, y 3"),
+        (np.array([[1, 1], [1, np.nan]], np.float32), np.array([0, 1]), ValueError, r"row 1, column 1 is nan"),
+        (
+            np.ones((4, 2), np.int32),
+            np.array([0, 1, 1, 0]),
+            TypeError,
+            r"x must have a floating dtype; it came as int32",
+        ),
+        (np.ones((0, 2), np.float32), np.zeros(0, int), ValueError, r"x must hold at least one row"),
+        (np.ones((4, 3), np.float32), np.array([0, 1, 1, 0]), ValueError, r"x must have 2 features on its last axis"),
+    ],
+)
+def test_bad_data_is_found_for_both_gradients(x, y, error, message):
+    for gradient in (fnn.backprop(NET, LOSS), jax.jit(jax.value_and_grad(fnn.objective(NET, LOSS)))):
+        with pytest.raises(error, match=message):
+            fnn.fit(
+                gradient, NET.init(jax.random.key(0)), (x, y),
+                optimizer=ADAM, epochs=1, batch_size=1, key=jax.random.key(0),
+            )  # fmt: skip
+
+
+def test_a_bare_gradient_cannot_be_validated_and_params_must_be_trainable():
+    bare = lambda w, x, y: (w, w)  # noqa: E731
+    with pytest.raises(ValueError, match="validation needs a gradient that knows its objective"):
+        fnn.fit(bare, jnp.asarray(1.0), fnn.xor(), validation=fnn.xor(), **{**GOOD, "key": jax.random.key(0)})
+    with pytest.raises(ValueError, match="params hold no floating array"):
+        fnn.fit(bare, (), fnn.xor(), **{**GOOD, "key": jax.random.key(0)})
