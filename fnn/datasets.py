@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fnn.requirements import require_size
+
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """1797 handwritten digits of 8 × 8 pixels (Alpaydin & Kaynak 1998, CC BY 4.0).
@@ -45,16 +47,17 @@ def stratified_split(labels: Any, sizes: Sequence[int], *, seed: int) -> list[np
         one sorted array of row numbers per part; together they hold every row once.
 
     Raises:
-        ValueError: sizes below 1, or that do not add up to N.
+        ValueError: sizes below 1, or that do not add up to N. TypeError: sizes that are no whole numbers.
 
     >>> [part.tolist() for part in stratified_split([0, 0, 0, 1, 1, 1], (4, 2), seed=0)]
     [[0, 2, 4, 5], [1, 3]]
     """
     labels = np.asarray(labels)
-    if any(size < 1 for size in sizes) or sum(sizes) != len(labels):
+    sizes = [require_size("stratified_split", f"size {k + 1}", size, "Give ints.") for k, size in enumerate(sizes)]
+    if sum(sizes) != len(labels):
         raise ValueError(
-            f"sizes must be at least 1 and add up to the {len(labels)} examples; "
-            f"{tuple(sizes)} add up to {sum(sizes)}. Change the last one."
+            f"sizes must add up to the {len(labels)} examples; {tuple(sizes)} add up to {sum(sizes)}. "
+            "Change the last one."
         )
     random = np.random.default_rng(seed)
     # Shuffle within each class, then deal the classes out evenly: the rank of a row within its class, as a share of

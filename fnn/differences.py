@@ -109,7 +109,7 @@ class _Quotient:
     def __post_init__(self) -> None:
         if not callable(self.step) and not 0 < self.step < math.inf:
             raise ValueError(f"step must be above 0 and finite; {self.step} came. Leave it out for the default.")
-        require_size("differences", "chunk", self.chunk)
+        require_size("differences", "chunk", self.chunk, "Leave it out for the default of 64.")
 
 
 @partial(jax.jit, static_argnums=0)

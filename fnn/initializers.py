@@ -46,9 +46,13 @@ class Zeros(Initializer):
 
 @dataclass(frozen=True, repr=False)
 class Uniform(Initializer):
-    """U[−bound, bound]; variance bound² / 3."""
+    """U[−bound, bound]; variance bound² / 3. Raises `ValueError` unless bound > 0 and finite."""
 
     bound: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bound < math.inf:
+            raise ValueError(f"uniform: bound must be finite and above 0; it came as {self.bound}. Try 0.1.")
 
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
         return jax.random.uniform(key, tuple(shape), dtype, -self.bound, self.bound)
@@ -56,9 +60,13 @@ class Uniform(Initializer):
 
 @dataclass(frozen=True, repr=False)
 class Normal(Initializer):
-    """N(0, deviation²)."""
+    """N(0, deviation²). Raises `ValueError` unless deviation > 0 and finite."""
 
     deviation: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.deviation < math.inf:
+            raise ValueError(f"normal: deviation must be finite and above 0; it came as {self.deviation}. Try 0.1.")
 
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
         return self.deviation * jax.random.normal(key, tuple(shape), dtype)
@@ -161,4 +169,6 @@ INITIALIZERS: dict[str, Initializer] = {
 
 def initializer(choice: str | Initializer) -> Initializer:
     """Return the initializer of that name, or the record itself; an unknown name raises and suggests the nearest."""
-    return require_name("initializer", INITIALIZERS, choice)
+    if isinstance(choice, str) and choice in ("constant", "uniform", "normal"):
+        raise ValueError(f"{choice} needs its number; the name alone came. Give the record: fnn.{choice}(0.1).")
+    return require_name(Initializer, INITIALIZERS, choice)

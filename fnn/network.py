@@ -14,7 +14,7 @@ Promises: nothing here is a derivative. The chain rule only says in which order 
 Sources: claims A15, B8, C4, C9, E5; He et al. 2016 for the skip connection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,8 +124,8 @@ class Dense(Layer):
     bias: Initializer = zeros
 
     def __post_init__(self) -> None:
-        require_size("dense", "inputs", self.inputs)
-        require_size("dense", "outputs", self.outputs)
+        require_size("dense", "inputs", self.inputs, "Example: dense(64, 32).")
+        require_size("dense", "outputs", self.outputs, "Example: dense(64, 32).")
         remedy = "Give a record such as fnn.tanh, or make your own by subclassing."
         require_record("dense", Activation, self.activation, remedy)
         require_record("dense", Initializer, self.weights, remedy.replace("tanh", "glorot_uniform"))
@@ -170,10 +170,10 @@ class Dense(Layer):
     def _weighted_sum(self, params: Params, x: Array) -> tuple[Array, Array]:
         if not isinstance(params, dict) or set(params) != {"W", "b"}:
             raise ValueError(
-                f"{self} needs params {{'W', 'b'}}; {jax.tree.structure(params)} came. "
+                f"{self} needs params {{'W': …, 'b': …}}; {_told(params)} came. "
                 "Are they of another net? Make them with net.init(key)."
             )
-        W, b = params["W"], params["b"]
+        W, b = (as_floating(str(self), name, params[name]) for name in ("W", "b"))
         remedy = "Are the parameters of another net? Make them with net.init(key)."
         require_shape(str(self), "W", W.shape, (self.inputs, self.outputs), remedy)
         require_shape(str(self), "b", b.shape, (self.outputs,), remedy)
@@ -201,7 +201,10 @@ class Sequential(Layer):
 
     def __post_init__(self) -> None:
         if not isinstance(self.layers, tuple) or not self.layers:
-            raise ValueError(f"sequential needs at least one layer, as a tuple; {self.layers!r} came.")
+            raise ValueError(
+                f"sequential needs at least one layer, as a tuple; {self.layers!r} came. "
+                "Example: sequential(dense(4, 3))."
+            )
         for layer in self.layers:
             require_record("sequential", Layer, layer, "Subclass fnn.Layer with a frozen dataclass.")
         for k, (below, above) in enumerate(zip(self.layers, self.layers[1:], strict=False), start=1):
@@ -262,7 +265,7 @@ class Sequential(Layer):
         if not isinstance(params, tuple | list) or len(params) != len(self.layers):
             came = f"{len(params)} entries" if isinstance(params, tuple | list) else type(params).__name__
             raise ValueError(
-                f"a net of {len(self.layers)} layers needs a tuple of as many params; {came} came. "
+                f"sequential needs a tuple with params for each layer, {len(self.layers)} entries; {came} came. "
                 "Are they of another net? Make them with net.init(key)."
             )
         return list(zip(self.layers, params, strict=True))
@@ -317,7 +320,8 @@ class Repeated(Layer):
     """n equal layers with parameters of their own, one after another, by a scan. Made by `repeated`.
 
     params: those of one layer, every leaf with a leading axis of n. It compiles in the time of one layer, whatever n;
-    the backward pass is the scan in reverse. The values inside carry that leading axis too.
+    the backward pass is the scan in reverse. The values inside carry that leading axis too. Where a layer keeps its
+    own input or output, only the inputs are stacked: the output of one repetition is the input of the next.
     """
 
     layer: Layer
@@ -328,7 +332,7 @@ class Repeated(Layer):
 
     def __post_init__(self) -> None:
         _require_square("repeated", self.layer)
-        require_size("repeated", "times", self.times)
+        require_size("repeated", "times", self.times, "Give an int of 1 or more, or leave the layer out.")
 
     @property
     def inputs(self) -> int | None:
@@ -343,15 +347,18 @@ class Repeated(Layer):
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
         self._require_stacked(params)
-        return jax.lax.scan(lambda x, p: self.layer.forward(p, x), x, params, length=self.times)
+        _, roles = self._plan(params, x)
+
+        def step(x: PyTree, p: Params) -> tuple[PyTree, tuple]:
+            y, kept = self.layer.forward(p, x)
+            own = [leaf for leaf, role in zip(jax.tree.leaves(kept), roles, strict=True) if role is None]
+            return y, (x if any(roles) else (), own)
+
+        y, (inputs, own) = jax.lax.scan(step, x, params, length=self.times)
+        return y, (inputs, own, y if any(roles) else ())
 
     def backward(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
-        def step(y_bar: PyTree, one: tuple[Params, Residuals]) -> tuple[PyTree, Params]:
-            p_bar, x_bar = self.layer.backward(*one, y_bar)
-            return x_bar, p_bar
-
-        x_bar, params_bar = jax.lax.scan(step, y_bar, (params, residuals), length=self.times, reverse=True)
-        return params_bar, x_bar
+        return self._sweep(self.layer.backward, params, residuals, y_bar)
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         self._require_stacked(params)
@@ -360,21 +367,49 @@ class Repeated(Layer):
     def cotangents(
         self, params: Params, residuals: Residuals, y_bar: PyTree
     ) -> tuple[Params, PyTree, dict[str, PyTree]]:
-        def step(y_bar: PyTree, one: tuple[Params, Residuals]) -> tuple[PyTree, tuple[Params, dict[str, PyTree]]]:
-            p_bar, x_bar, inside = self.layer.cotangents(*one, y_bar)
-            return x_bar, (p_bar, inside)
+        def rule(*one: Any) -> tuple[tuple[Params, dict[str, PyTree]], PyTree]:
+            p_bar, x_bar, inside = self.layer.cotangents(*one)
+            return (p_bar, inside), x_bar
 
-        x_bar, (params_bar, inside) = jax.lax.scan(step, y_bar, (params, residuals), length=self.times, reverse=True)
+        (params_bar, inside), x_bar = self._sweep(rule, params, residuals, y_bar)
         return params_bar, x_bar, inside
 
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
-        def step(y_bar: PyTree, one: tuple[Params, Residuals]) -> tuple[PyTree, Params]:
-            norms, x_bar = self.layer.norms(*one, y_bar)
-            return x_bar, norms
+        # the N norms of a leaf stand behind the axis of repetitions
+        return self._sweep(self.layer.norms, params, residuals, y_bar)
 
-        x_bar, norms = jax.lax.scan(step, y_bar, (params, residuals), length=self.times, reverse=True)
-        # the N norms of a leaf stand last here, behind the axis of repetitions; elsewhere they are all there is
-        return norms, x_bar
+    def _sweep(
+        self, rule: Callable[..., tuple], params: Params, residuals: Residuals, y_bar: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        """The reverse scan: rule(p, kept, y_bar) -> (what to stack, x_bar), from the last repetition to the first."""
+        inputs, own, y = residuals
+        structure, roles = self._plan(params, y_bar)
+
+        def step(carry: tuple[PyTree, PyTree], one: tuple) -> tuple[tuple[PyTree, PyTree], PyTree]:
+            y_bar, y = carry
+            p, x, own = one
+            sources, rest = {"x": jax.tree.leaves(x), "y": jax.tree.leaves(y)}, iter(own)
+            kept = [next(rest) if role is None else sources[role[0]][role[1]] for role in roles]
+            stacked, x_bar = rule(p, jax.tree.unflatten(structure, kept), y_bar)
+            # the input of this repetition is the output of the one before
+            return (x_bar, x), stacked
+
+        (x_bar, _), stacked = jax.lax.scan(step, (y_bar, y), (params, inputs, own), length=self.times, reverse=True)
+        return stacked, x_bar
+
+    def _plan(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None]]:
+        """What one repetition keeps: (its structure, for each leaf the place of x or y that it is, or None).
+
+        The output of one repetition is the input of the next, so what is x or y itself is stacked once, not twice.
+        """
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), x)
+        closed, (y, kept) = jax.make_jaxpr(self.layer.forward, return_shape=True)(one, like)
+        x_count, y_count = len(jax.tree.leaves(like)), len(jax.tree.leaves(y))
+        invars, outvars = closed.jaxpr.invars, closed.jaxpr.outvars
+        places = {id(v): ("y", k) for k, v in enumerate(outvars[:y_count])}
+        places |= {id(v): ("x", k) for k, v in enumerate(invars[len(invars) - x_count :])}
+        return jax.tree.structure(kept), [places.get(id(v)) for v in outvars[y_count:]]
 
     def _require_stacked(self, params: Params) -> None:
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
@@ -383,6 +418,10 @@ class Repeated(Layer):
                     f"repeated: every leaf of params must lead with an axis of {self.times}, one entry per repetition; "
                     f"{jax.tree_util.keystr(path)} has shape {leaf.shape}. Make them with net.init(key)."
                 )
+
+
+def _told(params: Params) -> str:
+    return f"a dict of {sorted(params)}" if isinstance(params, dict) else type(params).__name__
 
 
 def _require_square(where: str, layer: Any) -> None:
@@ -463,7 +502,8 @@ def mlp(
     """
     if len(sizes) == 1 and isinstance(sizes[0], Sequence):
         sizes = tuple(sizes[0])
-    widths = [require_size("mlp", f"size {k + 1}", size) for k, size in enumerate(sizes)]
+    remedy = "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10])."
+    widths = [require_size("mlp", f"size {k + 1}", size, remedy) for k, size in enumerate(sizes)]
     if len(widths) < 2:
         raise ValueError(f"mlp needs at least two sizes, inputs and outputs; {widths} came. Example: mlp(64, 32, 10).")
     hidden, last = _activation(activation), _activation(output)

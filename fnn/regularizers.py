@@ -127,4 +127,4 @@ REGULARIZERS: dict[str, Regularizer] = {"l1": l1, "l2": l2, "elastic_net": elast
 
 def regularizer(choice: str | Regularizer) -> Regularizer:
     """Return the regularizer of that name, or the record itself; an unknown name raises and suggests the nearest."""
-    return require_name("regularizer", REGULARIZERS, choice)
+    return require_name(Regularizer, REGULARIZERS, choice)

@@ -24,33 +24,37 @@ class CastNote(UserWarning):
     """Says that data came in another floating dtype than the parameters and was cast to theirs."""
 
 
-def require_size(where: str, name: str, size: Any) -> int:
-    """Return `size` as an int of at least 1; raise `TypeError` or `ValueError` that name it."""
+def require_size(where: str, name: str, size: Any, remedy: str) -> int:
+    """Return `size` as an int of at least 1; raise `TypeError` or `ValueError` that name it and say the remedy."""
     if isinstance(size, bool) or not isinstance(size, int | np.integer):
-        raise TypeError(
-            f"{where}: {name} must be a whole number; it came as {size!r}. "
-            "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10])."
-        )
+        raise TypeError(f"{where}: {name} must be a whole number; it came as {size!r}. {remedy}")
     if size < 1:
-        raise ValueError(f"{where}: {name} must be at least 1; it came as {size}. Leave the layer out instead.")
+        raise ValueError(f"{where}: {name} must be at least 1; it came as {size}. {remedy}")
     return int(size)
 
 
-def require_name(kind: str, known: Mapping[str, Record], choice: "str | Record") -> Record:
-    """Return the record itself, or the one in `known` that the string names; suggest the nearest otherwise."""
+def require_name(kind: type[Record], known: Mapping[str, Record], choice: "str | Record") -> Record:
+    """Return the record itself, or the one in `known` that the string names; suggest the nearest otherwise.
+
+    Raises:
+        ValueError: an unknown name. TypeError: neither a name nor a record of this kind.
+    """
+    name = kind.__name__.lower()
     if not isinstance(choice, str):
+        require_record(name, kind, choice, f"Give one or its name: {', '.join(sorted(known))}.")
         return choice
     if choice in known:
         return known[choice]
     nearest = difflib.get_close_matches(choice, known, n=1, cutoff=0.4)
     hint = f"; perhaps {nearest[0]!r}?" if nearest else "."
-    raise ValueError(f"unknown {kind} {choice!r}{hint} Known: {', '.join(sorted(known))}.")
+    raise ValueError(f"unknown {name} {choice!r}{hint} Known: {', '.join(sorted(known))}.")
 
 
 def require_record(where: str, kind: type, value: Any, remedy: str) -> None:
     """Raise `TypeError` unless `value` is an instance of `kind`."""
     if not isinstance(value, kind):
-        raise TypeError(f"{where}: a {kind.__name__} is needed; {value!r} came. {remedy}")
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        raise TypeError(f"{where}: {article} {kind.__name__} is needed; {value!r} came. {remedy}")
 
 
 def require_dtype(dtype: DType) -> DType:
@@ -83,7 +87,7 @@ def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{where}: {name} must have a floating dtype; it came as {array.dtype.name}. "
-            f"Cast it once: {name}.astype('float32')."
+            "Cast it once with .astype('float32')."
         )
     if dtype is not None and array.dtype != dtype:
         note_cast(f"{where}: {name}", array.dtype, dtype)
@@ -194,9 +198,10 @@ def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
     shape = np.shape(x)
     if not shape or shape[0] == 0:
         raise ValueError(f"x must hold at least one row; it came with shape {shape}. Check how the data was filtered.")
-    kind = np.asarray(x).dtype
-    if kind.kind in "iubc":
-        raise TypeError(f"x must have a floating dtype; it came as {kind.name}. Cast it once: x.astype('float32').")
+    dtype = np.asarray(x).dtype
+    # jnp knows bfloat16 as a floating type, which NumPy does not
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"x must have a floating dtype; it came as {dtype.name}. Cast it once with .astype('float32').")
     require_finite("x", x)
     if y is None:
         return

@@ -90,8 +90,10 @@ def fit(
     1.0
     """
     objective = _objective_of(value_and_grad)
-    epochs = require_size("fit", "epochs", epochs)
-    batch_size = require_size("fit", "batch_size", batch_size)
+    epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
+    batch_size = require_size(
+        "fit", "batch_size", batch_size, "Give an int: 1 is one example at a time, N the full batch."
+    )
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(f"fit: optimizer must be an Optax transformation; {optimizer!r} came. Try optax.adam(1e-3).")
     dtype = _floating_dtype(params)

@@ -17,6 +17,7 @@ from tests import tolerances
 LINEAR = {
     "reshape", "transpose", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "concatenate", "rev", "gather",
     "reduce_sum", "convert_element_type", "copy", "copy_p", "reduce_max", "max", "min", "clamp", "stop_gradient",
+    "scatter-add",
 }  # fmt: skip
 
 
