@@ -35,6 +35,7 @@ from fnn.affine import (
     homogeneous_matrix,
 )
 from fnn.backprop import Backprop, Objective, backprop, objective
+from fnn.checker import Finding, Report, Verdict, assert_gradients, check
 from fnn.datasets import digits, stratified_split, xor
 from fnn.differences import (
     central_differences,

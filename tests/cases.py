@@ -33,6 +33,27 @@ def random(*parts) -> np.random.Generator:
     return np.random.default_rng([SEED, *[sum(map(ord, str(part))) for part in parts]])
 
 
+def rounded(values, dtype) -> jax.Array:
+    """NumPy numbers on the device in this dtype, by way of float32; labels stay whole. Nothing is compiled."""
+    values = np.asarray(values)
+    return jnp.asarray(values if values.dtype.kind == "i" else values.astype(np.float32).astype(jnp.dtype(dtype)))
+
+
+def drawn(layer: fnn.Layer, rng: np.random.Generator, dtype=jnp.float32, scale: float = 1.0):
+    """Parameters of a layer: weights of the scale of `init`, and a little of everything on top.
+
+    NumPy draws them: `init` itself would compile every operation again for every new shape.
+    """
+
+    def leaf(path, like):
+        # Glorot's bound for weights; biases start at zero
+        bound = np.sqrt(6 / sum(like.shape[-2:])) if getattr(path[-1], "key", None) == "W" else 0.0
+        return rounded(scale * rng.uniform(-bound, bound, like.shape) + rng.normal(0, 0.1, like.shape), dtype)
+
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(SEED)))
+    return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
 def targets(loss: fnn.Loss, shape: tuple[int, ...], *, labels: bool, seed: str = "targets") -> np.ndarray:
     """Targets that the loss can mean, for predictions of this shape."""
     rng = random(loss.name, *shape, seed)
@@ -109,17 +130,12 @@ class NetCase:
     scale: float = 1.0
 
     def data(self, dtype):
-        """(params, x, y): weights from `init`, biases and inputs away from zero, everything float32-representable."""
-        params = self.net.init(jax.random.key(SEED), jnp.float32)
+        """(params, x, y), the biases and inputs away from zero, everything float32-representable."""
         rng = random(self.name)
-        params = jax.tree.map(lambda p: self.scale * p + rng.normal(0, 0.1, p.shape).astype(np.float32), params)
-        x = rng.normal(-0.2, 1.0, (*self.lead, self.net.inputs)).astype(np.float32)
+        params = drawn(self.net, rng, dtype, self.scale)
+        x = rng.normal(-0.2, 1.0, (*self.lead, self.net.inputs))
         y = targets(self.loss, (*self.lead, self.net.outputs), labels=self.labels)
-        y = y if y.dtype == np.int32 else y.astype(np.float32)
-        return jax.tree.map(
-            lambda a: jnp.asarray(a, dtype) if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating) else jnp.asarray(a),
-            (params, x, y),
-        )
+        return params, rounded(x, dtype), rounded(y, dtype)
 
     @property
     def options(self):

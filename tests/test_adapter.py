@@ -4,18 +4,19 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import fnn
 from fnn.activations import ACTIVATIONS
 from tests import tolerances
-from tests.cases import Dropout, NetCase, Swap
+from tests.cases import Dropout, NetCase, Swap, drawn, random
 from tests.witnesses import assert_close
 
 
 def test_activations(dtype):
-    z = jnp.asarray([-2.0, 0.0, 0.5, 30.0], dtype)
-    a_bar = jnp.asarray([1.0, -2.0, 3.0, 0.5], dtype)
+    z = np.array([-2.0, 0.0, 0.5, 30.0], dtype)
+    a_bar = np.array([1.0, -2.0, 3.0, 0.5], dtype)
 
     @jax.jit
     def run(z, a_bar):
@@ -34,23 +35,30 @@ def test_objective_inside_a_program_of_the_users(x64):
     case = NetCase("adapter", fnn.mlp(4, 5, 3), fnn.softmax_cross_entropy)
     params, x, y = case.data(jnp.float64)
     by_hand = fnn.backprop(case.net, case.loss)
-    f = fnn.custom_vjp(by_hand)
+    lent, of_objective = fnn.custom_vjp(by_hand), fnn.custom_vjp(by_hand.objective)
 
-    def program(f):
-        return jax.jit(jax.grad(lambda p, x: jnp.exp(f(p, 2 * x, y)) + jnp.sum(x**2), argnums=(0, 1)))(params, x)
+    @jax.jit
+    def programs(params, x):
+        def program(f):
+            return jax.grad(lambda p, x: jnp.exp(f(p, 2 * x, y)) + jnp.sum(x**2), argnums=(0, 1))(params, x)
 
-    assert_close(program(f), program(by_hand.objective), tolerances.FORWARD["float64"])
-    assert_close(program(fnn.custom_vjp(by_hand.objective)), program(f), tolerances.FORWARD["float64"])
+        return program(lent), program(by_hand.objective), program(of_objective)
+
+    first, plain, second = programs(params, x)
+    assert_close(first, plain, tolerances.FORWARD["float64"])
+    assert_close(second, first, tolerances.FORWARD["float64"])
 
 
 def test_layer_and_loss_compose(x64):
     case = NetCase("adapter parts", fnn.mlp(4, 5, 3), fnn.softmax_cross_entropy)
     params, x, y = case.data(jnp.float64)
     net, loss = fnn.custom_vjp(case.net), fnn.custom_vjp(case.loss)
-    lent = jax.jit(jax.grad(lambda p: loss(net(p, x), y)))(params)
-    assert_close(
-        lent, jax.jit(jax.grad(fnn.objective(case.net, case.loss)))(params, x, y), tolerances.FORWARD["float64"]
-    )
+
+    @jax.jit
+    def both(p, x):
+        return jax.grad(lambda p: loss(net(p, x), y))(p), jax.grad(fnn.objective(case.net, case.loss))(p, x, y)
+
+    assert_close(*both(params, x), tolerances.FORWARD["float64"])
 
 
 def test_the_rule_that_runs_is_ours():
@@ -67,38 +75,50 @@ def test_the_rule_that_runs_is_ours():
 
 def test_two_inputs_and_keys():
     layer = Swap(3)
-    params, x = layer.init(jax.random.key(0)), (jnp.ones(3), 2 * jnp.ones(3))
-    lent = jax.grad(lambda p, x: jnp.sum(fnn.custom_vjp(layer)(p, x) ** 2), argnums=(0, 1))(params, x)
-    plain = jax.grad(lambda p, x: jnp.sum(layer.apply(p, x) ** 2), argnums=(0, 1))(params, x)
-    assert_close(lent, plain, tolerances.FORWARD["float32"])
+    params = drawn(layer, random("swap"))
+    x = np.array([1.0, -2.0, 0.5], np.float32), np.array([2.0, 0.5, -1.0], np.float32)
+
+    @jax.jit
+    def both(params, x):
+        def gradient(f):
+            return jax.grad(lambda p, x: jnp.sum(f(p, x) ** 2), argnums=(0, 1))(params, x)
+
+        return gradient(fnn.custom_vjp(layer)), gradient(layer.apply)
+
+    assert_close(*both(params, x), tolerances.FORWARD["float32"])
     dropout = fnn.custom_vjp(Dropout(0.5))
     key = jax.random.key(2)
-    mask_gradient = jax.grad(lambda x: jnp.sum(dropout((), (x, key))))(jnp.ones(8))
+    mask_gradient = jax.jit(jax.grad(lambda x: jnp.sum(dropout((), (x, key)))))(np.ones(8, np.float32))
     assert set(mask_gradient.tolist()) <= {0.0, 2.0}
 
 
 def test_data_of_another_dtype_gets_its_gradient_back_in_its_own(x64):
     net = fnn.mlp(4, 3)
-    params = net.init(jax.random.key(0), jnp.float32)
+    params = drawn(net, random("cast"))
     f = fnn.custom_vjp(fnn.objective(net, fnn.squared_error))
     with pytest.warns(fnn.CastNote):
-        x_bar = jax.grad(f, argnums=1)(params, jnp.ones((2, 4), jnp.float64), jnp.ones((2, 3)))
+        x_bar = jax.jit(jax.grad(f, argnums=1))(params, np.ones((2, 4)), np.ones((2, 3)))
     assert x_bar.dtype == jnp.float64
 
 
 def test_targets_are_data():
     f = fnn.custom_vjp(fnn.squared_error)
     with pytest.raises(TypeError, match="targets, weights and strengths are data"):
-        jax.grad(f, argnums=1)(jnp.ones(3), jnp.zeros(3))
+        jax.grad(f, argnums=1)(np.ones(3, np.float32), np.zeros(3, np.float32))
 
 
 def test_weights_and_strength_go_through(x64):
     case = NetCase("adapter weights", fnn.mlp(4, 5, 3), fnn.softmax_cross_entropy)
     params, x, y = case.data(jnp.float64)
     objective = fnn.objective(case.net, case.loss, fnn.l2)
-    options = {"weights": jnp.arange(6.0), "strength": 0.1}
-    lent = jax.jit(lambda p: jax.value_and_grad(fnn.custom_vjp(objective))(p, x, y, **options))(params)
-    assert_close(lent, jax.value_and_grad(objective)(params, x, y, **options), tolerances.FORWARD["float64"])
+    options = {"weights": np.arange(6.0), "strength": 0.1}
+
+    @jax.jit
+    def both(p, x):
+        forms = fnn.custom_vjp(objective), objective
+        return [jax.value_and_grad(form)(p, x, y, **options) for form in forms]
+
+    assert_close(*both(params, x), tolerances.FORWARD["float64"])
 
 
 def test_a_forward_derivative_is_refused():

@@ -16,16 +16,7 @@ from tests import reference, tolerances
 from tests.cases import Swap, Z, random
 from tests.witnesses import assert_close, assert_finite
 
-# A wrong reading of a formula must be off by far more than rounding, else it would prove nothing: one part in a
-# hundred is 2500 times the loosest FORWARD tolerance used here.
-FAR = 1e-2
-
 F64 = jnp.dtype("float64")
-
-
-def five_standard_errors(share, count):
-    """How far a share among `count` independent draws may lie off: beyond it once in two million."""
-    return 5 * np.sqrt(share * (1 - share) / count)
 
 
 def numbers(dtype, name, *shapes):
@@ -63,7 +54,7 @@ def assert_printed(got, want, digits):
 def assert_far(got, other):
     """The two are finite and clearly different."""
     assert_finite((got, other))
-    assert np.abs(np.asarray(got) - np.asarray(other)).max() > FAR
+    assert np.abs(np.asarray(got) - np.asarray(other)).max() > tolerances.FAR
 
 
 def numpy(tree):
@@ -450,7 +441,8 @@ def test_B10_initial_weights_are_uniform_up_to_the_lecture_bound_and_biases_zero
     assert (np.asarray(params["b"]) == 0).all()
     # U[−b, b]: 60 000 entries leave no thousandth of [0, b] empty, the outermost included; each tenth gets its share
     assert (np.histogram(np.abs(W), 1000, (0, bound))[0] > 0).all()
-    assert np.abs(np.histogram(W, 10, (-bound, bound))[0] / W.size - 0.1).max() <= five_standard_errors(0.1, W.size)
+    tenths = np.histogram(W, 10, (-bound, bound))[0] / W.size
+    assert np.abs(tenths - 0.1).max() <= tolerances.five_standard_errors(0.1, W.size)
 
 
 def test_B11_permuting_hidden_units_changes_nothing(x64):
@@ -517,7 +509,7 @@ def test_B17_relu_gives_sparse_activity():
         return {name: layer.apply(params, x) for name, layer in layers.items()}
 
     off = {name: (np.asarray(a) == 0).mean() for name, a in outputs(jax.random.key(0)).items()}
-    assert abs(off["relu"] - 0.5) <= five_standard_errors(0.5, 10_000)
+    assert abs(off["relu"] - 0.5) <= tolerances.five_standard_errors(0.5, 10_000)
     assert off["tanh"] == off["sigmoid"] == 0
 
 

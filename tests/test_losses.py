@@ -8,7 +8,7 @@ import pytest
 import fnn
 from fnn.losses import LOSSES
 from tests import reference, tolerances
-from tests.cases import predictions, random, targets
+from tests.cases import predictions, random, rounded, targets
 from tests.witnesses import (
     assert_close,
     assert_finite,
@@ -28,23 +28,25 @@ def data(name, labels, dtype):
     loss = LOSSES[name]
     p, y = predictions(loss, SHAPE).astype(np.float32), targets(loss, SHAPE, labels=labels)
     y = y if y.dtype == np.int32 else y.astype(np.float32)
-    return jnp.asarray(p, dtype), jnp.asarray(y) if y.dtype == np.int32 else jnp.asarray(y, dtype)
+    return rounded(p, dtype), rounded(y, dtype)
+
+
+def for_each(dtype, function, kinds=KINDS):
+    """{kind: function(loss, prediction, target)} of every loss, by one program."""
+    table = {kind: data(*kind, dtype) for kind in kinds}
+    run = jax.jit(lambda table: {kind: function(LOSSES[kind[0]], *table[kind]) for kind in kinds})
+    return jax.device_get(run(table))
 
 
 def all_losses(dtype, weights=None):
-    """{kind: (value, by hand, automatic, magnitudes)} of every loss, by one compilation."""
-    table = {kind: data(*kind, dtype) for kind in KINDS}
+    """{kind: (value, by hand, automatic, magnitudes)} of every loss; no magnitudes in float32, held to float64."""
 
-    def run(table):
-        results = {}
-        for (name, labels), (p, y) in table.items():
-            loss = LOSSES[name]
-            value, kept = loss.forward(p, y, weights)
-            auto = jax.grad(lambda p, loss=loss, y=y: loss(p, y, weights))(p)
-            results[name, labels] = value, loss.backward(kept), auto, magnitudes(loss.backward, kept)
-        return results
+    def one(loss, p, y):
+        value, kept = loss.forward(p, y, weights)
+        auto = jax.grad(lambda p: loss(p, y, weights))(p)
+        return value, loss.backward(kept), auto, magnitudes(loss.backward, kept) if p.dtype == jnp.float64 else None
 
-    return jax.device_get(jax.jit(run)(table))
+    return for_each(dtype, one)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -66,29 +68,32 @@ def test_values_equal_numpy_and_derivatives_autodiff(weighted):
 
 
 def test_derivatives_equal_finite_differences(x64):
-    for name, labels in KINDS:
-        p, y = data(name, labels, jnp.float64)
-        loss = LOSSES[name]
-        hand = loss.backward(loss.forward(p, y)[1])
-        assert_close(hand, fnn.central_differences(loss)(p, y), tolerances.DIFFERENCES, name)
+    def both(loss, p, y):
+        return loss.backward(loss.forward(p, y)[1]), fnn.central_differences(loss)(p, y)
+
+    for kind, (hand, numeric) in for_each(jnp.float64, both).items():
+        assert_close(hand, numeric, tolerances.DIFFERENCES, kind)
+
+
+#: each loss once, with the targets that come first
+PLAIN = [(name, True) for name in LOSSES]
 
 
 def test_sum_is_the_mean_times_the_number_of_examples(dtype):
-    for name in LOSSES:
-        p, y = data(name, True, dtype)
-        loss = LOSSES[name]
-        assert_close(loss.sum(p, y), 4 * loss(p, y), tolerances.FORWARD[dtype.name], name)
+    for kind, (total, mean) in for_each(dtype, lambda loss, p, y: (loss.sum(p, y), loss(p, y)), PLAIN).items():
+        assert_close(total, 4 * mean, tolerances.FORWARD[dtype.name], kind)
+    for loss in LOSSES.values():
         assert loss.sum.sum == loss.sum != loss
 
 
 def test_leading_axes_are_free(dtype):
-    for name in LOSSES:
-        p, y = data(name, True, dtype)
-        loss = LOSSES[name]
+    def all_of(loss, p, y):
         split = loss(p.reshape(2, 2, 3), y.reshape(2, 2, *y.shape[1:]))
-        assert_close(split, loss(p, y), tolerances.FORWARD[dtype.name], name)
-        one = [loss(p[n], y[n]) for n in range(4)]
-        assert_close(jnp.mean(jnp.stack(one)), loss(p, y), tolerances.FORWARD[dtype.name], name)
+        return loss(p, y), split, jnp.stack([loss(p[n], y[n]) for n in range(4)])
+
+    for kind, (whole, split, one) in for_each(dtype, all_of, PLAIN).items():
+        assert_close(split, whole, tolerances.FORWARD[dtype.name], kind)
+        assert_close(np.mean(one), whole, tolerances.FORWARD[dtype.name], kind)
 
 
 # (prediction, target) -> (value, derivative) at kinks and edges, worked out by hand from the formulas
@@ -112,38 +117,53 @@ EDGES = [
 
 
 def test_kinks_and_edges(dtype):
-    for name, p, y, value, slope in EDGES:
-        loss = LOSSES[name]
-        got, kept = loss.forward(jnp.asarray([p], dtype), jnp.asarray([y], dtype))
+    @jax.jit
+    def all_of(table):
+        forwards = [LOSSES[name].forward(p, y) for (name, *_), (p, y) in zip(EDGES, table, strict=True)]
+        return [(value, LOSSES[name].backward(kept)) for (name, *_), (value, kept) in zip(EDGES, forwards, strict=True)]
+
+    table = [(np.array([p], dtype), np.array([y], dtype)) for _, p, y, _, _ in EDGES]
+    for (name, p, y, value, slope), (got, bar) in zip(EDGES, all_of(table), strict=True):
         assert_finite(got, name)
-        assert value is None or got == jnp.asarray(value, dtype), (name, p, y, got)
-        assert loss.backward(kept)[0] == jnp.asarray(slope, dtype), (name, p, y)
+        assert value is None or got == np.asarray(value, dtype), (name, p, y, got)
+        assert bar[0] == np.asarray(slope, dtype), (name, p, y)
 
 
-@pytest.mark.parametrize("p", [0.0, -0.5, 1.25])
-def test_outside_of_tiny_to_one_the_derivative_on_probabilities_is_zero(dtype, p):
-    rows = jnp.asarray([[p, 0.5]], dtype)
-    value, kept = fnn.negative_log_likelihood.forward(rows, jnp.array([0]))
-    clipped = np.clip(p, tolerances.smallest_normal(dtype), 1)
-    assert_close(value, -np.log(clipped), tolerances.FORWARD[dtype.name])
-    assert (fnn.negative_log_likelihood.backward(kept) == 0).all()
+def test_outside_of_tiny_to_one_the_derivative_on_probabilities_is_zero(dtype):
+    loss = fnn.negative_log_likelihood
+
+    @jax.jit
+    def both(rows):
+        value, kept = loss.forward(rows, np.array([0]))
+        return value, loss.backward(kept)
+
+    for p in (0.0, -0.5, 1.25):
+        value, bar = both(np.array([[p, 0.5]], dtype))
+        clipped = np.clip(p, tolerances.smallest_normal(dtype), 1)
+        assert_close(value, -np.log(clipped), tolerances.FORWARD[dtype.name], p)
+        assert (bar == 0).all(), p
 
 
 def test_extreme_logits_are_finite_and_right(dtype):
-    logits = jnp.asarray([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4]], dtype)
+    logits = np.array([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4]], dtype)
     loss = fnn.softmax_cross_entropy.sum
-    for labels in (jnp.array([0, 1, 2, 1]), jnp.array([1, 1, 2, 2])):
+
+    @jax.jit
+    def both(logits, labels):
         value, kept = loss.forward(logits, labels)
-        gradient = loss.backward(kept)
+        return value, loss.backward(kept)
+
+    for labels in (np.array([0, 1, 2, 1]), np.array([1, 1, 2, 2])):
+        value, gradient = both(logits, labels)
         assert_finite((value, gradient))
-        wanted = reference.LOSSES["softmax_cross_entropy"](np.asarray(logits, np.float64), np.asarray(labels), 0)
+        wanted = reference.LOSSES["softmax_cross_entropy"](np.asarray(logits, np.float64), labels, 0)
         assert_close(value, wanted.sum(), tolerances.FORWARD[dtype.name])
-        assert_close(jnp.sum(gradient, axis=-1), np.zeros(4), tolerances.FORWARD[dtype.name])
+        assert_close(np.sum(gradient, axis=-1), np.zeros(4), tolerances.FORWARD[dtype.name])
 
 
 def test_accuracy_and_zero_one_loss():
-    scores = jnp.array([[0.1, 0.9, 0.0], [2.0, 1.0, 3.0], [5.0, 5.0, 0.0]])
-    labels = jnp.array([1, 0, 0])
+    scores = np.array([[0.1, 0.9, 0.0], [2.0, 1.0, 3.0], [5.0, 5.0, 0.0]], np.float32)
+    labels = np.array([1, 0, 0], np.int32)
     third = np.float32(1 / 3)
     assert fnn.zero_one_loss(scores, labels) == third and fnn.accuracy(scores, labels) == 1 - third
 
@@ -154,13 +174,25 @@ def test_one_hot():
 
 
 def test_random_weights_never_matter_where_they_are_zero(dtype):
-    rng = random("masks")
-    for name, labels in KINDS:
-        p, y = data(name, labels, dtype)
-        loss, mask = LOSSES[name], rng.random(4) < 0.5
-        mask[0] = True
-        value, kept = loss.forward(p, y, jnp.asarray(mask))
-        broken = jnp.where(jnp.asarray(mask)[:, None], p, jnp.nan)
-        again, kept_again = loss.forward(broken, y, jnp.asarray(mask))
-        assert value == again and (loss.backward(kept) == loss.backward(kept_again)).all(), name
-        assert_close(value, loss(p[mask], y[mask]), tolerances.FORWARD[dtype.name], name)
+    rng, masks = random("masks"), {}
+    for kind in KINDS:
+        masks[kind] = rng.random(4) < 0.5
+        masks[kind][0] = True
+    table = {kind: data(*kind, dtype) for kind in KINDS}
+    broken = {kind: (np.where(masks[kind][:, None], p, np.nan).astype(dtype), y) for kind, (p, y) in table.items()}
+
+    @jax.jit
+    def all_of(table, masks):
+        results = {}
+        for (name, labels), (p, y) in table.items():
+            value, kept = LOSSES[name].forward(p, y, masks[name, labels])
+            results[name, labels] = value, LOSSES[name].backward(kept)
+        return results
+
+    alone = jax.jit(lambda rows: {kind: LOSSES[kind[0]](*rows[kind]) for kind in KINDS})(
+        {kind: (np.asarray(p)[masks[kind]], np.asarray(y)[masks[kind]]) for kind, (p, y) in table.items()}
+    )
+    again = all_of(broken, masks)
+    for kind, (value, bar) in all_of(table, masks).items():
+        assert value == again[kind][0] and (bar == again[kind][1]).all(), kind
+        assert_close(value, alone[kind], tolerances.FORWARD[dtype.name], kind)

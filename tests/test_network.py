@@ -1,6 +1,7 @@
 """The layer contract, run on every layer: the package's, a two-input one, a random one, and one as a user writes it."""
 
 import dataclasses
+import functools
 import itertools
 
 import chex
@@ -11,7 +12,7 @@ import pytest
 
 import fnn
 from tests import tolerances
-from tests.cases import Dropout, Swap
+from tests.cases import Dropout, Swap, drawn, random
 from tests.witnesses import assert_close, named_leaves
 
 
@@ -35,8 +36,7 @@ class UsersLayer(fnn.Layer):
 
 #: name -> (how the layer is made, how its input is made from leading axes and a dtype)
 def _rows(lead, dtype):
-    count = int(np.prod(lead, dtype=int)) * 4
-    return jnp.sin(1 + jnp.arange(count, dtype=dtype)).reshape(*lead, 4)
+    return np.sin(1 + np.arange(int(np.prod(lead, dtype=int)) * 4)).reshape(*lead, 4).astype(dtype)
 
 
 LAYERS = {
@@ -75,24 +75,40 @@ def test_a_layer_is_a_value(made):
         setattr(layer, next(iter(fields)), None)
 
 
-def test_forward_apply_and_backward_agree_with_the_contract(made, dtype):
-    make, rows = made
-    layer = make()
-    params = layer.init(jax.random.key(0), dtype)
-    x = rows((6,), dtype)
-    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(params))
+@functools.cache
+def contracts(dtype: str):
+    """{layer: (x, kept, y by forward, y by apply, by hand, automatic)}: one program for all of LAYERS."""
+    table, kept = {}, {}
+    for name, (make, rows) in LAYERS.items():
+        x, params = rows((6,), dtype), drawn(make(), random(name), dtype)
+        y, kept[name] = jax.eval_shape(make().forward, params, x)
+        table[name] = params, x, np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
 
-    @jax.jit
-    def by_hand(params, x, y_bar):
+    def one(layer, params, x, y_bar):
         y, kept = layer.forward(params, x)
-        return y, layer.backward(params, kept, y_bar)
+        # the witness: autodiff with respect to the parameters and the floating parts of x
+        leaves, tree = jax.tree.flatten(x)
+        floats = [leaf for leaf in leaves if is_float(leaf)]
 
-    y = layer.apply(params, x)
+        def apply(params, floats):
+            moved = iter(floats)
+            return layer.apply(params, jax.tree.unflatten(tree, [next(moved) if is_float(v) else v for v in leaves]))
+
+        again, pull = jax.vjp(apply, params, floats)
+        return y, again, layer.backward(params, kept, y_bar), pull(y_bar)
+
+    run = jax.jit(lambda table: {name: one(make(), *table[name]) for name, (make, _) in LAYERS.items()})
+    return {name: (table[name][1], kept[name], *results) for name, results in run(table).items()}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_forward_apply_and_backward_agree_with_the_contract(name, dtype):
+    layer = LAYERS[name][0]()
+    made = jax.eval_shape(lambda: layer.init(jax.random.key(0), dtype))
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(made))
+    x, kept, y, again, (params_bar, x_bar), auto = contracts(dtype.name)[name]
     assert layer.outputs is None or y.shape[-1] == layer.outputs
-    kept = jax.eval_shape(layer.forward, params, x)[1]
     assert all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(kept)), "residuals hold arrays only"
-    y_bar = jnp.cos(jnp.arange(y.size, dtype=dtype)).reshape(y.shape)
-    again, (params_bar, x_bar) = by_hand(params, x, y_bar)
     assert_close(again, y, tolerances.FORWARD[dtype.name])
 
     # x_bar has the structure of x, None for keys and integers
@@ -100,37 +116,32 @@ def test_forward_apply_and_backward_agree_with_the_contract(made, dtype):
     for leaf, leaf_bar in zip(jax.tree.leaves(x), x_bars, strict=True):
         assert (leaf_bar is None) == (not is_float(leaf))
         assert leaf_bar is None or (leaf_bar.shape == leaf.shape and leaf_bar.dtype == leaf.dtype)
-
-    # the witness: autodiff with respect to the parameters and the floating parts of x
-    leaves, tree = jax.tree.flatten(x)
-    floats = [leaf for leaf in leaves if is_float(leaf)]
-
-    def apply(params, floats):
-        moved = iter(floats)
-        return layer.apply(params, jax.tree.unflatten(tree, [next(moved) if is_float(v) else v for v in leaves]))
-
-    auto = jax.jit(lambda p, f: jax.vjp(apply, p, f)[1](y_bar))(params, floats)
     assert_close((params_bar, [g for g in x_bars if g is not None]), auto, tolerances.FORWARD[dtype.name])
 
 
 def test_eager_jit_and_vmap_agree_and_leading_axes_are_free(made):
     make, rows = made
     layer = make()
-    params = layer.init(jax.random.key(0))
     if isinstance(layer, Dropout):
         pytest.skip("one key draws one mask: rows of a batch differ from the same rows alone, as they should")
-    x = rows((2, 3), jnp.float32)
+    params, x = drawn(layer, random("eager")), jax.tree.map(jnp.asarray, rows((2, 3), np.float32))
     y = layer.apply(params, x)
     tolerance = tolerances.FORWARD["float32"]
-    assert_close(jax.jit(layer.apply)(params, x), y, tolerance)
-    assert_close(jax.jit(jax.vmap(layer.apply, (None, 0)))(params, x), y, tolerance)
-    one = jax.tree.map(lambda leaf: leaf[1, 2], x)
-    assert_close(layer.apply(params, one), y[1, 2], tolerance)
+
+    @jax.jit
+    def compiled(params, x):
+        one = jax.tree.map(lambda leaf: leaf[1, 2], x)
+        return layer.apply(params, x), jax.vmap(layer.apply, (None, 0))(params, x), layer.apply(params, one)
+
+    again, mapped, alone = compiled(params, x)
+    assert_close(again, y, tolerance)
+    assert_close(mapped, y, tolerance)
+    assert_close(alone, y[1, 2], tolerance)
 
 
 def test_a_second_call_does_not_retrace(made):
     make, rows = made
-    params, x = make().init(jax.random.key(0)), rows((6,), jnp.float32)
+    params, x = drawn(make(), random("retrace")), rows((6,), np.float32)
     chex.clear_trace_counter()
     apply = jax.jit(chex.assert_max_traces(lambda layer, p, x: layer.apply(p, x), n=1), static_argnums=0)
     for _ in range(3):
@@ -140,7 +151,7 @@ def test_a_second_call_does_not_retrace(made):
 def test_values_and_cotangents_have_the_same_names(made):
     make, rows = made
     layer = make()
-    params, x = layer.init(jax.random.key(0)), rows((6,), jnp.float32)
+    params, x = jax.eval_shape(lambda: layer.init(jax.random.key(0))), rows((6,), np.float32)
 
     def names(params, x):
         y, values = layer.values(params, x)
@@ -157,7 +168,7 @@ def test_norms_of_every_layer_are_those_of_its_per_example_gradients(made):
     layer = make()
     if layer.name in ("swap", "dropout"):
         pytest.skip("norms belong to layers with one array of examples as input")
-    params, x = layer.init(jax.random.key(0)), rows((6,), jnp.float32)
+    params, x = drawn(layer, random("norms")), rows((6,), np.float32)
 
     @jax.jit
     def both(params, x):
@@ -180,16 +191,16 @@ def test_norms_of_every_layer_are_those_of_its_per_example_gradients(made):
 
 
 def test_params_of_an_mlp_are_one_dict_per_layer():
-    params = fnn.mlp(64, 32, 10).init(jax.random.key(0), "bfloat16")
+    params = jax.jit(lambda key: fnn.mlp(64, 32, 10).init(key, "bfloat16"))(jax.random.key(0))
     assert jax.tree.map(jnp.shape, params) == ({"W": (64, 32), "b": (32,)}, {"W": (32, 10), "b": (10,)})
     assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
     assert not any(np.asarray(layer["b"], np.float32).any() for layer in params)
 
 
 def test_layers_of_a_net_start_from_different_numbers():
-    written = [layer["W"] for layer in fnn.mlp(5, 5, 5, 5).init(jax.random.key(0))]
-    stacked = list(fnn.repeated(fnn.dense(5, 5), 3).init(jax.random.key(0))["W"])
-    for weights in (written, stacked):
+    nets = fnn.mlp(5, 5, 5, 5), fnn.repeated(fnn.dense(5, 5), 3)
+    written, stacked = jax.jit(lambda key: [net.init(key) for net in nets])(jax.random.key(0))
+    for weights in ([layer["W"] for layer in written], list(np.asarray(stacked["W"]))):
         assert all((a != b).all() for a, b in itertools.combinations(map(np.asarray, weights), 2))
 
 
@@ -197,13 +208,18 @@ def test_repeated_equals_the_layers_written_out(x64):
     layer = fnn.dense(4, 4, activation="tanh")
     scanned = fnn.sequential(fnn.repeated(layer, 3), fnn.dense(4, 2))
     written = fnn.sequential(layer, layer, layer, fnn.dense(4, 2))
-    stacked, last = scanned.init(jax.random.key(0), jnp.float64)
-    unstacked = (*(jax.tree.map(lambda leaf, k=k: leaf[k], stacked) for k in range(3)), last)
-    x, y = _rows((6,), jnp.float64), jnp.ones((6, 2))
-    value, (bar, last_bar) = jax.jit(fnn.backprop(scanned, fnn.squared_error))((stacked, last), x, y)
-    wanted, (*bars, wanted_last) = jax.jit(fnn.backprop(written, fnn.squared_error))(unstacked, x, y)
+    stacked, last = drawn(scanned, random("written out"), jnp.float64)
+    unstacked = (*(jax.tree.map(lambda leaf, k=k: np.asarray(leaf)[k], stacked) for k in range(3)), last)
+    x, y = _rows((6,), np.float64), np.ones((6, 2))
+
+    @jax.jit
+    def both(params, unstacked, x, y):
+        by_scan, by_layers = (fnn.backprop(net, fnn.squared_error) for net in (scanned, written))
+        return by_scan(params, x, y), by_layers(unstacked, x, y)
+
+    (value, (bar, last_bar)), (wanted, (*bars, wanted_last)) = both((stacked, last), unstacked, x, y)
     assert_close(value, wanted, tolerances.FORWARD["float64"])
-    assert_close(bar, jax.tree.map(lambda *leaves: jnp.stack(leaves), *bars), tolerances.FORWARD["float64"])
+    assert_close(bar, jax.tree.map(lambda *leaves: np.stack(leaves), *bars), tolerances.FORWARD["float64"])
     assert_close(last_bar, wanted_last, tolerances.FORWARD["float64"])
 
 
@@ -212,7 +228,8 @@ def test_the_program_of_repeated_does_not_grow_with_the_number_of_layers():
         net = fnn.repeated(fnn.dense(8, 8, activation="relu"), times)
         by_hand = fnn.backprop(net, fnn.squared_error)
         shapes = jax.eval_shape(lambda: net.init(jax.random.key(0)))
-        return len(jax.make_jaxpr(by_hand)(shapes, jnp.ones((2, 8)), jnp.ones((2, 8))).eqns)
+        ones = np.ones((2, 8), np.float32)
+        return len(jax.make_jaxpr(by_hand)(shapes, ones, ones).eqns)
 
     assert equations(8) == equations(512)
 
@@ -226,13 +243,21 @@ def test_a_layer_without_parameters_can_be_repeated():
             return (), y_bar / 2
 
     layer = fnn.repeated(Halve(), 3)
-    y, kept = layer.forward(layer.init(jax.random.key(0)), jnp.ones(4))
-    assert (y == 1 / 8).all() and (layer.backward((), kept, y)[1] == 1 / 64).all()
+    params = layer.init(jax.random.key(0))
+
+    @jax.jit
+    def both(x):
+        y, kept = layer.forward(params, x)
+        return y, layer.backward(params, kept, y)[1]
+
+    y, x_bar = both(np.ones(4, np.float32))
+    assert (y == 1 / 8).all() and (x_bar == 1 / 64).all()
 
 
 def test_nothing_is_kept_twice():
     """What the forward pass of an mlp keeps: each layer's input and, of tanh, its output; x itself is not copied."""
     net = fnn.mlp(64, 32, 10)
-    shapes = jax.eval_shape(net.forward, net.init(jax.random.key(0)), jnp.ones((128, 64)))
+    x = np.ones((128, 64), np.float32)
+    shapes = jax.eval_shape(lambda: net.forward(net.init(jax.random.key(0)), x))
     kept = sorted(leaf.shape for leaf in jax.tree.leaves(shapes[1]))
     assert kept == [(128, 32), (128, 32), (128, 64)]

@@ -34,6 +34,15 @@ PRINTED = {2: 5e-3, 4: 5e-5}
 # Moments of 10⁶ samples: the standard error of a variance is √(2/10⁶) = 1.4e-3 of it for a normal; five of them.
 MOMENTS = 7e-3
 
+# A wrong reading of a formula must be off by far more than rounding, else it would prove nothing: one part in a
+# hundred is 2500 times the FORWARD tolerance of float32.
+FAR = 1e-2
+
+
+def five_standard_errors(share, count) -> float:
+    """How far a share among `count` independent draws may lie off: beyond it once in two million."""
+    return 5 * np.sqrt(share * (1 - share) / count)
+
 
 def smallest_normal(dtype) -> float:
     """Subnormals are flushed to zero on CPU: below the smallest normal number nothing can be asked for."""

@@ -52,7 +52,7 @@ def _equation(equation, pairs):
     name, params = equation.primitive.name, equation.params
     values, sizes = [v for v, _ in pairs], [s for _, s in pairs]
     if name == "scan":
-        return _scan(params, pairs)
+        return _scan(equation, pairs)
     inner = params.get("jaxpr") or params.get("call_jaxpr")
     if inner is not None:
         return _walk(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), pairs)
@@ -83,14 +83,22 @@ def _equation(equation, pairs):
     return [(value, size)]
 
 
-def _scan(params, pairs):
+def _scan(equation, pairs):
     """The loop of a scan, written out: the tests keep it short."""
-    body, consts, carried = params["jaxpr"], params["num_consts"], params["num_carry"]
+    params, body = equation.params, equation.params["jaxpr"]
+    inner, inner_consts = getattr(body, "jaxpr", body), getattr(body, "consts", ())
+
+    def unchanged(outside, inside):
+        # what is carried has its shape within too, what is a sequence loses its axis; JAX's releases name them apart
+        return sum(a.aval.shape == b.aval.shape for a, b in zip(outside, inside, strict=True))
+
+    carried = unchanged(equation.outvars, inner.outvars)
+    consts = unchanged(equation.invars, inner.invars) - carried
     carry, sequences = pairs[consts : consts + carried], pairs[consts + carried :]
     steps = range(params["length"])
     stacked = []
     for k in reversed(steps) if params["reverse"] else steps:
-        out = _walk(body.jaxpr, body.consts, [*pairs[:consts], *carry, *[(v[k], s[k]) for v, s in sequences]])
+        out = _walk(inner, inner_consts, [*pairs[:consts], *carry, *[(v[k], s[k]) for v, s in sequences]])
         carry = out[:carried]
         stacked.append(out[carried:])
     if params["reverse"]:

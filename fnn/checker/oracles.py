@@ -1,0 +1,171 @@
+"""Oracles: a record's own forward pass with the backward pass of autodiff.
+
+Promises: `isolated(record)` is the record with every part inside replaced by its oracle, so that a mistake shows in
+the rule that makes it and in no rule around it. With its neighbours this is the one place of the package that
+differentiates automatically.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnn.activations import Activation
+from fnn.losses import Loss
+from fnn.network import Layer
+from fnn.regularizers import Regularizer
+from fnn.types import Array, PyTree
+
+
+def is_float(leaf: Any) -> bool:
+    """True for an array of a floating dtype; keys and integers have no derivative."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def vjp(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple:
+    """The cotangents of all inputs by autodiff, None for leaves without derivative."""
+    leaves, tree = jax.tree.flatten(inputs)
+    floats = [leaf for leaf in leaves if is_float(leaf)]
+
+    def of_floats(floats: list[Array]) -> PyTree:
+        given = iter(floats)
+        return f(*jax.tree.unflatten(tree, [next(given) if is_float(leaf) else leaf for leaf in leaves]))
+
+    bars = iter(jax.vjp(of_floats, floats)[1](y_bar)[0])
+    return jax.tree.unflatten(tree, [next(bars) if is_float(leaf) else None for leaf in leaves])
+
+
+@dataclass(frozen=True, repr=False)
+class OracleActivation(Activation):
+    """An activation with the backward pass of autodiff."""
+
+    rule: Activation = field(kw_only=True)
+
+    def forward(self, z: Array) -> tuple[Array, Array]:
+        return self.rule.forward(z)[0], z
+
+    def backward(self, residuals: Array, a_bar: Array) -> Array:
+        return vjp(lambda z: self.rule.forward(z)[0], (residuals,), a_bar)[0]
+
+
+@dataclass(frozen=True, repr=False)
+class OracleLayer(Layer):
+    """A layer with the backward pass of autodiff."""
+
+    rule: Layer
+
+    @property
+    def inputs(self) -> int | None:
+        return self.rule.inputs
+
+    @property
+    def outputs(self) -> int | None:
+        return self.rule.outputs
+
+    def forward(self, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
+        return self.rule.apply(params, x), x
+
+    def backward(self, params: PyTree, residuals: PyTree, y_bar: PyTree) -> tuple[PyTree, PyTree]:
+        params_bar, x_bar = vjp(self.rule.apply, (params, residuals), y_bar)
+        return params_bar, x_bar
+
+
+@dataclass(frozen=True, repr=False)
+class OracleLoss(Loss):
+    """A loss with the backward pass of autodiff."""
+
+    rule: Loss = field(kw_only=True)
+
+    def forward(self, prediction: Array, target: Any, weights: Array | None = None) -> tuple[Array, PyTree]:
+        return self.rule(prediction, target, weights), (prediction, target, weights)
+
+    def backward(self, residuals: PyTree, value_bar: Array | float = 1.0) -> Array:
+        prediction, target, weights = residuals
+        value_bar = jnp.asarray(value_bar, prediction.dtype)
+        return vjp(lambda p: self.rule(p, target, weights), (prediction,), value_bar)[0]
+
+
+@dataclass(frozen=True, repr=False)
+class OracleRegularizer(Regularizer):
+    """A regularizer with the gradient of autodiff."""
+
+    rule: Regularizer = field(kw_only=True)
+
+    def __call__(self, params: PyTree, strength: Any) -> Array:
+        return self.rule(params, strength)
+
+    def gradient(self, params: PyTree, strength: Any) -> PyTree:
+        return jax.grad(self.rule)(params, strength)
+
+
+@dataclass(frozen=True, repr=False)
+class _SeenActivation(Activation):
+    rule: Activation = field(kw_only=True)
+    seen: list = field(kw_only=True, compare=False)
+
+    def forward(self, z: Array) -> tuple[Array, PyTree]:
+        self.seen.append((self.rule, (z,)))
+        return self.rule.forward(z)
+
+
+@dataclass(frozen=True, repr=False)
+class _SeenLayer(OracleLayer):
+    seen: list = field(kw_only=True, compare=False)
+
+    def forward(self, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
+        self.seen.append((self.rule, (params, x)))
+        return self.rule.forward(params, x)
+
+
+def isolated(record: Any) -> Any:
+    """The record with every part inside replaced by its oracle."""
+    kinds = {Activation: OracleActivation, Layer: OracleLayer, Loss: OracleLoss, Regularizer: OracleRegularizer}
+
+    def oracle(part: Any) -> Any:
+        return next((made(rule=part) for kind, made in kinds.items() if isinstance(part, kind)), part)
+
+    return _with_parts(record, oracle)
+
+
+def parts(layer: Layer, params: PyTree, x: PyTree) -> list[tuple[Any, tuple]]:
+    """Every activation and layer that one forward pass calls inside this layer, with what it was called on."""
+    seen: list[tuple[Any, tuple]] = []
+
+    def watched(part: Any) -> Any:
+        if isinstance(part, Activation):
+            return _SeenActivation(rule=part, seen=seen)
+        return _SeenLayer(part, seen=seen) if isinstance(part, Layer) else part
+
+    watching = _with_parts(layer, watched)
+    if watching is not layer:
+        watching.apply(params, x)
+    return seen
+
+
+def parts_of(record: Any) -> list[Any]:
+    """The activations and layers that a record holds in its fields."""
+    found: list[Any] = []
+
+    def note(part: Any) -> Any:
+        if isinstance(part, Activation | Layer):
+            found.append(part)
+        return part
+
+    _with_parts(record, note)
+    return found
+
+
+def _with_parts(record: Any, change: Callable[[Any], Any]) -> Any:
+    """The dataclass with `change` applied to each field, and to each entry of a field that is a tuple."""
+    if not dataclasses.is_dataclass(record) or isinstance(record, type):
+        return record
+    changed = {}
+    for each in dataclasses.fields(record):
+        value = getattr(record, each.name)
+        new = tuple(map(change, value)) if isinstance(value, tuple) else change(value)
+        if new is not value and each.init:
+            changed[each.name] = new
+    return dataclasses.replace(record, **changed) if changed else record

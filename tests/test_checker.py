@@ -1,0 +1,298 @@
+"""The checker: it finds wrong rules, names the right one, says what is wrong, and leaves correct ones alone."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from fnn.activations import ACTIVATIONS
+from fnn.checker import rules
+from fnn.checker.judge import examine
+from fnn.losses import LOSSES
+from fnn.network import Dense, Skip
+from tests.cases import predictions, random, targets
+from tests.mutants import mutants
+
+X = jnp.asarray(random("checker").normal(size=(6, 4)), jnp.float32)
+Y = jnp.array([0, 1, 2, 0, 1, 2])
+
+
+def checked(net, loss="softmax_cross_entropy", regularizer=None, y=Y, **options):
+    params = jax.tree.map(lambda leaf: leaf + 0.1, net.init(jax.random.key(3)))
+    return fnn.check(fnn.backprop(net, loss, regularizer), params, X, y, **options)
+
+
+# ---- correct rules --------------------------------------------------------------------------------------------------
+
+
+def test_correct_nets_are_ok():
+    report = checked(fnn.sequential(fnn.skip(fnn.mlp(4, 5, 4)), fnn.dense(4, 3, activation="relu")))
+    assert report.ok, str(report)
+    assert report.culprits == () and report.skipped == ("argument 2",)
+    assert report.looked_at["compared with autodiff"] > 300 and report.looked_at["differenced"] > 100
+
+
+def test_correct_regularizers_and_repeated_layers_are_ok():
+    net = fnn.sequential(fnn.repeated(fnn.dense(4, 4, activation="silu"), 2), fnn.dense(4, 3))
+    report = checked(net, regularizer="l2", strength=0.1)
+    assert report.ok, str(report)
+    assert {"silu", "l2", "repeated", "objective", "gradient"} <= {f.rule for f in report.findings}
+
+
+def test_the_callers_settings_are_left_alone():
+    checked(fnn.mlp(4, 3))
+    assert not jax.config.jax_enable_x64 and jnp.ones(1).dtype == jnp.float32
+
+
+# ---- wrong rules are named ------------------------------------------------------------------------------------------
+
+
+class WrongTanh(fnn.Activation):
+    def forward(self, z):
+        a = jnp.tanh(z)
+        return a, z
+
+    def backward(self, a, a_bar):
+        return a_bar * (1 - a * a)
+
+
+def test_a_wrong_activation_is_named_and_not_the_layer_around_it():
+    report = checked(fnn.mlp(4, 5, 3, activation=WrongTanh()))
+    assert not report.ok and report.culprits == ("wrong_tanh",)
+    (found,) = [f for f in report.findings if f.rule == "wrong_tanh"]
+    assert found.verdict == fnn.Verdict.FORMULA and found.argument == "z" and found.where.startswith("test_checker.py:")
+    assert found.says.startswith("right with the output kept") and found.certain
+    assert "NOT OK, wrong: wrong_tanh" in str(report)
+    with pytest.raises(AssertionError, match="NOT OK, wrong: wrong_tanh"):
+        fnn.assert_gradients(
+            fnn.backprop(fnn.mlp(4, 3, output=WrongTanh()), "squared_error"),
+            fnn.mlp(4, 3).init(jax.random.key(0)), X, jnp.ones((6, 3)),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class WrongDense(Dense):
+    def cotangents(self, params, residuals, y_bar):
+        params_bar, x_bar, inside = super().cotangents(params, residuals, y_bar)
+        return {"W": params_bar["W"], "b": params_bar["b"] / 6}, x_bar, inside
+
+
+@dataclass(frozen=True, repr=False)
+class WrongSkip(Skip):
+    def cotangents(self, params, residuals, y_bar):
+        params_bar, x_bar, inside = self.layer.cotangents(params, residuals, y_bar)
+        return params_bar, x_bar, inside
+
+
+@dataclass(frozen=True)
+class WrongObjective(fnn.Objective):
+    def _sweep(self, params, residuals, value_bar):
+        return replace(fnn.objective(self.net, self.loss))._sweep(params, (*residuals[:2], None), value_bar)
+
+
+def test_a_wrong_bias_gradient_is_named_with_its_factor():
+    report = checked(fnn.sequential(WrongDense(4, 5, fnn.tanh), fnn.dense(5, 3)))
+    assert report.culprits == ("dense(4, 5, activation=tanh)",)
+    (found,) = [
+        f for f in report.findings if f.argument == "params['b']" and f.verdict == "FORMULA" and f.rule != "gradient"
+    ]
+    assert found.says == "a constant factor of 0.166667 too many" and found.certain
+
+
+def test_a_branch_that_is_not_added_is_named():
+    report = checked(fnn.sequential(WrongSkip(fnn.dense(4, 4, activation="tanh")), fnn.dense(4, 3)))
+    assert report.culprits == ("wrongskip",)
+    (found,) = [f for f in report.findings if f.rule == "wrongskip" and f.verdict == "FORMULA"]
+    assert (
+        found.says == "a term is missing that equals the cotangent of the output: a branch whose gradient was not added"
+    )
+
+
+def test_a_forgotten_penalty_is_named():
+    objective = WrongObjective(fnn.mlp(4, 3), fnn.softmax_cross_entropy, fnn.l2)
+    params = objective.net.init(jax.random.key(0))
+    assert fnn.check(fnn.Backprop(objective), params, X, Y, strength=0.3).culprits == ("objective",)
+
+
+# ---- rules inside any JAX function ----------------------------------------------------------------------------------
+
+
+@jax.custom_vjp
+def cube(x):
+    return x**3
+
+
+cube.defvjp(lambda x: (x**3, x), lambda x, bar: (bar * 3 * x**2 * (1 + 0.1 * (x > 1)),))
+
+
+@jax.custom_jvp
+def square(x):
+    return x * x
+
+
+square.defjvp(lambda primals, tangents: (primals[0] ** 2, -2 * primals[0] * tangents[0]))
+
+
+def test_custom_rules_are_found_anywhere_and_named_with_their_place():
+    def f(x):
+        def step(carry, row):
+            return carry + jnp.sum(square(row)), None
+
+        return jax.lax.scan(step, 0.0, jax.jit(lambda x: cube(x) + 1)(x))[0]
+
+    report = fnn.check(f, jnp.asarray([[0.5, 1.5], [2.0, -1.0]]))
+    assert set(report.culprits) == {"cube", "square"}
+    says = {f.rule: f for f in report.findings}
+    assert says["square"].says == "the sign is wrong" and says["square"].where.startswith("test_checker.py:")
+    assert "wrong only where the input is above" in says["cube"].says or not says["cube"].certain
+    assert fnn.check(lambda x: jnp.sum(jax.nn.relu(x) ** 2), jnp.asarray([0.5, -1.0, 2.0])).ok
+
+
+def test_a_kink_is_no_error_and_a_value_outside_its_slopes_is():
+    def relu_with(value):
+        @jax.custom_vjp
+        def relu(x):
+            return jnp.maximum(x, 0)
+
+        relu.defvjp(
+            lambda x: (jnp.maximum(x, 0), x), lambda x, bar: (jnp.where(x == 0, value, (x > 0).astype(x.dtype)) * bar,)
+        )
+        return lambda x: jnp.sum(relu(x))
+
+    at = jnp.asarray([0.0, 1.0, -2.0])
+    report = fnn.check(relu_with(1.0), at)
+    assert report.ok and "KINK" in {f.verdict for f in report.findings}, str(report)
+    assert not fnn.check(relu_with(3.0), at).ok
+
+
+def test_a_gradient_beside_a_function():
+    f = lambda p, x: jnp.sum((p["w"] * x) ** 2)  # noqa: E731
+    args = {"w": jnp.asarray([1.0, 2.0])}, jnp.asarray([3.0, -1.0])
+    assert fnn.check(f, *args, gradient=lambda p, x: {"w": 2 * p["w"] * x * x}).ok
+    report = fnn.check(f, *args, gradient=lambda p, x: {"w": p["w"] * x * x})
+    (found,) = report.findings
+    assert found.says == "a factor of ½ too many" and found.argument == "argument 0['w']"
+    wrong = fnn.check(f, *args, gradient=lambda p, x: [p["w"]])
+    assert "the gradient must have the structure" in wrong.findings[0].says
+
+
+def test_no_rule_at_all_is_said():
+    report = fnn.check(lambda x: jnp.sum(jnp.sin(x)), jnp.asarray([0.3, 1.0]))
+    assert report.ok and "no hand-written rule was found" in str(report)
+
+
+def test_what_is_right_in_float64_and_poor_in_the_working_dtype():
+    @jax.custom_vjp
+    def f(x):
+        return jnp.sin(x)
+
+    # adding and taking away 10⁵ x costs five digits, which float64 has to spare
+    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, bar: (bar * ((jnp.cos(x) + 1e5 * x) - 1e5 * x),))
+    report = fnn.check(lambda x: jnp.sum(f(x)), jnp.asarray([0.3, 1.0, 2.0]))
+    assert not report.ok and report.culprits == ()
+    assert {f.verdict for f in report.findings if f.rule == "f"} == {fnn.Verdict.PRECISION}
+
+
+def test_a_narrower_cast_inside_is_undecided_and_never_called_wrong():
+    report = fnn.check(lambda x: jnp.sum(x.astype(jnp.float16).astype(x.dtype) ** 2), jnp.asarray([0.3, 1.0]))
+    assert "FORMULA" not in {f.verdict for f in report.findings}
+
+
+# ---- bad input ------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_checked_is_refused_in_a_sentence():
+    x = jnp.asarray([1.0, 2.0])
+    with pytest.raises(
+        TypeError, match=r"one floating number; it gives \(2,\) float32.*a derived function has no rules left"
+    ):
+        fnn.check(jax.grad(lambda x: jnp.sum(x**2)), x)
+    with pytest.raises(TypeError, match="cannot run inside jit, grad or vmap"):
+        jax.jit(lambda x: fnn.check(jnp.sum, x))(x)
+    with pytest.raises(ValueError, match="the value of the function is nan there"):
+        fnn.check(lambda x: jnp.sum(jnp.log(x)), -x)
+    calls = iter(range(10))
+    with pytest.raises(ValueError, match="two calls of the function on the same arguments differ"):
+        fnn.check(lambda x: jnp.sum(x) + next(calls), x)
+
+
+def test_the_report_is_data():
+    import json
+
+    told = json.loads(fnn.check(lambda x: jnp.sum(square(x)), jnp.asarray([0.3, 1.0])).to_json())
+    assert told["ok"] is False and told["culprits"] == ["square"]
+    assert {"rule", "where", "argument", "verdict", "says"} <= set(told["findings"][0])
+
+
+# ---- mutants: rules made wrong by operators -------------------------------------------------------------------------
+
+
+def sample(table, method, made, count):
+    """The same few mutants every time, as (rule, what was changed); all of them are the experiment's business.
+
+    A mutant that gives the same gradient at generic inputs is none: equal by algebra (a for a_bar in zeros_like), or
+    changed in a branch that these inputs never take.
+    """
+    found = [(record, *each) for record in table.values() for each in mutants(type(record), method)]
+    drawn = []
+    for k in random("mutants").permutation(len(found)):
+        record, told, cls = found[k]
+        mutant, right = made(cls()), made(record)
+        bar = jax.tree.map(
+            lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), right.forward(*right.inputs)
+        )
+        try:
+            with jax.numpy_dtype_promotion("standard"):
+                wrong, wanted = (np.asarray(rule.backward(rule.inputs, bar)[0]) for rule in (mutant, right))
+            same = np.allclose(wrong, wanted)
+        except (TypeError, ValueError, UnboundLocalError):
+            same = True  # it does not even run: anybody finds it
+        if not same:
+            drawn.append((mutant, told))
+        if len(drawn) == count:
+            break
+    return drawn
+
+
+def verdicts(rule):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        return {f.verdict for f in examine(rule, 0, {})}
+
+
+def test_mutants_of_activations_are_caught():
+    z = jnp.asarray(random("z").normal(size=(5, 7)), jnp.float32)
+    learned = {name: a for name, a in ACTIVATIONS.items() if name not in ("sign", "hard_threshold")}
+    for mutant, told in sample(learned, "backward", lambda m: rules._of_activation(m, z), 12):
+        assert fnn.Verdict.FORMULA in verdicts(mutant), (mutant.name, told)
+
+
+def test_mutants_of_losses_are_caught():
+    def made(loss):
+        p, y = predictions(loss, (4, 3)), targets(loss, (4, 3), labels=False)
+        return rules._of_loss(loss, jnp.asarray(p, jnp.float32), jnp.asarray(y, jnp.float32), None)
+
+    # the label branch is the integer one: here every loss gets rows of numbers
+    table = {
+        name: loss for name, loss in LOSSES.items() if name not in ("softmax_cross_entropy", "negative_log_likelihood")
+    }
+    for mutant, told in sample(table, "slope", made, 12):
+        assert fnn.Verdict.FORMULA in verdicts(mutant), (mutant.name, told)
+
+
+def test_correct_rules_at_random_points_raise_no_alarm():
+    """A sample of the false alarms that there are not: every activation, at random sizes of its input."""
+    for k, (name, activation) in enumerate(ACTIVATIONS.items()):
+        z = jnp.asarray(random(name, k).normal(size=(5, 7)) * 10.0 ** (k % 5 - 2), jnp.float32)
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+            found = examine(rules._of_activation(activation, z), k, {})
+        assert {f.verdict for f in found} <= {fnn.Verdict.OK, fnn.Verdict.KINK}, (name, found)
+
+
+def test_a_correct_rule_in_bfloat16_is_ok():
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), fnn.mlp(4, 3).init(jax.random.key(0)))
+    report = fnn.check(fnn.backprop(fnn.mlp(4, 3), "softmax_cross_entropy"), params, X.astype(jnp.bfloat16), Y)
+    assert report.ok, str(report)
+    assert np.isfinite(report.looked_at["differenced"])
