@@ -77,3 +77,43 @@ def mlp(params, x, activation, output="identity"):
         z = x @ np.asarray(layer["W"], np.float64) + np.asarray(layer["b"], np.float64)
         x = ACTIVATIONS[activation if k < len(params) - 1 else output](z)
     return x
+
+
+def forward(layer, params, x):
+    """The output of any net of the case table, layer by layer, from the names of its records."""
+    kind = type(layer).__name__
+    if kind == "Sequential":
+        for each, p in zip(layer.layers, params, strict=True):
+            x = forward(each, p, x)
+        return x
+    if kind == "Skip":
+        return x + forward(layer.layer, params, x)
+    if kind == "Repeated":
+        for k in range(layer.times):
+            x = forward(layer.layer, _entry(params, k), x)
+        return x
+    W, b = (np.asarray(params[name], np.float64) for name in ("W", "b"))
+    return ACTIVATIONS[layer.activation.name](x @ W + b)
+
+
+def _entry(params, k):
+    if isinstance(params, dict):
+        return {name: _entry(leaf, k) for name, leaf in params.items()}
+    return tuple(_entry(each, k) for each in params) if isinstance(params, tuple) else params[k]
+
+
+def _weights(params):
+    if isinstance(params, dict):
+        return [np.asarray(params["W"], np.float64)]
+    return [W for each in params for W in _weights(each)]
+
+
+def objective(case, params, x, y):
+    """The value of a case's objective: its losses, their mean or sum, and its penalty."""
+    each = LOSSES[case.loss.name](forward(case.net, params, np.asarray(x, np.float64)), np.asarray(y), 0)
+    value = each.sum() if case.loss.reduction == "sum" else each.mean()
+    strength = case.options.get("strength", 0)
+    first, second = {"l1": (strength, 0), "l2": (0, strength), "elastic_net": strength}[
+        case.regularizer.name if case.regularizer else "l2"
+    ]
+    return value + sum(first * np.abs(W).sum() + second * (W * W).sum() for W in _weights(params))

@@ -53,6 +53,9 @@ def test_by_hand_equals_automatic_in_both_precisions(case: NetCase):
     hand, auto, size, value = whole_table("float64")[case.name]
     assert hand[0] == value
     assert_close(hand[0], auto[0], tolerances.FORWARD["float64"])
+    with jax.enable_x64(True):
+        data = jax.device_get(case.data("float64"))
+    assert_close(value, np.float64(reference.objective(case, *data)), tolerances.FORWARD["float64"], "NumPy ")
     assert_gradients_float64(hand[1], auto[1], size)
     hand32, auto32, _, _ = whole_table("float32")[case.name]
     assert_close(hand32[0], np.float32(value), tolerances.FORWARD["float32"])

@@ -242,7 +242,8 @@ def sample(table, method, made, count):
         record, told, cls = found[k]
         mutant, right = made(cls()), made(record)
         bar = jax.tree.map(
-            lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), right.forward(*right.inputs)
+            lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape),
+            right.forward(*right.inputs),
         )
         try:
             with jax.numpy_dtype_promotion("standard"):
