@@ -243,7 +243,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
     # the truth in float32 is autodiff in float64 on the same numbers
     for heading in (
         "shape", "largest", "float64\nby hand –\nautomatic", "float32\nby hand –\ntruth",
-        "float32\nautomatic\n– truth", "float64\nby hand –\ndifferences",
+        "float32\nautomatic\n– truth", "float64\nby hand –\nfin. diff.",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
     for row in result["gradients"]:
@@ -251,7 +251,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
         shape = " × ".join(map(str, row["shape"]))
         table.add_row(row["leaf"], shape, f"{row['largest']:.2e}", *(f"{error:.1e}" for error in errors))
     console.print(table)
-    console.print("truth: autodiff in float64 on the same numbers; differences: finite, central")
+    console.print("truth: autodiff in float64 on the same numbers; fin. diff.: central finite differences")
 
     console.print("\nAccuracy of the nets trained by hand")
     accuracy = Table()

@@ -58,26 +58,23 @@ from fnn.initializers import (
     uniform,
     zeros,
 )
+from fnn.layers import Dense, Layer
 from fnn.losses import (
     Loss,
     absolute_error,
-    accuracy,
     binary_cross_entropy,
     half_squared_error,
     hinge,
     huber,
     loss,
     negative_log_likelihood,
-    one_hot,
     perceptron_loss,
     sigmoid_cross_entropy,
     softmax_cross_entropy,
     squared_error,
-    zero_one_loss,
 )
+from fnn.metrics import accuracy, one_hot, zero_one_loss
 from fnn.network import (
-    Dense,
-    Layer,
     Repeated,
     Sequential,
     Skip,

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from fnn.activations import Activation
 from fnn.backprop import Backprop, Objective
+from fnn.layers import Layer
 from fnn.losses import Loss
-from fnn.network import Layer
 from fnn.types import Array, PyTree
 
 

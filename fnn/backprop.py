@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fnn.layers import Layer
 from fnn.losses import Loss
 from fnn.losses import loss as loss_named
-from fnn.network import Layer
 from fnn.regularizers import Regularizer, Strength
 from fnn.regularizers import regularizer as regularizer_named
 from fnn.requirements import require_record, validate

@@ -24,9 +24,8 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from fnn.requirements import as_floating, require_labels, require_name, require_range, require_size
+from fnn.requirements import as_floating, require_labels, require_name, require_range
 from fnn.types import Array, Record, Residuals
 
 
@@ -464,62 +463,3 @@ LOSSES: dict[str, Loss] = {
 def loss(choice: str | Loss) -> Loss:
     """Return the loss of that name, or the record itself; an unknown name raises and suggests the nearest."""
     return require_name(Loss, LOSSES, choice)
-
-
-# ---- metrics --------------------------------------------------------------------------------------------------------
-
-
-def accuracy(scores: Array, labels: Any) -> Array:
-    """The share of examples whose largest score stands at the label.
-
-    Args:
-        scores: logits or probabilities (…, K), K ≥ 2; ties go to the lowest class.
-        labels: whole numbers (…).
-
-    Returns:
-        a float32 scalar from 0 to 1.
-
-    Raises:
-        TypeError: labels that are not whole numbers. ValueError: shapes that do not match, K < 2, no examples.
-
-    >>> import jax.numpy as jnp
-    >>> float(accuracy(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1])))
-    0.5
-    """
-    return 1 - zero_one_loss(scores, labels)
-
-
-def zero_one_loss(scores: Array, labels: Any) -> Array:
-    """The share of examples that are misclassified, 1[argmax ≠ label] on average (claims B1, B19); see `accuracy`."""
-    scores = jnp.asarray(scores)
-    labels = jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"labels must be whole numbers; they came as {labels.dtype.name}. Cast: y.astype('int32').")
-    if scores.ndim == 0 or scores.shape[-1] < 2:
-        raise ValueError(
-            f"scores must hold K ≥ 2 classes on the last axis; they came with shape {scores.shape}. "
-            "For a single output compare it with its threshold yourself."
-        )
-    if labels.shape != scores.shape[:-1]:
-        raise ValueError(
-            f"labels must have shape {scores.shape[:-1]}, one per row; they have {labels.shape}. "
-            "Check the split, or drop a column axis by y[:, 0]."
-        )
-    if labels.size == 0:
-        raise ValueError("accuracy over 0 examples is undefined. Check how the data was filtered.")
-    return jnp.mean((jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels).astype(jnp.float32))
-
-
-def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:
-    """e(y): 1 at the label, 0 elsewhere (claim A5). Labels (…), the result (…, K).
-
-    On concrete labels an entry outside 0 … K − 1 raises `ValueError`; while tracing it gives a row of zeros.
-
-    >>> one_hot([2, 0], 3)
-    Array([[0., 0., 1.],
-           [1., 0., 0.]], dtype=float32)
-    """
-    require_size("one_hot", "classes", classes, "Give the number of classes K.")
-    if not isinstance(labels, Tracer):
-        require_labels("labels", labels, classes)
-    return jax.nn.one_hot(jnp.asarray(labels), classes, dtype=dtype)

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from fnn.backprop import Backprop, Objective
-from fnn.losses import accuracy
+from fnn.metrics import accuracy
 from fnn.regularizers import Strength
 from fnn.requirements import note_cast, require_size, validate
 from fnn.types import Array, Key, Params, PyTree

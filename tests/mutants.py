@@ -1,7 +1,7 @@
 """Wrong rules made by operators, not chosen: every place of a hand-written rule's source is changed in every way.
 
-A mutant is the record with one method compiled from a changed syntax tree. The operators: signs, factors, terms dropped,
-constants, comparisons, reductions, transpositions, and one local value in place of another.
+A mutant is the record with one method compiled from a changed syntax tree. The operators: signs, factors, terms
+dropped, constants, comparisons, reductions, transpositions, and one local value in place of another.
 """
 
 import ast

@@ -453,8 +453,8 @@ def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
 
 # The files whose messages stand in MESSAGES; a file with messages of its own has a test of its own.
 FILES = (
-    "activations", "adapter", "affine", "backprop", "datasets", "differences", "initializers", "losses", "network",
-    "regularizers", "requirements", "training", "types",
+    "activations", "adapter", "affine", "backprop", "datasets", "differences", "initializers", "layers", "losses",
+    "metrics", "network", "regularizers", "requirements", "training", "types",
 )  # fmt: skip
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from jax.core import Tracer
 
 from fnn.backprop import Backprop
-from fnn.checker import rules
+from fnn.checker import jaxprs, rules
 from fnn.checker.judge import examine
-from fnn.checker.oracles import is_float
+from fnn.checker.oracles import is_float, vjp
 from fnn.checker.report import Finding, Report, Verdict
 from fnn.types import Array, PyTree
 
@@ -124,7 +124,7 @@ def _of_function(
     def called(*args: PyTree) -> Array:
         return f(*args, **options)
 
-    plain, labels = rules.stripped(called), tuple(f"argument {k}" for k in range(len(args)))
+    plain, labels = jaxprs.stripped(called), tuple(f"argument {k}" for k in range(len(args)))
     if gradient is not None:
         rest = args[1:]
 
@@ -142,10 +142,10 @@ def _of_function(
         return whole, []
 
     def backward(inputs: tuple, bar: Array) -> tuple:
-        return rules.vjp(called, inputs, bar)
+        return vjp(called, inputs, bar)
 
     whole = rules.Rule("gradient", rules.place(f), plain, backward, args, labels)
-    return whole, rules.of_function(called, args)
+    return whole, jaxprs.of_function(called, args)
 
 
 def _require_sound(call: Callable[[], PyTree]) -> None:
@@ -155,8 +155,8 @@ def _require_sound(call: Callable[[], PyTree]) -> None:
     if len(leaves) != 1 or np.shape(leaves[0]) != () or not is_float(leaves[0]):
         shapes = [f"{np.shape(leaf)} {jnp.result_type(leaf).name}" for leaf in leaves]
         raise TypeError(
-            f"check needs a function that gives one floating number; it gives {', '.join(shapes) or 'nothing'}. Sum the "
-            "output, or, if this is a gradient already, pass the function itself: a derived function has no rules left."
+            f"check needs a function that gives one floating number; it gives {', '.join(shapes) or 'nothing'}. Sum "
+            "the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
         )
     first, again = (np.asarray(each, np.float64) for each in (leaves[0], jax.tree.leaves(call())[0]))
     if not np.array_equal(first, again, equal_nan=True):

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation
+from fnn.layers import Layer
 from fnn.losses import Loss
-from fnn.network import Layer
 from fnn.regularizers import Regularizer
 from fnn.types import Array, PyTree
 
