@@ -30,7 +30,7 @@ from fnn.requirements import (
     require_shape,
     require_size,
 )
-from fnn.types import Array, DType, Key, Params, PyTree, Residuals
+from fnn.types import Array, DType, Key, Params, PyTree, Residuals, refuse_init
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ class Layer:
     >>> net.apply(net.init(jax.random.key(0)), jnp.zeros((5, 3))).shape
     (5, 2)
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        refuse_init(cls)
 
     @property
     def name(self) -> str:

@@ -91,6 +91,8 @@ def fit(
     """
     objective = _objective_of(value_and_grad)
     epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
+    if not callable(value_and_grad):
+        raise TypeError(f"fit: a gradient is needed; {value_and_grad!r} came. Make it with fnn.backprop(net, loss).")
     batch_size = require_size(
         "fit", "batch_size", batch_size, "Give an int: 1 is one example at a time, N the full batch."
     )
@@ -143,7 +145,7 @@ def _run_epoch(
 
     def step(carry: tuple[Params, PyTree], batch: Array) -> tuple[tuple[Params, PyTree], Array]:
         params, optimizer_state = carry
-        value, gradients = value_and_grad(params, x[batch], y[batch], **options)
+        value, gradients = _pair(value_and_grad(params, x[batch], y[batch], **options), params)
         updates, optimizer_state = optimizer.update(gradients, optimizer_state, params)
         return (optax.apply_updates(params, updates), optimizer_state), value
 
@@ -175,6 +177,16 @@ def _objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
     if isinstance(function, Backprop):
         return function.objective
     return function if isinstance(function, Objective) else None
+
+
+def _pair(came: Any, params: Params) -> tuple[Array, Params]:
+    """What the gradient gave, if it is (value, gradients): seen while tracing, before the first step."""
+    if isinstance(came, tuple) and len(came) == 2 and jax.tree.structure(came[1]) == jax.tree.structure(params):
+        return came
+    raise TypeError(
+        "fit: the gradient must give (value, gradients in the structure of params); something else came. "
+        "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
+    )
 
 
 def _floating_dtype(params: Params) -> Any:

@@ -26,12 +26,29 @@ Residuals: TypeAlias = Any
 DType: TypeAlias = Any
 
 
+def refuse_init(cls: type) -> None:
+    """Raise `TypeError` if the class writes an ``__init__`` of its own.
+
+    Records are compared by their fields. What an ``__init__`` stores beside them is not compared, so two records that
+    differ would be equal, and a compiled function would take one for the other.
+    """
+    if "__init__" in vars(cls):
+        raise TypeError(
+            f"{cls.__name__} must be a frozen dataclass; it came with an __init__ of its own. Write its parameters as "
+            "fields under @dataclass(frozen=True), so that records with other parameters are unequal."
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class Record:
     """A value with a name: equal by value, hashable, printed as it is written (``tanh``, ``leaky_relu(slope=0.1)``).
 
     Activations, losses, regularizers and initializers are records, and so never make a compiled function retrace.
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        refuse_init(cls)
 
     @property
     def name(self) -> str:

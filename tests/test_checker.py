@@ -219,6 +219,40 @@ def test_what_cannot_be_checked_is_refused_in_a_sentence():
         fnn.check(lambda x: jnp.sum(x) + next(calls), x)
 
 
+def test_nothing_to_check_is_no_success():
+    with pytest.raises(ValueError, match="there is nothing to check: no argument holds a floating number"):
+        fnn.check(lambda w: jnp.sum(w * 2.0), 3, gradient=lambda w: 0 * w)
+
+
+def test_misuse_is_said():
+    x, net = jnp.asarray([1.0, 2.0]), fnn.mlp(4, 3)
+    with pytest.raises(TypeError, match="check needs a function or a backprop record"):
+        fnn.check(net, x)
+    with pytest.raises(TypeError, match=r"needs \(params, x, y\); 2 arguments came"):
+        fnn.check(fnn.backprop(net, "squared_error"), net.init(jax.random.key(0)), X)
+    with pytest.raises(TypeError, match="gradient must be a function such as jax"):
+        fnn.check(jnp.sum, x, gradient=x)
+    with pytest.raises(ValueError, match="regularizer=l2 came without a strength"):
+        fnn.check(fnn.backprop(net, "squared_error", "l2"), net.init(jax.random.key(0)), X, jnp.ones((6, 3)))
+
+
+def test_the_numbers_of_the_whole_gradient_are_those_of_the_user():
+    (found,) = fnn.check(lambda w: jnp.sum(w**2), jnp.arange(3.0), gradient=lambda w: w).findings
+    assert (found.by_hand, found.truth, found.entry) == (2.0, 4.0, (2,))
+
+
+def test_a_cast_inside_a_part_makes_the_whole_undecided():
+    class Cast(fnn.Activation):
+        def forward(self, z):
+            return jnp.tanh(z.astype(jnp.float32)).astype(z.dtype), z
+
+        def backward(self, z, a_bar):
+            return a_bar * (1 - jnp.tanh(z) ** 2)
+
+    verdicts = {f.verdict for f in checked(fnn.mlp(4, 5, 3, activation=Cast())).findings}
+    assert fnn.Verdict.UNDECIDED in verdicts and fnn.Verdict.FORMULA not in verdicts
+
+
 def test_the_report_is_data():
     import json
 

@@ -305,6 +305,14 @@ MESSAGES = [
     row("accuracy of nothing", ValueError, "0 examples", "filtered")(lambda: fnn.accuracy(floats(0, 3), LABELS[:0])),
     # ---- training -----------------------------------------------------------------------------------------------
     row("0 epochs", ValueError, "fit: epochs must be at least 1", "0")(lambda: fit(epochs=0)),
+    row("a layer with an __init__", TypeError, "Own must be a frozen dataclass", "__init__", "fields under")(
+        lambda: type("Own", (fnn.Layer,), {"__init__": lambda self, scale: None})),
+    row("a record with an __init__", TypeError, "Own must be a frozen dataclass", "__init__", "fields under")(
+        lambda: type("Own", (fnn.Activation,), {"__init__": lambda self, scale: None})),
+    row("training a net", TypeError, "fit: a gradient is needed", "sequential(", "fnn.backprop(net, loss)")(
+        lambda: fit(gradient=NET)),
+    row("training without the value", TypeError, "must give (value, gradients", "else came", "not jax.grad")(
+        lambda: fit(gradient=jax.grad(CROSS_ENTROPY.objective))),
     row("batch of 0", ValueError, "fit: batch_size must be at least 1", "0")(lambda: fit(batch_size=0)),
     row("batch larger than the data", ValueError, "batch_size 7", "6 rows", "Use 6 or less")(
         lambda: fit(batch_size=7)),

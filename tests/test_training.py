@@ -208,6 +208,18 @@ def test_bad_data_is_found_for_both_gradients(x, y, error, message):
             )  # fmt: skip
 
 
+def test_what_is_no_value_and_gradient_is_refused():
+    options = {**GOOD, "key": jax.random.key(0)}
+    objective = fnn.objective(NET, LOSS)
+    with pytest.raises(TypeError, match=r"fit: a gradient is needed; sequential\(.*Make it with fnn.backprop"):
+        fnn.fit(NET, NET.init(jax.random.key(0)), fnn.xor(), **options)
+    for wrong in (objective, jax.grad(objective)):
+        with pytest.raises(
+            TypeError, match=r"must give \(value, gradients in the structure of params\); something else"
+        ):
+            fnn.fit(wrong, NET.init(jax.random.key(0)), fnn.xor(), **options)
+
+
 def test_a_bare_gradient_cannot_be_validated_and_params_must_be_trainable():
     bare = lambda w, x, y: (w, w)  # noqa: E731
     with pytest.raises(ValueError, match="validation needs a gradient that knows its objective"):

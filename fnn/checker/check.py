@@ -58,17 +58,25 @@ def check(
     >>> report.ok, report.culprits, report.findings[0].says
     (False, ('cube',), 'a constant factor of 0.666667 too many')
     """
+    if not callable(f):
+        raise TypeError(
+            f"check needs a function or a backprop record; {f!r} came. Make it with fnn.backprop(net, loss)."
+        )
+    if isinstance(f, Backprop) and len(args) != 3:
+        raise TypeError(f"check of a backprop record needs (params, x, y); {len(args)} arguments came. Add the others.")
+    if gradient is not None and not callable(gradient):
+        raise TypeError(f"gradient must be a function such as jax.grad(f); {type(gradient).__name__} came.")
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, options))):
         raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
     # made arrays here, in the caller's own setting: NumPy's float64 means JAX's default dtype
     args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), args)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
+        _require_sound(lambda: (f.objective if isinstance(f, Backprop) else f)(*args, **options))
         if isinstance(f, Backprop):
             f.objective.validate(args[0], *args[1:])
             whole, parts = _of_record(f, args, options)
         else:
             whole, parts = _of_function(f, args, gradient, options)
-        _require_sound(lambda: (f.objective if isinstance(f, Backprop) else f)(*args, **options))
         counts: dict[str, int] = {}
         # an equation has the shapes of the real run anyway: to try it there costs no further compilation
         record = isinstance(f, Backprop)
@@ -79,6 +87,11 @@ def check(
             # something is wrong, and no rule on generic inputs says what: look at each where the real run had it
             again = [each for rule in parts for each in examine(rule, seed, counts, generic=False)]
             findings = [*again, *(each for each in findings if each.rule == "gradient")]
+    if not counts.get("compared with autodiff") and not findings:
+        raise ValueError(
+            "there is nothing to check: no argument holds a floating number that a gradient could be taken of. "
+            "Give floats, 1.0 and not 1, or cast with .astype('float32')."
+        )
     notes = () if parts or gradient is not None else ("no hand-written rule was found; plain autodiff was checked",)
     skipped = [
         f"argument {k}{jax.tree_util.keystr(path)}"
@@ -113,7 +126,7 @@ def _of_record(by_hand: Backprop, args: tuple, options: dict[str, Any]) -> tuple
 
     whole = rules.Rule(
         "gradient", rules.place(type(by_hand).__call__), lambda params, x: by_hand.objective(params, x, y, **options),
-        backward, (params, x), ("params", "x"),
+        backward, (params, x), ("params", "x"), whole=True,
     )  # fmt: skip
     return whole, parts
 
@@ -138,13 +151,15 @@ def _of_function(
             return (jax.tree.map(lambda g: bar * g, given),)
 
         where = rules.place(gradient)
-        whole = rules.Rule("gradient", where, lambda first: plain(first, *rest), by_hand, args[:1], labels[:1])
+        whole = rules.Rule(
+            "gradient", where, lambda first: plain(first, *rest), by_hand, args[:1], labels[:1], whole=True
+        )
         return whole, []
 
     def backward(inputs: tuple, bar: Array) -> tuple:
         return vjp(called, inputs, bar)
 
-    whole = rules.Rule("gradient", rules.place(f), plain, backward, args, labels)
+    whole = rules.Rule("gradient", rules.place(f), plain, backward, args, labels, whole=True)
     return whole, jaxprs.of_function(called, args)
 
 

@@ -94,7 +94,8 @@ class Report:
         told = dict.fromkeys(
             f"{f.rule} ({f.where}), {f.argument}: {'' if f.certain else 'perhaps '}{f.says}"
             for f in self.findings
-            if f.says and f.verdict not in (Verdict.OK,)
+            # what a rule explains needs no explanation of its own in the whole gradient
+            if f.says and f.verdict != Verdict.OK and (f.rule != "gradient" or self.culprits in ((), ("gradient",)))
         )
         if told:
             lines += ["", *told]

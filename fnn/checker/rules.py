@@ -45,6 +45,8 @@ class Rule:
     """Rules of equal identity on inputs of equal shapes are the same rule."""
     small: "Rule | None" = None
     """The same rule on small inputs, where every entry can be differenced."""
+    whole: bool = False
+    """True for the gradient that the user asked for: the cotangent of its value is 1."""
     composite: bool = False
     """True where the rule only puts others together: differences are taken of its parts, and of it if it disagrees."""
     repairs: tuple[tuple[str, Callable[[tuple, PyTree], tuple]], ...] = ()
