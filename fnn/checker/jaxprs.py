@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 
 from fnn.checker.oracles import is_float, vjp
 from fnn.checker.rules import Rule, known
@@ -55,6 +54,8 @@ def of_function(f: Callable[..., Array], args: tuple) -> list[Rule]:
 
 
 def _of_equation(equation: Any, values: list[Any]) -> Rule:
+    from jax.extend import core  # 15 ms, which `import fnn` need not spend
+
     variables = [v for v in equation.invars if not hasattr(v, "val")]
     literal = [hasattr(v, "val") for v in equation.invars]
     inputs = tuple(v for v, known in zip(values, literal, strict=True) if not known)
@@ -80,6 +81,8 @@ def _of_equation(equation: Any, values: list[Any]) -> Rule:
 
 def _only(equation: Any, variables: list[Any]) -> Any:
     """A jaxpr of this one equation."""
+    from jax.extend import core
+
     debug = _closed(equation.params["call_jaxpr"]).jaxpr.debug_info
     try:
         return core.Jaxpr((), variables, list(equation.outvars), [equation], debug_info=debug)
@@ -89,6 +92,8 @@ def _only(equation: Any, variables: list[Any]) -> Any:
 
 def _closed(jaxpr: Any) -> Any:
     """A jaxpr with its constants, as some releases of JAX store it and others do not."""
+    from jax.extend import core
+
     return jaxpr if hasattr(jaxpr, "consts") else core.ClosedJaxpr(jaxpr, ())
 
 
