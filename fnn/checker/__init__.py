@@ -4,6 +4,9 @@ Promises: `check` is the whole of it; the records that it returns stand in `repo
 """
 
 from fnn.checker.check import assert_gradients, check
+from fnn.checker.every import every_rule
+from fnn.checker.grads import check_grads
 from fnn.checker.report import Finding, Report, Verdict
+from fnn.checker.witnesses import Programs
 
-__all__ = ["Finding", "Report", "Verdict", "assert_gradients", "check"]
+__all__ = ["Finding", "Programs", "Report", "Verdict", "assert_gradients", "check", "check_grads", "every_rule"]

@@ -16,9 +16,12 @@ from jax.core import Tracer
 
 from fnn.backprop import Backprop
 from fnn.checker import jaxprs, rules
-from fnn.checker.judge import examine
-from fnn.checker.oracles import is_float, vjp
+from fnn.checker.directions import Along, along_random_directions
+from fnn.checker.judge import Settings, examine, graver, judged_at, points
+from fnn.checker.oracles import is_float
+from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
 from fnn.checker.report import Finding, Report, Verdict
+from fnn.checker.witnesses import Programs
 from fnn.types import Array, PyTree
 
 
@@ -27,6 +30,10 @@ def check(
     *args: PyTree,
     gradient: Callable[..., PyTree] | None = None,
     seed: int = 0,
+    order: int = 1,
+    batched: bool = False,
+    miss: float = 1e-3,
+    programs: Programs | None = None,
     **options: Any,
 ) -> Report:
     """Check a hand-written derivative against autodiff and differences, rule by rule and leaf by leaf.
@@ -40,14 +47,19 @@ def check(
         f: a backprop record, or a function that gives one number.
         args: where it is called; any pytrees. Integers and keys have no derivative and are listed as skipped.
         gradient: the gradient written beside f, if it stands there.
-        seed: of the generic inputs and of the entries that are differenced.
+        seed: of the generic inputs, of the entries that are differenced, and of the directions.
+        order: 1, or 2 to check also that the rules themselves are differentiated rightly.
+        batched: check also that `jax.vmap` of each rule gives what one call after the other gives.
+        miss: bound on the chance that differences along random directions miss a wrong entry of the whole gradient.
+        programs: a `fnn.checker.Programs` that keeps what was compiled for further checks of the same rules.
         options: keywords of the record's call, such as `strength`.
 
     Returns:
-        a `Report`: `report.ok`, `report.culprits`, `print(report)`, `report.to_json()`.
+        a `Report`: `report.ok`, `report.culprits`, `print(report)`, `report.to_json()`, `report.draw()`.
 
     Raises:
-        TypeError: f gives no single floating number; tracers. ValueError: two calls of f differ; its value is NaN.
+        TypeError: f gives no single floating number; tracers. ValueError: two calls of f, or of its gradient, differ;
+        its value is not finite.
 
     >>> import jax, jax.numpy as jnp
     >>> @jax.custom_vjp
@@ -58,48 +70,67 @@ def check(
     >>> report.ok, report.culprits, report.findings[0].says
     (False, ('cube',), 'a constant factor of 0.666667 too many')
     """
-    if not callable(f):
-        raise TypeError(
-            f"check needs a function or a backprop record; {f!r} came. Make it with fnn.backprop(net, loss)."
-        )
-    if isinstance(f, Backprop) and len(args) != 3:
-        raise TypeError(f"check of a backprop record needs (params, x, y); {len(args)} arguments came. Add the others.")
-    if gradient is not None and not callable(gradient):
-        raise TypeError(f"gradient must be a function such as jax.grad(f); {type(gradient).__name__} came.")
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, options))):
-        raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
+    _require_usable(f, args, gradient, order, miss, options)
     # made arrays here, in the caller's own setting: NumPy's float64 means JAX's default dtype
     args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), args)
+    record = isinstance(f, Backprop)
+    settings = Settings(seed, batched, Programs() if programs is None else programs)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
-        _require_sound(lambda: (f.objective if isinstance(f, Backprop) else f)(*args, **options))
-        if isinstance(f, Backprop):
+        _require_sound(lambda *args: (f.objective if record else f)(*args, **options), args)
+        if gradient is not None:
+            _require_same_twice(lambda: gradient(*args, **options))
+        if record:
             f.objective.validate(args[0], *args[1:])
             whole, parts = _of_record(f, args, options)
         else:
             whole, parts = _of_function(f, args, gradient, options)
-        counts: dict[str, int] = {}
-        # an equation has the shapes of the real run anyway: to try it there costs no further compilation
-        record = isinstance(f, Backprop)
-        findings = [each for rule in rules.distinct(parts) for each in examine(rule, seed, counts, recorded=not record)]
-        findings += examine(whole, seed, counts, generic=not parts)
-        report = Report(tuple(findings))
-        if record and not report.ok and report.culprits in ((), ("gradient",)):
-            # something is wrong, and no rule on generic inputs says what: look at each where the real run had it
-            again = [each for rule in parts for each in examine(rule, seed, counts, generic=False)]
-            findings = [*again, *(each for each in findings if each.rule == "gradient")]
-    if not counts.get("compared with autodiff") and not findings:
+        findings, notes, missed = _examined(whole, parts, record, settings, miss)
+        if order == 2 and all(f.verdict in (Verdict.OK, Verdict.KINK) for f in findings):
+            # of a rule that is wrong already the second order says nothing new
+            second = [rule.second() for rule in rules.distinct(parts)]
+            found = [each for rule in second for each in examine(rule, settings, recorded=False)]
+            findings += [*found, *examine(whole.second(), settings, generic=not parts)]
+    if not settings.counts.get("compared with autodiff") and not findings:
         raise ValueError(
             "there is nothing to check: no argument holds a floating number that a gradient could be taken of. "
             "Give floats, 1.0 and not 1, or cast with .astype('float32')."
         )
-    notes = () if parts or gradient is not None else ("no hand-written rule was found; plain autodiff was checked",)
+    if not parts and gradient is None:
+        notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
+    names = ("params", "x", "y") if record else tuple(f"argument {k}" for k in range(len(args)))
     skipped = [
-        f"argument {k}{jax.tree_util.keystr(path)}"
-        for k, arg in enumerate(args)
+        f"{name}{jax.tree_util.keystr(path)} ({_kind(leaf)})"
+        for name, arg in zip(names, args, strict=True)
         for path, leaf in jax.tree_util.tree_leaves_with_path(arg)
         if not is_float(leaf)
     ]
-    return Report(tuple(findings), tuple(skipped), notes, counts)
+    return Report(tuple(findings), tuple(skipped), notes, settings.counts, missed)
+
+
+def _examined(
+    whole: rules.Rule, parts: list[rules.Rule], record: bool, settings: Settings, miss: float
+) -> tuple[list[Finding], tuple[str, ...], float | None]:
+    """The findings of every rule and of the whole gradient, the notes, and the chance that something was missed."""
+    # an equation has the shapes of the real run anyway: to try it there costs no further compilation
+    findings = [each for rule in rules.distinct(parts) for each in examine(rule, settings, recorded=not record)]
+    of_whole: list[Finding] = []
+    along = Along([], (), None)
+    for point in points(whole, settings, generic=not parts, recorded=True):
+        found = judged_at(point, settings)
+        if not point.generic and all(f.verdict == Verdict.OK for f in found) and found:
+            along = along_random_directions(point, settings, miss)
+            found += along.findings
+        of_whole = graver(of_whole, found)
+        if any(f.verdict == Verdict.FORMULA for f in of_whole):
+            break
+    if record and any(f.verdict == Verdict.FORMULA for f in of_whole):
+        if not any(f.verdict == Verdict.FORMULA for f in findings):
+            # something is wrong, and no rule on generic inputs says what: look at each where the real run had it
+            findings = [each for rule in parts for each in examine(rule, settings, generic=False)]
+    elif record and not all(f.verdict in (Verdict.OK, Verdict.KINK) for f in [*findings, *of_whole]):
+        if not any(f.verdict == Verdict.FORMULA for f in findings):
+            findings = graver(findings, [each for rule in parts for each in examine(rule, settings, generic=False)])
+    return [*findings, *of_whole], along.notes, along.missed
 
 
 def assert_gradients(f: Backprop | Callable[..., Array], *args: PyTree, **options: Any) -> Report:
@@ -112,22 +143,15 @@ def assert_gradients(f: Backprop | Callable[..., Array], *args: PyTree, **option
     """
     report = check(f, *args, **options)
     if not report.ok:
-        raise AssertionError(f"\n{report}")
+        raise AssertionError(f"\n{report.text()}")
     return report
 
 
 def _of_record(by_hand: Backprop, args: tuple, options: dict[str, Any]) -> tuple[rules.Rule, list[rules.Rule]]:
     params, x, y = args
     parts = rules.of_objective(by_hand.objective, params, x, y, options)
-
-    def backward(inputs: tuple, bar: Array) -> tuple:
-        params, x = inputs
-        return jax.tree.map(lambda g: bar * g, by_hand.with_inputs(params, x, y, **options)[1])
-
-    whole = rules.Rule(
-        "gradient", rules.place(type(by_hand).__call__), lambda params, x: by_hand.objective(params, x, y, **options),
-        backward, (params, x), ("params", "x"), whole=True,
-    )  # fmt: skip
+    where, labels = rules.place(type(by_hand).__call__), ("params", "x")
+    whole = rules.Rule("gradient", where, OfRecord(by_hand), (params, x), labels, (y, options), whole=True)
     return whole, parts
 
 
@@ -137,35 +161,38 @@ def _of_function(
     def called(*args: PyTree) -> Array:
         return f(*args, **options)
 
-    plain, labels = jaxprs.stripped(called), tuple(f"argument {k}" for k in range(len(args)))
+    labels = tuple(f"argument {k}" for k in range(len(args)))
     if gradient is not None:
-        rest = args[1:]
-
-        def by_hand(inputs: tuple, bar: Array) -> tuple:
-            given = gradient(inputs[0], *rest, **options)
-            if jax.tree.structure(given) != jax.tree.structure(inputs[0]):
-                raise ValueError(
-                    f"the gradient must have the structure {jax.tree.structure(inputs[0])} of the first argument; "
-                    f"{jax.tree.structure(given)} came."
-                )
-            return (jax.tree.map(lambda g: bar * g, given),)
-
-        where = rules.place(gradient)
-        whole = rules.Rule(
-            "gradient", where, lambda first: plain(first, *rest), by_hand, args[:1], labels[:1], whole=True
-        )
+        pair = OfGradient(jaxprs.stripped(called), lambda *args: gradient(*args, **options))
+        whole = rules.Rule("gradient", rules.place(gradient), pair, args[:1], labels[:1], args[1:], whole=True)
         return whole, []
-
-    def backward(inputs: tuple, bar: Array) -> tuple:
-        return vjp(called, inputs, bar)
-
-    whole = rules.Rule("gradient", rules.place(f), plain, backward, args, labels, whole=True)
-    return whole, jaxprs.of_function(called, args)
+    pair = OfFunction(called, jaxprs.stripped(called))
+    return rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True), jaxprs.of_function(called, args)
 
 
-def _require_sound(call: Callable[[], PyTree]) -> None:
-    """One floating number, the same twice, and not NaN."""
-    value = call()
+def _require_usable(
+    f: Any, args: tuple, gradient: Any, order: int, miss: float, options: dict[str, Any]
+) -> None:
+    """What can be said before anything runs."""
+    if not callable(f):
+        raise TypeError(
+            f"check needs a function or a backprop record; {f!r} came. Make it with fnn.backprop(net, loss)."
+        )
+    if isinstance(f, Backprop) and len(args) != 3:
+        raise TypeError(f"check of a backprop record needs (params, x, y); {len(args)} arguments came. Add the others.")
+    if gradient is not None and not callable(gradient):
+        raise TypeError(f"gradient must be a function such as jax.grad(f); {type(gradient).__name__} came.")
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 or 2; {order!r} came.")
+    if not 0 < miss < 1:
+        raise ValueError(f"miss must be a chance between 0 and 1; {miss!r} came. Try 1e-3.")
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, options))):
+        raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
+
+
+def _require_sound(call: Callable[..., PyTree], args: tuple) -> None:
+    """One floating number, the same twice, and finite."""
+    value = call(*args)
     leaves = jax.tree.leaves(value)
     if len(leaves) != 1 or np.shape(leaves[0]) != () or not is_float(leaves[0]):
         shapes = [f"{np.shape(leaf)} {jnp.result_type(leaf).name}" for leaf in leaves]
@@ -173,13 +200,26 @@ def _require_sound(call: Callable[[], PyTree]) -> None:
             f"check needs a function that gives one floating number; it gives {', '.join(shapes) or 'nothing'}. Sum "
             "the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
         )
-    first, again = (np.asarray(each, np.float64) for each in (leaves[0], jax.tree.leaves(call())[0]))
+    first, again = (np.asarray(each, np.float64) for each in (leaves[0], jax.tree.leaves(call(*args))[0]))
     if not np.array_equal(first, again, equal_nan=True):
         raise ValueError("two calls of the function on the same arguments differ: it is not pure. Pass its key along.")
     if not np.isfinite(first):
         raise ValueError(
-            f"the value of the function is {leaves[0]} there. Find the first bad value before its gradient."
+            f"the value of the function is {leaves[0]} there: {jaxprs.first_bad(call, args)}. Mend the value before "
+            "its gradient."
         )
 
 
-__all__ = ["Finding", "Report", "Verdict", "assert_gradients", "check"]
+def _require_same_twice(call: Callable[[], PyTree]) -> None:
+    """The gradient written beside the function, too, must be the same twice."""
+    first, again = (jax.tree.map(np.asarray, call()) for _ in range(2))
+    same = jax.tree.map(lambda a, b: a.shape == b.shape and np.array_equal(a, b, equal_nan=True), first, again)
+    if not all(jax.tree.leaves(same)):
+        raise ValueError("two calls of the gradient on the same arguments differ: it is not pure. Pass its key along.")
+
+
+def _kind(leaf: Any) -> str:
+    """What an argument without derivative holds."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return "keys"
+    return "booleans" if leaf.dtype == bool else "integers" if jnp.issubdtype(leaf.dtype, jnp.integer) else str(leaf.dtype)

@@ -1,11 +1,13 @@
 """From the pattern of an error, what is likely wrong with a derivative.
 
-Promises: a diagnosis is certain only where the wrong gradient is reproduced to rounding, entry by entry, from the right
-one at generic inputs; everything else is offered as a hint with its evidence.
+Promises: a diagnosis is certain only where it accounts for the wrong gradient to rounding, entry by entry, in every
+look that was taken: at the same inputs with another cotangent, and at other inputs too. Everything else is offered as a
+hint with its evidence.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,115 +17,250 @@ EXPLAINED = 1e-9
 
 
 class Diagnosis(NamedTuple):
-    """A sentence, and whether it is certain."""
+    """A sentence, whether it is certain, and its kind in one word."""
 
     says: str
     certain: bool
+    kind: str
 
 
-def diagnose(
-    hand: np.ndarray,
-    truth: np.ndarray,
-    clues: dict[str, np.ndarray],
-    sizes: dict[str, int],
-    tries: dict[str, np.ndarray] | None = None,
-) -> Diagnosis:
-    """What is wrong with `hand`, the right gradient being `truth`.
+@dataclass(frozen=True)
+class Look:
+    """One leaf of a gradient, wrong and right, and what stood around it."""
+
+    hand: np.ndarray
+    truth: np.ndarray
+    clues: dict[str, np.ndarray] = field(default_factory=dict)
+    """Arrays that may be taken for a term: the cotangent of the output, the inputs, the output, data."""
+    tries: dict[str, np.ndarray] = field(default_factory=dict)
+    """Gradients of changed rules: "misplaced" is the right derivative taken at the output in place of the input, the
+    others are the hand-written rule with another value kept."""
+    cotangent: np.ndarray | None = None
+    """The cotangent of the output, if it is one array; None for a gradient whose cotangent is 1 by definition."""
+
+    @property
+    def scale(self) -> float:
+        return float(max(np.abs(self.truth).max(initial=0), 1e-300))
+
+    def same(self, a: np.ndarray, b: np.ndarray) -> bool:
+        """Equal but for rounding."""
+        return np.shape(a) == np.shape(b) and bool(np.abs(a - b).max(initial=0) <= EXPLAINED * self.scale)
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Where the two differ."""
+        return ~(np.abs(self.hand - self.truth) <= EXPLAINED * self.scale)
+
+
+def diagnose(first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None = None) -> Diagnosis:
+    """What is wrong with the first look; a sentence that another look contradicts is not said.
 
     Args:
-        hand, truth: the leaf by hand and by the witnesses, the same shape.
-        clues: other arrays of the rule by name: "the cotangent of the output", "the input", "the output".
+        others: the same leaf at other inputs, with other cotangents, or both.
         sizes: what the shapes count, by name, for factors such as 1/N.
-        tries: gradients of changed rules by name: "misplaced" is the right derivative at the output in place of the
-            input, the others are the hand-written rule with another value kept.
+        cotangent: the one of `others` where nothing but the cotangent of the output differs.
     """
-    return next(_explanations(hand, truth, clues, sizes, tries or {}))
+    return next(_explanations(first, [look for look in others if np.isfinite(look.hand).all()], sizes, cotangent))
 
 
 def _explanations(
-    hand: np.ndarray,
-    truth: np.ndarray,
-    clues: dict[str, np.ndarray],
-    sizes: dict[str, int],
-    tries: dict[str, np.ndarray],
+    first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None
 ) -> Iterator[Diagnosis]:
-    scale = np.abs(truth).max(initial=0)
-
-    def same(a: Any, b: Any) -> bool:
-        a, b = np.asarray(a), np.asarray(b)
-        return a.shape == b.shape and bool(np.abs(a - b).max(initial=0) <= EXPLAINED * max(scale, 1e-300))
-
-    if not np.isfinite(hand).all():
-        yield Diagnosis(f"{int((~np.isfinite(hand)).sum())} entries are not finite", True)
+    if not np.isfinite(first.hand).all():
+        count = int((~np.isfinite(first.hand)).sum())
+        yield Diagnosis(f"{count} of {first.hand.size} entries are not finite", True, "not finite")
         return
-    if not hand.any():
-        yield Diagnosis("the gradient is zero: a term is missing, or a derivative is taken as 0", True)
-    if same(hand, -truth):
-        yield Diagnosis("the sign is wrong", True)
-    # the factor between the two, if one factor explains every entry
-    denominator = float(np.sum(truth * truth))
-    factor = float(np.sum(hand * truth)) / denominator if denominator else 0.0
-    if factor and same(hand, factor * truth):
-        yield Diagnosis(_named_factor(factor, sizes), True)
-    if truth.ndim == 2 and truth.shape[0] == truth.shape[1] and truth.shape[0] > 1 and same(hand, truth.T):
-        yield Diagnosis("the gradient is transposed", True)
-    for axis in range(truth.ndim):
-        for shift in (1, -1):
-            if truth.shape[axis] > 1 and same(np.roll(hand, shift, axis), truth):
-                yield Diagnosis(f"the entries are off by one along axis {axis}", True)
-        if truth.shape[axis] > 1 and same(np.flip(hand, axis), truth):
-            yield Diagnosis(f"the entries are reversed along axis {axis}", True)
-    for name, clue in clues.items():
-        if clue.shape == truth.shape:
-            if same(hand, truth - clue):
-                yield Diagnosis(f"a term is missing that equals {name}: a branch whose gradient was not added", True)
-            if same(hand, truth + clue):
-                yield Diagnosis(f"a term too many, which equals {name}", True)
-            if same(hand, clue):
-                yield Diagnosis(f"it equals {name}: a local derivative is missing", True)
-    for name, tried in tries.items():
-        if name == "misplaced" and same(hand, tried):
-            yield Diagnosis("the derivative is taken at the output, not at the input", True)
-        elif name != "misplaced" and same(truth, tried):
-            yield Diagnosis(f"right with {name}: forward keeps the wrong value, or backward takes it for another", True)
-    wrong = np.abs(hand - truth) > EXPLAINED * scale
-    yield from _places(wrong, hand, truth, clues)
-    ratio = hand[wrong] / np.where(truth[wrong] == 0, np.nan, truth[wrong])
-    evidence = f"{int(wrong.sum())} of {wrong.size} entries, by hand over truth from {np.nanmin(ratio):.3g} to "
-    yield Diagnosis(f"a wrong term or factor ({evidence}{np.nanmax(ratio):.3g})", False)
+    looks = [first, *others]
+
+    def holds(claim: Callable[[Look], bool]) -> bool:
+        return all(claim(look) for look in looks)
+
+    if holds(lambda look: not look.hand.any()):
+        yield Diagnosis("the gradient is zero: a term is missing, or a derivative is taken as 0", True, "zero")
+        return
+    if holds(lambda look: look.same(look.hand, -look.truth)):
+        yield Diagnosis("the sign is wrong", True, "sign")
+    factor = _common([_factor(look, look.truth, look.hand) for look in looks])
+    if factor is not None:
+        yield _factor_told(factor, sizes)
+    yield from _moved(looks)
+    for name in first.clues:
+        yield from _terms(name, looks)
+    for name in first.tries:
+        if name == "misplaced" and holds(lambda look: look.same(look.hand, look.tries.get("misplaced", look.truth))):
+            yield Diagnosis("the derivative is taken at the output, not at the input", True, "misplaced")
+        elif name != "misplaced" and holds(lambda look, n=name: look.same(look.truth, look.tries.get(n, look.hand))):
+            says = f"right with {name}: forward keeps the wrong value, or backward takes it for another"
+            yield Diagnosis(says, True, "residual")
+    yield from _places(looks)
+    if cotangent is not None:
+        yield from _chain(first, cotangent)
+    yield from _by_axis(looks)
+    ratio = _ratios(first)
+    evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand over truth {ratio}"
+    yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
 
 
-def _named_factor(factor: float, sizes: dict[str, int]) -> str:
-    names = {2.0: "2", 0.5: "½", 3.0: "3", 4.0: "4", 0.25: "¼"}
+def _factor(look: Look, of: np.ndarray, whole: np.ndarray) -> float | None:
+    """c with whole = c · of, if there is one."""
+    square = float(np.sum(of * of))
+    c = float(np.sum(whole * of)) / square if square else 0.0
+    return c if c and look.same(whole, c * of) else None
+
+
+def _common(factors: list[float | None]) -> float | None:
+    """The factor that every look has."""
+    known = [f for f in factors if f is not None]
+    if len(known) < len(factors):
+        return None
+    # a factor is computed from sums, so it is good to about the share that counts as explained
+    return known[0] if all(abs(f - known[0]) <= 10 * EXPLAINED * abs(known[0]) for f in known) else None
+
+
+def _factor_told(factor: float, sizes: dict[str, int]) -> Diagnosis:
+    names = {2.0: "2", 0.5: "½", 3.0: "3", 1 / 3: "⅓", 4.0: "4", 0.25: "¼"}
     for name, size in sizes.items():
         if size > 1:
-            names.setdefault(float(size), f"{size} = {name}")
-            names.setdefault(1 / size, f"1/{size} = 1/{name}")
+            names.setdefault(float(size), f"{size} = {name}: a sum in place of a mean")
+            names.setdefault(1 / size, f"1/{size}, one over {name}: a mean in place of a sum, or a mean taken twice")
     for value, told in names.items():
         for sign in (1, -1):
-            if abs(factor - sign * value) <= 1e-9 * value:
-                return f"a factor of {'−' if sign < 0 else ''}{told} too many"
-    return f"a constant factor of {factor:.6g} too many"
+            if abs(factor - sign * value) <= 1e-8 * value:
+                return Diagnosis(f"a factor of {'−' if sign < 0 else ''}{told} too many", True, "factor")
+    inverse = 1 / factor
+    if abs(inverse - round(inverse)) <= 1e-8 * abs(inverse) and abs(inverse) < 1e6:
+        return Diagnosis(f"a factor of {'−' if inverse < 0 else ''}1/{abs(round(inverse))} too many", True, "factor")
+    return Diagnosis(f"a constant factor of {factor:.6g} too many", True, "factor")
 
 
-def _places(
-    wrong: np.ndarray, hand: np.ndarray, truth: np.ndarray, clues: dict[str, np.ndarray]
-) -> Iterator[Diagnosis]:
+def _moved(looks: list[Look]) -> Iterator[Diagnosis]:
+    """The right numbers in wrong places."""
+    shape = looks[0].truth.shape
+
+    def holds(change: Callable[[np.ndarray], np.ndarray]) -> bool:
+        return all(look.same(change(look.hand), look.truth) for look in looks)
+
+    if len(shape) >= 2 and shape[-1] == shape[-2] > 1 and holds(lambda g: np.swapaxes(g, -1, -2)):
+        yield Diagnosis("the gradient is transposed", True, "transposed")
+    for axis, size in enumerate(shape):
+        if size < 2:
+            continue
+        for shift in (1, -1):
+            if holds(lambda g, s=shift, a=axis: np.roll(g, s, a)):
+                yield Diagnosis(f"the entries are off by one along axis {axis}", True, "shifted")
+        if holds(lambda g, a=axis: np.flip(g, a)):
+            yield Diagnosis(f"the entries are reversed along axis {axis}", True, "shifted")
+
+
+def _terms(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
+    """An error that is a multiple of something at hand."""
+    if any(name not in look.clues or look.clues[name].shape != look.truth.shape for look in looks):
+        return
+    equal = _common([_factor(look, look.clues[name], look.hand) for look in looks])
+    if equal is not None:
+        times = "" if abs(equal - 1) <= EXPLAINED else f"{equal:.6g} times "
+        yield Diagnosis(f"it equals {times}{name}: a local derivative is missing", True, "missing derivative")
+    off = _common([_factor(look, look.clues[name], look.hand - look.truth) for look in looks])
+    if off is not None and abs(off + 1) <= 10 * EXPLAINED:
+        branch = ": a branch whose gradient was not added" if "cotangent" in name else ""
+        yield Diagnosis(f"a term is missing that equals {name}{branch}", True, "term")
+    elif off is not None and abs(off - 1) <= 10 * EXPLAINED:
+        yield Diagnosis(f"a term too many, which equals {name}", True, "term")
+    elif off is not None:
+        yield Diagnosis(f"it is off by {off:.6g} times {name}: a wrong term", True, "term")
+
+
+def _places(looks: list[Look]) -> Iterator[Diagnosis]:
     """Where the wrong entries lie, if they are few or form a pattern."""
+    first, wrong = looks[0], looks[0].wrong
     if wrong.size < 2 or wrong.all():
         return
+    same = all(look.wrong.shape == wrong.shape and not (look.wrong & ~wrong).any() for look in looks)
     places = np.argwhere(wrong)
-    if len(places) == 1:
+    if len(places) == 1 and same:
         at = [int(i) for i in places[0]]
-        yield Diagnosis(f"one entry only: {at}, {hand[tuple(at)]:.6g} for {truth[tuple(at)]:.6g}", True)
+        says = f"one entry only: {at}, {first.hand[tuple(at)]:.6g} for {first.truth[tuple(at)]:.6g}"
+        yield Diagnosis(says, True, "entry")
         return
     for axis in range(wrong.ndim):
         rows = np.unique(places[:, axis])
-        if len(rows) == 1 and wrong.shape[axis] > 1:
-            yield Diagnosis(f"index {int(rows[0])} of axis {axis} only", True)
-    for name, clue in clues.items():
-        if clue.shape != wrong.shape or name == "the cotangent of the output":
+        if len(rows) == 1 and wrong.shape[axis] > 1 and same:
+            yield Diagnosis(f"index {int(rows[0])} of axis {axis} only", True, "slice")
+    masks: dict[str, Callable[[Look], np.ndarray | None]] = {
+        f"{name} is": lambda look, n=name: look.clues.get(n) for name in first.clues
+    }
+    masks["the true gradient is"] = lambda look: look.truth
+    for name, clue in masks.items():
+        for told, side in (("at most 0", lambda c: c <= 0), ("above 0", lambda c: c > 0)):
+            if all(_only_there(look, clue(look), side) for look in looks):
+                yield Diagnosis(f"wrong only where {name} {told}, by hand over truth {_ratios(first)}", True, "mask")
+
+
+def _only_there(look: Look, clue: np.ndarray | None, side: Callable[[np.ndarray], np.ndarray]) -> bool:
+    if clue is None or clue.shape != look.wrong.shape:
+        return False
+    mask = side(clue)
+    # an entry whose truth is 0 can be right by chance, so not every entry of that side need be wrong
+    return bool(mask.any() and not mask.all() and not (look.wrong & ~mask).any() and look.wrong.sum() > 0.8 * mask.sum())
+
+
+def _chain(first: Look, other: Look) -> Iterator[Diagnosis]:
+    """How the rule uses the cotangent of the output; `other` differs from `first` in nothing else."""
+    one, two = first.cotangent, other.cotangent
+    if one is None or two is None:
+        return
+    if other.same(first.hand, other.hand) and not other.same(first.truth, other.truth):
+        says = "it does not depend on the cotangent of the output: the factor of the chain rule is missing"
+        yield Diagnosis(says, True, "no cotangent")
+    elif one.size == 1:
+        share = float(two.ravel()[0] / one.ravel()[0])
+        if other.same(other.hand, share * first.hand):
+            says = f"the cotangent enters rightly, the derivative is wrong: by hand over truth {_ratios(first)}"
+            yield Diagnosis(says, True, "derivative")
+        else:
+            yield Diagnosis("it is not proportional to the cotangent of the output", True, "cotangent")
+    elif one.shape == first.hand.shape and other.same(other.truth * one, first.truth * two):
+        # entry by entry, a_bar times a local derivative
+        if other.same(other.hand * one, first.hand * two):
+            says = f"the local derivative is wrong{_beyond(first)}, by hand over truth {_ratios(first)}"
+            yield Diagnosis(says, True, "derivative")
+        else:
+            says = "an entry depends on the cotangent of the output otherwise than in proportion"
+            yield Diagnosis(says, True, "cotangent")
+
+
+def _by_axis(looks: list[Look]) -> Iterator[Diagnosis]:
+    """One factor for each row, or for each column."""
+    shape = looks[0].truth.shape
+    if len(shape) < 2:
+        return
+    for axis, told in ((-1, "row"), (-2, "column")):
+        if shape[axis] < 2:
             continue
-        for told, mask in (("at most 0", clue <= 0), ("above 0", clue > 0)):
-            if mask.any() and not mask.all() and not (wrong & ~mask).any() and wrong.sum() > 0.8 * mask.sum():
-                yield Diagnosis(f"wrong only where {name} is {told}", True)
+        found = []
+        for look in looks:
+            square = np.sum(look.truth**2, axis=axis, keepdims=True)
+            c = np.sum(look.hand * look.truth, axis=axis, keepdims=True) / np.where(square == 0, 1, square)
+            found.append(look.same(look.hand, c * look.truth))
+        if all(found):
+            yield Diagnosis(f"each {told} has a wrong factor of its own, {_ratios(looks[0])}", True, "row factor")
+
+
+def _beyond(look: Look) -> str:
+    """Where the wrong entries are those on one side of some value of the input, with the value."""
+    clue = look.clues.get("the input")
+    if clue is None or clue.shape != look.wrong.shape or look.wrong.all():
+        return ""
+    inside, outside = clue[look.wrong], clue[~look.wrong]
+    if inside.min() > outside.max():
+        return f" where the input is above {outside.max():.3g}"
+    return f" where the input is below {outside.min():.3g}" if inside.max() < outside.min() else ""
+
+
+def _ratios(look: Look) -> str:
+    """From where to where by hand over truth goes, where it is wrong."""
+    wrong = look.wrong & (look.truth != 0)
+    if not wrong.any():
+        return "with a truth of 0"
+    ratio = look.hand[wrong] / look.truth[wrong]
+    return f"from {ratio.min():.3g} to {ratio.max():.3g}" if ratio.max() > ratio.min() else f"{ratio.max():.3g}"

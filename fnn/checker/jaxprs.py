@@ -11,13 +11,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from fnn.checker.oracles import is_float, vjp
+from fnn.checker.oracles import is_float
+from fnn.checker.pairs import OfEquation
 from fnn.checker.rules import Rule, known
 from fnn.types import Array, PyTree
 
 #: Primitives that carry a hand-written rule.
 CUSTOM = ("custom_vjp_call", "custom_jvp_call")
+#: Primitives that only call what they hold.
+CALLS = ("jit", "pjit", "closed_call", "remat", "checkpoint", "custom_lin")
 
 
 def stripped(f: Callable[..., PyTree]) -> Callable[..., PyTree]:
@@ -50,7 +54,10 @@ def of_function(f: Callable[..., Array], args: tuple) -> list[Rule]:
     real = found(args)
     if len(exact) != len(real):
         return exact
-    return [dataclasses.replace(rule, working=working) for rule, working in zip(exact, real, strict=True)]
+    return [
+        dataclasses.replace(rule, pair=dataclasses.replace(rule.pair, working=own.pair), working=own.inputs)
+        for rule, own in zip(exact, real, strict=True)
+    ]
 
 
 def _of_equation(equation: Any, values: list[Any]) -> Rule:
@@ -62,21 +69,66 @@ def _of_equation(equation: Any, values: list[Any]) -> Rule:
     inner = _closed(equation.params["call_jaxpr"])
     single = core.jaxpr_as_fun(core.ClosedJaxpr(_only(equation, variables), []))
 
-    def forward(*inputs: Array) -> PyTree:
+    def floating(outputs: Any) -> tuple:
+        # what is whole-numbered has no cotangent
+        return tuple(out for out in outputs if jnp.issubdtype(out.dtype, jnp.floating))
+
+    def plain(*inputs: Array) -> tuple:
         given = iter(inputs)
         every = [v.val if known else next(given) for v, known in zip(equation.invars, literal, strict=True)]
-        return tuple(_run(inner.jaxpr, inner.consts, every, _primal))
+        return floating(_run(inner.jaxpr, inner.consts, every, _primal))
 
-    def backward(inputs: tuple, y_bar: PyTree) -> tuple:
-        # the equation itself, bound again: its own rule runs
-        return vjp(lambda *inputs: tuple(single(*inputs)), inputs, y_bar)
+    def bound(*inputs: Array) -> tuple:
+        return floating(single(*inputs))
 
     told = str(getattr(inner.jaxpr.debug_info, "func_src_info", "") or "unknown")
     name, _, where = told.partition(" at ")
     names = getattr(inner.jaxpr.debug_info, "arg_names", None) or ()
     labels = tuple(names) if len(names) == len(inputs) else tuple(f"argument {k}" for k in range(len(inputs)))
     where = Path(where).name or "unknown"
-    return Rule(name or "unknown", where, forward, backward, inputs, labels, identity=(name, where))
+    pair = OfEquation(bound, plain, equation.primitive.name == "custom_jvp_call")
+    return Rule(name or "unknown", where, pair, inputs, labels, identity=(name, where))
+
+
+def first_bad(f: Callable[..., Array], args: tuple) -> str:
+    """Where NaN or infinity first appears when f runs on these arguments: operation, place in the source, inputs."""
+    for k, leaf in enumerate(jax.tree.leaves(args)):
+        if is_float(leaf) and not _finite(leaf):
+            return f"argument leaf {k} (shape {leaf.shape}) is not finite already"
+    closed = jax.make_jaxpr(f)(*args)
+    return _bad_in(closed.jaxpr, closed.consts, jax.tree.leaves(args)) or "no single operation shows it"
+
+
+def _bad_in(jaxpr: Any, consts: Any, values: list[Any]) -> str:
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    known.update(zip(jaxpr.invars, values, strict=True))
+    for equation in jaxpr.eqns:
+        given = [atom.val if hasattr(atom, "val") else known[atom] for atom in equation.invars]
+        out = _bind(equation, given, _primal) if equation.primitive.name not in CUSTOM else _primal(equation, given)
+        if not all(_finite(each) for each in out if is_float(each)) and all(_finite(v) for v in given if is_float(v)):
+            # look inside calls: the operation itself says more than the function that holds it
+            inner = next((equation.params[k] for k in ("call_jaxpr", "jaxpr") if k in equation.params), None)
+            if inner is not None and equation.primitive.name != "scan":
+                inner = _closed(inner)
+                return _bad_in(inner.jaxpr, inner.consts, given)
+            ranges = ", ".join(f"from {np.min(v):.4g} to {np.max(v):.4g}" for v in given if is_float(v) and np.size(v))
+            return f"`{equation.primitive.name}`{_line(equation)} makes it, of inputs {ranges}"
+        known.update(zip(equation.outvars, out, strict=True))
+    return ""
+
+
+def _finite(value: Any) -> bool:
+    return bool(jnp.isfinite(value).all())
+
+
+def _line(equation: Any) -> str:
+    """The last line of the user's own source behind an equation, as far as JAX tells."""
+    traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        path = Path(frame.file_name)
+        if not {"site-packages", "dist-packages"} & set(path.parts) and "fnn/checker" not in path.as_posix():
+            return f" ({path.name}:{frame.line_num})"
+    return ""
 
 
 def _only(equation: Any, variables: list[Any]) -> Any:
@@ -114,7 +166,7 @@ def _run(jaxpr: Any, consts: Any, values: list[Any], custom: Callable[[Any, list
         given = [read(atom) for atom in equation.invars]
         if equation.primitive.name in CUSTOM:
             out = custom(equation, given)
-        elif equation.primitive.name in ("jit", "pjit", "closed_call", "remat", "checkpoint", "custom_lin"):
+        elif equation.primitive.name in CALLS:
             inner = _closed(equation.params["jaxpr"])
             out = _run(inner.jaxpr, inner.consts, given, custom)
         else:

@@ -7,18 +7,20 @@ autodiff does. Letters: g by hand, t by autodiff, d ± u by differences.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.checker.diagnosis import Diagnosis, diagnose
-from fnn.checker.oracles import is_float, vjp
+from fnn.checker import explain
+from fnn.checker.diagnosis import Diagnosis
+from fnn.checker.oracles import is_float
 from fnn.checker.report import Finding, Verdict
 from fnn.checker.rules import Rule
-from fnn.checker.witnesses import Quotients, Witnesses
+from fnn.checker.witnesses import Programs, Quotients, Witnesses
 from fnn.types import PyTree
 
 #: Entries of one argument that are all differenced if there are no more of them; of more, DRAWN are.
@@ -30,31 +32,47 @@ SUSPECTS = 16
 SHARE, NOISE = 1e-9, 1e3
 #: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|.
 RATIO, ULPS = 8, 64
+#: Cotangents in the batch of which `jax.vmap` must give what one after the other gives.
+BATCH = 3
 
 
-def examine(
-    rule: Rule, seed: int, counts: dict[str, int], *, generic: bool = True, recorded: bool = True
-) -> list[Finding]:
-    """One finding per argument of the rule: the gravest of its points. `counts` is added to.
+@dataclass
+class Settings:
+    """What holds for a whole check: compiled programs, the seed, and the counts of what was looked at."""
+
+    seed: int = 0
+    batched: bool = False
+    programs: Programs = field(default_factory=Programs)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, what: str, number: int) -> None:
+        self.counts[what] = self.counts.get(what, 0) + number
+
+
+def examine(rule: Rule, settings: Settings, *, generic: bool = True, recorded: bool = True) -> list[Finding]:
+    """One finding per argument of the rule: the gravest of its points.
 
     Args:
         rule: what is checked.
-        seed: of the generic inputs, and of the entries that are drawn.
-        counts: what was looked at so far.
         generic: try it on generic inputs, small where it can be.
         recorded: try it where the real run had it.
     """
-    findings: dict[str, Finding] = {}
-    witnesses: dict[int, Witnesses] = {}
-    for point, drawn in _points(rule, seed, generic, recorded):
-        known = witnesses.setdefault(id(point.forward), Witnesses(point.forward, point.backward))
-        for finding in _at(point, known, drawn, seed, counts):
-            last = findings.get(finding.argument)
-            if last is None or _gravity(finding) > _gravity(last):
-                findings[finding.argument] = finding
-        if any(f.verdict == Verdict.FORMULA for f in findings.values()):
+    findings: list[Finding] = []
+    for point in points(rule, settings, generic, recorded):
+        findings = graver(findings, judged_at(point, settings))
+        if any(f.verdict == Verdict.FORMULA for f in findings):
             break
-    return list(findings.values())
+    return findings
+
+
+def graver(one: list[Finding], other: list[Finding]) -> list[Finding]:
+    """Of each argument of each rule the graver of its findings, the first if they are equal."""
+    found: dict[tuple[str, str], Finding] = {}
+    for finding in [*one, *other]:
+        last = found.get((finding.rule, finding.argument))
+        if last is None or _gravity(finding) > _gravity(last):
+            found[finding.rule, finding.argument] = finding
+    return list(found.values())
 
 
 def _gravity(finding: Finding) -> int:
@@ -64,20 +82,50 @@ def _gravity(finding: Finding) -> int:
 # ---- where a rule is tried ------------------------------------------------------------------------------------------
 
 
-def _points(rule: Rule, seed: int, generic: bool, recorded: bool) -> Iterator[tuple[Rule, bool]]:
-    """(the rule on generic inputs, True), small where it can be, and (where the real run had it, False)."""
+@dataclass(frozen=True)
+class Point:
+    """A rule at one place in float64: inputs, data, and the cotangent of the output."""
+
+    rule: Rule
+    inputs: tuple
+    data: tuple
+    y_bar: PyTree
+    generic: bool
+    witnesses: Witnesses
+
+    @cached_property
+    def compared(self) -> tuple[PyTree, tuple, PyTree, tuple]:
+        """(value, cotangents) by hand, then by autodiff."""
+        return self.witnesses.compare(self.inputs, self.data, self.y_bar)
+
+
+def points(rule: Rule, settings: Settings, generic: bool, recorded: bool) -> Iterator[Point]:
+    """The rule on generic inputs, small where it can be, and where the real run had it."""
     known = recorded and all(hasattr(leaf, "__array__") for leaf in jax.tree.leaves(rule.inputs))
     if known and rule.whole:
         # the user's own numbers first
-        yield rule, False
-    drawn = _generic(rule.small or rule, seed) if generic else None
+        yield at(rule, settings)
+    drawn = generic_point(rule.small or rule, settings, settings.seed) if generic else None
     if drawn is not None:
-        yield drawn, True
+        yield drawn
     if known and not rule.whole:
-        yield rule, False
+        yield at(rule, settings)
 
 
-def _generic(rule: Rule, seed: int) -> Rule | None:
+def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | None = None) -> Point:
+    """The rule at its inputs, with a cotangent of random numbers, or of 1 for the whole gradient."""
+    witnesses = settings.programs.of(rule.pair)
+    inputs, data = cast((rule.inputs, rule.data), jnp.float64)
+    random = np.random.default_rng((settings.seed if seed is None else seed) + 1)
+
+    def cotangent(leaf: Any) -> Any:
+        return jnp.asarray(np.ones(leaf.shape) if rule.whole else random.normal(0.3, 1, leaf.shape), leaf.dtype)
+
+    y_bar = jax.tree.map(cotangent, witnesses.output(inputs, data))
+    return Point(rule, inputs, data, y_bar, generic, witnesses)
+
+
+def generic_point(rule: Rule, settings: Settings, seed: int) -> Point | None:
     """The rule on random numbers of its shapes: normal ones, or from (0, 1) where those have no finite value."""
     random = np.random.default_rng(seed)
     if any(isinstance(leaf, jax.ShapeDtypeStruct) and not is_float(leaf) for leaf in jax.tree.leaves(rule.inputs)):
@@ -87,13 +135,18 @@ def _generic(rule: Rule, seed: int) -> Rule | None:
             lambda leaf, sample=sample: jnp.asarray(sample(leaf.shape), leaf.dtype) if is_float(leaf) else leaf,
             rule.inputs,
         )
-        value = jax.device_get(jax.jit(rule.forward)(*_cast(inputs, jnp.float64)))
-        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(value) if np.issubdtype(leaf.dtype, np.floating)):
-            return replace(rule, inputs=inputs)
+        point = at(replace(rule, inputs=inputs, small=None), settings, generic=True, seed=seed)
+        try:
+            value = point.compared[2]
+        except (TypeError, ValueError, NotImplementedError):
+            # it does not run at all: that is for the judge to say
+            return point
+        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(value)):
+            return point
     return None
 
 
-def _cast(tree: PyTree, dtype: Any) -> PyTree:
+def cast(tree: PyTree, dtype: Any) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if is_float(leaf) else leaf, tree)
 
 
@@ -101,10 +154,11 @@ def _cast(tree: PyTree, dtype: Any) -> PyTree:
 
 
 @dataclass
-class _Leaf:
+class Leaf:
     """One argument: its place in the vector of all floating inputs, and what was said of its gradient."""
 
     argument: str
+    path: tuple
     start: int
     value: np.ndarray
     g: np.ndarray
@@ -117,68 +171,109 @@ class _Leaf:
         excess = (apart / self.bound).ravel()
         return np.argsort(-excess, kind="stable")[: min(SUSPECTS, int((excess > 1).sum()))]
 
+    @property
+    def relative(self) -> float:
+        apart = np.where(np.isfinite(self.g), np.abs(self.g - self.t), np.inf)
+        return float(apart.max(initial=0) / max(np.abs(self.t).max(initial=0), 1e-300))
 
-def _at(rule: Rule, witnesses: Witnesses, generic: bool, seed: int, counts: dict[str, int]) -> list[Finding]:
-    inputs = _cast(rule.inputs, jnp.float64)
-    shape = jax.eval_shape(rule.forward, *inputs)
-    random = np.random.default_rng(seed + 1)
-    if rule.whole:
-        y_bar = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shape)
-    else:
-        y_bar = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.3, 1, leaf.shape), leaf.dtype), shape)
-    if any(is_float(leaf) and leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(shape)):
+
+def judged_at(point: Point, settings: Settings) -> list[Finding]:
+    """One finding per argument of the rule at this point."""
+    rule, witnesses, place = point.rule, point.witnesses, (point.inputs, point.data, point.y_bar)
+    if not any(is_float(leaf) for leaf in jax.tree.leaves(point.inputs)):
+        return []
+    if any(is_float(leaf) and leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(point.y_bar)):
         return [
             _said(rule, Verdict.UNDECIDED, "on float64 inputs it gives a narrower dtype: there is a cast inside it")
         ]
     try:
-        hand, auto, output = witnesses.compare(inputs, y_bar)
-    except (TypeError, ValueError) as error:
-        return [_said(rule, Verdict.FORMULA, f"the rule does not run: {str(error).splitlines()[0]}")]
-
-    findings: list[Finding] = []
-    leaves: list[_Leaf] = []
-    start = 0
-    hands, autos = ({_path(p): v for p, v in jax.tree_util.tree_leaves_with_path(w)} for w in (hand, auto))
-    for path, value in jax.tree_util.tree_leaves_with_path(inputs):
-        if not is_float(value):
-            continue
-        argument, name = rule.labels[path[0].idx] + _path(path[1:]), _path(path)
-        g, t = hands.get(name), np.asarray(autos[name])
-        if g is None or np.shape(g) != value.shape:
-            told = "nothing" if g is None else f"shape {np.shape(g)}"
-            says = f"its gradient must have shape {value.shape}; {told} came"
-            findings.append(_said(rule, Verdict.FORMULA, says, argument))
-        elif not np.isfinite(t).all():
-            says = "autodiff gives NaN or infinity here; look at the function itself"
-            findings.append(_said(rule, Verdict.UNDECIDED, says, argument))
-        elif value.size:
-            bound = np.full(t.shape, SHARE * np.abs(t).max() + 1e-300)
-            leaves.append(_Leaf(argument, start, np.asarray(value), np.asarray(g), t, bound))
-        start += value.size
-
+        value, hand, output, auto = point.compared
+    except (TypeError, ValueError, NotImplementedError) as error:
+        linear = "; the tangent of a custom_jvp must be linear in its tangents" if rule.pair.has_forward_rule else ""
+        says = f"the rule does not run: {str(error).splitlines()[0]}{linear}"
+        return [_said(rule, Verdict.FORMULA, says, kind="error")]
+    hand, told = _aligned(point.inputs, hand)
+    if told:
+        says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs; {told} came"
+        return [_said(rule, Verdict.FORMULA, says, kind="structure")]
+    findings, leaves = _leaves(point, hand, auto)
     if any(len(leaf.suspects()) for leaf in leaves):
         # what is badly conditioned there is noisy, and not wrong
-        noises = jax.tree_util.tree_leaves_with_path(witnesses.noise(inputs, y_bar, seed))
-        measured = {rule.labels[path[0].idx] + _path(path[1:]): np.asarray(noise) for path, noise in noises}
+        noises = jax.tree_util.tree_leaves_with_path(witnesses.noise(*place, settings.seed))
+        measured = {path: np.asarray(noise) for path, noise in noises}
         for leaf in leaves:
-            leaf.bound = np.maximum(leaf.bound, NOISE * measured[leaf.argument])
-    drawn = generic and not rule.composite
+            leaf.bound = np.maximum(leaf.bound, NOISE * measured[leaf.path])
+    random = np.random.default_rng(settings.seed + 1)
+    drawn = point.generic and not rule.composite
     entries = {leaf.argument: _entries(leaf, drawn, random) for leaf in leaves}
-    quotients = _differenced(witnesses, inputs, y_bar, leaves, entries)
+    quotients = _differenced(point, leaves, entries)
     for leaf in leaves:
-        counts["compared with autodiff"] = counts.get("compared with autodiff", 0) + leaf.g.size
-        counts["differenced"] = counts.get("differenced", 0) + len(entries[leaf.argument])
-        findings.append(_judged(rule, leaf, entries[leaf.argument], quotients[leaf.argument], inputs, y_bar, output))
-    if not generic and all(f.verdict == Verdict.OK for f in findings):
-        findings = _in_working_dtype(rule, witnesses, y_bar, findings)
+        settings.count("compared with autodiff", leaf.g.size)
+        settings.count("differenced", len(entries[leaf.argument]))
+        findings.append(_judged(point, settings, leaf, entries[leaf.argument], quotients[leaf.argument]))
+    if all(f.verdict == Verdict.OK for f in findings):
+        findings = [*findings, *_value_findings(point, value, output), *_forward_findings(point, settings)]
+        if settings.batched:
+            findings += _batched_findings(point, settings)
+        if not point.generic and all(f.verdict == Verdict.OK for f in findings):
+            findings = _in_working_dtype(point, settings, findings)
     return findings
 
 
-def _path(path: tuple) -> str:
-    return jax.tree_util.keystr(path)
+def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list[Leaf]]:
+    """What can be compared, and findings on what cannot."""
+    findings: list[Finding] = []
+    leaves: list[Leaf] = []
+    start = 0
+    hands, autos = (dict(jax.tree_util.tree_leaves_with_path(which)) for which in (hand, auto))
+    for path, value in jax.tree_util.tree_leaves_with_path(point.inputs):
+        if not is_float(value):
+            continue
+        argument = _argument(point.rule, path)
+        t = np.asarray(autos[path])
+        if path not in hands:
+            findings.append(_said(point.rule, Verdict.FORMULA, "its gradient must be an array; None came", argument, "shape"))
+            start += value.size
+            continue
+        g = np.asarray(hands[path])
+        if g.shape != value.shape:
+            says = f"its gradient must have shape {value.shape}; shape {g.shape} came"
+            findings.append(_said(point.rule, Verdict.FORMULA, says, argument, "shape"))
+        elif g.dtype != t.dtype:
+            narrow = is_float(g)
+            says = f"on {t.dtype.name} inputs its gradient must be {t.dtype.name}; {g.dtype.name} came"
+            verdict = Verdict.UNDECIDED if narrow else Verdict.FORMULA
+            findings.append(_said(point.rule, verdict, says + (": there is a cast inside" if narrow else ""), argument, "dtype"))
+        elif not np.isfinite(t).all():
+            says = "autodiff gives NaN or infinity here; look at the function itself"
+            findings.append(_said(point.rule, Verdict.UNDECIDED, says, argument))
+        elif value.size:
+            bound = np.full(t.shape, SHARE * np.abs(t).max() + 1e-300)
+            leaves.append(Leaf(argument, path, start, np.asarray(value), g, t, bound))
+        start += value.size
+    return findings, leaves
 
 
-def _entries(leaf: _Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray:
+def _argument(rule: Rule, path: tuple) -> str:
+    return rule.labels[path[0].idx] + jax.tree_util.keystr(path[1:])
+
+
+def _aligned(inputs: tuple, hand: tuple) -> tuple[tuple, str]:
+    """The cotangents by hand with None where an input has no derivative; and their structure, if it is another."""
+    leaves, tree = jax.tree.flatten(inputs)
+    given, own = jax.tree.flatten(hand, is_leaf=lambda leaf: leaf is None)
+    if own != tree:
+        return hand, _structure(hand)
+    return tree.unflatten(g if is_float(leaf) else None for leaf, g in zip(leaves, given, strict=True)), ""
+
+
+def _structure(tree: PyTree) -> str:
+    """A pytree as a reader would write it: its containers, a star for each leaf."""
+    told = str(jax.tree.structure(tree, is_leaf=lambda leaf: leaf is None))
+    return told.removeprefix("PyTreeDef(").removesuffix(")")
+
+
+def _entries(leaf: Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray:
     """Which entries of the leaf are differenced: the suspects, and others (all where they are few) if any are drawn."""
     suspects, size = leaf.suspects(), leaf.g.size
     if not drawn:
@@ -187,21 +282,18 @@ def _entries(leaf: _Leaf, drawn: bool, random: np.random.Generator) -> np.ndarra
     return np.concatenate([suspects, np.setdiff1d(others, suspects)]).astype(int)
 
 
-def _differenced(
-    witnesses: Witnesses, inputs: tuple, y_bar: PyTree, leaves: list[_Leaf], entries: dict[str, np.ndarray]
-) -> dict[str, Quotients]:
+def _differenced(point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray]) -> dict[str, Quotients]:
     """The quotients of every leaf, all of them in one run."""
     places, scales = [np.zeros(0, int)], [np.zeros(0)]
     for leaf in leaves:
         chosen = entries[leaf.argument]
-        size = float(np.sqrt(np.mean(leaf.value**2))) or 1.0
         places.append(leaf.start + chosen)
-        scales.append(np.maximum(np.abs(leaf.value.ravel()[chosen]), size))
+        scales.append(np.maximum(np.abs(leaf.value.ravel()[chosen]), size_of(leaf.value)))
     flat = np.concatenate(places)
     if not len(flat):
         empty = np.zeros(0)
         return {leaf.argument: Quotients(empty, empty, empty, empty, empty.astype(bool)) for leaf in leaves}
-    every = witnesses.quotients(inputs, y_bar, flat, np.concatenate(scales))
+    every = point.witnesses.quotients(point.inputs, point.data, point.y_bar, flat, np.concatenate(scales))
     ends = np.cumsum([len(entries[leaf.argument]) for leaf in leaves])
     return {
         leaf.argument: Quotients(*(each[end - len(entries[leaf.argument]) : end] for each in every))
@@ -209,10 +301,13 @@ def _differenced(
     }
 
 
-def _judged(
-    rule: Rule, leaf: _Leaf, entries: np.ndarray, q: Quotients, inputs: tuple, y_bar: PyTree, output: PyTree
-) -> Finding:
-    count = len(leaf.suspects())
+def size_of(value: Any) -> float:
+    """The characteristic size of a leaf: the root of its mean square, or 1 where all of it is 0."""
+    return float(np.sqrt(np.mean(np.square(np.asarray(value, np.float64))))) or 1.0
+
+
+def _judged(point: Point, settings: Settings, leaf: Leaf, entries: np.ndarray, q: Quotients) -> Finding:
+    rule, count = point.rule, len(leaf.suspects())
     g, t, bound = (each.ravel()[entries] for each in (leaf.g, leaf.t, leaf.bound))
     room = 10 * q.uncertainty + bound
     hand_agrees, auto_agrees = np.abs(g - q.slope) <= room, np.abs(t - q.slope) <= room
@@ -222,109 +317,132 @@ def _judged(
     possible = q.kink & (g >= low - slack) & (g <= high + slack)
 
     def finding(k: int, verdict: Verdict, says: Diagnosis) -> Finding:
-        at = tuple(int(i) for i in np.unravel_index(entries[k], leaf.g.shape))
+        place = tuple(int(i) for i in np.unravel_index(entries[k], leaf.g.shape))
         error = float(abs(g[k] - t[k]) / max(q.uncertainty[k], bound[k] / NOISE))
-        return Finding(rule.name, rule.where, leaf.argument, verdict, at, float(g[k]), float(t[k]), error, *says)
+        return Finding(
+            rule.name, rule.where, leaf.argument, verdict, place, float(g[k]), float(t[k]), error, *says,
+            leaf.relative, (leaf.g, leaf.t),
+        )  # fmt: skip
 
     kinked: int | None = None
     for k in range(count):
         if possible[k]:
             kinked = k if kinked is None else kinked
-        elif (auto_agrees[k] and not hand_agrees[k]) or q.kink[k]:
-            narrow = _narrower(rule, inputs, y_bar)
+            continue
+        undecided = not auto_agrees[k] and not hand_agrees[k] and not q.kink[k]
+        if undecided:
+            # a third witness, where the function takes complex numbers at all
+            slopes = point.witnesses.complex_step(
+                point.inputs, point.data, point.y_bar, leaf.start + entries[k : k + 1]
+            )
+            undecided = slopes is None or not abs(slopes[0] - t[k]) <= bound[k]
+        if undecided:
+            return finding(k, Verdict.UNDECIDED, _undecided("the rule, autodiff and differences all differ"))
+        if not hand_agrees[k] or q.kink[k]:
+            narrow = point.witnesses.narrower(point.inputs, point.data, point.y_bar)
             if narrow:
                 says = f"something inside computes in {narrow} on float64 inputs: what differs may be its rounding"
-                return finding(k, Verdict.UNDECIDED, Diagnosis(says, True))
-            return finding(k, Verdict.FORMULA, _explained(leaf, rule, inputs, y_bar, output))
-        elif not auto_agrees[k] and not hand_agrees[k]:
-            return finding(k, Verdict.UNDECIDED, Diagnosis("the rule, autodiff and differences all differ", True))
+                return finding(k, Verdict.UNDECIDED, _undecided(says))
+            return finding(k, Verdict.FORMULA, explain.explained(point, leaf.path, settings))
     if kinked is not None:
         says = f"there is no derivative here; any value from {low[kinked]:.4g} to {high[kinked]:.4g} is possible"
-        return finding(kinked, Verdict.KINK, Diagnosis(says, True))
+        return finding(kinked, Verdict.KINK, Diagnosis(says, True, "kink"))
     for k in range(count, len(entries)):
         if not auto_agrees[k] and not q.kink[k]:
             says = f"the rule and autodiff agree, differences say {q.slope[k]:.6g} ± {q.uncertainty[k]:.1g}"
-            return finding(k, Verdict.UNDECIDED, Diagnosis(says, True))
-    return Finding(rule.name, rule.where, leaf.argument, Verdict.OK)
+            return finding(k, Verdict.UNDECIDED, _undecided(says))
+    kept = (leaf.g, leaf.t) if rule.whole else None
+    return Finding(rule.name, rule.where, leaf.argument, Verdict.OK, relative=leaf.relative, leaf=kept)
 
 
-def _narrower(rule: Rule, inputs: tuple, y_bar: PyTree) -> str:
-    """The dtype narrower than float64 in which some step of the rule computes, or ""."""
-
-    def search(jaxpr: Any) -> str:
-        for equation in jaxpr.eqns:
-            for out in equation.outvars:
-                if jnp.issubdtype(out.aval.dtype, jnp.floating) and out.aval.dtype.itemsize < 8:
-                    return out.aval.dtype.name
-            for value in equation.params.values():
-                for inner in value if isinstance(value, tuple | list) else (value,):
-                    inner = getattr(inner, "jaxpr", inner)
-                    found = search(inner) if hasattr(inner, "eqns") else ""
-                    if found:
-                        return found
-        return ""
-
-    both = jax.make_jaxpr(lambda inputs, bar: (rule.forward(*inputs), rule.backward(inputs, bar)))(inputs, y_bar)
-    return search(both.jaxpr)
+def _undecided(says: str) -> Diagnosis:
+    return Diagnosis(says, True, "undecided")
 
 
-def _explained(leaf: _Leaf, rule: Rule, inputs: tuple, y_bar: PyTree, output: PyTree) -> Diagnosis:
-    clues: dict[str, np.ndarray] = {}
-    for name, tree in (("the cotangent of the output", y_bar), ("the input", inputs), ("the output", output)):
-        for k, each in enumerate(v for v in jax.tree.leaves(tree) if is_float(v)):
-            clues[name if k == 0 else f"{name}, part {k + 1}"] = np.asarray(each)
-    sizes: dict[str, int] = {}
-    for each in jax.tree.leaves(inputs):
-        for axis, size in enumerate(np.shape(each)):
-            sizes.setdefault("the number of rows" if axis == 0 else f"the size of axis {axis}", size)
-    tries = {}
-    for what, backward in rule.repairs:
-        try:
-            (tries[what],) = jax.device_get(jax.jit(backward)(inputs, y_bar))
-        except (TypeError, ValueError):
-            # this rule keeps something of another structure: nothing to learn here
-            continue
-    if jax.tree.map(np.shape, inputs) == (np.shape(output),):
-        (tries["misplaced"],) = jax.device_get(jax.jit(lambda a, bar: vjp(rule.forward, (a,), bar))(output, y_bar))
-    return diagnose(leaf.g, leaf.t, clues, sizes, tries)
+# ---- what else a rule promises --------------------------------------------------------------------------------------
 
 
-def _in_working_dtype(rule: Rule, witnesses: Witnesses, y_bar: PyTree, findings: list[Finding]) -> list[Finding]:
+def _value_findings(point: Point, value: PyTree, output: PyTree) -> list[Finding]:
+    """The value that comes with the derivative must be the value of the function."""
+    for own, right in zip(jax.tree.leaves(value), jax.tree.leaves(output), strict=False):
+        own, right = np.asarray(own, np.float64), np.asarray(right, np.float64)
+        size = np.abs(right).max(initial=0)
+        if own.shape != right.shape or not np.abs(own - right).max(initial=0) <= SHARE * size:
+            says = "the rule's forward pass gives another value than the function"
+            return [_said(point.rule, Verdict.FORMULA, says, "the value", "value")]
+    return []
+
+
+def _forward_findings(point: Point, settings: Settings) -> list[Finding]:
+    """A forward-mode rule, pushed along random tangents, against forward-mode autodiff of the function."""
+    if not point.rule.pair.has_forward_rule:
+        return []
+    random = np.random.default_rng(settings.seed + 2)
+    floats = [leaf for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
+    tangents = [jnp.asarray(random.normal(0.2, 1, leaf.shape), leaf.dtype) for leaf in floats]
+    own, right = point.witnesses.forward_mode(point.inputs, point.data, tangents)
+    for g, t in zip(jax.tree.leaves(own), jax.tree.leaves(right), strict=True):
+        if not np.abs(g - t).max(initial=0) <= 1e3 * SHARE * np.abs(t).max(initial=0) + 1e-300:
+            says = "in forward mode its tangent differs from that of the function, though in reverse mode it is right"
+            return [_said(point.rule, Verdict.FORMULA, says, "the tangent", "forward mode")]
+    return []
+
+
+def _batched_findings(point: Point, settings: Settings) -> list[Finding]:
+    """`jax.vmap` over a batch of cotangents must give what one after the other gives."""
+    random = np.random.default_rng(settings.seed + 3)
+    y_bars = jax.tree.map(lambda y: jnp.asarray(random.normal(0.3, 1, (BATCH, *y.shape)), y.dtype), point.y_bar)
+    try:
+        together, apart = point.witnesses.batched(point.inputs, point.data, y_bars)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        says = f"the rule does not run under jax.vmap: {str(error).splitlines()[0]}"
+        return [_said(point.rule, Verdict.FORMULA, says, "in a batch", "batch")]
+    for g, t in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
+        if not np.abs(g - t).max(initial=0) <= SHARE * np.abs(t).max(initial=0) + 1e-300:
+            says = "under jax.vmap it gives other cotangents than one example after the other"
+            return [_said(point.rule, Verdict.FORMULA, says, "in a batch", "batch")]
+    return []
+
+
+def _in_working_dtype(point: Point, settings: Settings, findings: list[Finding]) -> list[Finding]:
     """The same inputs in the dtype they came in: does the rule lose more than autodiff?"""
-    real = rule.working or rule
-    dtypes = {leaf.dtype for leaf in jax.tree.leaves(real.inputs) if is_float(leaf)}
+    rule = point.rule
+    inputs = rule.inputs if rule.working is None else rule.working
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(inputs) if is_float(leaf)}
     if jnp.dtype("float64") in dtypes or len(dtypes) != 1:
         return findings
     (dtype,) = dtypes
-    given = _cast(y_bar, dtype)
+    given = cast(point.y_bar, dtype)
     # the truth on the rounded cotangent, so that its rounding is nobody's error
-    _, truth, _ = witnesses.compare(_cast(rule.inputs, jnp.float64), _cast(given, jnp.float64))
-    rounded = witnesses if rule.working is None else Witnesses(real.forward, real.backward)
-    hand, auto, _ = rounded.compare(real.inputs, given)
+    exact = cast(given, jnp.float64)
+    truth = (point if rule.whole else replace(point, y_bar=exact)).compared[3]
+    _, hand, _, auto = settings.programs.of(rule.pair.real).compare(inputs, cast(rule.data, dtype), given)
     eps = float(jnp.finfo(dtype).eps)
     rows = {f.argument: f for f in findings}
-    leaves = zip(*(jax.tree_util.tree_leaves_with_path(each) for each in (truth, hand, auto)), strict=True)
-    for (path, *_), *others in leaves:
-        argument = rule.labels[path[0].idx] + _path(path[1:])
-        del others
-        t, h, a = (np.asarray(_leaf(each, path), np.float64) for each in (truth, hand, auto))
+    hands, autos = (dict(jax.tree_util.tree_leaves_with_path(which)) for which in (hand, auto))
+    for path, right in jax.tree_util.tree_leaves_with_path(truth):
+        argument = _argument(rule, path)
+        t, h, a = (np.asarray(each, np.float64) for each in (right, hands[path], autos[path]))
         if not t.size:
             continue
+        if rule.whole and hands[path].dtype != dtype:
+            says = f"its gradient must have the dtype {dtype.name} of the argument; {hands[path].dtype.name} came"
+            rows[argument] = _said(rule, Verdict.PRECISION, says, argument, "dtype")
+            continue
         apart = np.where(np.isfinite(h), np.abs(h - t), np.inf)
-        allowed = RATIO * np.abs(a - t).max() + ULPS * eps * np.abs(t).max() + 1e-300
+        auto_off = np.abs(a - t).max()
+        allowed = RATIO * auto_off + ULPS * eps * np.abs(t).max() + 1e-300
         worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), t.shape))
-        if not apart[worst] <= allowed:
-            says = f"right in float64; in {dtype.name} off by {apart[worst]:.3g}, autodiff by {np.abs(a - t).max():.3g}"
+        # where autodiff itself leaves the finite numbers there is nothing to compare with
+        if np.isfinite(auto_off) and not apart[worst] <= allowed:
+            says = f"right in float64; in {dtype.name} off by {apart[worst]:.3g}, autodiff by {auto_off:.3g}"
             rows[argument] = Finding(
                 rule.name, rule.where, argument, Verdict.PRECISION, worst, float(h[worst]), float(t[worst]),
-                float(apart[worst] / allowed), says,
+                float(apart[worst] / allowed), says, True, "precision",
+                float(apart[worst] / max(np.abs(t).max(), 1e-300)), (h, t),
             )  # fmt: skip
     return list(rows.values())
 
 
-def _leaf(tree: PyTree, path: tuple) -> Any:
-    return next(v for p, v in jax.tree_util.tree_leaves_with_path(tree) if p == path)
-
-
-def _said(rule: Rule, verdict: Verdict, says: str, argument: str = "") -> Finding:
-    return Finding(rule.name, rule.where, argument or rule.labels[0], verdict, says=says)
+def _said(rule: Rule, verdict: Verdict, says: str, argument: str = "", kind: str = "undecided") -> Finding:
+    return Finding(rule.name, rule.where, argument or rule.labels[0], verdict, says=says, kind=kind)

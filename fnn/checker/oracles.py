@@ -25,17 +25,35 @@ def is_float(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
+def floats_of(inputs: PyTree) -> tuple[list[Array], Callable[[list[Array]], Any]]:
+    """The floating leaves of the inputs, and how to put others in their place."""
+    leaves, tree = jax.tree.flatten(inputs)
+
+    def rebuilt(floats: list[Array]) -> Any:
+        given = iter(floats)
+        return jax.tree.unflatten(tree, [next(given) if is_float(leaf) else leaf for leaf in leaves])
+
+    return [leaf for leaf in leaves if is_float(leaf)], rebuilt
+
+
+def pullback(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+    """(f(*inputs), the cotangents of all inputs by autodiff, None for leaves without derivative)."""
+    leaves, tree = jax.tree.flatten(inputs)
+    floats, rebuilt = floats_of(inputs)
+    y, back = jax.vjp(lambda floats: f(*rebuilt(floats)), floats)
+    bars = iter(back(y_bar)[0])
+    return y, jax.tree.unflatten(tree, [next(bars) if is_float(leaf) else None for leaf in leaves])
+
+
+def pushforward(f: Callable[..., PyTree], inputs: tuple, tangents: list[Array]) -> PyTree:
+    """The tangent of f's output by forward mode, from one tangent per floating leaf of the inputs."""
+    floats, rebuilt = floats_of(inputs)
+    return jax.jvp(lambda floats: f(*rebuilt(floats)), (floats,), (tangents,))[1]
+
+
 def vjp(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple:
     """The cotangents of all inputs by autodiff, None for leaves without derivative."""
-    leaves, tree = jax.tree.flatten(inputs)
-    floats = [leaf for leaf in leaves if is_float(leaf)]
-
-    def of_floats(floats: list[Array]) -> PyTree:
-        given = iter(floats)
-        return f(*jax.tree.unflatten(tree, [next(given) if is_float(leaf) else leaf for leaf in leaves]))
-
-    bars = iter(jax.vjp(of_floats, floats)[1](y_bar)[0])
-    return jax.tree.unflatten(tree, [next(bars) if is_float(leaf) else None for leaf in leaves])
+    return pullback(f, inputs, y_bar)[1]
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,4 +1,4 @@
-"""What is checked: a rule is a function, the hand-written derivative beside it, and inputs to try them on.
+"""What is checked: a rule is a function with the hand-written derivative beside it, and inputs to try the two on.
 
 Promises: each rule stands alone. In a record of this package the parts are replaced by oracles (`oracles.py`); the
 rules inside any other JAX function are found by `jaxprs.py`.
@@ -6,18 +6,20 @@ rules inside any other JAX function are found by `jaxprs.py`.
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from fnn.activations import Activation
 from fnn.backprop import Objective
-from fnn.checker.oracles import isolated, parts, parts_of
+from fnn.checker.oracles import parts, parts_of
+from fnn.checker.pairs import OfActivation, OfLayer, OfLoss, OfObjective, OfRegularizer, Pair, Second
 from fnn.layers import Dense, Layer
 from fnn.losses import Loss
 from fnn.types import Array, PyTree
@@ -28,43 +30,48 @@ SMALL = 8
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """One function with its hand-written derivative."""
+    """One function with its hand-written derivative, by name, and where it is called."""
 
     name: str
     where: str
     """File and line of the derivative, or "unknown"."""
-    forward: Callable[..., PyTree]
-    """(*inputs) -> output, with no hand-written derivative inside."""
-    backward: Callable[[tuple, PyTree], tuple]
-    """(inputs, output_bar) -> one cotangent per input, None for those without derivative."""
+    pair: Pair
     inputs: tuple[PyTree, ...]
     """Where the real run had it; a leaf may be a `jax.ShapeDtypeStruct` where the values are not known."""
     labels: tuple[str, ...]
     """The name of each input."""
-    identity: Any = None
-    """Rules of equal identity on inputs of equal shapes are the same rule."""
+    data: tuple[PyTree, ...] = ()
+    """What the pair takes beside its inputs, without derivative."""
     small: "Rule | None" = None
     """The same rule on small inputs, where every entry can be differenced."""
     whole: bool = False
     """True for the gradient that the user asked for: the cotangent of its value is 1."""
     composite: bool = False
     """True where the rule only puts others together: differences are taken of its parts, and of it if it disagrees."""
-    repairs: tuple[tuple[str, Callable[[tuple, PyTree], tuple]], ...] = ()
-    """(what is tried, the backward pass with that change): if one is right, it says what is wrong."""
-    working: "Rule | None" = None
-    """The same rule traced in the dtype of the real run, where tracing has fixed the dtypes; else the rule itself."""
+    working: PyTree = None
+    """The inputs in the dtypes of the real run, where tracing has fixed them."""
+    identity: Any = None
+    """Rules of equal identity on inputs of equal shapes are the same rule; by default, those of equal pairs are."""
 
     @property
     def key(self) -> Any:
         """What makes two rules the same on generic inputs."""
         if self.small is not None:
             return self.small.key
-        shapes = tuple((jnp.shape(v), jnp.result_type(v).name) for v in map(_shaped, jax.tree.leaves(self.inputs)))
-        return self.name, id(self) if self.identity is None else self.identity, shapes
+        leaves = jax.tree.leaves((self.inputs, self.data))
+        shapes = tuple((np.shape(v), str(v.dtype if hasattr(v, "dtype") else type(v))) for v in leaves)
+        return self.name, self.pair if self.identity is None else self.identity, shapes
 
-
-def _shaped(leaf: Any) -> Any:
-    return jnp.zeros((), leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
+    def second(self) -> "Rule":
+        """The rule of the backward pass, a function of the inputs and of the cotangent of the output."""
+        y_bar = jax.eval_shape(self.pair.forward, self.inputs, self.data)
+        if self.whole:
+            y_bar = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), y_bar)
+        return dataclasses.replace(
+            self, name=f"{self.name}, second order", pair=Second(self.pair), inputs=(*self.inputs, y_bar),
+            labels=(*self.labels, "the cotangent"), small=None if self.small is None else self.small.second(),
+            composite=False, working=None, identity=None if self.identity is None else ("second", self.identity),
+        )  # fmt: skip
 
 
 def place(function: Any) -> str:
@@ -84,30 +91,13 @@ def of_objective(objective: Objective, params: PyTree, x: PyTree, y: Any, option
     prediction = objective.net.apply(params, x)
     rules.append(_of_loss(objective.loss, prediction, y, options.get("weights")))
     if objective.regularizer is not None:
-        regularizer, strength = objective.regularizer, options["strength"]
-        rules.append(
-            Rule(
-                regularizer.name,
-                place(type(regularizer).gradient),
-                lambda params: regularizer(params, strength),
-                lambda inputs, bar: (jax.tree.map(lambda g: bar * g, regularizer.gradient(inputs[0], strength)),),
-                (params,),
-                ("params",),
-                regularizer,
-            )
-        )
-    alone = isolated(objective)
+        regularizer = objective.regularizer
+        pair, where = OfRegularizer(regularizer), place(type(regularizer).gradient)
+        rules.append(Rule(regularizer.name, where, pair, (params,), ("params",), (options["strength"],)))
+    where, labels = place(type(objective).backward), ("params", "x")
     rules.append(
-        Rule(
-            "objective",
-            place(type(objective).backward),
-            lambda params, x: objective(params, x, y, **options),
-            lambda inputs, bar: alone.backward(inputs[0], alone.forward(*inputs, y, **options)[1], bar),
-            (params, x),
-            ("params", "x"),
-            composite=True,
-        )
-    )
+        Rule("objective", where, OfObjective(objective), (params, x), labels, (y, options), composite=True)
+    )  # fmt: skip
     return rules
 
 
@@ -129,52 +119,29 @@ def _of_layer(layer: Layer, params: PyTree, x: PyTree) -> Iterator[Rule]:
     small = None
     if isinstance(layer, Dense):
         less = dataclasses.replace(layer, inputs=min(layer.inputs, SMALL), outputs=min(layer.outputs, SMALL))
-        row = jnp.zeros((3, less.inputs), x.dtype)
-        small = _layer_rule(less, less.init(jax.random.key(0), x.dtype), row, layer)
+        shapes = jax.eval_shape(lambda: less.init(jax.random.key(0), x.dtype))
+        row = jax.ShapeDtypeStruct((3, less.inputs), x.dtype)
+        small = _layer_rule(less, shapes, row, layer)
     yield dataclasses.replace(_layer_rule(layer, params, x, layer), small=small)
 
 
 def _layer_rule(layer: Layer, params: PyTree, x: PyTree, named: Layer) -> Rule:
-    alone = isolated(layer)
-
-    def backward(inputs: tuple, y_bar: PyTree) -> tuple:
-        return alone.backward(inputs[0], alone.forward(*inputs)[1], y_bar)
-
     # a sequence prints all its layers: its class says enough
     name = repr(named) if isinstance(named, Dense) else named.name
     method = type(named).cotangents if type(named).cotangents is not Layer.cotangents else type(named).backward
     composite = bool(parts_of(layer)) and not isinstance(layer, Dense)
-    return Rule(name, place(method), layer.apply, backward, (params, x), ("params", "x"), layer, composite=composite)
+    return Rule(name, place(method), OfLayer(layer), (params, x), ("params", "x"), composite=composite)
 
 
 def _of_activation(activation: Activation, z: Any) -> Rule:
-    def backward(inputs: tuple, a_bar: Array) -> tuple:
-        return (activation.backward(activation.forward(inputs[0])[1], a_bar),)
-
-    def kept(which: int) -> Callable[[tuple, PyTree], tuple]:
-        # 0: the input z in place of what forward keeps, 1: the output a
-        return lambda inputs, a_bar: (activation.backward((inputs[0], activation.forward(inputs[0])[0])[which], a_bar),)
-
-    repairs = (("the input kept", kept(0)), ("the output kept", kept(1)))
-
-    def at(z: Any, small: Rule | None) -> Rule:
-        return Rule(
-            repr(activation), place(type(activation).backward), lambda z: activation.forward(z)[0], backward,
-            (z,), ("z",), activation, small, repairs=repairs,
-        )  # fmt: skip
-
-    return at(z, at(jnp.zeros((5, 7), z.dtype), None))
+    where, pair = place(type(activation).backward), OfActivation(activation)
+    small = Rule(repr(activation), where, pair, (jax.ShapeDtypeStruct((5, 7), z.dtype),), ("z",))
+    return dataclasses.replace(small, inputs=(z,), small=small)
 
 
 def _of_loss(loss: Loss, prediction: Array, y: Any, weights: Any) -> Rule:
-    def backward(inputs: tuple, bar: Array) -> tuple:
-        return (loss.backward(loss.forward(inputs[0], y, weights)[1], bar),)
-
     method = type(loss).slope if type(loss).backward is Loss.backward else type(loss).backward
-    return Rule(
-        loss.name, place(method), lambda prediction: loss(prediction, y, weights), backward,
-        (prediction,), ("prediction",), loss,
-    )  # fmt: skip
+    return Rule(loss.name, place(method), OfLoss(loss), (prediction,), ("prediction",), (y, weights))
 
 
 def known(leaf: Any) -> Any:

@@ -1,11 +1,12 @@
-"""The witnesses of a derivative: autodiff, differences with an uncertainty of their own, and measured noise.
+"""The witnesses of a derivative: autodiff both ways, differences with an uncertainty of their own, and measured noise.
 
 Promises: a difference quotient comes with an error bar that it estimated itself, from steps of several sizes and from
-the rounding of the values; the noise of a gradient is measured, by moving every input by an ulp. Two compiled
-programs per rule and shape, however many arguments and entries there are, a third where something disagrees.
+the rounding of the values; the noise of a gradient is measured, by moving every input by an ulp. One compiled program
+per rule, shape and kind of witness, however many arguments, entries or points there are; `Programs` keeps them.
 Letters: u the inputs as one vector, y_bar the cotangent of the output, h the step,
 φ(i, s) = ⟨y_bar, f(u + s eᵢ) − f(u)⟩.
-Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation).
+Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation); Squire & Trapp 1998
+(complex step).
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from fnn.checker.oracles import is_float, vjp
+from fnn.checker.oracles import floats_of, pullback, pushforward, vjp
+from fnn.checker.pairs import Pair
 from fnn.types import Array, PyTree
 
 #: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
@@ -26,6 +28,12 @@ STEPS = np.array([1e-3, 1e-4, 1e-5, 1e-6])
 SHAKES = 4
 #: Evaluations taken at a time.
 CHUNK = 16
+#: The step along a direction, in which every entry moves: small, for somewhere on the way there may be a kink.
+ALONG = 1e-6
+#: Steps of the Taylor remainder, each a quarter of the one before, so that a remainder of the order h² falls by 16.
+TAYLOR = 1e-2 * 0.25 ** np.arange(5)
+#: The step of the complex-step derivative: its square is below the rounding of everything.
+COMPLEX = 1e-30
 
 
 class Quotients(NamedTuple):
@@ -39,49 +47,148 @@ class Quotients(NamedTuple):
     """True where left and right slopes stay apart when the step shrinks."""
 
 
+class Directions(NamedTuple):
+    """What differences, and forward mode, say of the whole gradient along random directions."""
+
+    slope: np.ndarray
+    uncertainty: np.ndarray
+    kink: np.ndarray
+    by_hand: np.ndarray
+    """⟨by hand, v⟩ for each direction v."""
+    truth: np.ndarray
+    """⟨autodiff, v⟩."""
+    pushed: float
+    """The derivative along the first direction by forward mode: the adjoint identity says it is ⟨autodiff, v⟩."""
+    remainders: np.ndarray
+    """|f(u + h v) − f(u) − h ⟨by hand, v⟩| along the first direction, for the steps `TAYLOR`."""
+    rounding: float
+    """What rounding alone leaves in a difference of two values."""
+
+
 class Witnesses:
     """The compiled witnesses of one rule; every point of the same shapes shares them."""
 
-    def __init__(self, forward: Callable[..., PyTree], backward: Callable[[tuple, PyTree], tuple]) -> None:
-        def compare(inputs: tuple, y_bar: PyTree) -> tuple[tuple, tuple, PyTree]:
-            return backward(inputs, y_bar), vjp(forward, inputs, y_bar), forward(*inputs)
+    def __init__(self, pair: Pair) -> None:
+        def compare(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, PyTree, tuple]:
+            y, auto = pullback(lambda *u: pair.forward(u, data), inputs, y_bar)
+            return *pair.derived(inputs, data, y_bar), y, auto
 
-        def noise(inputs: tuple, y_bar: PyTree, key: Any) -> tuple:
-            auto = vjp(forward, inputs, y_bar)
+        def noise(inputs: tuple, data: tuple, y_bar: PyTree, key: Any) -> tuple:
+            def plain(*u: PyTree) -> PyTree:
+                return pair.forward(u, data)
+
+            auto = vjp(plain, inputs, y_bar)
 
             def shaken(key: Any) -> tuple:
-                moved = vjp(forward, _shaken(inputs, key), y_bar)
+                moved = vjp(plain, _shaken(inputs, key), y_bar)
                 return jax.tree.map(lambda m, a: jnp.abs(m - a), moved, auto)
 
             return jax.tree.map(lambda n: jnp.max(n, axis=0), jax.lax.map(shaken, jax.random.split(key, SHAKES)))
 
-        def changes(inputs: tuple, y_bar: PyTree, entries: Array, shifts: Array) -> tuple[Array, Array]:
-            floats, rebuilt = _floats(inputs)
-            u, unravel = ravel_pytree(floats)
-            base = forward(*inputs)
+        def changes(inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array) -> tuple[Array, Array]:
+            u, value, weight = _value(pair, inputs, data, y_bar)
+            return jax.lax.map(lambda at: value(u.at[at[0]].add(at[1])), (entries, shifts), batch_size=CHUNK), weight
 
-            def phi(pair: tuple[Array, Array]) -> Array:
-                i, shift = pair
-                moved = forward(*rebuilt(unravel(u.at[i].add(shift))))
-                terms = jax.tree.map(lambda b, m, y: jnp.sum(b * (m - y)), y_bar, moved, base)
-                return sum(jax.tree.leaves(terms), jnp.zeros(()))
-
-            weight = sum(
-                jax.tree.leaves(jax.tree.map(lambda b, y: jnp.sum(jnp.abs(b * y)), y_bar, base)), jnp.zeros(())
+        def along(
+            inputs: tuple, data: tuple, y_bar: PyTree, both: tuple, scales: list[Array], keys: Array
+        ) -> dict[str, Array]:
+            u, value, weight = _value(pair, inputs, data, y_bar)
+            floats, _ = floats_of(inputs)
+            size, _ = ravel_pytree(
+                [jnp.broadcast_to(s, leaf.shape) for s, leaf in zip(scales, floats, strict=True)]
             )
-            return jax.lax.map(phi, (entries, shifts), batch_size=CHUNK), weight
+            vectors = [ravel_pytree([g for g in jax.tree.leaves(each)])[0] for each in both]
 
+            def direction(key: Any) -> Array:
+                # signs, so that no entry is ever multiplied by nearly nothing
+                return size * jax.random.rademacher(key, u.shape, u.dtype)
+
+            def phi(key: Any) -> tuple[Array, Array]:
+                v = direction(key)
+                moved = jax.lax.map(lambda h: value(u + h * v), ALONG * jnp.array([1.0, -1.0, 0.5, -0.5], u.dtype))
+                return moved, jnp.stack([jnp.sum(each * v) for each in vectors])
+
+            moved, dots = jax.lax.map(phi, keys)
+            v = direction(keys[0])
+            first = pushforward(value, (u,), [v])
+            taylor = jax.lax.map(lambda h: value(u + h * v) - h * jnp.sum(vectors[0] * v), jnp.asarray(TAYLOR))
+            return {"moved": moved, "dots": dots, "pushed": first, "taylor": taylor, "weight": weight}
+
+        def complex_step(inputs: tuple, data: tuple, y_bar: PyTree, entries: Array) -> Array:
+            floats, rebuilt = floats_of(inputs)
+            u, unravel = ravel_pytree([leaf.astype(jnp.complex128) for leaf in floats])
+
+            def slope(i: Array) -> Array:
+                y = pair.forward(rebuilt(unravel(u.at[i].add(1j * COMPLEX))), data)
+                terms = jax.tree.map(lambda b, y: jnp.sum(b * jnp.imag(y)), y_bar, y)
+                return sum(jax.tree.leaves(terms), jnp.zeros(())) / COMPLEX
+
+            return jax.lax.map(slope, entries)
+
+        def batched(inputs: tuple, data: tuple, y_bars: PyTree) -> tuple[tuple, tuple]:
+            def backward(y_bar: PyTree) -> tuple:
+                return pair.derived(inputs, data, y_bar)[1]
+
+            return jax.vmap(backward)(y_bars), jax.lax.map(backward, y_bars)
+
+        def forward_mode(inputs: tuple, data: tuple, tangents: list[Array]) -> tuple[PyTree, PyTree]:
+            return (
+                pair.pushed(inputs, data, tangents),
+                pushforward(lambda *u: pair.forward(u, data), inputs, tangents),
+            )
+
+        self.pair = pair
         self._compare, self._noise, self._changes = jax.jit(compare), jax.jit(noise), jax.jit(changes)
+        self._along, self._complex = jax.jit(along), jax.jit(complex_step)
+        self._batched, self._forward_mode = jax.jit(batched), jax.jit(forward_mode)
+        self._outputs: dict[Any, PyTree] = {}
+        self._narrower: dict[Any, str] = {}
 
-    def compare(self, inputs: tuple, y_bar: PyTree) -> tuple[tuple, tuple, PyTree]:
-        """(by hand, by autodiff, output): the first two with one entry per input, None without derivative."""
-        return jax.device_get(self._compare(inputs, y_bar))
+    def output(self, inputs: tuple, data: tuple) -> PyTree:
+        """The shapes and dtypes of the output."""
+        known = _shapes((inputs, data))
+        if known not in self._outputs:
+            self._outputs[known] = jax.eval_shape(self.pair.forward, inputs, data)
+        return self._outputs[known]
 
-    def noise(self, inputs: tuple, y_bar: PyTree, seed: int) -> tuple:
+    def narrower(self, inputs: tuple, data: tuple, y_bar: PyTree) -> str:
+        """The dtype narrower than float64 in which some step of the rule computes, or ""."""
+        known = _shapes((inputs, data))
+        if known not in self._narrower:
+            both = jax.make_jaxpr(lambda u, d, bar: (self.pair.forward(u, d), self.pair.derived(u, d, bar)))
+            self._narrower[known] = _narrow_in(both(inputs, data, y_bar).jaxpr)
+        return self._narrower[known]
+
+    def compare(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, PyTree, tuple]:
+        """(output, cotangents) by hand, then by autodiff: one cotangent per input, None without derivative."""
+        return jax.device_get(self._compare(inputs, data, y_bar))
+
+    def noise(self, inputs: tuple, data: tuple, y_bar: PyTree, seed: int) -> tuple:
         """How far the gradient by autodiff moves when every input moves by an ulp."""
-        return jax.device_get(self._noise(inputs, y_bar, jax.random.key(seed)))
+        return jax.device_get(self._noise(inputs, data, y_bar, jax.random.key(seed)))
 
-    def quotients(self, inputs: tuple, y_bar: PyTree, entries: np.ndarray, scales: np.ndarray) -> Quotients:
+    def batched(self, inputs: tuple, data: tuple, y_bars: PyTree) -> tuple[tuple, tuple]:
+        """The cotangents by hand for a batch of output cotangents: by `jax.vmap`, and one after the other."""
+        return jax.device_get(self._batched(inputs, data, y_bars))
+
+    def forward_mode(self, inputs: tuple, data: tuple, tangents: list[Array]) -> tuple[PyTree, PyTree]:
+        """The tangent of the output by the hand-written forward-mode rule, and by autodiff of the function."""
+        return jax.device_get(self._forward_mode(inputs, data, tangents))
+
+    def complex_step(self, inputs: tuple, data: tuple, y_bar: PyTree, entries: np.ndarray) -> np.ndarray | None:
+        """Slopes at these entries by the complex step, Im f(u + i h) / h; None where f takes no complex numbers.
+
+        Right where f is analytic, as far as its code treats complex numbers so; a witness beside others, never alone.
+        """
+        try:
+            return jax.device_get(self._complex(inputs, data, y_bar, entries))
+        except (TypeError, ValueError, NotImplementedError):
+            # this function refuses complex numbers: it has one witness less
+            return None
+
+    def quotients(
+        self, inputs: tuple, data: tuple, y_bar: PyTree, entries: np.ndarray, scales: np.ndarray
+    ) -> Quotients:
         """Difference quotients of ⟨y_bar, forward(inputs)⟩ at these entries of the vector of all floating inputs.
 
         Args:
@@ -94,11 +201,9 @@ class Witnesses:
         # a multiple of the chunk, so that any number of entries runs the same few programs
         padded = -(-places.size // (CHUNK * 64)) * CHUNK * 64
         fill = lambda a: np.concatenate([a.ravel(), np.zeros(padded - a.size, a.dtype)])  # noqa: E731
-        phi, weight = jax.device_get(self._changes(inputs, y_bar, fill(places), fill(shifts)))
+        phi, weight = jax.device_get(self._changes(inputs, data, y_bar, fill(places), fill(shifts)))
         up, down, half_up, half_down = np.moveaxis(phi[: places.size].reshape(shifts.shape), -1, 0)
-        coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
-        slopes = (4 * fine - coarse) / 3
-        errors = np.abs(slopes - fine) + 4 * np.finfo(np.float64).eps * weight / h
+        slopes, errors = _extrapolated(up, down, half_up, half_down, h, weight)
         rights, lefts = half_up / (h / 2), -half_down / (h / 2)
         best = np.argmin(np.where(np.isfinite(errors), errors, np.inf), axis=1)
         rows = np.arange(len(entries))
@@ -108,23 +213,104 @@ class Witnesses:
         kink = (gaps[:, -1] > 0.5 * gaps[:, 1]) & (gaps[:, -1] > 1e-4 * size)
         return Quotients(slopes[rows, best], errors[rows, best], lefts[:, -1], rights[:, -1], kink)
 
+    def along(
+        self, inputs: tuple, data: tuple, y_bar: PyTree, both: tuple[tuple, tuple], scales: list[float], keys: Any
+    ) -> Directions:
+        """The gradients `both`, by hand and by autodiff, along one random direction per key.
 
-def _floats(inputs: tuple) -> tuple[list[Array], Callable[[list[Array]], tuple]]:
-    """The floating leaves of the inputs, and how to put others in their place."""
-    leaves, tree = jax.tree.flatten(inputs)
+        Args:
+            scales: the characteristic size of each floating leaf; a direction is ± that, sign by sign.
+        """
+        found = jax.device_get(self._along(inputs, data, y_bar, both, scales, keys))
+        up, down, half_up, half_down = found["moved"].T
+        slopes, errors = _extrapolated(up, down, half_up, half_down, ALONG, found["weight"])
+        gap, wide = np.abs(half_up + half_down) / (ALONG / 2), np.abs(up + down) / ALONG
+        by_hand, truth = found["dots"].T
+        kink = (gap > 0.75 * wide) & (gap > 1e-6 * np.abs(slopes) + 10 * errors)
+        rounding = float(4 * np.finfo(np.float64).eps * found["weight"])
+        return Directions(
+            slopes, errors, kink, by_hand, truth, float(found["pushed"]), np.abs(found["taylor"]), rounding
+        )
 
-    def rebuilt(floats: list[Array]) -> tuple:
-        given = iter(floats)
-        return jax.tree.unflatten(tree, [next(given) if is_float(leaf) else leaf for leaf in leaves])
 
-    return [leaf for leaf in leaves if is_float(leaf)], rebuilt
+class Programs:
+    """The compiled witnesses of many rules, to be reused by further checks: `fnn.check(…, programs=programs)`.
+
+    Rules that are equal as records share their programs. A rule must not be changed in place in between.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Witnesses] = {}
+
+    def fork(self) -> "Programs":
+        """Programs that start with all that are known here and keep their own to themselves."""
+        other = Programs()
+        other._known.update(self._known)
+        return other
+
+    def of(self, pair: Pair) -> Witnesses:
+        """The witnesses of this pair."""
+        try:
+            if pair not in self._known:
+                self._known[pair] = Witnesses(pair)
+            return self._known[pair]
+        except TypeError:
+            # a record of the user's that cannot be hashed: it compiles anew each time
+            return Witnesses(pair)
+
+
+def _shapes(tree: PyTree) -> Any:
+    """What a compiled program depends on."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+
+
+def _narrow_in(jaxpr: Any) -> str:
+    for equation in jaxpr.eqns:
+        for out in equation.outvars:
+            if jnp.issubdtype(out.aval.dtype, jnp.floating) and out.aval.dtype.itemsize < 8:
+                return out.aval.dtype.name
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                found = _narrow_in(inner) if hasattr(inner, "eqns") else ""
+                if found:
+                    return found
+    return ""
+
+
+def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weight: Any) -> tuple[Any, Any]:
+    """Richardson's extrapolation from the steps h and h / 2, and what it may be off by."""
+    coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
+    slopes = (4 * fine - coarse) / 3
+    return slopes, np.abs(slopes - fine) + 4 * np.finfo(np.float64).eps * weight / h
+
+
+def _value(
+    pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree
+) -> tuple[Array, Callable[[Array], Array], Array]:
+    """(u, the function u' -> ⟨y_bar, f(u') − f(u)⟩, Σ |y_bar f(u)|, which tells the size of its rounding)."""
+    floats, rebuilt = floats_of(inputs)
+    u, unravel = ravel_pytree(floats)
+    base = pair.forward(inputs, data)
+
+    def value(moved: Array) -> Array:
+        # the difference entry by entry, and then the sum: what does not change cancels exactly
+        y = pair.forward(rebuilt(unravel(moved)), data)
+        terms = jax.tree.map(lambda b, m, y: jnp.sum(b * (m - y)), y_bar, y, base)
+        return sum(jax.tree.leaves(terms), jnp.zeros(()))
+
+    sizes = jax.tree.map(lambda b, y: jnp.sum(jnp.abs(b * y)), y_bar, base)
+    return u, value, sum(jax.tree.leaves(sizes), jnp.zeros(()))
 
 
 def _shaken(inputs: tuple, key: Any) -> tuple:
-    floats, rebuilt = _floats(inputs)
+    floats, rebuilt = floats_of(inputs)
     keys = jax.random.split(key, max(len(floats), 1))
     eps = [
         jnp.finfo(leaf.dtype).eps * jax.random.rademacher(k, leaf.shape, leaf.dtype)
         for leaf, k in zip(floats, keys, strict=True)
     ]
     return rebuilt([leaf * (1 + e) for leaf, e in zip(floats, eps, strict=True)])
+
+

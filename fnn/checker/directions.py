@@ -1,0 +1,88 @@
+"""The whole gradient along random directions: differences, forward mode and the Taylor remainder as witnesses.
+
+Promises: the cost does not depend on the number of parameters, nothing larger than a few copies of the gradient is
+stored, and the chance to miss a wrong entry is known.
+
+The chance. A direction v moves every entry by ± its scale, each sign by a coin. The error e of a gradient shows there
+as ⟨e, v⟩ = Σ ± eᵢ sᵢ. One wrong entry alone gives ± eᵢ sᵢ in every direction and is never missed if it is above what the
+differences resolve. Several might cancel; but turn the coin of one entry with |eᵢ sᵢ| above the resolution, and the sum
+changes by twice as much: of the two values at most one hides. So each direction misses with a chance of at most ½,
+whatever the error (Littlewood & Offord 1943, Erdős 1945 count more sharply), and k directions with 2^−k.
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from fnn.checker.judge import Point, Settings, size_of
+from fnn.checker.oracles import is_float
+from fnn.checker.report import Finding, Verdict
+from fnn.checker.witnesses import Directions
+
+
+@dataclass(frozen=True)
+class Along:
+    """What the directions say: findings if they disagree, a note for the reader, and the bound they reach."""
+
+    findings: list[Finding]
+    notes: tuple[str, ...]
+    missed: float | None
+
+
+def along_random_directions(point: Point, settings: Settings, miss: float) -> Along:
+    """The whole gradient, in which every entry agrees with autodiff, along enough directions for the bound `miss`."""
+    _, hand, _, auto = point.compared
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
+    count = max(math.ceil(math.log2(1 / miss)), 1)
+    keys = jax.random.split(jax.random.key(settings.seed), count)
+    found = point.witnesses.along(
+        point.inputs, point.data, point.y_bar, (hand, auto), [size_of(leaf) if leaf.size else 1.0 for leaf in leaves], keys
+    )
+    room = 10 * np.max(found.uncertainty) + found.rounding + 1e-9 * np.abs(found.truth).max()
+    usable = ~found.kink & (np.abs(found.slope - found.truth) <= room)
+    disagree = ~found.kink & ~usable
+    if disagree.any():
+        k = int(np.argmax(np.where(disagree, np.abs(found.slope - found.truth), 0)))
+        says = f"every entry agrees with autodiff, but differences along a random direction say {found.slope[k]:.6g}"
+        rule = point.rule
+        finding = Finding(
+            rule.name, rule.where, "a random direction", Verdict.UNDECIDED, None, float(found.by_hand[k]),
+            float(found.slope[k]), float(abs(found.slope[k] - found.truth[k]) / room), f"{says} ± {room:.1g}", True,
+            "undecided",
+        )  # fmt: skip
+        return Along([finding], (), None)
+    if not usable.any():
+        return Along([], ("every random direction crosses a kink: there the gradient has autodiff for its witness",), None)
+    missed = 2.0 ** -int(usable.sum())
+    sizes = [size_of(leaf) for leaf in leaves if leaf.size]
+    scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(auto)) if g.size]
+    # what a single entry of each leaf must be off by to be seen, as a share of the leaf's largest
+    seen = [2 * room / size / scale for size, scale in zip(sizes, scales, strict=True) if scale]
+    note = (
+        f"along {int(usable.sum())} of {count} random directions differences agree to {_agreement(found, usable):.0e}: "
+        f"a wrong entry (by {max(seen, default=0):.0e} of its leaf's largest or more) is missed with chance ≤ {missed:.1g}"
+    )
+    return Along([], (note, *_forward_note(found), *_taylor_note(found)), missed)
+
+
+def _agreement(found: Directions, usable: np.ndarray) -> float:
+    return float(np.abs(found.slope - found.truth)[usable].max() / max(np.abs(found.truth).max(), 1e-300))
+
+
+def _forward_note(found: Directions) -> tuple[str, ...]:
+    """⟨y_bar, J v⟩ by forward mode is ⟨Jᵀ y_bar, v⟩ (the adjoint identity)."""
+    off = abs(found.pushed - found.by_hand[0]) / max(abs(found.by_hand).max(), 1e-300)
+    return (f"forward mode along one direction: agrees to {off:.0e} (the adjoint identity)",)
+
+
+def _taylor_note(found: Directions) -> tuple[str, ...]:
+    """The remainder f(u + h v) − f(u) − h ⟨g, v⟩ falls as h² if g is the gradient, as h if it is not."""
+    above = found.remainders > 100 * found.rounding
+    if above.sum() < 3 or not above[0]:
+        return ()
+    # each step is a quarter of the one before; those above the rounding are the first ones
+    last = int(np.argmin(above)) if not above.all() else len(above)
+    slopes = np.log(found.remainders[: last - 1] / found.remainders[1:last]) / math.log(4)
+    return (f"Taylor remainder along one direction: falls as h^{float(np.median(slopes)):.2f}",)

@@ -1,0 +1,380 @@
+"""One line that tests every hand-written rule of a module.
+
+Promises: a rule that is added to the module is tested from then on; inputs that do not fit a rule fail its test with a
+sentence and are never passed over.
+Refuses: a module without any rule. A function is a rule where it is written, a record where its class or one of its
+parts is, so that what a module only imports is not tested again. Letters: N examples, O outputs.
+"""
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.activations import Activation
+from fnn.adapter import custom_vjp
+from fnn.backprop import backprop
+from fnn.checker.check import check
+from fnn.checker.oracles import is_float
+from fnn.checker.report import Report
+from fnn.layers import Layer
+from fnn.losses import Loss
+from fnn.network import dense, mlp
+from fnn.regularizers import Regularizer
+from fnn.types import Array, PyTree
+
+RECORDS = Activation, Loss, Regularizer, Layer
+RULES = jax.custom_vjp, jax.custom_jvp
+#: The shape of generic arguments: asymmetric, so that a rule that mixes up its axes does not run or is wrong.
+SHAPE = 3, 4
+#: Examples of a batch, and the sizes of the net around a loss or a regularizer: one layer, which compiles soonest.
+N, SIZES = 6, (4, 3)
+
+
+def every_rule(
+    module: ModuleType, inputs: Mapping[str, tuple] | None = None, *, seed: int = 0
+) -> Callable[[str], None]:
+    """Return a pytest test of every hand-written rule of a module, one case for each: functions and records.
+
+        test_gradients = fnn.checker.every_rule(mymodule, inputs={"cube": (x,)})
+
+    Args:
+        module: the module itself. Rules in it: functions under `jax.custom_vjp` or `custom_jvp`, and activations,
+            losses, regularizers and layers of this package.
+        inputs: arguments for the rules that generic ones do not suit, by name. A function and an activation take their
+            own arguments, a loss (prediction, target), a regularizer (strength,), a layer (x,) or (params, x).
+            Without them a function gets one normal float32 array (3, 4) for each positional parameter without default.
+        seed: of the generic inputs.
+
+    Returns:
+        a function for pytest, parametrized over the names of the rules. A failing case shows the report.
+
+    Raises:
+        ValueError: no rule in the module, or inputs for a name that is none. TypeError: inputs that are no tuple.
+        ModuleNotFoundError: pytest is not installed.
+
+    >>> import fnn.regularizers
+    >>> test_gradients = every_rule(fnn.regularizers)
+    >>> [case.id for case in test_gradients.pytestmark[0].args[1]]
+    ['l1', 'l2', 'elastic_net']
+    """
+    try:
+        import pytest
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError("every_rule makes a test for pytest: pip install pytest.", name="pytest") from missing
+    rules, given = rules_of(module), dict(inputs or {})
+    for name, each in given.items():
+        if name not in rules:
+            raise ValueError(f"inputs came for {name!r}, which is no rule of {module.__name__}.{_nearest(name, rules)}")
+        if not isinstance(each, tuple):
+            raise TypeError(f"inputs[{name!r}] must be a tuple of arguments; {type(each).__name__} came. Write (x,).")
+
+    def cases() -> Iterator[Any]:
+        for name, rule in rules.items():
+            skipped = () if not isinstance(rule, type) else pytest.mark.skip(reason=_without_instance(name))
+            yield pytest.param(name, id=name, marks=skipped)
+
+    @pytest.mark.parametrize("rule", list(cases()))
+    def test_every_rule(rule: str) -> None:
+        __tracebackhide__ = True
+        for report in reports_of(rule, rules[rule], given.get(rule), seed=seed):
+            if not report.ok:
+                raise AssertionError(f"{module.__name__}.{rule}\n{report}")
+
+    return test_every_rule
+
+
+def rules_of(module: ModuleType) -> dict[str, Any]:
+    """Every rule in the namespace of a module that is its own, by name, each once.
+
+    A public class of records that the module makes no instance of is made here, if that needs no arguments; if it does,
+    the class stands for itself, and cannot be checked.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = {name: each for name, each in vars(module).items() if _is_own(each, module.__name__)}
+    made = {type(part) for each in found.values() for part in _records(each)}
+    for name, cls in vars(module).items():
+        if not name.startswith("_") and _is_own_class(cls, module.__name__) and cls not in made:
+            found[name] = _made(cls)
+    # a record under two names is one rule; functions compare by identity, and so do arrays that a record may hold
+    rules: dict[int, tuple[str, Any]] = {}
+    for name, each in found.items():
+        rules.setdefault(id(each), (name, each))
+    if not rules:
+        raise ValueError(
+            f"there is no hand-written rule in {module.__name__}: no function under jax.custom_vjp or custom_jvp and "
+            "no activation, loss, regularizer or layer is defined there. Give the module that defines them."
+        )
+    return dict(rules.values())
+
+
+def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int = 0, **options: Any) -> list[Report]:
+    """Check one rule, on these inputs or on generic ones; a loss over classes gives two reports, the second on labels.
+
+    Args:
+        name: what the messages call it.
+        rule: a function, or a record of this package.
+        inputs: its arguments; see `every_rule`.
+        seed, options: those of `check`.
+
+    Raises:
+        ValueError: generic inputs do not fit it; the message says which ones to give.
+    """
+    if isinstance(rule, type) and issubclass(rule, RECORDS):
+        rule = _made(rule)
+        if isinstance(rule, type):
+            raise ValueError(f"{_without_instance(name)}.")
+    if inputs is None:
+        with jax.numpy_dtype_promotion("standard"):
+            calls = list(_generic(name, rule, seed))
+    elif isinstance(rule, RECORDS):
+        calls = [_given(name, rule, inputs, seed)]
+    else:
+        calls = [weighted(rule, inputs, seed)]
+    return [check(f, *args, seed=seed, **strength, **options) for f, args, strength in calls]
+
+
+def is_rule(value: Any) -> bool:
+    """True for a function under `jax.custom_vjp` or `custom_jvp`, also within `jax.jit`, and for a record."""
+    return isinstance(value, RECORDS) or _custom(value) is not None
+
+
+# ---- which rules a module has ---------------------------------------------------------------------------------------
+
+
+def _custom(function: Any) -> Any:
+    """The `custom_vjp` or `custom_jvp` function that this is or wraps, or None."""
+    seen = 0
+    while not isinstance(function, RULES):
+        function, seen = getattr(function, "__wrapped__", None), seen + 1
+        # a chain of decorators is short; one that never ends is no function
+        if function is None or seen > 20:
+            return None
+    return function
+
+
+def _records(value: Any) -> Iterator[Any]:
+    """The record and the records in its fields, those within tuples too."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _records(each)
+    elif isinstance(value, RECORDS):
+        yield value
+        for field in dataclasses.fields(value):
+            yield from _records(getattr(value, field.name))
+
+
+def _is_own(value: Any, module: str) -> bool:
+    if isinstance(value, RECORDS):
+        return any(type(part).__module__ == module for part in _records(value))
+    rule = _custom(value)
+    # what fnn.custom_vjp lends has the adapter for a home, and belongs where it is bound
+    return rule is not None and getattr(rule, "__module__", "") in (module, custom_vjp.__module__)
+
+
+def _is_own_class(value: Any, module: str) -> bool:
+    """True for a class of records, written in this module, that defines a derivative."""
+    if not (isinstance(value, type) and issubclass(value, RECORDS) and value.__module__ == module):
+        return False
+    bases = {getattr(base, name, None) for base in RECORDS for name in ("backward", "slope", "gradient")}
+    defined = (getattr(value, name, None) for name in ("backward", "slope", "gradient"))
+    return any(method is not None and method not in bases for method in defined)
+
+
+def _made(cls: type) -> Any:
+    """A record of this class, or the class itself where that needs arguments."""
+    try:
+        return cls()
+    except TypeError:
+        return cls
+
+
+def _without_instance(name: str) -> str:
+    return f"{name} needs arguments to be made: put a record into the module, such as {name.lower()} = {name}(…)"
+
+
+def _nearest(name: str, rules: Mapping[str, Any]) -> str:
+    nearest = difflib.get_close_matches(name, rules, n=1, cutoff=0.4)
+    return f"{f' Perhaps {nearest[0]!r}?' if nearest else ''} Its rules: {', '.join(rules)}."
+
+
+# ---- where a rule is checked ----------------------------------------------------------------------------------------
+
+#: A call of `check`: the function or record, its arguments, its keywords.
+Call = tuple[Any, tuple, dict[str, Any]]
+
+
+def weighted(function: Callable[..., PyTree], inputs: tuple, seed: int) -> Call:
+    """Σ w ⊙ f over every floating output, with fixed random weights w, as a function of what can be differentiated."""
+    rule = _custom(function)
+    fixed = {*getattr(rule, "nondiff_argnums", ())}
+    # functions, texts and None are no arrays: they are held fixed, and so is what the rule itself holds fixed
+    fixed |= {k for k, each in enumerate(inputs) if not all(map(_is_number, jax.tree.leaves(each)))}
+    free = [k for k in range(len(inputs)) if k not in fixed]
+
+    def called(*args: PyTree) -> list[Array]:
+        filled = list(inputs)
+        for k, arg in zip(free, args, strict=True):
+            filled[k] = arg
+        return [jnp.asarray(leaf) for leaf in jax.tree.leaves(function(*filled)) if is_float(leaf)]
+
+    args = tuple(inputs[k] for k in free)
+    random = np.random.default_rng(seed)
+    # away from 0 and from each other: a weight of 0 hides an entry, equal ones a sum over the wrong axis
+    weights = [random.uniform(0.5, 1.5, leaf.shape) for leaf in jax.eval_shape(called, *args)]
+    if not weights:
+        raise TypeError("it gives no floating output, so that there is nothing to differentiate")
+
+    def total(*args: PyTree) -> Array:
+        sums = [jnp.sum(jnp.asarray(w, y.dtype) * y) for w, y in zip(weights, called(*args), strict=True)]
+        # the outputs may differ in dtype
+        return sum(sums[1:], start=sums[0])
+
+    return total, args, {}
+
+
+def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
+    random = np.random.default_rng(seed)
+    if isinstance(rule, Activation):
+        yield _trained(mlp(4, 5, 3, activation=rule), "squared_error", _normal(random, (N, SIZES[0])), seed=seed)
+    elif isinstance(rule, Loss):
+        yield from _with_targets(name, rule, random, seed)
+    elif isinstance(rule, Regularizer):
+        net, x = mlp(*SIZES), _normal(random, (N, SIZES[0]))
+        # the elastic net takes a pair
+        strengths = [0.1, (0.1, 0.2)]
+        fits = [s for s in strengths if _finite(lambda s=s: rule(net.init(jax.random.key(seed)), s))]
+        if not fits:
+            raise _unfit(name, "no strength of 0.1 or (0.1, 0.2)", "(strength,)")
+        yield _trained(net, "squared_error", x, rule, seed=seed, strength=fits[0])
+    elif isinstance(rule, Layer):
+        x = _normal(random, (N, rule.inputs or SHAPE[1]))
+        if not _finite(lambda: rule.apply(rule.init(jax.random.key(seed)), x)):
+            raise _unfit(name, f"no array of shape {x.shape}", "(x,)")
+        yield _given(name, rule, (x,), seed)
+    else:
+        yield _of_function(name, rule, random, seed)
+
+
+def _of_function(name: str, function: Any, random: np.random.Generator, seed: int) -> Call:
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
+    count = f"{len(names)} normal float32 array{'s' if len(names) != 1 else ''} of shape {SHAPE}"
+    wanted = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+    # normal numbers, or those from (0, 1) where the function has no value at negative ones
+    for sample in (lambda: random.normal(0.1, 1, SHAPE), lambda: random.uniform(0.1, 0.9, SHAPE)):
+        inputs = tuple(jnp.asarray(sample(), jnp.float32) for _ in names)
+        try:
+            call = weighted(function, inputs, seed)
+            value = call[0](*call[1])
+        except Exception as error:
+            # whatever an unknown function raises on numbers it was not made for
+            told = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+            raise _unfit(name, f"no {count} ({type(error).__name__}: {told})", wanted) from error
+        if np.isfinite(np.asarray(value, np.float64)):
+            return call
+    raise _unfit(name, f"no {count} (its value there is {value})", wanted)
+
+
+def _with_targets(name: str, loss: Loss, random: np.random.Generator, seed: int) -> Iterator[Call]:
+    outputs = SIZES[-1]
+    rows = random.random((N, outputs)) + 0.1
+    floating = [
+        _normal(random, (N, outputs)),
+        jnp.asarray(rows / rows.sum(-1, keepdims=True), jnp.float32),
+        jnp.asarray(random.choice([-1.0, 1.0], (N, outputs)), jnp.float32),
+    ]
+    labels = [jnp.asarray(random.integers(0, outputs, N), jnp.int32)]
+    x, found = _normal(random, (N, SIZES[0])), False
+    for targets in (floating, labels):
+        # scores, or probabilities for a loss that has no finite value at scores
+        for y, output in ((y, output) for output in ("identity", "softmax") for y in targets):
+            call = _trained(mlp(*SIZES, output=output), loss, x, y=y, seed=seed)
+
+            def value(call: Call = call, y: Array = y) -> Array:
+                loss.validate_target(y, outputs)
+                return call[0](*call[1])[0]
+
+            if _finite(value):
+                found = True
+                yield call
+                break
+    if not found:
+        raise _unfit(name, "no normal numbers, probabilities, signs or labels as targets", "(prediction, target)")
+
+
+def _given(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
+    """A record on the inputs that came."""
+    if isinstance(rule, Regularizer):
+        (strength,) = _require_count(name, inputs, "(strength,)", 1)
+        x = _normal(np.random.default_rng(seed), (N, SIZES[0]))
+        return _trained(mlp(*SIZES), "squared_error", x, rule, seed=seed, strength=strength)
+    if isinstance(rule, Activation):
+        return _first(rule, jnp.asarray(*_require_count(name, inputs, "(z,)", 1)), "squared_error", None, seed)
+    if isinstance(rule, Loss):
+        prediction, y = _require_count(name, inputs, "(prediction, target)", 2)
+        return _first("identity", jnp.asarray(prediction), rule, jnp.asarray(y), seed)
+    *params, x = _require_count(name, inputs, "(x,) or (params, x)", 1, 2)
+    p = params[0] if params else rule.init(jax.random.key(seed))
+    y = jax.eval_shape(rule.apply, p, x)
+    leaves, arrays = jax.tree.leaves(x), isinstance(y, jax.ShapeDtypeStruct) and len(y.shape) > 0
+    if arrays and len(leaves) == 1 and leaves[0] is x and is_float(x):
+        return _trained(rule, "squared_error", jnp.asarray(x), seed=seed, params=p)
+    # several inputs or outputs: no loss of this package takes them
+    return weighted(custom_vjp(rule), (p, x), seed)
+
+
+def _first(activation: Activation | str, x: Array, loss: Loss | str, y: Any, seed: int) -> Call:
+    """A net that hands its input on unchanged, so that the rule meets the very numbers that came."""
+    size = x.shape[-1]
+    net, eye = (
+        dense(size, size, activation=activation),
+        {"W": jnp.eye(size, dtype=x.dtype), "b": jnp.zeros(size, x.dtype)},
+    )
+    return _trained(net, loss, x, y=y, seed=seed, params=eye)
+
+
+def _trained(
+    net: Layer, loss: Loss | str, x: Array, regularizer: Regularizer | None = None, *,
+    y: Any = None, seed: int, params: PyTree = None, **options: Any,
+) -> Call:  # fmt: skip
+    params = net.init(jax.random.key(seed)) if params is None else params
+    if y is None:
+        y = _normal(np.random.default_rng(seed + 1), jax.eval_shape(net.apply, params, x).shape)
+    return backprop(net, loss, regularizer), (params, x, y), options
+
+
+def _normal(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return jnp.asarray(random.normal(0.1, 1, shape), jnp.float32)
+
+
+def _finite(value: Callable[[], Array]) -> bool:
+    """True where the call runs and gives finite numbers."""
+    try:
+        leaves = jax.tree.leaves(value())
+    except (TypeError, ValueError):
+        return False
+    return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves if is_float(leaf))
+
+
+def _is_number(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float) and not isinstance(leaf, bool)
+
+
+def _require_count(name: str, inputs: tuple, wanted: str, *counts: int) -> tuple:
+    if len(inputs) not in counts:
+        raise ValueError(f"inputs[{name!r}] must be {wanted}; {len(inputs)} arguments came.")
+    return inputs
+
+
+def _unfit(name: str, refused: str, wanted: str) -> ValueError:
+    return ValueError(f"{name} takes {refused}. Say where to check it: inputs={{{name!r}: {wanted}}}.")

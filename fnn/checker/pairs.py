@@ -1,0 +1,230 @@
+"""A function and the derivative written by hand beside it, in the one form that the witnesses take.
+
+Promises: `forward` holds no hand-written derivative that counts, `derived` is the hand-written one; both are pure in
+(inputs, data), so that one compiled program serves every point of the same shapes. Inputs have cotangents, data none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+
+from fnn.activations import Activation
+from fnn.backprop import Backprop, Objective
+from fnn.checker.oracles import isolated, pullback, pushforward
+from fnn.layers import Layer
+from fnn.losses import Loss
+from fnn.regularizers import Regularizer
+from fnn.types import PyTree
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The base. Pairs of equal records are equal, and share their programs; pairs of functions are equal to none."""
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        """The output."""
+        raise NotImplementedError
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        """(the output as the hand-written rule gives it, one cotangent per input by hand)."""
+        raise NotImplementedError
+
+    @property
+    def has_forward_rule(self) -> bool:
+        """True where a forward-mode rule was written by hand, which `pushed` runs."""
+        return False
+
+    def pushed(self, inputs: tuple, data: tuple, tangents: list) -> PyTree:
+        """The output's tangent by the hand-written forward-mode rule, from one tangent per floating leaf."""
+        raise NotImplementedError
+
+    def repairs(self) -> dict[str, "Pair"]:
+        """{what is tried: the pair with that change}: if one is right, it says what is wrong."""
+        return {}
+
+    @property
+    def real(self) -> "Pair":
+        """The same pair in the dtypes of the user's run, where tracing has fixed them."""
+        return self
+
+
+@dataclass(frozen=True)
+class OfActivation(Pair):
+    """z -> a. `keeps` is None, or which value a repaired rule keeps: 0 the input, 1 the output."""
+
+    activation: Activation
+    keeps: int | None = None
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        return self.activation.forward(*inputs)[0]
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        (z,) = inputs
+        a, kept = self.activation.forward(z)
+        if self.keeps is not None:
+            kept = (z, a)[self.keeps]
+        return a, (self.activation.backward(kept, y_bar),)
+
+    def repairs(self) -> dict[str, Pair]:
+        kept = {"the input kept": OfActivation(self.activation, 0), "the output kept": OfActivation(self.activation, 1)}
+        return kept if self.keeps is None else {}
+
+
+@dataclass(frozen=True)
+class OfLayer(Pair):
+    """(params, x) -> y, with oracles for the parts inside."""
+
+    layer: Layer
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        return self.layer.apply(*inputs)
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        alone = isolated(self.layer)
+        y, kept = alone.forward(*inputs)
+        # the sweep calls `cotangents`, of which `backward` is a part
+        return y, tuple(alone.cotangents(inputs[0], kept, y_bar)[:2])
+
+
+@dataclass(frozen=True)
+class OfLoss(Pair):
+    """prediction -> value; data: (target, weights)."""
+
+    loss: Loss
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        return self.loss(inputs[0], *data)
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        value, kept = self.loss.forward(inputs[0], *data)
+        return value, (self.loss.backward(kept, y_bar),)
+
+
+@dataclass(frozen=True)
+class OfRegularizer(Pair):
+    """params -> penalty; data: (strength,)."""
+
+    regularizer: Regularizer
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        return self.regularizer(inputs[0], *data)
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        gradient = self.regularizer.gradient(inputs[0], *data)
+        return self.forward(inputs, data), (jax.tree.map(lambda g: y_bar * g, gradient),)
+
+
+@dataclass(frozen=True)
+class OfObjective(Pair):
+    """(params, x) -> value, with oracles for net, loss and regularizer; data: (y, keywords)."""
+
+    objective: Objective
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        y, keywords = data
+        return self.objective(*inputs, y, **keywords)
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        alone, (y, keywords) = isolated(self.objective), data
+        value, kept = alone.forward(*inputs, y, **keywords)
+        return value, tuple(alone.backward(inputs[0], kept, y_bar))
+
+
+@dataclass(frozen=True)
+class OfRecord(Pair):
+    """(params, x) -> value: the whole gradient of a backprop record as it stands; data: (y, keywords)."""
+
+    by_hand: Backprop
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        y, keywords = data
+        return self.by_hand.objective(*inputs, y, **keywords)
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        y, keywords = data
+        value, bars = self.by_hand.with_inputs(*inputs, y, **keywords)
+        return value, tuple(jax.tree.map(lambda g: y_bar * g, bars))
+
+
+@dataclass(frozen=True, eq=False)
+class OfFunction(Pair):
+    """args -> value: a function, and the same with its rules stripped."""
+
+    called: Callable[..., PyTree]
+    plain: Callable[..., PyTree]
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        return self.plain(*inputs)
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        return pullback(self.called, inputs, y_bar)
+
+
+@dataclass(frozen=True, eq=False)
+class OfGradient(Pair):
+    """first argument -> value: a function, and a gradient written beside it; data: the other arguments."""
+
+    called: Callable[..., PyTree]
+    gradient: Callable[..., PyTree]
+    """With respect to the first argument."""
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        return self.called(inputs[0], *data)
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        given = self.gradient(inputs[0], *data)
+        return self.forward(inputs, data), (jax.tree.map(lambda g: y_bar * g, given),)
+
+
+@dataclass(frozen=True, eq=False)
+class OfEquation(Pair):
+    """One equation with a hand-written rule, taken out of a jaxpr, and its primal computation."""
+
+    bound: Callable[..., tuple]
+    """The equation bound again: its own rule runs."""
+    plain: Callable[..., tuple]
+    forward_mode: bool
+    """True for a `custom_jvp`."""
+    working: "OfEquation | None" = field(default=None)
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        return self.plain(*inputs)
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        return pullback(self.bound, inputs, y_bar)
+
+    @property
+    def has_forward_rule(self) -> bool:
+        return self.forward_mode
+
+    def pushed(self, inputs: tuple, data: tuple, tangents: list) -> PyTree:
+        return pushforward(self.bound, inputs, tangents)
+
+    @property
+    def real(self) -> Pair:
+        return self.working or self
+
+
+@dataclass(frozen=True)
+class Second(Pair):
+    """(*inputs, y_bar) -> cotangents: the backward pass as a function, whose own derivative is the second order."""
+
+    first: Pair
+
+    def forward(self, inputs: tuple, data: tuple) -> PyTree:
+        *inner, y_bar = inputs
+        # places without derivative hold None, which is no leaf
+        return jax.tree.leaves(pullback(lambda *u: self.first.forward(u, data), tuple(inner), y_bar)[1])
+
+    def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        def gradient(*inputs: PyTree) -> PyTree:
+            *inner, bar = inputs
+            return jax.tree.leaves(self.first.derived(tuple(inner), data, bar)[1])
+
+        return pullback(gradient, inputs, y_bar)
+
+    @property
+    def real(self) -> Pair:
+        return Second(self.first.real)
