@@ -162,3 +162,25 @@ def ratios(nets: list[dict[str, Any]]) -> Figure:
         axis.set_xlim(-0.5, len(nets) - 0.5)
     axes[0].legend(fontsize=9)
     return figure
+
+
+def detection(rejected: dict[str, list[float]], wrong: dict[str, list[float]], points: list[str]) -> Figure:
+    """Per cent of wrong rules that each checker rejects at each kind of point, and of right nets that it rejects."""
+    figure, (axes,) = _figure(12, 0.5 * len(rejected) + 2.2, columns=2)
+    for axis, table, title, colours in (
+        (axes[0], rejected, "wrong rules rejected (%): 100 is best", "cividis"),
+        (axes[1], wrong, "right nets rejected (%): 0 is best", "cividis"),
+    ):
+        names = list(rejected)
+        values = np.array([table.get(name, [np.nan] * len(points)) for name in names])
+        axis.imshow(values, cmap=colours, vmin=0, vmax=100, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                told = f"{value:.0f}" if value in (0, 100) else f"{value:.1f}"
+                axis.text(column, row, told, ha="center", va="center", color="black" if value > 55 else "white")
+        axis.set_xticks(range(len(points)), [point.replace(" x ", "\n× ") for point in points], fontsize=9)
+        axis.set_yticks(range(len(names)), names if axis is axes[0] else [""] * len(names))
+        axis.grid(False)
+        axis.tick_params(length=0)
+        axis.set_title(title)
+    return figure

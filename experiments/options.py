@@ -121,11 +121,45 @@ class Speed:
         _require_seed(self.seed)
 
 
+@dataclass(frozen=True)
+class Detection:
+    """Measure the gradient checker: wrong rules it finds, right ones it leaves alone, beside other checkers.
+
+    Everything takes about two hours on two cores. Start one process per core with shares, and other parts apart.
+    """
+
+    parts: tuple[Literal["mutants", "peers", "alarms", "clock"], ...] = ("mutants", "peers", "alarms", "clock")
+    """What to run: our checker on both halves of the bank, other checkers, false alarms, and the time of one check."""
+    mutants: int = 220
+    """How many wrong rules are drawn for each half of the bank."""
+    points: tuple[str, ...] = ("fresh", "trained", "weights x 10", "weights x 0.01", "inputs x 100")
+    """Kinds of parameter points at which each is checked."""
+    checks: int = 10_000
+    """How many checks of right rules."""
+    points_at_kinks: int = 10_000
+    """How many points on a kink, or within a step of one."""
+    shares: int = 1
+    """Into how many shares the mutants are split."""
+    share: int = 0
+    """Which of the shares this process takes, from 0."""
+    seed: int = 0
+    """Of parameters, data and architectures; the draws of the bank have seeds of their own."""
+    out: Path = Path("results/detection")
+    """Folder for the metrics (JSON) and the figure (PNG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        for name in ("mutants", "checks", "points_at_kinks", "shares"):
+            _require(getattr(self, name) >= 1, f"--{name.replace('_', '-')}", getattr(self, name), "at least 1")
+        _require(0 <= self.share < self.shares, "--share", self.share, "from 0 to one less than --shares")
+        _require_seed(self.seed)
+
+
 #: name -> (its options, its module), in the order in which they are listed.
 EXPERIMENTS: dict[str, tuple[type[Any], str]] = {
     "digits": (Digits, "experiments.digits"),
     "xor": (Xor, "experiments.xor"),
     "speed": (Speed, "experiments.speed"),
+    "detection": (Detection, "experiments.detection"),
 }
 
 

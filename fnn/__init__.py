@@ -9,6 +9,7 @@ from fnn import releases as _releases
 
 _releases.warn_if_affected(_jax.__version__)
 
+from fnn import checker
 from fnn.activations import (
     Activation,
     activation,

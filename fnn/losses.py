@@ -242,11 +242,13 @@ class _OverClasses(Loss):
 
     def validate_target(self, target: Any, outputs: int) -> None:
         array = np.asarray(target)
-        if array.ndim and array.dtype.kind == "f" and array.shape[-1] == outputs and array.ndim > 1:
+        # jnp knows bfloat16 for a float, NumPy does not
+        if array.ndim > 1 and jnp.issubdtype(array.dtype, jnp.floating) and array.shape[-1] == outputs:
             require_range("y", array, 0.0, 1.0, "probabilities from 0 to 1")
             off = np.abs(array.astype(np.float64).sum(axis=-1) - 1).ravel()
-            # √eps of float32: what rounding a row of probabilities to float32 leaves, with room
-            if off.size and off.max() > 3.5e-4:
+            # √eps of float32: what rounding a row of probabilities to float32 leaves, with room; coarser dtypes leave
+            # half an ulp of each entry, and the entries sum to 1
+            if off.size and off.max() > max(3.5e-4, float(jnp.finfo(array.dtype).eps)):
                 row = int(off.argmax())
                 raise ValueError(
                     f"y must hold probabilities that sum to 1 in each row; row {row} is off by {off[row]:.3g}. "

@@ -1,5 +1,6 @@
 """The checker: it finds wrong rules, names the right one, says what is wrong, and leaves correct ones alone."""
 
+import re
 from dataclasses import dataclass, replace
 
 import jax
@@ -8,13 +9,16 @@ import numpy as np
 import pytest
 
 import fnn
+from experiments.detection import alarms
+from experiments.detection.operators import mutants
+from experiments.progress import silent
 from fnn.activations import ACTIVATIONS
 from fnn.checker import rules
+from fnn.checker.diagnosis import Look, diagnose
 from fnn.checker.judge import Settings, examine
 from fnn.losses import LOSSES
 from fnn.network import Dense, Skip
 from tests.cases import predictions, random, targets
-from tests.mutants import mutants
 
 X = jnp.asarray(random("checker").normal(size=(6, 4)), jnp.float32)
 Y = jnp.array([0, 1, 2, 0, 1, 2])
@@ -273,7 +277,7 @@ def sample(table, method, made, count):
     found = [(record, *each) for record in table.values() for each in mutants(type(record), method)]
     drawn = []
     for k in random("mutants").permutation(len(found)):
-        record, told, cls = found[k]
+        record, _, told, cls = found[k]
         mutant, right = made(cls()), made(record)
         output = right.pair.forward(right.inputs, right.data)
         bar = jax.tree.map(
@@ -297,13 +301,13 @@ def sample(table, method, made, count):
 
 def verdicts(rule):
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        return {f.verdict for f in examine(rule, Settings())}
+        return {f.verdict for f in examine(rule, Settings(), recorded=False)}
 
 
 def test_mutants_of_activations_are_caught():
     z = jnp.asarray(random("z").normal(size=(5, 7)), jnp.float32)
     learned = {name: a for name, a in ACTIVATIONS.items() if name not in ("sign", "hard_threshold")}
-    for mutant, told in sample(learned, "backward", lambda m: rules._of_activation(m, z), 12):
+    for mutant, told in sample(learned, "backward", lambda m: rules._of_activation(m, z), 8):
         assert fnn.Verdict.FORMULA in verdicts(mutant), (mutant.name, told)
 
 
@@ -316,17 +320,30 @@ def test_mutants_of_losses_are_caught():
     table = {
         name: loss for name, loss in LOSSES.items() if name not in ("softmax_cross_entropy", "negative_log_likelihood")
     }
-    for mutant, told in sample(table, "slope", made, 12):
+    for mutant, told in sample(table, "slope", made, 8):
         assert fnn.Verdict.FORMULA in verdicts(mutant), (mutant.name, told)
 
 
 def test_correct_rules_at_random_points_raise_no_alarm():
     """A sample of the false alarms that there are not: every activation, at random sizes of its input."""
+    settings = Settings()
     for k, (name, activation) in enumerate(ACTIVATIONS.items()):
         z = jnp.asarray(random(name, k).normal(size=(5, 7)) * 10.0 ** (k % 5 - 2), jnp.float32)
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-            found = examine(rules._of_activation(activation, z), Settings(k))
+            found = examine(rules._of_activation(activation, z), settings)
         assert {f.verdict for f in found} <= {fnn.Verdict.OK, fnn.Verdict.KINK}, (name, found)
+
+
+def test_a_sample_of_ten_thousand_random_nets_raises_no_alarm():
+    with jax.numpy_dtype_promotion("standard"):
+        found = alarms.measured(20, silent, seed=3)
+    assert found["checks"] == 20 and found["alarms"] == []
+
+
+def test_points_on_and_beside_kinks_raise_no_alarm():
+    with jax.numpy_dtype_promotion("standard"):
+        found = alarms.at_kinks(200, silent, seed=3)
+    assert found["points"] >= 200 and found["alarms"] == []
 
 
 def test_a_correct_rule_in_bfloat16_is_ok():
@@ -334,3 +351,193 @@ def test_a_correct_rule_in_bfloat16_is_ok():
     report = fnn.check(fnn.backprop(fnn.mlp(4, 3), "softmax_cross_entropy"), params, X.astype(jnp.bfloat16), Y)
     assert report.ok, str(report)
     assert np.isfinite(report.looked_at["differenced"])
+
+
+# ---- what else a rule promises --------------------------------------------------------------------------------------
+
+V = jnp.asarray([0.3, 1.0, 2.0])
+
+
+def custom(backward, function=jnp.sin, forward=None):
+    """A custom_vjp function that keeps its input."""
+    rule = jax.custom_vjp(lambda x: function(x))
+    rule.defvjp(lambda x: ((forward or function)(x), x), lambda x, bar: (backward(x, bar),))
+    return lambda x: jnp.sum(rule(x))
+
+
+def test_the_second_order_is_checked_when_asked_for():
+    f = custom(lambda x, bar: bar * jax.lax.stop_gradient(jnp.cos(x)))
+    assert fnn.check(f, V).ok
+    report = fnn.check(f, V, order=2)
+    assert len(report.culprits) == 1 and report.culprits[0].endswith(", second order"), str(report)
+    assert fnn.check(custom(lambda x, bar: bar * jnp.cos(x)), V, order=2).ok
+
+
+def test_a_rule_that_is_wrong_under_vmap_is_found_when_asked_for():
+    @jax.custom_batching.custom_vmap
+    def slope(x, bar):
+        return bar * jnp.cos(x)
+
+    @slope.def_vmap
+    def _(size, batched, x, bar):
+        return 2 * bar * jnp.broadcast_to(jnp.cos(x), bar.shape), True
+
+    f = custom(slope)
+    assert fnn.check(f, V).ok
+    found = next(each for each in fnn.check(f, V, batched=True).findings if each.argument == "in a batch")
+    assert found.says.startswith("under jax.vmap it gives other cotangents") and found.verdict == "FORMULA"
+    assert fnn.check(custom(lambda x, bar: bar * jnp.cos(x)), V, batched=True).ok
+
+
+def test_the_value_of_the_forward_rule_must_be_that_of_the_function():
+    report = fnn.check(custom(lambda x, bar: bar * jnp.cos(x), forward=lambda x: jnp.sin(x) + 1e-3), V)
+    (found,) = [each for each in report.findings if each.argument == "the value" and each.rule != "gradient"]
+    assert found.says == "the rule's forward pass gives another value than the function"
+
+
+def test_a_tangent_that_is_not_linear_is_said():
+    rule = jax.custom_jvp(lambda x: x * x)
+    rule.defjvp(lambda primals, tangents: (primals[0] ** 2, 2 * primals[0] * jnp.abs(tangents[0])))
+    report = fnn.check(lambda x: jnp.sum(rule(x)), V)
+    assert not report.ok and "must be linear in its tangents" in str(report)
+
+
+def test_directions_find_what_autodiff_and_the_rule_share():
+    # both take the derivative of one factor only
+    f = lambda x: jnp.sum(jax.lax.stop_gradient(x) * x)  # noqa: E731
+    report = fnn.check(f, jnp.tile(V, 30), gradient=lambda x: x)
+    assert not report.ok and report.culprits == ()
+    found = next(each for each in report.findings if each.argument == "a random direction")
+    assert found.verdict == "UNDECIDED" and abs(found.truth) > abs(found.by_hand)
+
+
+def test_the_chance_of_missing_something_is_stated_and_can_be_set():
+    f = lambda x: jnp.sum(jnp.sin(x))  # noqa: E731
+    assert fnn.check(f, V).missed == 2.0**-10
+    report = fnn.check(f, V, miss=1e-6)
+    assert report.missed == 2.0**-20 and "20 of 20 random directions" in str(report)
+    # where every direction crosses a kink there is no such witness, and the report says so
+    report = fnn.check(lambda x: jnp.sum(jnp.abs(x)), 0 * V)
+    assert report.missed is None and "crosses a kink" in str(report)
+
+
+def test_equal_rules_are_compiled_once_and_kept_programs_are_used_again():
+    counts = []
+    for depth in (2, 5):
+        net, programs = fnn.mlp([4] * depth + [3]), fnn.checker.Programs()
+        by_hand = fnn.backprop(net, "softmax_cross_entropy")
+        fnn.check(by_hand, net.init(jax.random.key(0)), X, Y, programs=programs)
+        counts.append(len(programs._known))
+        # a second check makes no program
+        assert fnn.check(by_hand, net.init(jax.random.key(0)), X, Y, programs=programs).ok
+        assert counts[-1] == len(programs._known)
+    assert counts[0] == counts[1]
+
+
+def test_the_first_value_that_is_not_finite_is_named_with_its_place():
+    with pytest.raises(ValueError, match=r"`log` \(test_checker.py:\d+\) makes it, of inputs from -0.7 to 1"):
+        fnn.check(lambda x: jnp.sum(jnp.log(x - 1) ** 2), V)
+    with pytest.raises(ValueError, match=r"argument leaf 0 .* is not finite already"):
+        fnn.check(jnp.sum, V * jnp.nan)
+
+
+def test_a_gradient_that_is_impure_or_of_another_dtype_is_said():
+    calls = iter(range(10))
+    with pytest.raises(ValueError, match="two calls of the gradient on the same arguments differ"):
+        fnn.check(lambda x: jnp.sum(x**2), V, gradient=lambda x: 2 * x + next(calls))
+    report = fnn.check(lambda x: jnp.sum(x**2), V, gradient=lambda x: (2 * x).astype(jnp.float16))
+    assert [f.verdict for f in report.findings] == ["UNDECIDED"] and "float16 came: there is a cast" in str(report)
+
+
+def test_a_leaf_of_size_0_is_no_trouble():
+    assert fnn.check(lambda p: jnp.sum(p["a"]) + jnp.sum(p["b"] ** 2), {"a": jnp.zeros((0, 3)), "b": V}).ok
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="order must be 1 or 2; 3 came"):
+        fnn.check(jnp.sum, V, order=3)
+    with pytest.raises(ValueError, match="miss must be a chance between 0 and 1; 0 came"):
+        fnn.check(jnp.sum, V, miss=0)
+
+
+def test_check_grads_can_be_dropped_in():
+    right, wrong = (jax.custom_vjp(jnp.sin) for _ in range(2))
+    right.defvjp(lambda x: (jnp.sin(x), x), lambda x, bar: (bar * jnp.cos(x),))
+    wrong.defvjp(lambda x: (jnp.sin(x), x), lambda x, bar: (bar * jnp.sin(x),))
+    fnn.checker.check_grads(lambda x: (right(x), {"twice": 2 * x}), (V,), order=1, modes=("rev",), atol=1e-2, eps=1e-3)
+    with pytest.raises(AssertionError, match="NOT OK, wrong: sin"):
+        fnn.checker.check_grads(wrong, (V,), order=1)
+    with pytest.raises(ValueError, match="modes must be"):
+        fnn.checker.check_grads(right, (V,), order=1, modes=("both",))
+
+
+def test_the_text_fits_its_width_and_colours_only_when_asked():
+    report = checked(fnn.mlp(4, 5, 3, activation=WrongTanh()))
+    table = report.text(width=80).split("\n\n")[0].splitlines()
+    assert max(map(len, table[:-1])) <= 80 and "\x1b" not in report.text()
+    assert "\x1b[1;31mFORMULA" in report.text(colour=True)
+    # what is wrong stands first
+    assert table[2].startswith("wrong_tanh")
+
+
+# ---- diagnoses ------------------------------------------------------------------------------------------------------
+
+
+def look(seed, wrong, shape=(4, 4)):
+    """A gradient ȳ ⊙ d(z), made wrong by a function of (gradient, ȳ, z, d)."""
+    rng = random("look", seed)
+    z, bar = rng.normal(size=shape), rng.normal(size=shape)
+    d = 1 - np.tanh(z) ** 2
+    clues = {"the cotangent of the output": bar, "the input": z, "the output": np.tanh(z)}
+    return Look(np.asarray(wrong(bar * d, bar, z, d), float), bar * d, clues, {}, bar)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says", "wrong"),
+    [
+        ("zero", "the gradient is zero", lambda g, bar, z, d: 0 * g),
+        ("sign", "the sign is wrong", lambda g, bar, z, d: -g),
+        ("factor", "a factor of ½ too many", lambda g, bar, z, d: g / 2),
+        (
+            "factor",
+            r"a factor of 1/6 too many \(6 is the number of rows: a mean in place of a sum",
+            lambda g, *_: g / 6,
+        ),
+        (
+            "factor",
+            r"a factor of −6 too many \(6 is the number of rows: a sum in place of a mean",
+            lambda g, *_: -6 * g,
+        ),
+        ("transposed", "the gradient is transposed", lambda g, *_: g.T),
+        ("shifted", "off by one along axis 0", lambda g, *_: np.roll(g, 1, 0)),
+        ("shifted", "reversed along axis 1", lambda g, *_: np.flip(g, 1)),
+        ("entry", r"one entry only: \[2, 1\]", lambda g, *_: g + np.eye(4)[[2]].T @ np.eye(4)[[1]]),
+        ("slice", "index 3 of axis 1 only", lambda g, *_: g * np.array([1, 1, 1, 2])),
+        ("mask", "wrong only where the input is at most 0", lambda g, bar, z, d: np.where(z <= 0, 3 * g, g)),
+        ("term", "a branch whose gradient was not added", lambda g, bar, *_: g - bar),
+        ("term", "it is off by 0.25 times the input", lambda g, bar, z, d: g + 0.25 * z),
+        ("term", "it equals -1 times the truth plus 2 times", lambda g, bar, *_: 2 * bar - g),
+        ("missing derivative", "it equals the cotangent of the output", lambda g, bar, *_: bar),
+        ("no cotangent", "it does not depend on the cotangent", lambda g, bar, z, d: d),
+        ("derivative", "the local derivative is wrong", lambda g, bar, z, d: bar * d**2),
+        ("cotangent", "otherwise than in proportion", lambda g, bar, z, d: bar * np.abs(bar) * d),
+        ("not finite", "1 of 16 entries are not finite", lambda g, *_: np.where(g == g[0, 0], np.nan, g)),
+    ],
+)
+def test_each_kind_of_mistake_has_its_name(kind, says, wrong):
+    first, elsewhere = look(1, wrong), look(2, wrong)
+    # the same inputs with another cotangent
+    rng, z, d = random("bar"), first.clues["the input"], 1 - first.clues["the output"] ** 2
+    bar = rng.normal(size=z.shape)
+    clues = {**first.clues, "the cotangent of the output": bar}
+    turned = Look(np.asarray(wrong(bar * d, bar, z, d), float), bar * d, clues, {}, bar)
+    told = diagnose(first, [turned, elsewhere], {"the number of rows": 6}, turned)
+    assert told.kind == kind and told.certain, told
+    assert re.search(says, told.says), told.says
+
+
+def test_what_another_look_contradicts_is_not_said():
+    # a factor at one place is none if it is another elsewhere
+    first, elsewhere = look(1, lambda g, *_: 2 * g), look(2, lambda g, bar, z, d: g + z**2)
+    told = diagnose(first, [elsewhere], {}, None)
+    assert told.kind == "pattern" and not told.certain

@@ -184,3 +184,10 @@ def test_random_weights_never_matter_where_they_are_zero(dtype):
     for kind, (value, bar) in all_of(table, masks).items():
         assert value == again[kind][0] and (bar == again[kind][1]).all(), kind
         assert_close(value, alone[kind], tolerances.FORWARD[dtype.name], kind)
+
+
+def test_probability_rows_in_half_precision_are_rows_of_probabilities():
+    rows = jnp.asarray([[0.1, 0.2, 0.7], [0.333, 0.333, 0.334]], jnp.bfloat16)
+    fnn.softmax_cross_entropy.validate_target(rows, 3)
+    with pytest.raises(ValueError, match=r"row 1 is off by 0\.248"):
+        fnn.softmax_cross_entropy.validate_target(rows.at[1, 0].add(0.25), 3)

@@ -111,7 +111,7 @@ def _made() -> Iterator[Mutant]:
     ):
         family = "objective" if right is fnn.Objective else "layer"
         for operator, told, cls, at, k in _of_class(right, methods, wrapped, leaves):
-            yield Mutant(family, right.__name__.lower(), operator, told, cls, right, k, at)
+            yield Mutant(family, right.__qualname__.lower(), operator, told, cls, right, k, at)
 
 
 def _of_class(
@@ -263,7 +263,7 @@ def _hosted(mutant: Mutant, rule: Any, size: int, nets: str) -> tuple[fnn.Backpr
     if not first and mutant.family == "layer":
         # a skip connection stands beside it
         below = fnn.sequential(below, fnn.skip(fnn.dense(H, H, activation="softplus")))
-    net = fnn.sequential(below, middle, fnn.dense(middle.outputs, O, activation=output))
+    net = fnn.sequential(below, middle, fnn.dense(middle.outputs or J, O, activation=output))
     made = rule(net, loss, regularizer) if mutant.family == "objective" else fnn.objective(net, loss, regularizer)
     return fnn.Backprop(made), culprit
 

@@ -21,6 +21,8 @@ from experiments.detection.bank import OVER_CLASSES, Mutant
 #: Equal to this; and 160 digits more, for 1 − tanh² loses 117 of them at the largest inputs, 135.
 TOLERANCE, DIGITS = 1e-40, 200
 LEADS = ((2,), (), (1, 2))
+#: The one of them that a check on a batch of examples can see.
+BATCH = ((2,),)
 
 
 def _each(f: Callable) -> Callable:
@@ -74,7 +76,7 @@ def _typed(value: Any, dtype: Any) -> np.ndarray:
 
 def _apply(eqn: Any, inputs: list[np.ndarray]) -> list[Any]:
     name, params = eqn.primitive.name, eqn.params
-    first = inputs[0] if inputs else None
+    first: Any = inputs[0] if inputs else None
     if name in ONE:
         return [_each(ONE[name])(first) if first.dtype == object or name != "neg" else -first]
     if name in TWO:
@@ -170,18 +172,18 @@ def _scan(params: dict[str, Any], inputs: list[np.ndarray]) -> list[np.ndarray]:
 # ---- the rules as functions -----------------------------------------------------------------------------------------
 
 
-def functions(mutant: Mutant) -> Iterator[tuple[str, Callable, tuple]]:
+def functions(mutant: Mutant, leads: tuple[tuple[int, ...], ...] = LEADS) -> Iterator[tuple[str, Callable, tuple]]:
     """(setting, record -> function, inputs as shapes) for everything that the mutant's rule can be given."""
 
     def real(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.float64)
 
     if mutant.family == "activation":
-        for lead in LEADS:
+        for lead in leads:
             shape = real(*lead, 3)
             yield f"{lead}", lambda r: lambda z, bar: r.backward(r.forward(z)[1], bar), (shape, shape)
     elif mutant.family == "loss":
-        for lead in LEADS:
+        for lead in leads:
             p, labels = real(*lead, 3), jax.ShapeDtypeStruct(lead, jnp.int32)
             for y in (p, labels) if mutant.original.name in OVER_CLASSES else (p,):
                 for w in (None, real(*lead)):
@@ -196,10 +198,12 @@ def functions(mutant: Mutant) -> Iterator[tuple[str, Callable, tuple]]:
         strength = (real(), real()) if mutant.rule == "elastic_net" else real()
         yield "", lambda r: lambda p, s: r.gradient(p, s), ({"W": real(2, 3), "b": real(3)}, strength)
     else:
-        yield from _of_nets(mutant, real)
+        yield from _of_nets(mutant, real, leads)
 
 
-def _of_nets(mutant: Mutant, real: Callable) -> Iterator[tuple[str, Callable, tuple]]:
+def _of_nets(
+    mutant: Mutant, real: Callable, leads: tuple[tuple[int, ...], ...]
+) -> Iterator[tuple[str, Callable, tuple]]:
     dense = fnn.dense(3, 3, activation="tanh")
     if mutant.family == "objective":
         for penalty in (None, fnn.l2):
@@ -226,7 +230,7 @@ def _of_nets(mutant: Mutant, real: Callable) -> Iterator[tuple[str, Callable, tu
     make = layers["dense" if mutant.rule == "affine" else mutant.rule]
     right = make(mutant.original)
     params = jax.eval_shape(lambda: right.init(jax.random.key(0), jnp.float64))
-    for lead in LEADS:
+    for lead in leads:
         for method in ("backward", "cotangents"):
 
             def pulled(cls: Any, method: str = method) -> Callable:
@@ -255,10 +259,12 @@ def _probe(mutant: Mutant, shapes: list[Any], rng: np.random.Generator) -> list[
     return found
 
 
-def equivalent(mutant: Mutant, probes: int = 1000, seed: int = 0) -> tuple[bool, float, Any]:
+def equivalent(
+    mutant: Mutant, probes: int = 1000, seed: int = 0, leads: tuple[tuple[int, ...], ...] = LEADS
+) -> tuple[bool, float, Any]:
     """(equal everywhere, the largest relative difference, the probe where it was or None); stops at a difference."""
     with jax.enable_x64(True), mp.workdps(DIGITS):
-        worst, settings = 0.0, list(functions(mutant))
+        worst, settings = 0.0, list(functions(mutant, leads))
         rng = np.random.default_rng([seed])
         for setting, made, inputs in settings:
             right = jax.make_jaxpr(made(mutant.original))(*inputs)

@@ -15,10 +15,10 @@ from experiments.progress import Watch
 DTYPES = ("float64", "float32", "bfloat16")
 SIZES = (0, 1)
 
-#: operator -> the kinds of diagnosis that are right for it. What an operator does to the result as a whole has one right
-#: name, or a more general one that is true of it too. What it does inside a formula is right if the local
-#: derivative, a term, a value kept or the use of the cotangent is blamed, or if the change happens to be exactly a
-#: factor, a sign, a zero, a mask or a place, which is then reproduced to rounding.
+#: operator -> the kinds of diagnosis that are right for it. What an operator does to the result as a whole has one
+#: right name. For what it does inside a formula it is right to blame the local derivative, a term, a value kept or the
+#: use of the cotangent; or, if the change happens to be exactly that, a factor, a sign, a zero, a mask or a place,
+#: which is then reproduced to rounding.
 RESULT: dict[str, set[str]] = {
     "result sign": {"sign"},
     "result factor": {"factor"},
@@ -32,7 +32,8 @@ RESULT: dict[str, set[str]] = {
 }
 INSIDE = {
     "derivative", "term", "residual", "misplaced", "missing derivative", "no cotangent", "cotangent", "factor", "sign",
-    "zero", "mask", "shape", "structure", "error", "row factor", "slice", "shifted", "transposed", "not finite", "value",
+    "zero", "mask", "shape", "structure", "error", "row factor", "slice", "shifted", "transposed", "not finite",
+    "value",
 }  # fmt: skip
 
 

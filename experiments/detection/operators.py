@@ -56,7 +56,7 @@ def changed_functions(function: Callable) -> Iterator[tuple[str, str, Callable]]
     inside = _inside(tree)
     for index, place in enumerate(ast.walk(tree)):
         for number in range(len(list(_changes(place, names, inside.get(id(place), ""))))):
-            changed = copy.deepcopy(tree)
+            changed: Any = copy.deepcopy(tree)
             node = list(ast.walk(changed))[index]
             operator, told, apply = list(_changes(node, names, inside.get(id(place), "")))[number]
             before = ast.unparse(node) if isinstance(node, ast.expr | ast.stmt) else type(node).__name__

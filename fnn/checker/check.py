@@ -76,10 +76,11 @@ def check(
     record = isinstance(f, Backprop)
     settings = Settings(seed, batched, Programs() if programs is None else programs)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
-        _require_sound(lambda *args: (f.objective if record else f)(*args, **options), args)
+        value = f.objective if isinstance(f, Backprop) else f
+        _require_sound(lambda *args: value(*args, **options), args)
         if gradient is not None:
             _require_same_twice(lambda: gradient(*args, **options))
-        if record:
+        if isinstance(f, Backprop):
             f.objective.validate(args[0], *args[1:])
             whole, parts = _of_record(f, args, options)
         else:
@@ -123,13 +124,11 @@ def _examined(
         of_whole = graver(of_whole, found)
         if any(f.verdict == Verdict.FORMULA for f in of_whole):
             break
-    if record and any(f.verdict == Verdict.FORMULA for f in of_whole):
-        if not any(f.verdict == Verdict.FORMULA for f in findings):
-            # something is wrong, and no rule on generic inputs says what: look at each where the real run had it
-            findings = [each for rule in parts for each in examine(rule, settings, generic=False)]
-    elif record and not all(f.verdict in (Verdict.OK, Verdict.KINK) for f in [*findings, *of_whole]):
-        if not any(f.verdict == Verdict.FORMULA for f in findings):
-            findings = graver(findings, [each for rule in parts for each in examine(rule, settings, generic=False)])
+    fine = all(f.verdict in (Verdict.OK, Verdict.KINK) for f in [*findings, *of_whole])
+    if record and not fine and not any(f.verdict == Verdict.FORMULA for f in findings):
+        # something is amiss, and no rule on generic inputs says what: look at each where the real run had it
+        again = [each for rule in parts for each in examine(rule, settings, generic=False)]
+        findings = graver(findings, again)
     return [*findings, *of_whole], along.notes, along.missed
 
 
@@ -170,9 +169,7 @@ def _of_function(
     return rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True), jaxprs.of_function(called, args)
 
 
-def _require_usable(
-    f: Any, args: tuple, gradient: Any, order: int, miss: float, options: dict[str, Any]
-) -> None:
+def _require_usable(f: Any, args: tuple, gradient: Any, order: int, miss: float, options: dict[str, Any]) -> None:
     """What can be said before anything runs."""
     if not callable(f):
         raise TypeError(
@@ -222,4 +219,6 @@ def _kind(leaf: Any) -> str:
     """What an argument without derivative holds."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return "keys"
-    return "booleans" if leaf.dtype == bool else "integers" if jnp.issubdtype(leaf.dtype, jnp.integer) else str(leaf.dtype)
+    return (
+        "booleans" if leaf.dtype == bool else "integers" if jnp.issubdtype(leaf.dtype, jnp.integer) else str(leaf.dtype)
+    )

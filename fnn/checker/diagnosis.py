@@ -46,6 +46,12 @@ class Look:
         """Equal but for rounding."""
         return np.shape(a) == np.shape(b) and bool(np.abs(a - b).max(initial=0) <= EXPLAINED * self.scale)
 
+    def derivative(self) -> np.ndarray | None:
+        """The true gradient without the cotangent of the output, where that is one number."""
+        if self.cotangent is None or self.cotangent.size != 1:
+            return None
+        return self.truth / self.cotangent.ravel()[0]
+
     @property
     def wrong(self) -> np.ndarray:
         """Where the two differ."""
@@ -84,6 +90,7 @@ def _explanations(
     if factor is not None:
         yield _factor_told(factor, sizes)
     yield from _moved(looks)
+    yield from _places(looks)
     for name in first.clues:
         yield from _terms(name, looks)
     for name in first.tries:
@@ -92,7 +99,7 @@ def _explanations(
         elif name != "misplaced" and holds(lambda look, n=name: look.same(look.truth, look.tries.get(n, look.hand))):
             says = f"right with {name}: forward keeps the wrong value, or backward takes it for another"
             yield Diagnosis(says, True, "residual")
-    yield from _places(looks)
+    yield from _masks(looks)
     if cotangent is not None:
         yield from _chain(first, cotangent)
     yield from _by_axis(looks)
@@ -118,19 +125,25 @@ def _common(factors: list[float | None]) -> float | None:
 
 
 def _factor_told(factor: float, sizes: dict[str, int]) -> Diagnosis:
-    names = {2.0: "2", 0.5: "½", 3.0: "3", 1 / 3: "⅓", 4.0: "4", 0.25: "¼"}
-    for name, size in sizes.items():
-        if size > 1:
-            names.setdefault(float(size), f"{size} = {name}: a sum in place of a mean")
-            names.setdefault(1 / size, f"1/{size}, one over {name}: a mean in place of a sum, or a mean taken twice")
-    for value, told in names.items():
-        for sign in (1, -1):
-            if abs(factor - sign * value) <= 1e-8 * value:
-                return Diagnosis(f"a factor of {'−' if sign < 0 else ''}{told} too many", True, "factor")
-    inverse = 1 / factor
-    if abs(inverse - round(inverse)) <= 1e-8 * abs(inverse) and abs(inverse) < 1e6:
-        return Diagnosis(f"a factor of {'−' if inverse < 0 else ''}1/{abs(round(inverse))} too many", True, "factor")
-    return Diagnosis(f"a constant factor of {factor:.6g} too many", True, "factor")
+    size, inverse = abs(factor), abs(1 / factor)
+    fractions = {0.5: "½", 0.25: "¼"}
+    told = f"{size:.6g}"
+    for value, name in fractions.items():
+        told = name if abs(size - value) <= 1e-8 else told
+    # a whole number in the denominator, as of a mean
+    if told not in fractions.values() and abs(inverse - round(inverse)) <= 1e-8 * inverse and 1.5 < inverse < 1e6:
+        told = f"1/{round(inverse)}"
+    why = ""
+    for name, count in sizes.items():
+        if count > 2 and not why:
+            # the factor is certain, what it comes from is not
+            why = f" ({count} is {name}: a sum in place of a mean?)" if abs(size - count) <= 1e-8 * count else ""
+            if abs(inverse - count) <= 1e-8 * count:
+                why = f" ({count} is {name}: a mean in place of a sum, or taken twice?)"
+    known = told != f"{size:.6g}" or abs(size - round(size)) <= 1e-8 * size
+    return Diagnosis(
+        f"a {'' if known else 'constant '}factor of {'−' if factor < 0 else ''}{told} too many{why}", True, "factor"
+    )
 
 
 def _moved(looks: list[Look]) -> Iterator[Diagnosis]:
@@ -168,28 +181,63 @@ def _terms(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
         yield Diagnosis(f"a term too many, which equals {name}", True, "term")
     elif off is not None:
         yield Diagnosis(f"it is off by {off:.6g} times {name}: a wrong term", True, "term")
+    mixed = [_mixture(look, look.clues[name]) for look in looks]
+    both = [_common([None if each is None else each[k] for each in mixed]) for k in (0, 1)]
+    if both[0] is not None and both[1] is not None:
+        says = f"it equals {both[0]:.6g} times the truth plus {both[1]:.6g} times {name}: one of two terms is wrong"
+        yield Diagnosis(says, True, "term")
+    if all(_row_by_row(look, look.clues[name]) for look in looks):
+        yield Diagnosis(f"it is off by a multiple of {name}, another for each row: a wrong term", True, "term")
+
+
+def _mixture(look: Look, clue: np.ndarray) -> tuple[float, float] | None:
+    """(a, b) with hand = a · truth + b · clue, if there are such."""
+    # two numbers explain anything of two entries
+    if look.hand.size < 4:
+        return None
+    columns = np.stack([look.truth.ravel(), clue.ravel()], axis=1)
+    (a, b), _, rank, _ = np.linalg.lstsq(columns, look.hand.ravel(), rcond=None)
+    return (float(a), float(b)) if rank == 2 and a and b and look.same(look.hand, a * look.truth + b * clue) else None
+
+
+def _row_by_row(look: Look, clue: np.ndarray) -> bool:
+    """True where hand − truth is in each row a multiple of the clue."""
+    if clue.ndim < 2 or clue.shape[-1] < 3:
+        return False
+    off = look.hand - look.truth
+    square = np.sum(clue * clue, axis=-1, keepdims=True)
+    share = np.sum(off * clue, axis=-1, keepdims=True) / np.where(square == 0, 1, square)
+    return look.same(off, share * clue)
 
 
 def _places(looks: list[Look]) -> Iterator[Diagnosis]:
-    """Where the wrong entries lie, if they are few or form a pattern."""
+    """One entry, or one row or column, the same in every look."""
     first, wrong = looks[0], looks[0].wrong
-    if wrong.size < 2 or wrong.all():
+    if wrong.size < 2 or wrong.all() or any(look.wrong.shape != wrong.shape for look in looks):
         return
-    same = all(look.wrong.shape == wrong.shape and not (look.wrong & ~wrong).any() for look in looks)
-    places = np.argwhere(wrong)
-    if len(places) == 1 and same:
+    anywhere = np.logical_or.reduce([look.wrong for look in looks])
+    places = np.argwhere(anywhere)
+    if len(places) == 1:
         at = [int(i) for i in places[0]]
         says = f"one entry only: {at}, {first.hand[tuple(at)]:.6g} for {first.truth[tuple(at)]:.6g}"
         yield Diagnosis(says, True, "entry")
         return
     for axis in range(wrong.ndim):
         rows = np.unique(places[:, axis])
-        if len(rows) == 1 and wrong.shape[axis] > 1 and same:
+        if len(rows) == 1 and wrong.shape[axis] > 1:
             yield Diagnosis(f"index {int(rows[0])} of axis {axis} only", True, "slice")
+
+
+def _masks(looks: list[Look]) -> Iterator[Diagnosis]:
+    """Wrong only where some unit is off, or on."""
+    first = looks[0]
+    if first.wrong.size < 2 or first.wrong.all():
+        return
     masks: dict[str, Callable[[Look], np.ndarray | None]] = {
         f"{name} is": lambda look, n=name: look.clues.get(n) for name in first.clues
     }
     masks["the true gradient is"] = lambda look: look.truth
+    masks["the true derivative is"] = Look.derivative
     for name, clue in masks.items():
         for told, side in (("at most 0", lambda c: c <= 0), ("above 0", lambda c: c > 0)):
             if all(_only_there(look, clue(look), side) for look in looks):
@@ -200,8 +248,9 @@ def _only_there(look: Look, clue: np.ndarray | None, side: Callable[[np.ndarray]
     if clue is None or clue.shape != look.wrong.shape:
         return False
     mask = side(clue)
-    # an entry whose truth is 0 can be right by chance, so not every entry of that side need be wrong
-    return bool(mask.any() and not mask.all() and not (look.wrong & ~mask).any() and look.wrong.sum() > 0.8 * mask.sum())
+    # twice nothing is right too, and so may an entry be by chance: not every entry of that side need be wrong
+    count = (mask & (look.truth != 0)).sum()
+    return bool(count and not mask.all() and not (look.wrong & ~mask).any() and look.wrong.sum() > 0.8 * count)
 
 
 def _chain(first: Look, other: Look) -> Iterator[Diagnosis]:
@@ -215,8 +264,8 @@ def _chain(first: Look, other: Look) -> Iterator[Diagnosis]:
     elif one.size == 1:
         share = float(two.ravel()[0] / one.ravel()[0])
         if other.same(other.hand, share * first.hand):
-            says = f"the cotangent enters rightly, the derivative is wrong: by hand over truth {_ratios(first)}"
-            yield Diagnosis(says, True, "derivative")
+            where = f"{_beyond(first)}: by hand over truth {_ratios(first)}"
+            yield Diagnosis(f"the cotangent enters rightly, the derivative is wrong{where}", True, "derivative")
         else:
             yield Diagnosis("it is not proportional to the cotangent of the output", True, "cotangent")
     elif one.shape == first.hand.shape and other.same(other.truth * one, first.truth * two):

@@ -22,20 +22,32 @@ def explained(point: "Point", path: tuple, settings: "Settings") -> Diagnosis:
     """What is wrong with this leaf of the rule's gradient."""
     first = _look(point, point.inputs, point.y_bar, path, settings)
     random = np.random.default_rng(settings.seed + 4)
-    # the size of a step that leaves no coincidence and stays where the function is defined
-    inputs = jax.tree.map(
-        lambda leaf: leaf * jnp.asarray(1 + 0.1 * random.uniform(-1, 1, leaf.shape)) if is_float(leaf) else leaf,
-        point.inputs,
-    )
     others, cotangent = [], None
     if not point.rule.whole:
         y_bar = jax.tree.map(lambda leaf: jnp.asarray(random.normal(-0.4, 1, leaf.shape), leaf.dtype), point.y_bar)
         cotangent = _look(point, point.inputs, y_bar, path, settings)
         others.append(cotangent)
-    others.append(_look(point, inputs, point.y_bar, path, settings))
+    others.append(_look(point, *_elsewhere(point, random), path, settings))
     finite = [look for look in others if np.isfinite(look.truth).all()]
     told = diagnose(first, finite, _sizes(point), cotangent)
     return told._replace(says=told.says + _identity(point, path, first.hand))
+
+
+def _elsewhere(point: "Point", random: np.random.Generator) -> tuple[tuple, PyTree]:
+    """Other inputs and another cotangent: fresh ones in place of generic ones, near ones where the user called it."""
+
+    def other(leaf: jax.Array) -> jax.Array:
+        if not is_float(leaf):
+            return leaf
+        if point.generic and (np.asarray(leaf) < 0).any():
+            return jnp.asarray(random.normal(0.1, 1, leaf.shape))
+        # generic inputs of one sign were drawn so, for the function has no value elsewhere
+        return leaf * jnp.asarray(1 + 0.1 * random.uniform(-1, 1, leaf.shape))
+
+    inputs = jax.tree.map(other, point.inputs)
+    if point.rule.whole:
+        return inputs, point.y_bar
+    return inputs, jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.3, 1, leaf.shape)), point.y_bar)
 
 
 def _identity(point: "Point", path: tuple, hand: np.ndarray) -> str:
@@ -50,7 +62,9 @@ def _identity(point: "Point", path: tuple, hand: np.ndarray) -> str:
         return jax.tree_util.tree_map_with_path(lambda p, leaf: leaf + by if p == path else leaf, point.inputs)
 
     values = [
-        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(point.witnesses.compare(u, point.data, point.y_bar)[2])])
+        np.concatenate(
+            [np.ravel(leaf) for leaf in jax.tree.leaves(point.witnesses.compare(u, point.data, point.y_bar)[2])]
+        )
         for u in (point.inputs, shifted(0.7), shifted(-1.3))
     ]
     size = np.abs(values[0]).max(initial=0)

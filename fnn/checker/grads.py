@@ -41,12 +41,15 @@ def check_grads(
         raise ValueError(f"modes must be of 'fwd' and 'rev'; {tuple(modes)!r} came.")
     args = tuple(jax.tree.map(jnp.asarray, arg) for arg in args)
     random = np.random.default_rng(0)
-    weights = [random.normal(0.3, 1, leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(f, *args)) if is_float(leaf)]
+    weights = [
+        random.normal(0.3, 1, leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(f, *args)) if is_float(leaf)
+    ]
 
     def weighed(*args: PyTree) -> Array:
         outputs = [leaf for leaf in jax.tree.leaves(f(*args)) if is_float(leaf)]
         return sum(
-            (jnp.sum(jnp.asarray(w, y.dtype) * y) for w, y in zip(weights, outputs, strict=True)), jnp.zeros((), outputs[0].dtype)
+            (jnp.sum(jnp.asarray(w, y.dtype) * y) for w, y in zip(weights, outputs, strict=True)),
+            jnp.zeros((), outputs[0].dtype),
         )
 
     assert_gradients(weighed, *args, order=order)

@@ -105,9 +105,8 @@ def points(rule: Rule, settings: Settings, generic: bool, recorded: bool) -> Ite
     if known and rule.whole:
         # the user's own numbers first
         yield at(rule, settings)
-    drawn = generic_point(rule.small or rule, settings, settings.seed) if generic else None
-    if drawn is not None:
-        yield drawn
+    if generic:
+        yield from generic_points(rule.small or rule, settings)
     if known and not rule.whole:
         yield at(rule, settings)
 
@@ -125,25 +124,39 @@ def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | Non
     return Point(rule, inputs, data, y_bar, generic, witnesses)
 
 
-def generic_point(rule: Rule, settings: Settings, seed: int) -> Point | None:
-    """The rule on random numbers of its shapes: normal ones, or from (0, 1) where those have no finite value."""
-    random = np.random.default_rng(seed)
+def generic_points(rule: Rule, settings: Settings) -> Iterator[Point]:
+    """The rule on random numbers of its shapes: normal ones, or from (0, 1) where those have no finite value.
+
+    Then their mirror image, so that a unit that is off at the one is on at the other, and fresh ones further out.
+    """
     if any(isinstance(leaf, jax.ShapeDtypeStruct) and not is_float(leaf) for leaf in jax.tree.leaves(rule.inputs)):
-        return None
-    for sample in (lambda shape: random.normal(0.1, 1, shape), lambda shape: random.uniform(0.1, 0.9, shape)):
-        inputs = jax.tree.map(
-            lambda leaf, sample=sample: jnp.asarray(sample(leaf.shape), leaf.dtype) if is_float(leaf) else leaf,
-            rule.inputs,
-        )
-        point = at(replace(rule, inputs=inputs, small=None), settings, generic=True, seed=seed)
-        try:
-            value = point.compared[2]
-        except (TypeError, ValueError, NotImplementedError):
-            # it does not run at all: that is for the judge to say
-            return point
-        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(value)):
-            return point
-    return None
+        return
+    random = np.random.default_rng(settings.seed)
+    leaves, tree = jax.tree.flatten(rule.inputs)
+    normal, far = ([random.normal(0.1, 1, np.shape(leaf)) for leaf in leaves] for _ in range(2))
+    inside, other = ([random.uniform(0.1, 0.9, np.shape(leaf)) for leaf in leaves] for _ in range(2))
+    anywhere = [normal, [-n for n in normal], [3 * n for n in far]]
+    within = [inside, [1 - n for n in inside], other]
+    for draws in (anywhere, within):
+        usable = []
+        for k, numbers in enumerate(draws):
+            drawn = [
+                jnp.asarray(n, leaf.dtype) if is_float(leaf) else leaf for n, leaf in zip(numbers, leaves, strict=True)
+            ]
+            point = at(
+                replace(rule, inputs=tree.unflatten(drawn), small=None), settings, generic=True, seed=settings.seed + k
+            )
+            try:
+                value = point.compared[2]
+            except (TypeError, ValueError, NotImplementedError):
+                # it does not run at all: that is for the judge to say
+                yield point
+                return
+            if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(value)):
+                usable.append(point)
+        if usable:
+            yield from usable
+            return
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:
@@ -232,7 +245,9 @@ def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list
         argument = _argument(point.rule, path)
         t = np.asarray(autos[path])
         if path not in hands:
-            findings.append(_said(point.rule, Verdict.FORMULA, "its gradient must be an array; None came", argument, "shape"))
+            findings.append(
+                _said(point.rule, Verdict.FORMULA, "its gradient must be an array; None came", argument, "shape")
+            )
             start += value.size
             continue
         g = np.asarray(hands[path])
@@ -243,7 +258,9 @@ def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list
             narrow = is_float(g)
             says = f"on {t.dtype.name} inputs its gradient must be {t.dtype.name}; {g.dtype.name} came"
             verdict = Verdict.UNDECIDED if narrow else Verdict.FORMULA
-            findings.append(_said(point.rule, verdict, says + (": there is a cast inside" if narrow else ""), argument, "dtype"))
+            findings.append(
+                _said(point.rule, verdict, says + (": there is a cast inside" if narrow else ""), argument, "dtype")
+            )
         elif not np.isfinite(t).all():
             says = "autodiff gives NaN or infinity here; look at the function itself"
             findings.append(_said(point.rule, Verdict.UNDECIDED, says, argument))

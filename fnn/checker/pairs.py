@@ -6,9 +6,9 @@ Promises: `forward` holds no hand-written derivative that counts, `derived` is t
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from fnn.activations import Activation
 from fnn.backprop import Backprop, Objective
@@ -68,8 +68,11 @@ class OfActivation(Pair):
         return a, (self.activation.backward(kept, y_bar),)
 
     def repairs(self) -> dict[str, Pair]:
-        kept = {"the input kept": OfActivation(self.activation, 0), "the output kept": OfActivation(self.activation, 1)}
-        return kept if self.keeps is None else {}
+        if self.keeps is not None:
+            return {}
+        return {
+            "the input kept": OfActivation(self.activation, 0), "the output kept": OfActivation(self.activation, 1)
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,14 @@ class OfObjective(Pair):
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         y, keywords = data
-        return self.objective(*inputs, y, **keywords)
+        params, x = inputs
+        return self.objective(params, x, y, **keywords)
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         alone, (y, keywords) = isolated(self.objective), data
-        value, kept = alone.forward(*inputs, y, **keywords)
-        return value, tuple(alone.backward(inputs[0], kept, y_bar))
+        params, x = inputs
+        value, kept = alone.forward(params, x, y, **keywords)
+        return value, tuple(alone.backward(params, kept, y_bar))
 
 
 @dataclass(frozen=True)
@@ -140,11 +145,12 @@ class OfRecord(Pair):
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         y, keywords = data
-        return self.by_hand.objective(*inputs, y, **keywords)
+        params, x = inputs
+        return self.by_hand.objective(params, x, y, **keywords)
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        y, keywords = data
-        value, bars = self.by_hand.with_inputs(*inputs, y, **keywords)
+        (params, x), (y, keywords) = inputs, data
+        value, bars = self.by_hand.with_inputs(params, x, y, **keywords)
         return value, tuple(jax.tree.map(lambda g: y_bar * g, bars))
 
 
@@ -175,7 +181,8 @@ class OfGradient(Pair):
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         given = self.gradient(inputs[0], *data)
-        return self.forward(inputs, data), (jax.tree.map(lambda g: y_bar * g, given),)
+        # in the dtype that came, so that a wrong one shows
+        return self.forward(inputs, data), (jax.tree.map(lambda g: y_bar.astype(jnp.result_type(g)) * g, given),)
 
 
 @dataclass(frozen=True, eq=False)

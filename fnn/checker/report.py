@@ -28,7 +28,7 @@ class Verdict(StrEnum):
     """Wrong in float64, by autodiff and by differences."""
 
 
-#: ANSI colours: green, yellow, magenta, red. The verdict is spelled out as well, so that colour adds and tells nothing alone.
+#: ANSI colours. The verdict is spelled out as well: colour never tells anything alone.
 COLOURS = {"OK": "32", "KINK": "36", "UNDECIDED": "33", "PRECISION": "35", "FORMULA": "1;31"}
 
 

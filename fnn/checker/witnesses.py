@@ -52,7 +52,8 @@ class Directions(NamedTuple):
 
     slope: np.ndarray
     uncertainty: np.ndarray
-    kink: np.ndarray
+    gap: np.ndarray
+    """How far the slopes ahead and behind are apart: of the order of the step, unless there is a kink between."""
     by_hand: np.ndarray
     """⟨by hand, v⟩ for each direction v."""
     truth: np.ndarray
@@ -94,10 +95,8 @@ class Witnesses:
         ) -> dict[str, Array]:
             u, value, weight = _value(pair, inputs, data, y_bar)
             floats, _ = floats_of(inputs)
-            size, _ = ravel_pytree(
-                [jnp.broadcast_to(s, leaf.shape) for s, leaf in zip(scales, floats, strict=True)]
-            )
-            vectors = [ravel_pytree([g for g in jax.tree.leaves(each)])[0] for each in both]
+            size, _ = ravel_pytree([jnp.broadcast_to(s, leaf.shape) for s, leaf in zip(scales, floats, strict=True)])
+            vectors = [ravel_pytree(jax.tree.leaves(each))[0] for each in both]
 
             def direction(key: Any) -> Array:
                 # signs, so that no entry is ever multiplied by nearly nothing
@@ -224,12 +223,11 @@ class Witnesses:
         found = jax.device_get(self._along(inputs, data, y_bar, both, scales, keys))
         up, down, half_up, half_down = found["moved"].T
         slopes, errors = _extrapolated(up, down, half_up, half_down, ALONG, found["weight"])
-        gap, wide = np.abs(half_up + half_down) / (ALONG / 2), np.abs(up + down) / ALONG
+        gap = np.maximum(np.abs(half_up + half_down) / (ALONG / 2), np.abs(up + down) / ALONG)
         by_hand, truth = found["dots"].T
-        kink = (gap > 0.75 * wide) & (gap > 1e-6 * np.abs(slopes) + 10 * errors)
         rounding = float(4 * np.finfo(np.float64).eps * found["weight"])
         return Directions(
-            slopes, errors, kink, by_hand, truth, float(found["pushed"]), np.abs(found["taylor"]), rounding
+            slopes, errors, gap, by_hand, truth, float(found["pushed"]), np.abs(found["taylor"]), rounding
         )
 
 
@@ -286,9 +284,7 @@ def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weig
     return slopes, np.abs(slopes - fine) + 4 * np.finfo(np.float64).eps * weight / h
 
 
-def _value(
-    pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree
-) -> tuple[Array, Callable[[Array], Array], Array]:
+def _value(pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[Array, Callable[[Array], Array], Array]:
     """(u, the function u' -> ⟨y_bar, f(u') − f(u)⟩, Σ |y_bar f(u)|, which tells the size of its rounding)."""
     floats, rebuilt = floats_of(inputs)
     u, unravel = ravel_pytree(floats)
@@ -312,5 +308,3 @@ def _shaken(inputs: tuple, key: Any) -> tuple:
         for leaf, k in zip(floats, keys, strict=True)
     ]
     return rebuilt([leaf * (1 + e) for leaf, e in zip(floats, eps, strict=True)])
-
-
