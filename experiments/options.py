@@ -130,7 +130,7 @@ class Detection:
 
     parts: tuple[Literal["mutants", "peers", "alarms", "clock"], ...] = ("mutants", "peers", "alarms", "clock")
     """What to run: our checker on both halves of the bank, other checkers, false alarms, and the time of one check."""
-    mutants: int = 220
+    mutants: int = 120
     """How many wrong rules are drawn for each half of the bank."""
     points: tuple[str, ...] = ("fresh", "trained", "weights x 10", "weights x 0.01", "inputs x 100")
     """Kinds of parameter points at which each is checked."""

@@ -247,7 +247,10 @@ class Softmax(Activation):
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = softmax(z)
         a = residuals
-        return a * (a_bar - jnp.sum(a * a_bar, axis=-1, keepdims=True))
+        # a (a_bar − Σ a a_bar) multiplied out: where a is one-hot the two terms are then the very same number and
+        # cancel exactly; otherwise a compiler that fuses the product behind a_bar leaves an ulp of it
+        share = a * a_bar
+        return share - a * jnp.sum(share, axis=-1, keepdims=True)
 
     def derivative(self, z: Array) -> Array:
         raise TypeError("softmax has a Jacobian, no elementwise derivative; use softmax.backward(residuals, a_bar).")

@@ -11,9 +11,10 @@ most ½, whatever the error (Littlewood & Offord 1943 and Erdős 1945 count more
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fnn.checker.judge import Point, Settings, size_of
@@ -32,22 +33,17 @@ class Along:
     findings: list[Finding]
     notes: tuple[str, ...]
     missed: float | None
+    disagrees: bool = False
 
 
-def along_random_directions(point: Point, settings: Settings, miss: float) -> Along:
-    """The whole gradient, in which every entry agrees with autodiff, along enough directions for the bound `miss`."""
-    _, hand, _, auto = point.compared
+def along_random_directions(point: Point, settings: Settings, miss: float, *, confirm: bool = True) -> Along:
+    """The whole gradient, in which every entry agrees with autodiff, along enough directions for the bound `miss`.
+
+    A disagreement counts if it is found at a second place too, where nothing saturates or underflows.
+    """
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
     count = max(math.ceil(math.log2(1 / miss)), 1)
-    keys = jax.random.split(jax.random.key(settings.seed), count)
-    found = point.witnesses.along(
-        point.inputs,
-        point.data,
-        point.y_bar,
-        (hand, auto),
-        [size_of(leaf) if leaf.size else 1.0 for leaf in leaves],
-        keys,
-    )
+    found = _directions(point, settings, count)
     size = float(np.abs(found.slope).max())
     # a smooth function has the same slope ahead and behind, to the step; a kink nearby shows in most directions, and
     # where it does, what differences say against autodiff proves nothing
@@ -58,21 +54,25 @@ def along_random_directions(point: Point, settings: Settings, miss: float) -> Al
     disagree = (apart > room + found.gap) & (not rough.any())
     if disagree.any():
         k = int(np.argmax(np.where(disagree, apart, 0)))
-        says = f"every entry agrees with autodiff, but differences along a random direction say {found.slope[k]:.6g}"
-        rule = point.rule
-        finding = Finding(
-            rule.name, rule.where, "a random direction", Verdict.UNDECIDED, None, float(found.by_hand[k]),
-            float(found.slope[k]), float(apart[k] / room), f"{says} ± {room:.1g}", True,
-            "undecided",
-        )  # fmt: skip
-        return Along([finding], (), None)
-    if not usable.any():
+        told = f"{found.slope[k]:.6g} ± {room:.1g}, the gradient {found.truth[k]:.6g}"
+        says = f"differences along a random direction say {told}"
+        if confirm and _disagrees_elsewhere(point, settings, miss):
+            rule = point.rule
+            finding = Finding(
+                rule.name, rule.where, "a random direction", Verdict.UNDECIDED, None, float(found.by_hand[k]),
+                float(found.slope[k]), float(apart[k] / room), f"every entry agrees with autodiff, but {says}", True,
+                "undecided",
+            )  # fmt: skip
+            return Along([finding], (), None)
         return Along(
-            [], ("every random direction crosses a kink: there the gradient has autodiff for its witness",), None
+            [], (f"{says}: at these inputs the value is too coarse to confirm it, at others it does",), None, True
         )
+    if not usable.any():
+        says = "every random direction crosses a kink: there the gradient has autodiff for its witness"
+        return Along([], (says,), None)
     missed = 2.0 ** -int(usable.sum())
     sizes = [size_of(leaf) for leaf in leaves if leaf.size]
-    scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(auto)) if g.size]
+    scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(point.compared[3])) if g.size]
     # what a single entry of each leaf must be off by to be seen, as a share of the leaf's largest
     seen = [2 * room / size / scale for size, scale in zip(sizes, scales, strict=True) if scale]
     note = (
@@ -80,6 +80,27 @@ def along_random_directions(point: Point, settings: Settings, miss: float) -> Al
         f"an entry wrong by {max(seen, default=0):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
     )
     return Along([], (note, *_forward_note(found), *_taylor_note(found)), missed)
+
+
+def _directions(point: Point, settings: Settings, count: int) -> Directions:
+    _, hand, _, auto = point.compared
+    sizes = [size_of(leaf) if leaf.size else 1.0 for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
+    keys = jax.random.split(jax.random.key(settings.seed), count)
+    return point.witnesses.along(point.inputs, point.data, point.y_bar, (hand, auto), sizes, keys)
+
+
+def _disagrees_elsewhere(point: Point, settings: Settings, miss: float) -> bool:
+    """True where differences contradict autodiff nearer to 0 as well, where nothing saturates or underflows."""
+    random = np.random.default_rng(settings.seed + 5)
+
+    def nearer(leaf: jax.Array) -> jax.Array:
+        return leaf * jnp.asarray(0.1 * random.uniform(0.5, 1.5, leaf.shape)) if is_float(leaf) else leaf
+
+    other = replace(point, inputs=jax.tree.map(nearer, point.inputs))
+    value, _, _, auto = other.compared
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves((value, auto))):
+        return True
+    return along_random_directions(other, settings, miss, confirm=False).disagrees
 
 
 def _agreement(found: Directions, usable: np.ndarray) -> float:

@@ -8,7 +8,7 @@ autodiff does. Letters: g by hand, t by autodiff, d ± u by differences.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -25,6 +25,8 @@ from fnn.types import PyTree
 
 #: Entries of one argument that are all differenced if there are no more of them; of more, DRAWN are.
 EVERY, DRAWN = 64, 4
+#: Labels of an example that are tried.
+EVERY_CLASS = 12
 #: Entries that disagree and are differenced, the worst first.
 SUSPECTS = 16
 #: An entry by hand may differ from autodiff by this share of the leaf's largest entry, or by NOISE times the measured
@@ -125,9 +127,11 @@ def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | Non
 
 
 def generic_points(rule: Rule, settings: Settings) -> Iterator[Point]:
-    """The rule on random numbers of its shapes: normal ones, or from (0, 1) where those have no finite value.
+    """The rule on random numbers of its shapes.
 
-    Then their mirror image, so that a unit that is off at the one is on at the other, and fresh ones further out.
+    Normal ones; their mirror image, so that a unit that is off at the one is on at the other; fresh ones further out;
+    and some from (0, 1), as of probabilities: those alone where the others have no finite value. With labels in the
+    data, these are tried with other labels too, so that each example has every class once (up to EVERY_CLASS).
     """
     if any(isinstance(leaf, jax.ShapeDtypeStruct) and not is_float(leaf) for leaf in jax.tree.leaves(rule.inputs)):
         return
@@ -135,17 +139,19 @@ def generic_points(rule: Rule, settings: Settings) -> Iterator[Point]:
     leaves, tree = jax.tree.flatten(rule.inputs)
     normal, far = ([random.normal(0.1, 1, np.shape(leaf)) for leaf in leaves] for _ in range(2))
     inside, other = ([random.uniform(0.1, 0.9, np.shape(leaf)) for leaf in leaves] for _ in range(2))
-    anywhere = [normal, [-n for n in normal], [3 * n for n in far]]
+    anywhere = [normal, [-n for n in normal], [3 * n for n in far], inside]
     within = [inside, [1 - n for n in inside], other]
     for draws in (anywhere, within):
+        shifts = [0] * len(draws) + list(range(1, min(rule.classes, EVERY_CLASS)))
         usable = []
-        for k, numbers in enumerate(draws):
+        for k, shift in enumerate(shifts):
+            numbers = draws[k] if k < len(draws) else inside
             drawn = [
                 jnp.asarray(n, leaf.dtype) if is_float(leaf) else leaf for n, leaf in zip(numbers, leaves, strict=True)
             ]
-            point = at(
-                replace(rule, inputs=tree.unflatten(drawn), small=None), settings, generic=True, seed=settings.seed + k
-            )
+            data = jax.tree.map(partial(_next_label, by=shift, classes=rule.classes), rule.data)
+            tried = replace(rule, inputs=tree.unflatten(drawn), data=data, small=None)
+            point = at(tried, settings, generic=True, seed=settings.seed + k)
             try:
                 value = point.compared[2]
             except (TypeError, ValueError, NotImplementedError):
@@ -157,6 +163,11 @@ def generic_points(rule: Rule, settings: Settings) -> Iterator[Point]:
         if usable:
             yield from usable
             return
+
+
+def _next_label(leaf: Any, by: int, classes: int) -> Any:
+    integer = classes and jnp.issubdtype(jnp.result_type(leaf), jnp.integer)
+    return (leaf + by) % classes if integer else leaf
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:

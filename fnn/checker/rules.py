@@ -48,6 +48,8 @@ class Rule:
     """True for the gradient that the user asked for: the cotangent of its value is 1."""
     composite: bool = False
     """True where the rule only puts others together: differences are taken of its parts, and of it if it disagrees."""
+    classes: int = 0
+    """Where the data hold labels: how many classes there are, so that others can be tried; else 0."""
     working: PyTree = None
     """The inputs in the dtypes of the real run, where tracing has fixed them."""
     identity: Any = None
@@ -141,7 +143,9 @@ def _of_activation(activation: Activation, z: Any) -> Rule:
 
 def _of_loss(loss: Loss, prediction: Array, y: Any, weights: Any) -> Rule:
     method = type(loss).slope if type(loss).backward is Loss.backward else type(loss).backward
-    return Rule(loss.name, place(method), OfLoss(loss), (prediction,), ("prediction",), (y, weights))
+    classes = prediction.shape[-1] if jnp.issubdtype(jnp.result_type(y), jnp.integer) else 0
+    where, pair = place(method), OfLoss(loss)
+    return Rule(loss.name, where, pair, (prediction,), ("prediction",), (y, weights), classes=classes)
 
 
 def known(leaf: Any) -> Any:

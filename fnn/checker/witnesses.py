@@ -9,6 +9,7 @@ Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and e
 (complex step).
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -179,11 +180,14 @@ class Witnesses:
 
         Right where f is analytic, as far as its code treats complex numbers so; a witness beside others, never alone.
         """
-        try:
-            return jax.device_get(self._complex(inputs, data, y_bar, entries))
-        except (TypeError, ValueError, NotImplementedError):
-            # this function refuses complex numbers: it has one witness less
-            return None
+        with warnings.catch_warnings():
+            # a cast that throws the imaginary part away comes with a warning, and spoils the witness
+            warnings.simplefilter("error")
+            try:
+                return jax.device_get(self._complex(inputs, data, y_bar, entries))
+            except (TypeError, ValueError, NotImplementedError, Warning):
+                # this function takes no complex numbers: it has one witness less
+                return None
 
     def quotients(
         self, inputs: tuple, data: tuple, y_bar: PyTree, entries: np.ndarray, scales: np.ndarray
