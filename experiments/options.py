@@ -139,7 +139,7 @@ class Detection:
     points_at_kinks: int = 10_000
     """How many points on a kink, or within a step of one."""
     shares: int = 1
-    """Into how many shares the mutants are split."""
+    """Into how many shares the work is split; `python -m experiments.detection.merge` puts them together."""
     share: int = 0
     """Which of the shares this process takes, from 0."""
     seed: int = 0

@@ -56,6 +56,11 @@ def write(folder: Path, name: str, options: Any, result: dict[str, Any]) -> dict
         "result": result,
         "measured": measured,
     }
+    return store(folder, record)
+
+
+def store(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Write a whole record, in place of what was there; return what the file holds, as read back from it."""
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
     # a list of numbers on one line: a person looks into this file too
     text = re.sub(r"\[[\s\d.,eE+-]*\]", lambda numbers: " ".join(numbers[0].split()), text)

@@ -520,6 +520,7 @@ def look(seed, wrong, shape=(4, 4)):
         ("missing derivative", "it equals the cotangent of the output", lambda g, bar, *_: bar),
         ("no cotangent", "it does not depend on the cotangent", lambda g, bar, z, d: d),
         ("derivative", "the local derivative is wrong", lambda g, bar, z, d: bar * d**2),
+        ("stale", "it does not depend on the inputs", lambda g, bar, z, d: bar * np.arange(1, 17).reshape(4, 4)),
         ("cotangent", "otherwise than in proportion", lambda g, bar, z, d: bar * np.abs(bar) * d),
         ("not finite", "1 of 16 entries are not finite", lambda g, *_: np.where(g == g[0, 0], np.nan, g)),
     ],
@@ -531,7 +532,11 @@ def test_each_kind_of_mistake_has_its_name(kind, says, wrong):
     bar = rng.normal(size=z.shape)
     clues = {**first.clues, "the cotangent of the output": bar}
     turned = Look(np.asarray(wrong(bar * d, bar, z, d), float), bar * d, clues, {}, bar)
-    told = diagnose(first, [turned, elsewhere], {"the number of rows": 6}, turned)
+    # other inputs with the same cotangent
+    z, bar = rng.normal(size=z.shape), first.clues["the cotangent of the output"]
+    d = 1 - np.tanh(z) ** 2
+    moved = Look(np.asarray(wrong(bar * d, bar, z, d), float), bar * d, {}, {}, bar)
+    told = diagnose(first, [turned, elsewhere], {"the number of rows": 6}, turned, moved)
     assert told.kind == kind and told.certain, told
     assert re.search(says, told.says), told.says
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import jax
 import pytest
 
+import fnn
 from experiments import results
 from experiments.__main__ import main
+from experiments.detection.equivalence import equivalent
+from experiments.detection.operators import mutants
 from experiments.options import EXPERIMENTS, Digits, Speed, Xor
 from experiments.progress import silent
 
@@ -41,6 +44,55 @@ def test_A2_E8_xor_from_scratch(tmp_path):
     result = xor.run(Xor(seeds=3), silent)
     assert all(xor.predictions(result).values())
     assert set(xor.draw(results.write(tmp_path, "xor", Xor(), result))) == {"regions.png"}
+
+
+def test_detection_in_small(tmp_path, capsys):
+    from rich.console import Console
+
+    from experiments import detection
+    from experiments.detection import bank, measure, merge
+    from experiments.options import Detection
+
+    # one mutant that must be caught and one that equals its original, by hand: to draw them takes a while
+    sigmoid = type(fnn.sigmoid)
+    (wrong,) = (cls for operator, told, cls in mutants(sigmoid, "backward") if told == "sign: 1 - a")
+    (same,) = (
+        cls for operator, told, cls in mutants(sigmoid, "backward") if told == "right factor dropped: a * (1 - a)"
+    )
+    rows = [
+        bank.Mutant("activation", "sigmoid", "sign", "sign: 1 - a", wrong(), fnn.sigmoid),
+        bank.Mutant("activation", "sigmoid", "factor dropped", "right factor dropped", same(), fnn.sigmoid),
+    ]
+    found = measure.measured(rows[:1], "first", silent, points=("fresh",), dtypes=("float32",), sizes=(0,))
+    assert [(m["caught"], m["named"], m["diagnosed"], m["wrong_but_certain"]) for m in found] == [(1, 1, 1, 0)]
+    assert not equivalent(rows[0], probes=20)[0] and not equivalent(rows[1], probes=20)[0]
+    assert equivalent(bank.Mutant("activation", "tanh", "", "", fnn.tanh, fnn.tanh), probes=20)[0]
+    # a missed mutant counts against the prediction, unless it is equal on every batch
+    missed = found[0] | {"change": "missed", "caught": 0, "named": 0, "diagnosed": 0}
+    half = {"seed": 1, "do_not_run": 0, "mutants": [*found, missed], "equivalent": []}
+    told = {k: missed[k] for k in ("rule", "operator", "change", "leaf")}
+    alarm = {"checks": 10, "alarms": [], "undecided": 0}
+    for name in ("a", "b"):
+        results.claim(tmp_path / name)
+    record = results.write(tmp_path / "a", "detection", Detection(), {"first": half, "alarms": alarm})
+    held = detection.predictions(record["result"])
+    assert not held["first: every mutant is caught in every check"] and held["no alarm: alarms"]
+    half["equivalent"] = [told | {"equivalent": False, "equal_on_batches": True, "largest_difference": 0.0}]
+    assert all(detection.predictions({"first": half}).values())
+    results.write(tmp_path / "b", "detection", Detection(share=1, shares=2), {"first": half, "alarms": alarm})
+    assert merge.main([str(tmp_path / "out"), str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert json.loads((tmp_path / "out" / results.FILE).read_text())["result"]["alarms"]["checks"] == 20
+    assert merge.main([str(tmp_path / "out"), str(tmp_path / "a"), str(tmp_path / "a")]) == 2
+    assert "the same share came twice" in capsys.readouterr().err
+    peers = {
+        "mutants": 2,
+        "rejected": {"check_grads": {"fresh": 1}},
+        "right_nets": 1,
+        "false_alarms": {"check_grads": {"fresh": 0}},
+    }
+    record["result"]["peers"] = peers
+    detection.show(record, Console())
+    assert "check_grads" in capsys.readouterr().out and set(detection.draw(record)) == {"detection.png"}
 
 
 @pytest.mark.parametrize(

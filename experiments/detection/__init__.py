@@ -25,7 +25,7 @@ from experiments.options import Detection
 from experiments.progress import Watch, silent
 
 #: half -> (seed of the draw, nets that host it). The held-out seed changes whenever the checker does.
-HALVES = {"first": (1, "first"), "held out": (2, "held out")}
+HALVES = {"first": (1, "first"), "held out": (3, "held out")}
 
 
 def run(options: Detection, watch: Watch = silent) -> dict[str, Any]:
@@ -54,8 +54,10 @@ def run(options: Detection, watch: Watch = silent) -> dict[str, Any]:
             mutants, _ = bank.drawn(HALVES["first"][0], options.mutants)
             result["peers"] = peers.measured(mutants[options.share :: options.shares], watch, seed=options.seed)
         if "alarms" in options.parts:
-            result["alarms"] = alarms.measured(options.checks, watch, options.seed)
-            result["kinks"] = alarms.at_kinks(options.points_at_kinks, watch, options.seed)
+            # every share draws nets and points of its own
+            seed = options.seed + 1000 * options.share
+            result["alarms"] = alarms.measured(-(-options.checks // options.shares), watch, seed)
+            result["kinks"] = alarms.at_kinks(-(-options.points_at_kinks // options.shares), watch, seed)
         if "clock" in options.parts:
             result["measured"] = {"clock": _clock(watch)}
     jax.clear_caches()

@@ -220,7 +220,7 @@ def drawn(seed: int, count: int, *, without: tuple[Mutant, ...] = ()) -> tuple[l
 #: nets -> for each size (inputs, hidden units, outputs, examples); no two alike, so that a transposition shows.
 SIZES = {
     "first": ((4, (5, 5), 3, 6), (9, (12, 8), 5, 16)),
-    "held out": ((3, (7, 4), 6, 5), (11, (10, 6), 7, 13)),
+    "held out": ((5, (6, 4), 7, 8), (10, (11, 7), 6, 14)),
 }
 
 

@@ -58,19 +58,23 @@ class Look:
         return ~(np.abs(self.hand - self.truth) <= EXPLAINED * self.scale)
 
 
-def diagnose(first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None = None) -> Diagnosis:
+def diagnose(
+    first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None = None, moved: Look | None = None
+) -> Diagnosis:
     """What is wrong with the first look; a sentence that another look contradicts is not said.
 
     Args:
         others: the same leaf at other inputs, with other cotangents, or both.
         sizes: what the shapes count, by name, for factors such as 1/N.
         cotangent: the one of `others` where nothing but the cotangent of the output differs.
+        moved: a look where nothing but the inputs differ.
     """
-    return next(_explanations(first, [look for look in others if np.isfinite(look.hand).all()], sizes, cotangent))
+    finite = [look for look in others if np.isfinite(look.hand).all()]
+    return next(_explanations(first, finite, sizes, cotangent, moved))
 
 
 def _explanations(
-    first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None
+    first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None, moved: Look | None
 ) -> Iterator[Diagnosis]:
     if not np.isfinite(first.hand).all():
         count = int((~np.isfinite(first.hand)).sum())
@@ -100,6 +104,8 @@ def _explanations(
             says = f"right with {name}: forward keeps the wrong value, or backward takes it for another"
             yield Diagnosis(says, True, "residual")
     yield from _masks(looks)
+    if moved is not None and moved.same(first.hand, moved.hand) and not moved.same(first.truth, moved.truth):
+        yield Diagnosis("it does not depend on the inputs, as the true gradient does: a stale value", True, "stale")
     if cotangent is not None:
         yield from _chain(first, cotangent)
     yield from _by_axis(looks)

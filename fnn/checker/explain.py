@@ -27,9 +27,15 @@ def explained(point: "Point", path: tuple, settings: "Settings") -> Diagnosis:
         y_bar = jax.tree.map(lambda leaf: jnp.asarray(random.normal(-0.4, 1, leaf.shape), leaf.dtype), point.y_bar)
         cotangent = _look(point, point.inputs, y_bar, path, settings)
         others.append(cotangent)
-    others.append(_look(point, *_elsewhere(point, random), path, settings))
+    inputs, y_bar = _elsewhere(point, random)
+    others.append(_look(point, inputs, y_bar, path, settings))
+    moved = _look(point, inputs, point.y_bar, path, settings)
+    if point.generic:
+        # what is off at the one is on at the other
+        mirrored = jax.tree.map(lambda leaf: -leaf if is_float(leaf) else leaf, point.inputs)
+        others.append(_look(point, mirrored, point.y_bar, path, settings))
     finite = [look for look in others if np.isfinite(look.truth).all()]
-    told = diagnose(first, finite, _sizes(point), cotangent)
+    told = diagnose(first, finite, _sizes(point), cotangent, moved)
     return told._replace(says=told.says + _identity(point, path, first.hand))
 
 

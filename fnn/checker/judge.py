@@ -27,8 +27,8 @@ from fnn.types import PyTree
 EVERY, DRAWN = 64, 4
 #: Labels of an example that are tried.
 EVERY_CLASS = 12
-#: Entries that disagree and are differenced, the worst first.
-SUSPECTS = 16
+#: Entries that disagree and are differenced, the worst first; where the user called it one evaluation may be dear.
+SUSPECTS, FEW = 16, 4
 #: An entry by hand may differ from autodiff by this share of the leaf's largest entry, or by NOISE times the measured
 #: noise, whichever is more. Rounding in float64 leaves 1e-15 or so, wrong rules at generic inputs 1e-3 and more.
 SHARE, NOISE = 1e-9, 1e3
@@ -63,7 +63,16 @@ def examine(rule: Rule, settings: Settings, *, generic: bool = True, recorded: b
     for point in points(rule, settings, generic, recorded):
         findings = graver(findings, judged_at(point, settings))
         if any(f.verdict == Verdict.FORMULA for f in findings):
-            break
+            return findings if not point.generic else _told_where(findings, rule, settings, recorded)
+    return findings
+
+
+def _told_where(findings: list[Finding], rule: Rule, settings: Settings, recorded: bool) -> list[Finding]:
+    """Findings at generic inputs, which say so if the rule is right where the real run had it."""
+    for point in points(rule, settings, False, recorded):
+        if all(f.verdict == Verdict.OK for f in judged_at(point, settings)):
+            told = "; at random inputs, and right where your run called it"
+            return [replace(f, says=f.says + told) if f.verdict == Verdict.FORMULA else f for f in findings]
     return findings
 
 
@@ -188,12 +197,14 @@ class Leaf:
     g: np.ndarray
     t: np.ndarray
     bound: np.ndarray
+    most: int
+    """How many suspects there may be."""
 
     def suspects(self) -> np.ndarray:
         """The entries where hand and autodiff differ, the worst first."""
         apart = np.where(np.isfinite(self.g), np.abs(self.g - self.t), np.inf)
         excess = (apart / self.bound).ravel()
-        return np.argsort(-excess, kind="stable")[: min(SUSPECTS, int((excess > 1).sum()))]
+        return np.argsort(-excess, kind="stable")[: min(self.most, int((excess > 1).sum()))]
 
     @property
     def relative(self) -> float:
@@ -277,7 +288,8 @@ def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list
             findings.append(_said(point.rule, Verdict.UNDECIDED, says, argument))
         elif value.size:
             bound = np.full(t.shape, SHARE * np.abs(t).max() + 1e-300)
-            leaves.append(Leaf(argument, path, start, np.asarray(value), g, t, bound))
+            most = SUSPECTS if point.generic else FEW
+            leaves.append(Leaf(argument, path, start, np.asarray(value), g, t, bound, most))
         start += value.size
     return findings, leaves
 

@@ -202,7 +202,7 @@ class Witnesses:
         shifts = np.stack([h, -h, h / 2, -h / 2], axis=-1)
         places = np.broadcast_to(entries[:, None, None], shifts.shape)
         # a multiple of the chunk, so that any number of entries runs the same few programs
-        padded = -(-places.size // (CHUNK * 64)) * CHUNK * 64
+        padded = -(-places.size // (CHUNK * 16)) * CHUNK * 16
         fill = lambda a: np.concatenate([a.ravel(), np.zeros(padded - a.size, a.dtype)])  # noqa: E731
         phi, weight = jax.device_get(self._changes(inputs, data, y_bar, fill(places), fill(shifts)))
         up, down, half_up, half_down = np.moveaxis(phi[: places.size].reshape(shifts.shape), -1, 0)
