@@ -85,8 +85,10 @@ from fnn.network import (
     sequential,
     skip,
 )
+from fnn.optimizers import Adam, Momentum, Optimizer, Sgd, adam, momentum, nesterov, sgd
 from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
 from fnn.requirements import CastNote, validate
+from fnn.shuffles import permutation
 from fnn.training import History, TrainState, fit
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Training: one compiled program per epoch, for any gradient and any Optax optimizer.
+"""Training: one compiled program per epoch, for any gradient and any optimizer.
 
 Promises: the gradient is an argument, by hand or automatic, and nothing here knows which it got; state in, state
 out; the same key, data and versions give the same bits; every row is used once per epoch, the last incomplete
@@ -9,7 +9,7 @@ Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. So
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,16 @@ import optax
 
 from fnn.backprop import Backprop, Objective
 from fnn.metrics import accuracy
+from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.requirements import note_cast, require_size, validate
+from fnn.shuffles import permutation
 from fnn.types import Array, Key, Params, PyTree
 
 #: (params, x, y) -> (value, gradients): a `Backprop`, or `jax.value_and_grad` of an objective.
 ValueAndGrad = Callable[..., tuple[Array, Params]]
+#: An Optax transformation, a record of this package, or a function that makes one from a learning rate.
+AnyOptimizer: TypeAlias = optax.GradientTransformation | Optimizer | Callable[[Any], Any]
 #: What one epoch measured, by name: "loss", and "validation_loss", "validation_accuracy" where they exist.
 Metrics = dict[str, float]
 
@@ -52,10 +56,11 @@ def fit(
     params: Params,
     data: tuple[Any, Any],
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: AnyOptimizer,
     epochs: int,
     batch_size: int,
     key: Key,
+    learning_rate: float | None = None,
     validation: tuple[Any, Any] | None = None,
     strength: Strength | None = None,
     on_epoch: Callable[[int, Metrics], None] | None = None,
@@ -67,10 +72,12 @@ def fit(
             (params, x, y) -> (value, gradients).
         params: where to start.
         data: (x, y) with N rows each; cast once to the dtype of the parameters, with a note.
-        optimizer: any Optax transformation; build it once, so that a second call does not retrace.
+        optimizer: any Optax transformation (build it once: two equal ones are two programs), a record such as
+            `fnn.adam(1e-3)`, or a function of the learning rate such as `optax.adam`.
         epochs: E, how often every row is used.
         batch_size: B rows per step; 1 is one example at a time, N the full batch.
         key: for the shuffles.
+        learning_rate: for an optimizer that is a function of it; other rates need no new program.
         validation: (x, y) to measure after every epoch; needs a gradient that knows its objective.
         strength: of the regularizer, if the objective has one.
         on_epoch: called with (number of the epoch from 1, its metrics).
@@ -96,8 +103,7 @@ def fit(
     batch_size = require_size(
         "fit", "batch_size", batch_size, "Give an int: 1 is one example at a time, N the full batch."
     )
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(f"fit: optimizer must be an Optax transformation; {optimizer!r} came. Try optax.adam(1e-3).")
+    _require_optimizer(optimizer, learning_rate)
     dtype = _floating_dtype(params)
     x, y = _prepare(objective, params, data, "data", dtype)
     if batch_size > len(x):
@@ -111,11 +117,12 @@ def fit(
             )
         held_out = _prepare(objective, params, validation, "validation", dtype)
 
-    state = TrainState(params, optimizer.init(params), key, 0)
+    rate = None if learning_rate is None else jnp.asarray(learning_rate, dtype)
+    state = TrainState(params, _built(optimizer, rate).init(params), key, 0)
     step_losses, epochs_measured = [], []
     for number in range(1, epochs + 1):
         state, losses, measured = _run_epoch(
-            value_and_grad, objective, optimizer, batch_size, state, x, y, held_out, strength
+            value_and_grad, objective, optimizer, batch_size, state, x, y, held_out, strength, rate
         )
         step_losses.append(np.asarray(losses))
         epochs_measured.append({name: float(value) for name, value in measured.items()})
@@ -129,24 +136,26 @@ def fit(
 def _run_epoch(
     value_and_grad: ValueAndGrad,
     objective: Objective | None,
-    optimizer: optax.GradientTransformation,
+    optimizer: AnyOptimizer,
     batch_size: int,
     state: TrainState,
     x: Array,
     y: Array,
     held_out: tuple[Array, Array] | None,
     strength: Strength | None,
+    rate: Array | None,
 ) -> tuple[TrainState, Array, dict[str, Array]]:
     """One pass over the rows in a new order; (state, the S losses, what the epoch measured)."""
     options = {} if strength is None else {"strength": strength}
     key, shuffle_key = jax.random.split(state.key)
     rows = len(x)
-    order = jax.random.permutation(shuffle_key, rows)
+    order = permutation(shuffle_key, rows)
+    built = _built(optimizer, rate)
 
     def step(carry: tuple[Params, PyTree], batch: Array) -> tuple[tuple[Params, PyTree], Array]:
         params, optimizer_state = carry
         value, gradients = _pair(value_and_grad(params, x[batch], y[batch], **options), params)
-        updates, optimizer_state = optimizer.update(gradients, optimizer_state, params)
+        updates, optimizer_state = built.update(gradients, optimizer_state, params)
         return (optax.apply_updates(params, updates), optimizer_state), value
 
     whole = rows - rows % batch_size
@@ -167,6 +176,27 @@ def _run_epoch(
         if jnp.issubdtype(held_y.dtype, jnp.integer) and held_y.ndim == scores.ndim - 1:
             measured["validation_accuracy"] = accuracy(scores, held_y)
     return TrainState(params, optimizer_state, key, state.epoch + 1), losses, measured
+
+
+def _require_optimizer(optimizer: Any, rate: float | None) -> None:
+    if isinstance(optimizer, optax.GradientTransformation | Optimizer):
+        if rate is not None:
+            raise ValueError(
+                f"fit: learning_rate={rate} came with an optimizer that has its own. Give optimizer=optax.adam, or "
+                "leave learning_rate out."
+            )
+        return
+    if not callable(optimizer):
+        raise TypeError(f"fit: optimizer must be an Optax transformation; {optimizer!r} came. Try optax.adam(1e-3).")
+    if rate is None:
+        raise ValueError(f"fit: {optimizer!r} needs a learning rate. Give learning_rate=1e-3, or optax.adam(1e-3).")
+    if not 0 < rate < np.inf:
+        raise ValueError(f"fit: learning_rate must be finite and above 0; {rate} came. Try 1e-3.")
+
+
+def _built(optimizer: AnyOptimizer, rate: Array | None) -> Any:
+    """The optimizer itself, or what it makes of the learning rate."""
+    return optimizer(rate) if rate is not None and callable(optimizer) else optimizer
 
 
 def _objective_of(value_and_grad: ValueAndGrad) -> Objective | None:

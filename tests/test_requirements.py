@@ -21,6 +21,7 @@ import pytest
 import fnn
 from fnn import releases, requirements
 from fnn.losses import LOSSES
+from fnn.optimizers import Optimizer
 from tests import tolerances
 from tests.cases import targets
 from tests.witnesses import assert_close, assert_finite
@@ -318,6 +319,24 @@ MESSAGES = [
         lambda: fit(batch_size=7)),
     row("a rate for an optimizer", TypeError, "optimizer must be an Optax transformation", "0.1", "optax.adam")(
         lambda: fit(optimizer=0.1)),
+    row("an optimizer without its rate", ValueError, "needs a learning rate", "learning_rate=1e-3")(
+        lambda: fit(optimizer=optax.adam)),
+    row("a rate too many", ValueError, "learning_rate=0.1 came with an optimizer that has its own", "leave")(
+        lambda: fit(learning_rate=0.1)),
+    row("a negative rate", ValueError, "learning_rate must be finite and above 0", "-0.1 came", "1e-3")(
+        lambda: fit(optimizer=optax.adam, learning_rate=-0.1)),
+    row("a rate of 0", ValueError, "sgd: learning_rate must be finite and above 0", "0.0", "1e-3")(
+        lambda: fnn.sgd(0.0)),
+    row("a decay of 1", ValueError, "momentum: decay must be at least 0 and below 1", "1.0")(
+        lambda: fnn.momentum(0.1, 1.0)),
+    row("a decay of 2", ValueError, "adam: decay_of_squares must be at least 0 and below 1", "2")(
+        lambda: fnn.adam(0.1, 0.9, 2)),
+    row("a negative epsilon", ValueError, "adam: epsilon must be finite and at least 0", "-1.0")(
+        lambda: fnn.adam(0.1, epsilon=-1.0)),
+    row("no rows to shuffle", ValueError, "n must be at least 1; it came as 0", "number of rows")(
+        lambda: fnn.permutation(jax.random.key(0), 0)),
+    defined("optimizer without init", lambda: Optimizer(0.1).init(()), "init(params) -> state"),
+    defined("optimizer without update", lambda: Optimizer(0.1).update((), ()), "update(gradients, state, params)"),
     row("data without targets", TypeError, "data must be the pair (x, y)", "ndarray", "data=(x, y)")(lambda: fit(X)),
     row("validation without targets", TypeError, "validation must be the pair (x, y)", "ndarray", "validation=(")(
         lambda: fit(validation=X)),
@@ -462,7 +481,7 @@ def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
 # The files whose messages stand in MESSAGES; a file with messages of its own has a test of its own.
 FILES = (
     "activations", "adapter", "affine", "backprop", "datasets", "differences", "initializers", "layers", "losses",
-    "metrics", "network", "regularizers", "requirements", "training", "types",
+    "metrics", "network", "optimizers", "regularizers", "requirements", "shuffles", "training", "types",
 )  # fmt: skip
 
 

@@ -226,3 +226,28 @@ def test_a_bare_gradient_cannot_be_validated_and_params_must_be_trainable():
         fnn.fit(bare, jnp.asarray(1.0), fnn.xor(), validation=fnn.xor(), **{**GOOD, "key": jax.random.key(0)})
     with pytest.raises(ValueError, match="params hold no floating array"):
         fnn.fit(bare, (), fnn.xor(), **{**GOOD, "key": jax.random.key(0)})
+
+
+def test_an_optimizer_may_be_a_function_of_its_rate_and_other_rates_need_no_new_program():
+    traces = []
+
+    def made(rate):
+        traces.append(rate)
+        return optax.sgd(rate)
+
+    by_hand = fnn.backprop(NET, LOSS)
+    ends = [run(by_hand, optimizer=made, learning_rate=rate, epochs=2)[0].params for rate in (0.5, 0.25)]
+    # once for init and once for the program; init again for the second call
+    assert len(traces) == 3
+    assert_close(ends[0], run(by_hand, optimizer=optax.sgd(0.5), epochs=2)[0].params, tolerances.FORWARD["float32"])
+    assert not np.allclose(ends[0][0]["W"], ends[1][0]["W"])
+
+
+def test_a_record_of_an_optimizer_trains_as_optax_does(x64):
+    by_hand = fnn.backprop(NET, LOSS)
+    ours, theirs = (run(by_hand, jnp.float64, optimizer=o) for o in (fnn.momentum(0.5), MOMENTUM))
+    assert_close(ours[0].params, theirs[0].params, tolerances.FORWARD["float64"])
+    # equal records made anew find the program of the first
+    before = fnn.training._run_epoch._cache_size()
+    run(by_hand, jnp.float64, optimizer=fnn.momentum(0.5))
+    assert fnn.training._run_epoch._cache_size() == before

@@ -150,12 +150,11 @@ def predictions(result: dict[str, Any]) -> dict[str, bool]:
     return held
 
 
-def show(saved: dict[str, Any], console: Console) -> None:
-    """Print the tables and which predictions held."""
-    result = saved["result"]
+def tables(result: dict[str, Any]) -> list[list[list[str]]]:
+    """The tables of a result as rows of cells, heads first: our checker on both halves, and the others beside it."""
+    found = []
     halves = {name: summary(result[name]) for name in HALVES if name in result}
     if halves:
-        table = Table("", *halves)
         rows = {
             "mutants that are not equivalent": lambda s: f"{s['mutants']} (and {s['equivalent']} equivalent)",
             "checks": lambda s: str(s["checks"]),
@@ -165,18 +164,41 @@ def show(saved: dict[str, Any], console: Console) -> None:
             "right diagnosis": lambda s: _share(s["diagnosed"], s["checks"]),
             "wrong diagnosis stated as certain": lambda s: str(s["wrong_but_certain"]),
         }
-        for told, cell in rows.items():
-            table.add_row(told, *(cell(s) for s in halves.values()))
-        console.print(table)
+        cells = [[told, *(cell(s) for s in halves.values())] for told, cell in rows.items()]
+        found.append([["`fnn.check`", *halves], *cells])
     if "peers" in result:
         peers = result["peers"]
         points = list(next(iter(peers["rejected"].values())))
-        table = Table("rejected (and false alarms)", *points)
-        for name, row in peers["rejected"].items():
-            wrong = peers["false_alarms"][name]
-            table.add_row(name, *(f"{row[p]} ({wrong[p]})" for p in points))
+        heads = [
+            f"rejected, of {peers['mutants']} mutants",
+            *points,
+            f"of {peers['right_nets']} right nets, at any point",
+        ]
+        cells = [
+            [name, *(str(row[p]) for p in points), " + ".join(str(peers["false_alarms"][name][p]) for p in points)]
+            for name, row in peers["rejected"].items()
+        ]
+        found.append([heads, *cells])
+    return found
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables as Markdown, as they stand in the documentation."""
+    lines = []
+    for heads, *rows in tables(result):
+        rule = ["---"] * len(heads)
+        lines += ["| " + " | ".join(row) + " |" for row in (heads, rule, *rows)] + [""]
+    return "\n".join(lines)
+
+
+def show(saved: dict[str, Any], console: Console) -> None:
+    """Print the tables and which predictions held."""
+    result = saved["result"]
+    for heads, *rows in tables(result):
+        table = Table(*heads)
+        for row in rows:
+            table.add_row(*row)
         console.print(table)
-        console.print(f"of {peers['mutants']} mutants, and of {peers['right_nets']} right nets", highlight=False)
     for part, what in (("alarms", "checks"), ("kinks", "points")):
         if part in result:
             number, bad = result[part][what], len(result[part]["alarms"])

@@ -1,0 +1,143 @@
+"""The optimizers of the lectures, written by hand beside those of Optax: SGD, momentum, Nesterov, Adam.
+
+Promises: each is a record with the interface of Optax,
+    init(params) -> state              update(gradients, state, params=None) -> (updates, state)
+and gives what Optax gives, to rounding; params + updates are the new parameters. Records are values: equal ones never
+retrace, which two calls of `optax.adam(1e-3)` do. Everything that Optax has beyond these four it keeps.
+Letters: θ parameters, g gradient, η learning rate, t the number of the step from 1. Sources: claims A19, B14, E7.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from fnn.types import Array, Params, PyTree
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The base of every optimizer: η, and the two functions that a new one defines.
+
+    Raises `ValueError` unless the learning rate is finite and above 0; a traced one, as in a sweep, is taken as it is.
+    """
+
+    learning_rate: Any
+
+    def __post_init__(self) -> None:
+        _require(self, "learning_rate", lambda rate: 0 < rate < math.inf, "finite and above 0")
+
+    def init(self, params: Params) -> PyTree:
+        """The state before the first step."""
+        raise TypeError(f"{type(self).__name__} must define init(params) -> state.")
+
+    def update(self, gradients: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
+        """Return (what is added to the parameters, the state for the next step)."""
+        raise TypeError(f"{type(self).__name__} must define update(gradients, state, params) -> (updates, state).")
+
+
+@dataclass(frozen=True)
+class Sgd(Optimizer):
+    """Gradient descent: θ ← θ − η g (claim E7). Made by `sgd`."""
+
+    def init(self, params: Params) -> PyTree:
+        return ()
+
+    def update(self, gradients: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
+        return jax.tree.map(lambda g: -self.learning_rate * g, gradients), state
+
+
+@dataclass(frozen=True)
+class Momentum(Optimizer):
+    """The heavy ball: m ← g + β m, θ ← θ − η m (claim B14; Polyak 1964). Made by `momentum` and `nesterov`.
+
+    With `look_ahead`, Nesterov's form: θ ← θ − η (g + β m) with the new m (Sutskever et al. 2013). Some books put η
+    into m instead; for a constant rate that is the same.
+    """
+
+    decay: float = 0.9
+    look_ahead: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self, "decay", lambda decay: 0 <= decay < 1, "at least 0 and below 1")
+
+    def init(self, params: Params) -> PyTree:
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def update(self, gradients: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
+        ball = jax.tree.map(lambda g, m: g + self.decay * m, gradients, state)
+        ahead = jax.tree.map(lambda g, m: g + self.decay * m, gradients, ball) if self.look_ahead else ball
+        return jax.tree.map(lambda m: -self.learning_rate * m, ahead), ball
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015): running means of g and g², corrected for their start at 0. Made by `adam`.
+
+    m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², θ ← θ − η m̂ / (√v̂ + ε), m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ).
+    """
+
+    decay: float = 0.9
+    decay_of_squares: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("decay", "decay_of_squares"):
+            _require(self, name, lambda decay: 0 <= decay < 1, "at least 0 and below 1")
+        _require(self, "epsilon", lambda epsilon: 0 <= epsilon < math.inf, "finite and at least 0")
+
+    def init(self, params: Params) -> PyTree:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return jnp.zeros((), jnp.int32), zeros, zeros
+
+    def update(self, gradients: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
+        t, m, v = state
+        t = t + 1
+        m = jax.tree.map(lambda g, m: self.decay * m + (1 - self.decay) * g, gradients, m)
+        v = jax.tree.map(lambda g, v: self.decay_of_squares * v + (1 - self.decay_of_squares) * (g * g), gradients, v)
+
+        def step(m: Array, v: Array) -> Array:
+            count = t.astype(m.dtype)
+            m_hat, v_hat = m / (1 - self.decay**count), v / (1 - self.decay_of_squares**count)
+            return -self.learning_rate * (m_hat / (jnp.sqrt(v_hat) + self.epsilon))
+
+        return jax.tree.map(step, m, v), (t, m, v)
+
+
+def sgd(learning_rate: float) -> Sgd:
+    """Gradient descent; see `Sgd`.
+
+    >>> optimizer = fnn.sgd(0.1)
+    >>> updates, state = optimizer.update({"w": jnp.array([2.0])}, optimizer.init({"w": jnp.array([1.0])}))
+    >>> updates["w"].tolist() == [jnp.float32(-0.2)], optimizer == fnn.sgd(0.1)
+    (True, True)
+    """
+    return Sgd(learning_rate)
+
+
+def momentum(learning_rate: float, decay: float = 0.9) -> Momentum:
+    """Gradient descent with momentum; see `Momentum`."""
+    return Momentum(learning_rate, decay)
+
+
+def nesterov(learning_rate: float, decay: float = 0.9) -> Momentum:
+    """Gradient descent with Nesterov's momentum; see `Momentum`."""
+    return Momentum(learning_rate, decay, look_ahead=True)
+
+
+def adam(learning_rate: float, decay: float = 0.9, decay_of_squares: float = 0.999, epsilon: float = 1e-8) -> Adam:
+    """Adam; see `Adam`."""
+    return Adam(learning_rate, decay, decay_of_squares, epsilon)
+
+
+def _require(record: Optimizer, name: str, holds: Callable[[Any], bool], condition: str) -> None:
+    value = getattr(record, name)
+    # of a traced number nothing is known while the program is made
+    if not isinstance(value, Tracer) and not holds(value):
+        raise ValueError(f"{type(record).__name__.lower()}: {name} must be {condition}; it came as {value}. Try 1e-3.")
