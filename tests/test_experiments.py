@@ -95,6 +95,16 @@ def test_detection_in_small(tmp_path, capsys):
     assert "check_grads" in capsys.readouterr().out and set(detection.draw(record)) == {"detection.png"}
 
 
+def test_the_published_tables_are_those_of_the_committed_results():
+    from experiments import detection
+
+    root = Path(__file__).parents[1]
+    saved = json.loads((root / "experiments/detection/measured/2-cores.json").read_text(encoding="utf-8"))
+    assert detection.markdown(saved["result"]) in (root / "docs/checking_method.md").read_text(encoding="utf-8")
+    # what the text says of them
+    assert all(detection.predictions(saved["result"]).values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

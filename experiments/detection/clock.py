@@ -46,7 +46,7 @@ def ours() -> dict[str, Any]:
 
 def torch_fast() -> dict[str, Any]:
     """Seconds of gradcheck in fast mode on the same net in float64, which it demands."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
     params = [

@@ -14,6 +14,8 @@ from experiments.progress import Watch
 
 DTYPES = ("float64", "float32", "bfloat16")
 SIZES = (0, 1)
+#: Mutants after which compiled programs are dropped: hundreds of nets fill the memory.
+FRESH = 25
 
 #: operator -> the kinds of diagnosis that are right for it. What an operator does to the result as a whole has one
 #: right name. For what it does inside a formula it is right to blame the local derivative, a term, a value kept or the
@@ -79,12 +81,15 @@ def measured(
     mutants: list[Mutant], nets: str, watch: Watch, *, points: tuple[str, ...] = POINTS, dtypes: tuple = DTYPES,
     sizes: tuple[int, ...] = SIZES, seed: int = 0,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """One record per mutant: how it was made, and its outcomes counted over points, sizes and dtypes."""
+    """One record per mutant: how it was made, and its outcomes counted over points and dtypes, at one size in turn."""
     records = []
     common = {size: fnn.checker.Programs() for size in sizes}
     for number, mutant in enumerate(mutants):
         outcomes: dict[str, Outcome] = {}
-        for size in sizes:
+        if number % FRESH == FRESH - 1:
+            common = {size: fnn.checker.Programs() for size in sizes}
+            jax.clear_caches()
+        for size in sizes[number % len(sizes) :][:1]:
             host = bank.host(mutant, size, nets)
             # the rules around the mutant are right and the same for many: they are compiled once
             checked(host.right, bank.data(host, "fresh", size, seed=seed), common[size])

@@ -78,7 +78,7 @@ def _chex(by_hand: fnn.Backprop, data: tuple) -> bool:
 
 
 def _torch(by_hand: fnn.Backprop, data: tuple, *, fast: bool) -> bool:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     params, x, y, options = data
     flat, unravel = ravel_pytree(params)
