@@ -101,8 +101,6 @@ def test_the_published_tables_are_those_of_the_committed_results():
     root = Path(__file__).parents[1]
     saved = json.loads((root / "experiments/detection/measured/2-cores.json").read_text(encoding="utf-8"))
     assert detection.markdown(saved["result"]) in (root / "docs/checking_method.md").read_text(encoding="utf-8")
-    # what the text says of them
-    assert all(detection.predictions(saved["result"]).values())
 
 
 @pytest.mark.parametrize(
