@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -75,29 +77,24 @@ def _equivalence(mutant: Any, watch: Watch) -> dict[str, Any]:
     return told | {"equivalent": everywhere, "equal_on_batches": on_batches, "largest_difference": min(worst, 1e300)}
 
 
-def _compiled_once(folder: str) -> Any:
+@contextmanager
+def _compiled_once(folder: str) -> Iterator[None]:
     """A mutant shares nearly all its programs with the others: what was compiled is kept in a folder for the run."""
-    from contextlib import contextmanager
-
     import jax
 
-    @contextmanager
-    def kept() -> Any:
-        names = {
-            "jax_compilation_cache_dir": folder,
-            "jax_persistent_cache_min_compile_time_secs": 0.0,
-            "jax_persistent_cache_min_entry_size_bytes": -1,
-        }
-        before = {name: getattr(jax.config, name) for name in names}
+    names = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
         for name, value in names.items():
             jax.config.update(name, value)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                jax.config.update(name, value)
-
-    return kept()
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 def _clock(watch: Watch) -> dict[str, Any]:

@@ -89,17 +89,17 @@ def measured(
         if number % FRESH == FRESH - 1:
             common = {size: fnn.checker.Programs() for size in sizes}
             jax.clear_caches()
-        for size in sizes[number % len(sizes) :][:1]:
-            host = bank.host(mutant, size, nets)
-            # the rules around the mutant are right and the same for many: they are compiled once
-            checked(host.right, bank.data(host, "fresh", size, seed=seed), common[size])
-            programs = common[size].fork()
-            for point in points:
-                for dtype in dtypes:
-                    with jax.enable_x64(dtype == "float64"):
-                        data = bank.data(host, point, size, jnp.dtype(dtype), seed)
-                        report = checked(host.by_hand, data, programs)
-                    outcomes[f"{point}, {dtype}, size {size}"] = outcome(mutant, host.culprit, report)
+        size = sizes[number % len(sizes)]
+        host = bank.host(mutant, size, nets)
+        # the rules around the mutant are right and the same for many: they are compiled once
+        checked(host.right, bank.data(host, "fresh", size, seed=seed), common[size])
+        programs = common[size].fork()
+        for point in points:
+            for dtype in dtypes:
+                with jax.enable_x64(dtype == "float64"):
+                    data = bank.data(host, point, size, jnp.dtype(dtype), seed)
+                    report = checked(host.by_hand, data, programs)
+                outcomes[f"{point}, {dtype}, size {size}"] = outcome(mutant, host.culprit, report)
         records.append(_record(mutant, outcomes))
         caught = sum(each["caught"] == each["checks"] for each in records)
         watch(f"mutants on the {nets} nets", number + 1, len(mutants), f"{caught} caught everywhere")

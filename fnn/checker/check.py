@@ -86,7 +86,7 @@ def check(
         else:
             whole, parts = _of_function(f, args, gradient, options)
         findings, notes, missed = _examined(whole, parts, record, settings, miss)
-        if order == 2 and all(f.verdict in (Verdict.OK, Verdict.KINK) for f in findings):
+        if order == 2 and all(f.verdict.fine for f in findings):
             # of a rule that is wrong already the second order says nothing new
             second = [rule.second() for rule in rules.distinct(parts)]
             found = [each for rule in second for each in examine(rule, settings, recorded=False)]
@@ -124,7 +124,7 @@ def _examined(
         of_whole = graver(of_whole, found)
         if any(f.verdict == Verdict.FORMULA for f in of_whole):
             break
-    fine = all(f.verdict in (Verdict.OK, Verdict.KINK) for f in [*findings, *of_whole])
+    fine = all(f.verdict.fine for f in [*findings, *of_whole])
     if record and not fine and not any(f.verdict == Verdict.FORMULA for f in findings):
         # something is amiss, and no rule on generic inputs says what: look at each where the real run had it
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fnn.checker.check import assert_gradients
-from fnn.checker.oracles import is_float
-from fnn.types import Array, PyTree
+from fnn.checker.every import weighted
+from fnn.types import PyTree
 
 
 def check_grads(
@@ -39,17 +38,5 @@ def check_grads(
     del atol, rtol, eps
     if not set(modes) <= {"fwd", "rev"}:
         raise ValueError(f"modes must be of 'fwd' and 'rev'; {tuple(modes)!r} came.")
-    args = tuple(jax.tree.map(jnp.asarray, arg) for arg in args)
-    random = np.random.default_rng(0)
-    weights = [
-        random.normal(0.3, 1, leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(f, *args)) if is_float(leaf)
-    ]
-
-    def weighed(*args: PyTree) -> Array:
-        outputs = [leaf for leaf in jax.tree.leaves(f(*args)) if is_float(leaf)]
-        return sum(
-            (jnp.sum(jnp.asarray(w, y.dtype) * y) for w, y in zip(weights, outputs, strict=True)),
-            jnp.zeros((), outputs[0].dtype),
-        )
-
-    assert_gradients(weighed, *args, order=order)
+    total, free, _ = weighted(f, tuple(jax.tree.map(jnp.asarray, arg) for arg in args), seed=0)
+    assert_gradients(total, *free, order=order)

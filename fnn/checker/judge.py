@@ -34,6 +34,8 @@ SUSPECTS, FEW = 16, 4
 SHARE, NOISE = 1e-9, 1e3
 #: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|.
 RATIO, ULPS = 8, 64
+#: What JAX raises where a rule cannot be traced, or not transposed, or not batched.
+DOES_NOT_RUN = (TypeError, ValueError, NotImplementedError)
 #: Cotangents in the batch of which `jax.vmap` must give what one after the other gives.
 BATCH = 3
 
@@ -81,13 +83,9 @@ def graver(one: list[Finding], other: list[Finding]) -> list[Finding]:
     found: dict[tuple[str, str], Finding] = {}
     for finding in [*one, *other]:
         last = found.get((finding.rule, finding.argument))
-        if last is None or _gravity(finding) > _gravity(last):
+        if last is None or finding.verdict.gravity > last.verdict.gravity:
             found[finding.rule, finding.argument] = finding
     return list(found.values())
-
-
-def _gravity(finding: Finding) -> int:
-    return list(Verdict).index(finding.verdict)
 
 
 # ---- where a rule is tried ------------------------------------------------------------------------------------------
@@ -163,7 +161,7 @@ def generic_points(rule: Rule, settings: Settings) -> Iterator[Point]:
             point = at(tried, settings, generic=True, seed=settings.seed + k)
             try:
                 value = point.compared[2]
-            except (TypeError, ValueError, NotImplementedError):
+            except DOES_NOT_RUN:
                 # it does not run at all: that is for the judge to say
                 yield point
                 return
@@ -180,6 +178,7 @@ def _next_label(leaf: Any, by: int, classes: int) -> Any:
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:
+    """The tree with its floating leaves in this dtype."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if is_float(leaf) else leaf, tree)
 
 
@@ -223,7 +222,7 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         ]
     try:
         value, hand, output, auto = point.compared
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except DOES_NOT_RUN as error:
         linear = "; the tangent of a custom_jvp must be linear in its tangents" if rule.pair.has_forward_rule else ""
         says = f"the rule does not run: {str(error).splitlines()[0]}{linear}"
         return [_said(rule, Verdict.FORMULA, says, kind="error")]
@@ -266,14 +265,11 @@ def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list
             continue
         argument = _argument(point.rule, path)
         t = np.asarray(autos[path])
+        g = np.asarray(hands.get(path))
         if path not in hands:
-            findings.append(
-                _said(point.rule, Verdict.FORMULA, "its gradient must be an array; None came", argument, "shape")
-            )
-            start += value.size
-            continue
-        g = np.asarray(hands[path])
-        if g.shape != value.shape:
+            says = "its gradient must be an array; None came"
+            findings.append(_said(point.rule, Verdict.FORMULA, says, argument, "shape"))
+        elif g.shape != value.shape:
             says = f"its gradient must have shape {value.shape}; shape {g.shape} came"
             findings.append(_said(point.rule, Verdict.FORMULA, says, argument, "shape"))
         elif g.dtype != t.dtype:
@@ -434,7 +430,7 @@ def _batched_findings(point: Point, settings: Settings) -> list[Finding]:
     y_bars = jax.tree.map(lambda y: jnp.asarray(random.normal(0.3, 1, (BATCH, *y.shape)), y.dtype), point.y_bar)
     try:
         together, apart = point.witnesses.batched(point.inputs, point.data, y_bars)
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except DOES_NOT_RUN as error:
         says = f"the rule does not run under jax.vmap: {str(error).splitlines()[0]}"
         return [_said(point.rule, Verdict.FORMULA, says, "in a batch", "batch")]
     for g, t in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):

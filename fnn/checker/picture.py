@@ -84,7 +84,7 @@ def _gravity(finding: Finding, culprits: tuple[str, ...]) -> tuple[bool, int, fl
     relative = finding.relative
     size = math.inf if relative is None or not math.isfinite(relative) else relative
     wrong = finding.verdict == Verdict.FORMULA and finding.rule in culprits
-    return wrong, list(Verdict).index(finding.verdict), size
+    return wrong, finding.verdict.gravity, size
 
 
 # ---- left: the error of every leaf ----------------------------------------------------------------------------------

@@ -27,6 +27,16 @@ class Verdict(StrEnum):
     FORMULA = "FORMULA"
     """Wrong in float64, by autodiff and by differences."""
 
+    @property
+    def gravity(self) -> int:
+        """0 for OK, more for what is graver."""
+        return list(Verdict).index(self)
+
+    @property
+    def fine(self) -> bool:
+        """True where nothing has to be mended."""
+        return self in (Verdict.OK, Verdict.KINK)
+
 
 #: ANSI colours. The verdict is spelled out as well: colour never tells anything alone.
 COLOURS = {"OK": "32", "KINK": "36", "UNDECIDED": "33", "PRECISION": "35", "FORMULA": "1;31"}
@@ -76,7 +86,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """True when everything is OK, or sits on a kink with a value that is possible there."""
-        return all(finding.verdict in (Verdict.OK, Verdict.KINK) for finding in self.findings)
+        return all(finding.verdict.fine for finding in self.findings)
 
     @property
     def culprits(self) -> tuple[str, ...]:
@@ -119,7 +129,7 @@ class Report:
         """
         room = max(width or shutil.get_terminal_size((100, 24)).columns, 60)
         lines = _table([*_bad_rows(self.findings), *_good_rows(self.findings)], room, colour)
-        if any(f.error is not None and f.verdict not in (Verdict.OK, Verdict.KINK) for f in self.findings):
+        if any(f.error is not None and not f.verdict.fine for f in self.findings):
             lines.append("error: in units of the truth's own uncertainty; 1 is nothing")
         told = dict.fromkeys(
             f"{f.rule} ({f.where}), {f.argument}: {'' if f.certain else 'perhaps '}{f.says}"
@@ -152,7 +162,7 @@ def _is_whole(rule: str) -> bool:
 
 def _bad_rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
     rows = []
-    for f in sorted(findings, key=lambda f: -list(Verdict).index(f.verdict)):
+    for f in sorted(findings, key=lambda f: -f.verdict.gravity):
         if f.verdict != Verdict.OK:
             at = "" if f.entry is None else str(list(f.entry))
             rows.append((f.rule, f.argument + at, f.verdict.value, *map(_number, (f.by_hand, f.truth, f.error))))
