@@ -15,6 +15,7 @@ from experiments.progress import silent
 from fnn.activations import ACTIVATIONS
 from fnn.checker import rules
 from fnn.checker.diagnosis import Look, diagnose
+from fnn.checker.jaxprs import rounded
 from fnn.checker.judge import Settings, examine
 from fnn.losses import LOSSES
 from fnn.network import Dense, Skip
@@ -198,6 +199,49 @@ def test_what_is_right_in_float64_and_poor_in_the_working_dtype():
     report = fnn.check(lambda x: jnp.sum(f(x)), jnp.asarray([0.3, 1.0, 2.0]))
     assert not report.ok and report.culprits == ()
     assert {f.verdict for f in report.findings if f.rule == "f"} == {fnn.Verdict.PRECISION}
+
+
+def lossy(x):
+    """x, with nine digits fewer: a sum of constants the compiler would simplify."""
+    return (x + 1e9 * x) - 1e9 * x
+
+
+def test_rounding_of_inner_values_is_measured():
+    cancelled = rounded(lambda x: (lossy(x), 3 * x), jax.random.key(0))
+    looped = rounded(lambda x: jax.lax.scan(lambda c, _: (lossy(c), None), x, None, 3)[0], jax.random.key(1))
+    with jax.enable_x64(True):
+        x = jnp.ones(50)
+        poor, good = cancelled(x)
+        assert 1e-8 < np.abs(poor - 1).max() < 1e-6 and 0 < np.abs(good - 3).max() < 1e-14
+        assert 1e-8 < np.abs(looped(x) - 1).max() < 1e-5
+
+
+def test_what_rounding_of_an_inner_value_explains_is_not_called_wrong():
+    # autodiff goes through a value that lost half its digits, the gradient by hand does not: both are as good as can be
+    with jax.enable_x64(True):
+        x64 = jnp.asarray([0.3, 1.1, 2.3])
+        value = lambda x: jnp.sum(lossy(x) ** 2)  # noqa: E731
+        assert not np.allclose(jax.jit(jax.grad(value))(x64), 2 * x64, rtol=1e-9, atol=0)
+        assert "FORMULA" not in {f.verdict for f in fnn.check(value, x64, gradient=lambda x: 2 * x).findings}
+        # and the other way about: the rule is what loses the digits, which is said as such
+        report = fnn.check(lambda x: jnp.sum(x**2), x64, gradient=lambda x: 2 * lossy(x))
+        assert {f.verdict for f in report.findings} == {fnn.Verdict.PRECISION}
+        # what rounding does not explain is still wrong, however small
+        for off in (1e-8, 1e-7, 1e-3):
+            report = fnn.check(lambda x: jnp.sum(x**2), x64, gradient=lambda x, off=off: 2 * x * (1 + off))
+            assert {f.verdict for f in report.findings} == {fnn.Verdict.FORMULA}
+
+
+def test_what_puts_layers_together_is_tried_on_narrow_ones():
+    net = fnn.sequential(fnn.dense(40, 30, activation="tanh"), fnn.skip(fnn.dense(30, 30)), fnn.dense(30, 12))
+    objective = fnn.objective(net, "softmax_cross_entropy")
+    params, x, y = net.init(jax.random.key(0)), jnp.ones((5, 40)), jnp.arange(5)
+    for rule in rules.of_objective(objective, params, x, y, {}):
+        if rule.composite:
+            shapes = {leaf.shape for leaf in jax.tree.leaves(rule.small.inputs)}
+            assert max(size for shape in shapes for size in shape) == (12 if rule.name == "objective" else 8)
+            # the last width stays where labels count on it
+            assert ((8, 12) in shapes) == (rule.name == "objective")
 
 
 def test_a_narrower_cast_inside_is_undecided_and_never_called_wrong():

@@ -144,7 +144,9 @@ def _placed(mutant: Mutant) -> Mutant:
     if mutant.rule == "scale of the loss":
         targets, reductions = (("labels",), ("mean", "sum", "weighted"))
     options = [replace(mutant, target=t, reduction=r) for t in targets for r in reductions]
-    return next((option for option in options if differs(option)), mutant)
+    differing = next((option for option in options if differs(option)), None)
+    # if none differs, a change where it cannot run is one that does not run, and no equal one
+    return differing or next((option for option in options if not runs(option)), mutant)
 
 
 def differs(mutant: Mutant) -> bool:

@@ -35,7 +35,7 @@ RESULT: dict[str, set[str]] = {
 INSIDE = {
     "derivative", "term", "residual", "misplaced", "missing derivative", "no cotangent", "cotangent", "factor", "sign",
     "zero", "mask", "shape", "structure", "error", "row factor", "slice", "shifted", "transposed", "not finite",
-    "value",
+    "value", "stale",
 }  # fmt: skip
 
 

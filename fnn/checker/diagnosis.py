@@ -105,7 +105,8 @@ def _explanations(
             yield Diagnosis(says, True, "residual")
     yield from _masks(looks)
     if moved is not None and moved.same(first.hand, moved.hand) and not moved.same(first.truth, moved.truth):
-        yield Diagnosis("it does not depend on the inputs, as the true gradient does: a stale value", True, "stale")
+        says = "it does not depend on the inputs, as the true gradient does: a factor is missing, or a value is stale"
+        yield Diagnosis(says, True, "stale")
     if cotangent is not None:
         yield from _chain(first, cotangent)
     yield from _by_axis(looks)

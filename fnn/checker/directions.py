@@ -46,15 +46,15 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
     found = _directions(point, settings, count)
     size = float(np.abs(found.slope).max())
     # a smooth function has the same slope ahead and behind, to the step; a kink nearby shows in most directions, and
-    # where it does, what differences say against autodiff proves nothing
+    # where it does, what differences say against a gradient proves nothing
     rough = found.gap > ROUGH * size
-    room = 10 * np.max(found.uncertainty[~rough], initial=0) + found.rounding + 1e-9 * np.abs(found.truth).max()
-    apart = np.abs(found.slope - found.truth)
+    room = 10 * np.max(found.uncertainty[~rough], initial=0) + found.rounding + 1e-9 * np.abs(found.by_hand).max()
+    apart = np.abs(found.slope - found.by_hand)
     usable = ~rough & (apart <= room)
     disagree = (apart > room + found.gap) & (not rough.any())
     if disagree.any():
         k = int(np.argmax(np.where(disagree, apart, 0)))
-        told = f"{found.slope[k]:.6g} ± {room:.1g}, the gradient {found.truth[k]:.6g}"
+        told = f"{found.slope[k]:.6g} ± {room:.1g}, the gradient {found.by_hand[k]:.6g}"
         says = f"differences along a random direction say {told}"
         if confirm and _disagrees_elsewhere(point, settings, miss):
             rule = point.rule
@@ -83,10 +83,9 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
 
 
 def _directions(point: Point, settings: Settings, count: int) -> Directions:
-    _, hand, _, auto = point.compared
     sizes = [size_of(leaf) if leaf.size else 1.0 for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
     keys = jax.random.split(jax.random.key(settings.seed), count)
-    return point.witnesses.along(point.inputs, point.data, point.y_bar, (hand, auto), sizes, keys)
+    return point.witnesses.along(point.inputs, point.data, point.y_bar, point.on_device[1], sizes, keys)
 
 
 def _disagrees_elsewhere(point: Point, settings: Settings, miss: float) -> bool:
@@ -104,7 +103,7 @@ def _disagrees_elsewhere(point: Point, settings: Settings, miss: float) -> bool:
 
 
 def _agreement(found: Directions, usable: np.ndarray) -> float:
-    return float(np.abs(found.slope - found.truth)[usable].max() / max(np.abs(found.truth).max(), 1e-300))
+    return float(np.abs(found.slope - found.by_hand)[usable].max() / max(np.abs(found.by_hand).max(), 1e-300))
 
 
 def _forward_note(found: Directions) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ function beside each rule is its primal computation with every rule inside strip
 """
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,20 @@ from fnn.types import Array, PyTree
 CUSTOM = ("custom_vjp_call", "custom_jvp_call")
 #: Primitives that only call what they hold.
 CALLS = ("jit", "pjit", "closed_call", "remat", "checkpoint", "custom_lin")
+#: Primitives that move or select numbers and never round them.
+EXACT = (
+    "abs", "broadcast_in_dim", "concatenate", "copy", "dynamic_slice", "dynamic_update_slice", "expand_dims", "gather",
+    "max", "min", "neg", "pad", "reduce_max", "reduce_min", "reshape", "rev", "scatter", "select_n", "sign", "slice",
+    "squeeze", "stop_gradient", "transpose",
+)  # fmt: skip
+
+#: Primitives whose bodies are run, and whose results are those of their bodies.
+LOOPS = ("scan", "cond", "while")
+#: Places in the row of random signs at which a result may begin.
+PIECES = 997
+
+Custom = Callable[[Any, list[Any]], list[Any]]
+After = Callable[[list[Any]], list[Any]]
 
 
 def stripped(f: Callable[..., PyTree]) -> Callable[..., PyTree]:
@@ -33,6 +48,64 @@ def stripped(f: Callable[..., PyTree]) -> Callable[..., PyTree]:
         return jax.tree.unflatten(jax.tree.structure(shape), out)
 
     return plain
+
+
+def rounded(f: Callable[..., PyTree], key: Array) -> Callable[..., PyTree]:
+    """The same function with every result inside moved by an ulp, up or down at random: another way it might round.
+
+    Monte Carlo arithmetic (Vignes 1993; Parker 1997): how far the outputs of several such runs are apart is how far
+    rounding takes them, however the numbers inside cancel or amplify it. The body of a loop moves alike in each turn.
+    """
+
+    def shaken(*args: PyTree) -> PyTree:
+        closed, shape = jax.make_jaxpr(f, return_shape=True)(*args)
+        # one row of signs, of which each result takes a piece: to draw anew for each would take long to compile
+        signs = jax.random.rademacher(key, (PIECES + max(_largest(closed.jaxpr), 1),), jnp.int8)
+        number = itertools.count()
+
+        def moved(value: Any) -> Any:
+            if not is_float(value):
+                return value
+            start = next(number) * 7 % PIECES
+            piece = signs[start : start + value.size].reshape(value.shape).astype(value.dtype)
+            return value * (1 + jnp.finfo(value.dtype).eps * piece)
+
+        def after(values: list[Any]) -> list[Any]:
+            return [moved(value) for value in values]
+
+        out = _run(closed.jaxpr, closed.consts, after(jax.tree.leaves(args)), _primal, after)
+        return jax.tree.unflatten(jax.tree.structure(shape), out)
+
+    return shaken
+
+
+def _largest(jaxpr: Any) -> int:
+    """The number of entries of the largest result inside."""
+    sizes = [v.aval.size for v in jaxpr.invars]
+    for equation in jaxpr.eqns:
+        sizes += [v.aval.size for v in equation.outvars]
+        sizes += [_largest(_closed(inner).jaxpr) for inner in _inside(equation)]
+    return max(sizes, default=0)
+
+
+def _inside(equation: Any) -> Iterator[Any]:
+    """The jaxprs that an equation holds."""
+    for value in equation.params.values():
+        for each in value if isinstance(value, tuple | list) else (value,):
+            if hasattr(each, "eqns") or hasattr(getattr(each, "jaxpr", None), "eqns"):
+                yield each
+
+
+def narrow_in(jaxpr: Any) -> str:
+    """The first floating dtype narrower than float64 in which some equation computes, or ""."""
+    for equation in jaxpr.eqns:
+        for out in equation.outvars:
+            if jnp.issubdtype(out.aval.dtype, jnp.floating) and out.aval.dtype.itemsize < 8:
+                return out.aval.dtype.name
+        for inner in _inside(equation):
+            if found := narrow_in(_closed(inner).jaxpr):
+                return found
+    return ""
 
 
 def of_function(f: Callable[..., Array], args: tuple) -> list[Rule]:
@@ -154,8 +227,10 @@ def _primal(equation: Any, values: list[Any]) -> list[Any]:
     return _run(inner.jaxpr, inner.consts, values, _primal)
 
 
-def _run(jaxpr: Any, consts: Any, values: list[Any], custom: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
-    """Evaluate a jaxpr; equations with a hand-written rule go through `custom`, at any depth."""
+def _run(
+    jaxpr: Any, consts: Any, values: list[Any], custom: Custom, after: After | None = None
+) -> list[Any]:  # fmt: skip
+    """Evaluate a jaxpr; equations with a hand-written rule go through `custom`, rounded results through `after`."""
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     known.update(zip(jaxpr.invars, values, strict=True))
 
@@ -168,40 +243,42 @@ def _run(jaxpr: Any, consts: Any, values: list[Any], custom: Callable[[Any, list
             out = custom(equation, given)
         elif equation.primitive.name in CALLS:
             inner = _closed(equation.params["jaxpr"])
-            out = _run(inner.jaxpr, inner.consts, given, custom)
+            out = _run(inner.jaxpr, inner.consts, given, custom, after)
         else:
-            out = _bind(equation, given, custom)
+            out = _bind(equation, given, custom, after)
+            if after is not None and equation.primitive.name not in (*EXACT, *LOOPS):
+                out = after(out)
         known.update(zip(equation.outvars, out, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _bind(equation: Any, given: list[Any], custom: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+def _bind(equation: Any, given: list[Any], custom: Custom, after: After | None = None) -> list[Any]:
     """One equation; the bodies of loops and branches inside it are rewritten so that their rules are seen too."""
     name, params = equation.primitive.name, dict(equation.params)
     if name == "scan":
-        return _scan(equation, given, custom)
+        return _scan(equation, given, custom, after)
     if name == "cond":
         index, *operands = given
-        branches = [_body(_closed(each), custom) for each in params["branches"]]
+        branches = [_body(_closed(each), custom, after) for each in params["branches"]]
         return list(jax.lax.switch(index, branches, *operands))
     if name == "while":
         condition, body = _closed(params["cond_jaxpr"]), _closed(params["body_jaxpr"])
         split = params["cond_nconsts"]
         consts, rest = given[:split], given[split:]
         inner, carry = rest[: params["body_nconsts"]], rest[params["body_nconsts"] :]
-        test, step = _body(condition, custom), _body(body, custom)
+        test, step = _body(condition, custom), _body(body, custom, after)
         return list(jax.lax.while_loop(lambda c: test(*consts, *c)[0], lambda c: tuple(step(*inner, *c)), tuple(carry)))
     out = equation.primitive.bind(*given, **params)
     return list(out) if equation.primitive.multiple_results else [out]
 
 
-def _body(closed: Any, custom: Callable[[Any, list[Any]], list[Any]]) -> Callable[..., tuple]:
-    return lambda *given: tuple(_run(closed.jaxpr, closed.consts, list(given), custom))
+def _body(closed: Any, custom: Custom, after: After | None = None) -> Callable[..., tuple]:
+    return lambda *given: tuple(_run(closed.jaxpr, closed.consts, list(given), custom, after))
 
 
-def _scan(equation: Any, given: list[Any], custom: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+def _scan(equation: Any, given: list[Any], custom: Custom, after: After | None) -> list[Any]:
     params, closed = equation.params, _closed(equation.params["jaxpr"])
-    body = _body(closed, custom)
+    body = _body(closed, custom, after)
 
     def unchanged(outside: Any, inside: Any) -> int:
         # constants and carries have their own shape within, sequences lose an axis; JAX's releases name them apart

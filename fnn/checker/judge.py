@@ -32,7 +32,7 @@ SUSPECTS, FEW = 16, 4
 #: An entry by hand may differ from autodiff by this share of the leaf's largest entry, or by NOISE times the measured
 #: noise, whichever is more. Rounding in float64 leaves 1e-15 or so, wrong rules at generic inputs 1e-3 and more.
 SHARE, NOISE = 1e-9, 1e3
-#: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|.
+#: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|, err(auto) no less than its noise.
 RATIO, ULPS = 8, 64
 #: What JAX raises where a rule cannot be traced, or not transposed, or not batched.
 DOES_NOT_RUN = (TypeError, ValueError, NotImplementedError)
@@ -105,7 +105,12 @@ class Point:
     @cached_property
     def compared(self) -> tuple[PyTree, tuple, PyTree, tuple]:
         """(value, cotangents) by hand, then by autodiff."""
-        return self.witnesses.compare(self.inputs, self.data, self.y_bar)
+        return jax.device_get(self.on_device)
+
+    @cached_property
+    def on_device(self) -> tuple[PyTree, tuple, PyTree, tuple]:
+        """What was compared, left where it was computed."""
+        return self.witnesses.compared(self.inputs, self.data, self.y_bar)
 
 
 def points(rule: Rule, settings: Settings, generic: bool, recorded: bool) -> Iterator[Point]:
@@ -185,7 +190,7 @@ def cast(tree: PyTree, dtype: Any) -> PyTree:
 # ---- one rule at one point ------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Leaf:
     """One argument: its place in the vector of all floating inputs, and what was said of its gradient."""
 
@@ -198,17 +203,23 @@ class Leaf:
     bound: np.ndarray
     most: int
     """How many suspects there may be."""
+    own: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    """How far rounding may take the gradient by hand, where that was measured."""
 
+    @cached_property
     def suspects(self) -> np.ndarray:
         """The entries where hand and autodiff differ, the worst first."""
-        apart = np.where(np.isfinite(self.g), np.abs(self.g - self.t), np.inf)
-        excess = (apart / self.bound).ravel()
-        return np.argsort(-excess, kind="stable")[: min(self.most, int((excess > 1).sum()))]
+        apart = np.abs(self.g - self.t)
+        # written so that NaN is a difference
+        beyond = np.flatnonzero(~(apart <= self.bound))
+        excess = (apart.ravel()[beyond] / np.asarray(self.bound).flat[beyond]) if len(beyond) else np.zeros(0)
+        return beyond[np.argsort(-np.where(np.isfinite(excess), excess, np.inf), kind="stable")[: self.most]]
 
-    @property
+    @cached_property
     def relative(self) -> float:
-        apart = np.where(np.isfinite(self.g), np.abs(self.g - self.t), np.inf)
-        return float(apart.max(initial=0) / max(np.abs(self.t).max(initial=0), 1e-300))
+        apart = np.abs(self.g - self.t).max(initial=0)
+        # NaN and infinity alike
+        return float((apart if np.isfinite(apart) else np.inf) / max(np.abs(self.t).max(initial=0), 1e-300))
 
 
 def judged_at(point: Point, settings: Settings) -> list[Finding]:
@@ -231,12 +242,13 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs; {told} came"
         return [_said(rule, Verdict.FORMULA, says, kind="structure")]
     findings, leaves = _leaves(point, hand, auto)
-    if any(len(leaf.suspects()) for leaf in leaves):
-        # what is badly conditioned there is noisy, and not wrong
-        noises = jax.tree_util.tree_leaves_with_path(witnesses.noise(*place, settings.seed))
-        measured = {path: np.asarray(noise) for path, noise in noises}
-        for leaf in leaves:
-            leaf.bound = np.maximum(leaf.bound, NOISE * measured[leaf.path])
+    if any(len(leaf.suspects) for leaf in leaves):
+        # what is badly conditioned there is noisy, and not wrong; a step into infinity tells nothing of the rounding
+        own, noise = (dict(jax.tree_util.tree_leaves_with_path(n)) for n in witnesses.noise(*place, settings.seed))
+        leaves = [
+            replace(leaf, bound=np.fmax(leaf.bound, NOISE * noise[leaf.path]), own=NOISE * own[leaf.path])
+            for leaf in leaves
+        ]
     random = np.random.default_rng(settings.seed + 1)
     drawn = point.generic and not rule.composite
     entries = {leaf.argument: _entries(leaf, drawn, random) for leaf in leaves}
@@ -283,7 +295,7 @@ def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list
             says = "autodiff gives NaN or infinity here; look at the function itself"
             findings.append(_said(point.rule, Verdict.UNDECIDED, says, argument))
         elif value.size:
-            bound = np.full(t.shape, SHARE * np.abs(t).max() + 1e-300)
+            bound = np.broadcast_to(SHARE * np.abs(t).max() + 1e-300, t.shape)
             most = SUSPECTS if point.generic else FEW
             leaves.append(Leaf(argument, path, start, np.asarray(value), g, t, bound, most))
         start += value.size
@@ -311,7 +323,7 @@ def _structure(tree: PyTree) -> str:
 
 def _entries(leaf: Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray:
     """Which entries of the leaf are differenced: the suspects, and others (all where they are few) if any are drawn."""
-    suspects, size = leaf.suspects(), leaf.g.size
+    suspects, size = leaf.suspects, leaf.g.size
     if not drawn:
         return suspects
     others = np.arange(size) if size <= EVERY else random.integers(0, size, DRAWN)
@@ -343,8 +355,8 @@ def size_of(value: Any) -> float:
 
 
 def _judged(point: Point, settings: Settings, leaf: Leaf, entries: np.ndarray, q: Quotients) -> Finding:
-    rule, count = point.rule, len(leaf.suspects())
-    g, t, bound = (each.ravel()[entries] for each in (leaf.g, leaf.t, leaf.bound))
+    rule, count = point.rule, len(leaf.suspects)
+    g, t, bound, own = (np.broadcast_to(e, leaf.g.shape).flat[entries] for e in (leaf.g, leaf.t, leaf.bound, leaf.own))
     room = 10 * q.uncertainty + bound
     hand_agrees, auto_agrees = np.abs(g - q.slope) <= room, np.abs(t - q.slope) <= room
     low, high = np.minimum(q.left, q.right), np.maximum(q.left, q.right)
@@ -379,6 +391,9 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, entries: np.ndarray, q
             if narrow:
                 says = f"something inside computes in {narrow} on float64 inputs: what differs may be its rounding"
                 return finding(k, Verdict.UNDECIDED, _undecided(says))
+            if abs(g[k] - t[k]) <= own[k]:
+                says = f"rounding takes it this far in float64: by {own[k] / NOISE:.2g}, and autodiff by less"
+                return finding(k, Verdict.PRECISION, Diagnosis(says, True, "precision"))
             return finding(k, Verdict.FORMULA, explain.explained(point, leaf.path, settings))
     if kinked is not None:
         says = f"there is no derivative here; any value from {low[kinked]:.4g} to {high[kinked]:.4g} is possible"
@@ -452,10 +467,12 @@ def _in_working_dtype(point: Point, settings: Settings, findings: list[Finding])
     # the truth on the rounded cotangent, so that its rounding is nobody's error
     exact = cast(given, jnp.float64)
     truth = (point if rule.whole else replace(point, y_bar=exact)).compared[3]
-    _, hand, _, auto = settings.programs.of(rule.pair.real).compare(inputs, cast(rule.data, dtype), given)
+    witnesses, place = settings.programs.of(rule.pair.real), (inputs, cast(rule.data, dtype), given)
+    _, hand, _, auto = witnesses.compare(*place)
     eps = float(jnp.finfo(dtype).eps)
     rows = {f.argument: f for f in findings}
     hands, autos = (dict(jax.tree_util.tree_leaves_with_path(which)) for which in (hand, auto))
+    noise: dict[tuple, Any] = {}
     for path, right in jax.tree_util.tree_leaves_with_path(truth):
         argument = _argument(rule, path)
         t, h, a = (np.asarray(each, np.float64) for each in (right, hands[path], autos[path]))
@@ -465,17 +482,24 @@ def _in_working_dtype(point: Point, settings: Settings, findings: list[Finding])
             says = f"its gradient must have the dtype {dtype.name} of the argument; {hands[path].dtype.name} came"
             rows[argument] = _said(rule, Verdict.PRECISION, says, argument, "dtype")
             continue
-        apart = np.where(np.isfinite(h), np.abs(h - t), np.inf)
-        auto_off = np.abs(a - t).max()
-        allowed = RATIO * auto_off + ULPS * eps * np.abs(t).max() + 1e-300
+        apart, auto_off, size = np.abs(h - t), np.abs(a - t).max(), np.abs(t).max()
         worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), t.shape))
+
+        def allowed(off: float, size: float = size) -> float:
+            return RATIO * off + ULPS * eps * size + 1e-300
+
         # where autodiff itself leaves the finite numbers there is nothing to compare with
-        if np.isfinite(auto_off) and not apart[worst] <= allowed:
+        if not np.isfinite(auto_off) or apart[worst] <= allowed(auto_off):
+            continue
+        # autodiff may have been lucky: how far could rounding have taken it?
+        noise = noise or dict(jax.tree_util.tree_leaves_with_path(witnesses.noise(*place, settings.seed)[1]))
+        room = allowed(float(np.fmax(auto_off, np.max(np.asarray(noise[path], np.float64)))))
+        if not apart[worst] <= room:
             says = f"right in float64; in {dtype.name} off by {apart[worst]:.3g}, autodiff by {auto_off:.3g}"
             rows[argument] = Finding(
                 rule.name, rule.where, argument, Verdict.PRECISION, worst, float(h[worst]), float(t[worst]),
-                float(apart[worst] / allowed), says, True, "precision",
-                float(apart[worst] / max(np.abs(t).max(), 1e-300)), (h, t),
+                float(apart[worst] / room), says, True, "precision",
+                float(apart[worst] / max(size, 1e-300)), (h, t),
             )  # fmt: skip
     return list(rows.values())
 

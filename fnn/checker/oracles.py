@@ -145,7 +145,7 @@ def isolated(record: Any) -> Any:
     def oracle(part: Any) -> Any:
         return next((made(rule=part) for kind, made in kinds.items() if isinstance(part, kind)), part)
 
-    return _with_parts(record, oracle)
+    return with_parts(record, oracle)
 
 
 def parts(layer: Layer, params: PyTree, x: PyTree) -> list[tuple[Any, tuple]]:
@@ -157,7 +157,7 @@ def parts(layer: Layer, params: PyTree, x: PyTree) -> list[tuple[Any, tuple]]:
             return _SeenActivation(rule=part, seen=seen)
         return _SeenLayer(part, seen=seen) if isinstance(part, Layer) else part
 
-    watching = _with_parts(layer, watched)
+    watching = with_parts(layer, watched)
     if watching is not layer:
         watching.apply(params, x)
     return seen
@@ -172,11 +172,11 @@ def parts_of(record: Any) -> list[Any]:
             found.append(part)
         return part
 
-    _with_parts(record, note)
+    with_parts(record, note)
     return found
 
 
-def _with_parts(record: Any, change: Callable[[Any], Any]) -> Any:
+def with_parts(record: Any, change: Callable[[Any], Any]) -> Any:
     """The dataclass with `change` applied to each field, and to each entry of a field that is a tuple."""
     if not dataclasses.is_dataclass(record) or isinstance(record, type):
         return record

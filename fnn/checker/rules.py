@@ -18,7 +18,7 @@ from jax.core import Tracer
 
 from fnn.activations import Activation
 from fnn.backprop import Objective
-from fnn.checker.oracles import parts, parts_of
+from fnn.checker.oracles import parts, parts_of, with_parts
 from fnn.checker.pairs import OfActivation, OfLayer, OfLoss, OfObjective, OfRegularizer, Pair, Second
 from fnn.layers import Dense, Layer
 from fnn.losses import Loss
@@ -96,10 +96,16 @@ def of_objective(objective: Objective, params: PyTree, x: PyTree, y: Any, option
         regularizer = objective.regularizer
         pair, where = OfRegularizer(regularizer), place(type(regularizer).gradient)
         rules.append(Rule(regularizer.name, where, pair, (params,), ("params",), (options["strength"],)))
-    where, labels = place(type(objective).backward), ("params", "x")
-    rules.append(
-        Rule("objective", where, OfObjective(objective), (params, x), labels, (y, options), composite=True)
+    whole = Rule(
+        "objective", place(type(objective).backward), OfObjective(objective), (params, x), ("params", "x"),
+        (y, options), composite=True,
     )  # fmt: skip
+    net = _narrowed(objective.net, prediction.shape[-1])
+    small = None
+    if net is not None:
+        pair, inputs = OfObjective(dataclasses.replace(objective, net=net)), _shapes(net, len(x), x.dtype)
+        small = dataclasses.replace(whole, pair=pair, inputs=inputs)
+    rules.append(dataclasses.replace(whole, small=small))
     return rules
 
 
@@ -118,13 +124,36 @@ def _of_layer(layer: Layer, params: PyTree, x: PyTree) -> Iterator[Rule]:
             yield from _of_layer(part, *_filled(inputs))
         else:
             yield from _of_layer(part, *inputs)
-    small = None
-    if isinstance(layer, Dense):
-        less = dataclasses.replace(layer, inputs=min(layer.inputs, SMALL), outputs=min(layer.outputs, SMALL))
-        shapes = jax.eval_shape(lambda: less.init(jax.random.key(0), x.dtype))
-        row = jax.ShapeDtypeStruct((3, less.inputs), x.dtype)
-        small = _layer_rule(less, shapes, row, layer)
+    less = _narrowed(layer)
+    small = None if less is None else _layer_rule(less, *_shapes(less, 3, x.dtype), layer)
     yield dataclasses.replace(_layer_rule(layer, params, x, layer), small=small)
+
+
+def _narrowed(layer: Layer, keep: int | None = None) -> Layer | None:
+    """The layer with every width cut to `SMALL`, but for the width `keep`; None where a part's widths are unknown.
+
+    Equal widths stay equal, so what fits together still does.
+    """
+
+    def cut(width: int) -> int:
+        return width if width == keep else min(width, SMALL)
+
+    def narrow(part: Any) -> Any:
+        if isinstance(part, Dense):
+            return dataclasses.replace(part, inputs=cut(part.inputs), outputs=cut(part.outputs))
+        return with_parts(part, narrow) if isinstance(part, Layer) else part
+
+    def known_widths(part: Layer) -> bool:
+        within = [each for each in parts_of(part) if isinstance(each, Layer)]
+        return isinstance(part, Dense) or (bool(within) and all(map(known_widths, within)))
+
+    return narrow(layer) if known_widths(layer) and layer.inputs is not None else None
+
+
+def _shapes(layer: Layer, examples: int, dtype: Any) -> tuple[PyTree, jax.ShapeDtypeStruct]:
+    """(params, x) of a layer as shapes."""
+    params = jax.eval_shape(lambda: layer.init(jax.random.key(0), dtype))
+    return params, jax.ShapeDtypeStruct((examples, layer.inputs), dtype)
 
 
 def _layer_rule(layer: Layer, params: PyTree, x: PyTree, named: Layer) -> Rule:

@@ -1,8 +1,8 @@
 """The witnesses of a derivative: autodiff both ways, differences with an uncertainty of their own, and measured noise.
 
 Promises: a difference quotient comes with an error bar that it estimated itself, from steps of several sizes and from
-the rounding of the values; the noise of a gradient is measured, by moving every input by an ulp. One compiled program
-per rule, shape and kind of witness, however many arguments, entries or points there are; `Programs` keeps them.
+the rounding of the values; the noise of a gradient is measured, by moving every result inside by an ulp. One compiled
+program per rule, shape and kind of witness, however many arguments, entries or points; `Programs` keeps them.
 Letters: u the inputs as one vector, y_bar the cotangent of the output, h the step,
 φ(i, s) = ⟨y_bar, f(u + s eᵢ) − f(u)⟩.
 Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation); Squire & Trapp 1998
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from fnn.checker.jaxprs import narrow_in, rounded
 from fnn.checker.oracles import floats_of, pullback, pushforward, vjp
 from fnn.checker.pairs import Pair
 from fnn.types import Array, PyTree
@@ -25,7 +26,7 @@ from fnn.types import Array, PyTree
 #: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
 #: first is best for smooth functions, the last ones reach between an entry and a kink near it.
 STEPS = np.array([1e-3, 1e-4, 1e-5, 1e-6])
-#: How many times the inputs are moved by an ulp.
+#: How many times every result inside is moved by an ulp.
 SHAKES = 4
 #: Evaluations taken at a time.
 CHUNK = 16
@@ -57,10 +58,8 @@ class Directions(NamedTuple):
     """How far the slopes ahead and behind are apart: of the order of the step, unless there is a kink between."""
     by_hand: np.ndarray
     """⟨by hand, v⟩ for each direction v."""
-    truth: np.ndarray
-    """⟨autodiff, v⟩."""
     pushed: float
-    """The derivative along the first direction by forward mode: the adjoint identity says it is ⟨autodiff, v⟩."""
+    """The derivative along the first direction by forward mode: the adjoint identity says it is ⟨by hand, v⟩."""
     remainders: np.ndarray
     """|f(u + h v) − f(u) − h ⟨by hand, v⟩| along the first direction, for the steps `TAYLOR`."""
     rounding: float
@@ -75,44 +74,45 @@ class Witnesses:
             y, auto = pullback(lambda *u: pair.forward(u, data), inputs, y_bar)
             return *pair.derived(inputs, data, y_bar), y, auto
 
-        def noise(inputs: tuple, data: tuple, y_bar: PyTree, key: Any) -> tuple:
-            def plain(*u: PyTree) -> PyTree:
-                return pair.forward(u, data)
+        def noise(inputs: tuple, data: tuple, y_bar: PyTree, key: Any) -> tuple[tuple, tuple]:
+            def both(inputs: tuple, y_bar: PyTree) -> tuple[tuple, tuple]:
+                auto = vjp(lambda *u: pair.forward(u, data), inputs, y_bar)
+                return pair.derived(inputs, data, y_bar)[1], auto
 
-            auto = vjp(plain, inputs, y_bar)
+            exact = both(inputs, y_bar)
 
-            def shaken(key: Any) -> tuple:
-                moved = vjp(plain, _shaken(inputs, key), y_bar)
-                return jax.tree.map(lambda m, a: jnp.abs(m - a), moved, auto)
+            def apart(key: Any) -> tuple:
+                return jax.tree.map(lambda m, a: jnp.abs(m - a), rounded(both, key)(inputs, y_bar), exact)
 
-            return jax.tree.map(lambda n: jnp.max(n, axis=0), jax.lax.map(shaken, jax.random.split(key, SHAKES)))
+            return jax.tree.map(lambda n: jnp.max(n, axis=0), jax.lax.map(apart, jax.random.split(key, SHAKES)))
 
         def changes(inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array) -> tuple[Array, Array]:
-            u, value, weight = _value(pair, inputs, data, y_bar)
-            return jax.lax.map(lambda at: value(u.at[at[0]].add(at[1])), (entries, shifts), batch_size=CHUNK), weight
+            floats, value, weight = _value(pair, inputs, data, y_bar)
+            u, unravel = ravel_pytree(floats)
+
+            def moved(at: tuple[Array, Array]) -> Array:
+                return value(unravel(u.at[at[0]].add(at[1])))
+
+            return jax.lax.map(moved, (entries, shifts), batch_size=CHUNK), weight
 
         def along(
-            inputs: tuple, data: tuple, y_bar: PyTree, both: tuple, scales: list[Array], keys: Array
+            inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, scales: list[Array], keys: Array
         ) -> dict[str, Array]:
-            u, value, weight = _value(pair, inputs, data, y_bar)
-            floats, _ = floats_of(inputs)
-            size, _ = ravel_pytree([jnp.broadcast_to(s, leaf.shape) for s, leaf in zip(scales, floats, strict=True)])
-            vectors = [ravel_pytree(jax.tree.leaves(each))[0] for each in both]
+            floats, value, weight = _value(pair, inputs, data, y_bar)
 
-            def direction(key: Any) -> Array:
-                # signs, so that no entry is ever multiplied by nearly nothing
-                return size * jax.random.rademacher(key, u.shape, u.dtype)
+            def ahead(h: Array | float, v: list[Array]) -> Array:
+                return value([u + h * step for u, step in zip(floats, v, strict=True)])
 
-            def phi(key: Any) -> tuple[Array, Array]:
-                v = direction(key)
-                moved = jax.lax.map(lambda h: value(u + h * v), ALONG * jnp.array([1.0, -1.0, 0.5, -0.5], u.dtype))
-                return moved, jnp.stack([jnp.sum(each * v) for each in vectors])
+            def phi(key: Array) -> tuple[Array, Array, Array]:
+                v = _direction(key, floats, scales)
+                dots = [jnp.sum(g * step) for g, step in zip(jax.tree.leaves(hand), v, strict=True)]
+                return ahead(ALONG, v), ahead(-ALONG, v), sum(dots, jnp.zeros(()))
 
-            moved, dots = jax.lax.map(phi, keys)
-            v = direction(keys[0])
-            first = pushforward(value, (u,), [v])
-            taylor = jax.lax.map(lambda h: value(u + h * v) - h * jnp.sum(vectors[0] * v), jnp.asarray(TAYLOR))
-            return {"moved": moved, "dots": dots, "pushed": first, "taylor": taylor, "weight": weight}
+            up, down, dots = jax.lax.map(phi, keys)
+            v = _direction(keys[0], floats, scales)
+            first = pushforward(lambda *floats: value(list(floats)), tuple(floats), v)
+            taylor = jax.lax.map(lambda h: ahead(h, v) - h * dots[0], jnp.asarray(TAYLOR))
+            return {"up": up, "down": down, "dots": dots, "pushed": first, "taylor": taylor, "weight": weight}
 
         def complex_step(inputs: tuple, data: tuple, y_bar: PyTree, entries: Array) -> Array:
             floats, rebuilt = floats_of(inputs)
@@ -156,15 +156,19 @@ class Witnesses:
         known = _shapes((inputs, data))
         if known not in self._narrower:
             both = jax.make_jaxpr(lambda u, d, bar: (self.pair.forward(u, d), self.pair.derived(u, d, bar)))
-            self._narrower[known] = _narrow_in(both(inputs, data, y_bar).jaxpr)
+            self._narrower[known] = narrow_in(both(inputs, data, y_bar).jaxpr)
         return self._narrower[known]
 
     def compare(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, PyTree, tuple]:
         """(output, cotangents) by hand, then by autodiff: one cotangent per input, None without derivative."""
-        return jax.device_get(self._compare(inputs, data, y_bar))
+        return jax.device_get(self.compared(inputs, data, y_bar))
 
-    def noise(self, inputs: tuple, data: tuple, y_bar: PyTree, seed: int) -> tuple:
-        """How far the gradient by autodiff moves when every input moves by an ulp."""
+    def compared(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, PyTree, tuple]:
+        """The same, left where it was computed."""
+        return self._compare(inputs, data, y_bar)
+
+    def noise(self, inputs: tuple, data: tuple, y_bar: PyTree, seed: int) -> tuple[tuple, tuple]:
+        """How far rounding takes the cotangents (by hand, by autodiff): every result inside moved by an ulp."""
         return jax.device_get(self._noise(inputs, data, y_bar, jax.random.key(seed)))
 
     def batched(self, inputs: tuple, data: tuple, y_bars: PyTree) -> tuple[tuple, tuple]:
@@ -217,22 +221,22 @@ class Witnesses:
         return Quotients(slopes[rows, best], errors[rows, best], lefts[:, -1], rights[:, -1], kink)
 
     def along(
-        self, inputs: tuple, data: tuple, y_bar: PyTree, both: tuple[tuple, tuple], scales: list[float], keys: Any
+        self, inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, scales: list[float], keys: Any
     ) -> Directions:
-        """The gradients `both`, by hand and by autodiff, along one random direction per key.
+        """The gradient by hand along one random direction per key.
 
         Args:
             scales: the characteristic size of each floating leaf; a direction is ± that, sign by sign.
         """
-        found = jax.device_get(self._along(inputs, data, y_bar, both, scales, keys))
-        up, down, half_up, half_down = found["moved"].T
-        slopes, errors = _extrapolated(up, down, half_up, half_down, ALONG, found["weight"])
-        gap = np.maximum(np.abs(half_up + half_down) / (ALONG / 2), np.abs(up + down) / ALONG)
-        by_hand, truth = found["dots"].T
+        found = jax.device_get(self._along(inputs, data, y_bar, hand, scales, keys))
+        up, down = found["up"], found["down"]
         rounding = float(4 * np.finfo(np.float64).eps * found["weight"])
+        # the slopes ahead and behind are apart by h times the curvature, their mean is off by far less
+        gap = np.abs(up + down) / ALONG
         return Directions(
-            slopes, errors, gap, by_hand, truth, float(found["pushed"]), np.abs(found["taylor"]), rounding
-        )
+            (up - down) / (2 * ALONG), rounding / ALONG + ALONG * gap, gap, found["dots"], float(found["pushed"]),
+            np.abs(found["taylor"]), rounding,
+        )  # fmt: skip
 
 
 class Programs:
@@ -267,20 +271,6 @@ def _shapes(tree: PyTree) -> Any:
     return structure, tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
 
 
-def _narrow_in(jaxpr: Any) -> str:
-    for equation in jaxpr.eqns:
-        for out in equation.outvars:
-            if jnp.issubdtype(out.aval.dtype, jnp.floating) and out.aval.dtype.itemsize < 8:
-                return out.aval.dtype.name
-        for value in equation.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                found = _narrow_in(inner) if hasattr(inner, "eqns") else ""
-                if found:
-                    return found
-    return ""
-
-
 def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weight: Any) -> tuple[Any, Any]:
     """Richardson's extrapolation from the steps h and h / 2, and what it may be off by."""
     coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
@@ -288,27 +278,30 @@ def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weig
     return slopes, np.abs(slopes - fine) + 4 * np.finfo(np.float64).eps * weight / h
 
 
-def _value(pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[Array, Callable[[Array], Array], Array]:
-    """(u, the function u' -> ⟨y_bar, f(u') − f(u)⟩, Σ |y_bar f(u)|, which tells the size of its rounding)."""
+def _value(
+    pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree
+) -> tuple[list[Array], Callable[[list[Array]], Array], Array]:
+    """(the floats u, the function u' -> ⟨y_bar, f(u') − f(u)⟩, Σ |y_bar f(u)|, which tells of its rounding)."""
     floats, rebuilt = floats_of(inputs)
-    u, unravel = ravel_pytree(floats)
     base = pair.forward(inputs, data)
 
-    def value(moved: Array) -> Array:
+    def value(moved: list[Array]) -> Array:
         # the difference entry by entry, and then the sum: what does not change cancels exactly
-        y = pair.forward(rebuilt(unravel(moved)), data)
+        y = pair.forward(rebuilt(moved), data)
         terms = jax.tree.map(lambda b, m, y: jnp.sum(b * (m - y)), y_bar, y, base)
         return sum(jax.tree.leaves(terms), jnp.zeros(()))
 
     sizes = jax.tree.map(lambda b, y: jnp.sum(jnp.abs(b * y)), y_bar, base)
-    return u, value, sum(jax.tree.leaves(sizes), jnp.zeros(()))
+    return floats, value, sum(jax.tree.leaves(sizes), jnp.zeros(()))
 
 
-def _shaken(inputs: tuple, key: Any) -> tuple:
-    floats, rebuilt = floats_of(inputs)
-    keys = jax.random.split(key, max(len(floats), 1))
-    eps = [
-        jnp.finfo(leaf.dtype).eps * jax.random.rademacher(k, leaf.shape, leaf.dtype)
-        for leaf, k in zip(floats, keys, strict=True)
+def _direction(key: Array, floats: list[Array], scales: list[Array]) -> list[Array]:
+    """± the scale of its leaf for each entry, so that none is ever multiplied by nearly nothing."""
+    words = [-(-leaf.size // 32) for leaf in floats]
+    # 32 signs from each random number
+    drawn = jax.random.bits(key, (sum(words), 1), jnp.uint32) >> jnp.arange(32, dtype=jnp.uint32)[None, :]
+    ends = np.cumsum(words)
+    return [
+        scale * (2.0 * (drawn[end - count : end].ravel()[: leaf.size] & 1).astype(leaf.dtype) - 1).reshape(leaf.shape)
+        for leaf, scale, count, end in zip(floats, scales, words, ends, strict=True)
     ]
-    return rebuilt([leaf * (1 + e) for leaf, e in zip(floats, eps, strict=True)])
