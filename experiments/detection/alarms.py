@@ -20,7 +20,7 @@ DTYPES = ("float32", "float64", "bfloat16")
 #: Scales of the weights and of the inputs.
 WEIGHTS, INPUTS = (0.01, 0.1, 1.0, 10.0), (0.01, 1.0, 100.0)
 #: Checks of one architecture, whose programs are compiled once.
-EACH = 200
+EACH = 100
 #: How far a point lies from its kink: exactly on it, or within any step that differences might take.
 NEAR = (0.0, 1e-12, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 

@@ -222,7 +222,7 @@ def drawn(seed: int, count: int, *, without: tuple[Mutant, ...] = ()) -> tuple[l
 #: nets -> for each size (inputs, hidden units, outputs, examples); no two alike, so that a transposition shows.
 SIZES = {
     "first": ((4, (5, 5), 3, 6), (9, (12, 8), 5, 16)),
-    "held out": ((5, (6, 4), 7, 8), (10, (11, 7), 6, 14)),
+    "held out": ((6, (7, 5), 4, 9), (11, (9, 13), 8, 12)),
 }
 
 

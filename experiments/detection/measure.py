@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from experiments.progress import Watch
 DTYPES = ("float64", "float32", "bfloat16")
 SIZES = (0, 1)
 #: Mutants after which compiled programs are dropped: hundreds of nets fill the memory.
-FRESH = 25
+FRESH = 12
 
 #: operator -> the kinds of diagnosis that are right for it. What an operator does to the result as a whole has one
 #: right name. For what it does inside a formula it is right to blame the local derivative, a term, a value kept or the
@@ -81,7 +82,7 @@ def measured(
     mutants: list[Mutant], nets: str, watch: Watch, *, points: tuple[str, ...] = POINTS, dtypes: tuple = DTYPES,
     sizes: tuple[int, ...] = SIZES, seed: int = 0,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """One record per mutant: how it was made, and its outcomes counted over points and dtypes, at one size in turn."""
+    """One record per mutant: how it was made, and its outcomes counted over points, dtypes and sizes."""
     records = []
     common = {size: fnn.checker.Programs() for size in sizes}
     for number, mutant in enumerate(mutants):
@@ -89,13 +90,12 @@ def measured(
         if number % FRESH == FRESH - 1:
             common = {size: fnn.checker.Programs() for size in sizes}
             jax.clear_caches()
-        size = sizes[number % len(sizes)]
-        host = bank.host(mutant, size, nets)
-        # the rules around the mutant are right and the same for many: they are compiled once
-        checked(host.right, bank.data(host, "fresh", size, seed=seed), common[size])
-        programs = common[size].fork()
-        for point in points:
-            for dtype in dtypes:
+        for size in sizes:
+            host = bank.host(mutant, size, nets)
+            # the rules around the mutant are right and the same for many: they are compiled once
+            checked(host.right, bank.data(host, "fresh", size, seed=seed), common[size])
+            programs = common[size].fork()
+            for point, dtype in product(points, dtypes):
                 with jax.enable_x64(dtype == "float64"):
                     data = bank.data(host, point, size, jnp.dtype(dtype), seed)
                     report = checked(host.by_hand, data, programs)
