@@ -37,6 +37,7 @@ from fnn.affine import (
 )
 from fnn.backprop import Backprop, Objective, backprop, objective
 from fnn.checker import Finding, Report, Verdict, assert_gradients, check
+from fnn.checkpoints import CheckpointError, Checkpoints
 from fnn.datasets import digits, stratified_split, xor
 from fnn.differences import (
     central_differences,
@@ -44,6 +45,8 @@ from fnn.differences import (
     one_sided_differences,
     scaled_step,
 )
+from fnn.epochs import TrainState
+from fnn.faults import NotFiniteError
 from fnn.initializers import (
     Initializer,
     constant,
@@ -89,6 +92,6 @@ from fnn.optimizers import Adam, Momentum, Optimizer, Sgd, adam, momentum, neste
 from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
 from fnn.requirements import CastNote, validate
 from fnn.shuffles import permutation
-from fnn.training import History, TrainState, fit
+from fnn.training import History, fit
 
 __version__ = "0.1.0"

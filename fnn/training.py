@@ -1,44 +1,55 @@
-"""Training: one compiled program per epoch, for any gradient and any optimizer.
+"""Training: a whole run in one compiled program, for any gradient and any optimizer.
 
 Promises: the gradient is an argument, by hand or automatic, and nothing here knows which it got; state in, state
-out; the same key, data and versions give the same bits; every row is used once per epoch, the last incomplete
-batch included, which weighs what it holds. Data is looked at once, on the host, before the first step.
+out; the same key, data and versions give the same bits, however the run is interrupted and taken up again; every row
+is used once per epoch, the last incomplete batch included, which weighs what it holds. Data is looked at once, on the
+host, before the first step.
 Refuses: data that would train in silence (see `fnn.validate`), batches larger than the data.
 Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
 """
 
-import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnn import faults, interrupts
 from fnn.backprop import Backprop, Objective
-from fnn.metrics import accuracy
+from fnn.checkpoints import Checkpoints, Folder
+from fnn.epochs import (
+    CAPACITY,
+    AnyOptimizer,
+    Chunk,
+    Metric,
+    Numbers,
+    Plan,
+    Rows,
+    TrainState,
+    ValueAndGrad,
+    advance,
+    batches_of,
+    floating_dtype,
+    measured,
+    measuring_dtype,
+    stopped,
+)
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.requirements import note_cast, require_size, validate
-from fnn.shuffles import permutation
 from fnn.types import Array, Key, Params, PyTree
 
-#: (params, x, y) -> (value, gradients): a `Backprop`, or `jax.value_and_grad` of an objective.
-ValueAndGrad = Callable[..., tuple[Array, Params]]
-#: An Optax transformation, a record of this package, or a function that makes one from a learning rate.
-AnyOptimizer: TypeAlias = optax.GradientTransformation | Optimizer | Callable[[Any], Any]
 #: What one epoch measured, by name: "loss", and "validation_loss", "validation_accuracy" where they exist.
 Metrics = dict[str, float]
-
-
-class TrainState(NamedTuple):
-    """What the next epoch needs."""
-
-    params: Params
-    optimizer_state: PyTree
-    key: Key
-    epoch: int
+#: How long one call of the compiled program may take, about: short enough to stop, to save and to show progress.
+SECONDS = 0.25
+NOT_FINITE = ("stop", "skip", "continue")
 
 
 class History(NamedTuple):
@@ -48,45 +59,67 @@ class History(NamedTuple):
     """(E, S): the loss of every batch, before its update."""
     epochs: dict[str, np.ndarray]
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
-    "validation_accuracy"."""
+    "validation_accuracy", and the metrics that were asked for."""
 
 
 def fit(
     value_and_grad: ValueAndGrad,
-    params: Params,
-    data: tuple[Any, Any],
+    params: Params | TrainState,
+    data: tuple[Any, ...],
     *,
     optimizer: AnyOptimizer,
     epochs: int,
     batch_size: int,
-    key: Key,
+    key: Key | None = None,
     learning_rate: float | None = None,
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, ...] | None = None,
     strength: Strength | None = None,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    metrics: Mapping[str, Metric] | None = None,
+    patience: int | None = None,
+    min_improvement: float = 0.0,
+    monitor: str = "validation_loss",
+    on_not_finite: str = "stop",
     on_epoch: Callable[[int, Metrics], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[TrainState, History]:
     """Train with mini-batches, reshuffled every epoch.
 
     Args:
         value_and_grad: `fnn.backprop(net, loss)`, or `jax.value_and_grad(fnn.objective(net, loss))`, or any function
             (params, x, y) -> (value, gradients).
-        params: where to start.
-        data: (x, y) with N rows each; cast once to the dtype of the parameters, with a note.
+        params: where to start: parameters, or the `TrainState` of an earlier call, which is continued.
+        data: (x, y) with N rows each, or (x, y, weights) with a weight per example; cast once to the dtype of the
+            parameters, with a note.
         optimizer: any Optax transformation (build it once: two equal ones are two programs), a record such as
             `fnn.adam(1e-3)`, or a function of the learning rate such as `optax.adam`.
-        epochs: E, how often every row is used.
+        epochs: E, how often every row is used, after those of a state that is continued.
         batch_size: B rows per step; 1 is one example at a time, N the full batch.
-        key: for the shuffles.
+        key: for the shuffles; a state that is continued has its own.
         learning_rate: for an optimizer that is a function of it; other rates need no new program.
-        validation: (x, y) to measure after every epoch; needs a gradient that knows its objective.
+        validation: (x, y) to measure after every epoch; needs a gradient that knows its objective, or metrics.
         strength: of the regularizer, if the objective has one.
-        on_epoch: called with (number of the epoch from 1, its metrics).
+        clip_norm: gradients longer than this (norm over all parameters) are scaled down to it.
+        accumulate: batches whose gradients are averaged for one update.
+        metrics: {name: f(params, x, y)}, measured after every epoch on the data, and on the validation data as
+            "validation_name".
+        patience: stop after so many epochs without improvement, and return the best parameters; None never does.
+        min_improvement: by how much the monitored value must get better to count.
+        monitor: what early stopping watches: the name of anything measured; of a name that ends in "accuracy" more is
+            better, of all others less.
+        on_not_finite: if a loss or a gradient is NaN or infinite: "stop" raises and names it, "skip" leaves the step
+            out and counts it in `state.skipped`, "continue" goes on.
+        on_epoch: called with (number of the epoch from 1, its metrics), soon after the epoch.
+        checkpoints: where to keep them; a run that finds its own there goes on from the last.
 
     Returns:
         (state, history): `state.params` are the trained parameters.
 
     Raises:
-        ValueError, TypeError: data or sizes that cannot be meant; before the first step.
+        ValueError, TypeError: data, sizes or options that cannot be meant; before the first step.
+        NotFiniteError: see `on_not_finite`; it holds the last good state.
+        CheckpointError: checkpoints of another run, or a folder that cannot be used.
 
     >>> import optax
     >>> x, y = fnn.xor()
@@ -103,79 +136,238 @@ def fit(
     batch_size = require_size(
         "fit", "batch_size", batch_size, "Give an int: 1 is one example at a time, N the full batch."
     )
+    accumulate = require_size("fit", "accumulate", accumulate, "Give 1 for an update after every batch.")
     _require_optimizer(optimizer, learning_rate)
-    dtype = _floating_dtype(params)
-    x, y = _prepare(objective, params, data, "data", dtype)
-    if batch_size > len(x):
-        raise ValueError(f"fit: batch_size {batch_size} is larger than the data, {len(x)} rows. Use {len(x)} or less.")
+    _require_options(patience, min_improvement, clip_norm, on_not_finite)
+    given = params if isinstance(params, TrainState) else None
+    start = params.params if isinstance(params, TrainState) else params
+    if (key is None) == (given is None):
+        raise ValueError(
+            "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
+            + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
+        )
+    dtype = floating_dtype(start)
+    rows = _prepare(objective, start, data, "data", dtype)
+    if batch_size > len(rows):
+        raise ValueError(
+            f"fit: batch_size {batch_size} is larger than the data, {len(rows)} rows. Use {len(rows)} or less."
+        )
     held_out = None
     if validation is not None:
-        if objective is None:
+        if objective is None and not metrics:
             raise ValueError(
                 "fit: validation needs a gradient that knows its objective; a bare function came. "
-                "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
+                "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), or metrics."
             )
-        held_out = _prepare(objective, params, validation, "validation", dtype)
+        held_out = _prepare(objective, start, validation, "validation", dtype)
 
-    rate = None if learning_rate is None else jnp.asarray(learning_rate, dtype)
-    state = TrainState(params, _built(optimizer, rate).init(params), key, 0)
-    step_losses, epochs_measured = [], []
-    for number in range(1, epochs + 1):
-        state, losses, measured = _run_epoch(
-            value_and_grad, objective, optimizer, batch_size, state, x, y, held_out, strength, rate
+    measuring = measuring_dtype(start)
+    numbers = Numbers(*(
+        None if number is None else jnp.asarray(number, kind)
+        for number, kind in ((learning_rate, dtype), (None, None), (clip_norm, dtype), (patience, jnp.int32))
+    ), min_improvement=jnp.asarray(min_improvement, measuring))._replace(strength=strength)  # fmt: skip
+    plan = Plan(
+        value_and_grad, objective, optimizer, batch_size, accumulate, tuple((metrics or {}).items()),
+        monitor if patience is not None else "", on_not_finite == "skip",
+    )  # fmt: skip
+    if given is not None:
+        state = plan.watching(given, numbers)
+    else:
+        assert key is not None
+        state = plan.start(start, key, numbers)
+    _require_monitor(plan, state, rows, held_out, monitor, patience)
+    run = _Run(plan, rows, held_out, numbers, on_not_finite == "stop", int(state.epoch), int(state.epoch) + epochs)
+    with ExitStack() as open_now:
+        folder = told = None
+        if checkpoints is not None:
+            folder = open_now.enter_context(checkpoints.opened())
+            told = _told(plan, rows, held_out, learning_rate, strength, clip_norm, patience, min_improvement)
+            state = run.resumed(folder, state, told)
+            for number, found in run.epochs_so_far():
+                if on_epoch is not None:
+                    on_epoch(number, found)
+            pending = open_now.enter_context(interrupts.remembered())
+        else:
+            pending = bool
+        return _trained(run, state, on_epoch, checkpoints, folder, told, pending)
+
+
+def _trained(
+    run: "_Run", state: TrainState, on_epoch: Any, checkpoints: Checkpoints | None, folder: Folder | None,
+    told: dict[str, Any] | None, pending: Callable[[], bool],
+) -> tuple[TrainState, History]:  # fmt: skip
+    """Chunk after chunk until the run is over; saved in between, and before anything that ends it early."""
+    saved, unsaved = time.monotonic(), False
+
+    def save() -> None:
+        if folder is not None and told is not None:
+            folder.save(run.kept(state), told)
+
+    try:
+        while not run.over(state):
+            state, finished = run.advanced(state)
+            unsaved = True
+            if on_epoch is not None:
+                for number, found in finished:
+                    on_epoch(number, found)
+            if checkpoints is not None and time.monotonic() - saved >= checkpoints.seconds:
+                save()
+                saved, unsaved = time.monotonic(), False
+            if pending():
+                break
+    except BaseException as error:
+        # a callback that raises, or a second signal; what is not finite is not worth keeping
+        if unsaved and not isinstance(error, faults.NotFiniteError):
+            save()
+        raise
+    if unsaved:
+        save()
+    history = run.history()
+    if "loss" in history.epochs and len(history.epochs["loss"]) and (says := faults.grown(history.epochs["loss"])):
+        warnings.warn(f"fit: {says}", stacklevel=4)
+    if state.best is not None:
+        state = state._replace(params=state.best.params)
+    return state, history
+
+
+class _Run:
+    """One run: what does not change, and the curves that grow."""
+
+    def __init__(
+        self, plan: Plan, rows: Rows, held_out: Rows | None, numbers: Numbers, stops: bool, began: int, until: int
+    ) -> None:
+        self.plan, self.rows, self.held_out, self.numbers = plan, rows, held_out, numbers
+        self.stops, self.began, self.until = stops, began, until
+        whole, tail = batches_of(len(rows), plan.batch_size)
+        self.steps = whole + bool(tail)
+        self.losses: list[np.ndarray] = []
+        self.epochs: dict[str, list[np.ndarray]] = {}
+        self.budget, self.calls = min(self.steps, CAPACITY), 0
+
+    def over(self, state: TrainState) -> bool:
+        return int(state.epoch) >= self.until or bool(stopped(state, self.numbers))
+
+    def called(self, state: TrainState, budget: int) -> tuple[TrainState, Chunk]:
+        return advance(
+            self.plan, state, self.rows, self.held_out, self.numbers, np.int32(budget), np.int32(self.until)
+        )  # fmt: skip
+
+    def advanced(self, before: TrainState) -> tuple[TrainState, list[tuple[int, Metrics]]]:
+        """The state after one call, and the epochs that it finished."""
+        began = time.perf_counter()
+        state, chunk = self.called(before, self.budget)
+        chunk = jax.device_get(chunk)
+        taken = time.perf_counter() - began
+        losses = chunk.losses[: chunk.steps]
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if self.stops and len(bad):
+            done = sum(map(len, self.losses))
+            options = {} if self.numbers.strength is None else {"strength": self.numbers.strength}
+            raise faults.found(
+                self.plan, self.rows, options, np.concatenate([*self.losses, losses]), done, int(bad[0]),
+                lambda steps: self.called(before, steps)[0] if steps else before,
+            )  # fmt: skip
+        self.losses.append(losses)
+        finished = []
+        for k in range(int(chunk.finished)):
+            found = {name: values[k] for name, values in chunk.epochs.items()}
+            for name, value in found.items():
+                self.epochs.setdefault(name, []).append(value)
+            finished.append((len(self.epochs["loss"]) + self.began, {name: float(v) for name, v in found.items()}))
+        self.calls += 1
+        if self.calls > 1:
+            # the first call compiled; after that as many steps as fit into the time, whole epochs if any
+            fit = int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6))
+            fit = max(1, min(fit, 4 * self.budget, CAPACITY))
+            self.budget = fit - fit % self.steps if fit > self.steps else fit
+        return state, finished
+
+    def epochs_so_far(self) -> list[tuple[int, Metrics]]:
+        count = len(self.epochs.get("loss", []))
+        return [
+            (k + 1 + self.began, {name: float(v[k]) for name, v in self.epochs.items()}) for k in range(count)
+        ]  # fmt: skip
+
+    def history(self) -> History:
+        flat = np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
+        whole = len(flat) - len(flat) % self.steps
+        return History(
+            flat[:whole].reshape(-1, self.steps), {n: np.array(v, np.float64) for n, v in self.epochs.items()}
         )
-        step_losses.append(np.asarray(losses))
-        epochs_measured.append({name: float(value) for name, value in measured.items()})
-        if on_epoch is not None:
-            on_epoch(number, epochs_measured[-1])
-    curves = {name: np.array([each[name] for each in epochs_measured]) for name in epochs_measured[0]}
-    return state, History(np.stack(step_losses), curves)
+
+    def kept(self, state: TrainState) -> PyTree:
+        """What a checkpoint holds."""
+        dtype = measuring_dtype(state.params)
+        flat = np.concatenate(self.losses) if self.losses else np.zeros(0, dtype)
+        names = measured_names(self.plan, state, self.rows, self.held_out)
+        epochs = {name: np.asarray(self.epochs.get(name, []), dtype) for name in names}
+        return {"state": state, "losses": flat.astype(dtype), "epochs": epochs}
+
+    def resumed(self, folder: Folder, state: TrainState, told: dict[str, Any]) -> TrainState:
+        """The state of the last good checkpoint in the folder, or the one that was given if there is none."""
+        found = folder.latest(self.kept(state), told)
+        if found is None:
+            return state
+        self.losses = [np.asarray(found["losses"])]
+        self.epochs = {name: list(np.asarray(values)) for name, values in found["epochs"].items()}
+        return found["state"]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _run_epoch(
-    value_and_grad: ValueAndGrad,
-    objective: Objective | None,
-    optimizer: AnyOptimizer,
-    batch_size: int,
-    state: TrainState,
-    x: Array,
-    y: Array,
-    held_out: tuple[Array, Array] | None,
-    strength: Strength | None,
-    rate: Array | None,
-) -> tuple[TrainState, Array, dict[str, Array]]:
-    """One pass over the rows in a new order; (state, the S losses, what the epoch measured)."""
-    options = {} if strength is None else {"strength": strength}
-    key, shuffle_key = jax.random.split(state.key)
-    rows = len(x)
-    order = permutation(shuffle_key, rows)
-    built = _built(optimizer, rate)
+def measured_names(plan: Plan, state: TrainState, rows: Rows, held_out: Rows | None) -> list[str]:
+    """The names of what an epoch measures."""
+    return list(jax.eval_shape(lambda: measured(plan, state, rows, held_out)))
 
-    def step(carry: tuple[Params, PyTree], batch: Array) -> tuple[tuple[Params, PyTree], Array]:
-        params, optimizer_state = carry
-        value, gradients = _pair(value_and_grad(params, x[batch], y[batch], **options), params)
-        updates, optimizer_state = built.update(gradients, optimizer_state, params)
-        return (optax.apply_updates(params, updates), optimizer_state), value
 
-    whole = rows - rows % batch_size
-    carry = (state.params, state.optimizer_state)
-    carry, losses = jax.lax.scan(step, carry, order[:whole].reshape(-1, batch_size))
-    total = jnp.sum(losses) * batch_size
-    if whole < rows:
-        # the incomplete batch: one more step at its own static shape
-        carry, last = step(carry, order[whole:])
-        losses = jnp.append(losses, last)
-        total = total + last * (rows - whole)
-    params, optimizer_state = carry
-    measured = {"loss": total / rows}
-    if held_out is not None and objective is not None:
-        held_x, held_y = held_out
-        scores = objective.net.apply(params, held_x)
-        measured["validation_loss"] = objective.loss(scores, held_y)
-        if jnp.issubdtype(held_y.dtype, jnp.integer) and held_y.ndim == scores.ndim - 1:
-            measured["validation_accuracy"] = accuracy(scores, held_y)
-    return TrainState(params, optimizer_state, key, state.epoch + 1), losses, measured
+def _told(plan: Plan, rows: Rows, held_out: Rows | None, *numbers: Any) -> dict[str, Any]:
+    """What makes two runs the same run, as far as it can be written down."""
+    names = ("learning_rate", "strength", "clip_norm", "patience", "min_improvement")
+    given = {name: None if n is None else np.asarray(n).tolist() for name, n in zip(names, numbers, strict=True)}
+    return {
+        "objective": None if plan.objective is None else repr(plan.objective),
+        "gradient": type(plan.value_and_grad).__name__,
+        "optimizer": repr(plan.optimizer) if isinstance(plan.optimizer, Optimizer) else "of the user",
+        "batch_size": plan.batch_size,
+        "accumulate": plan.accumulate,
+        "monitor": plan.monitor,
+        "data": _digest(rows),
+        "validation": None if held_out is None else _digest(held_out),
+        **given,
+    }
+
+
+def _digest(rows: Rows) -> str:
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(rows):
+        found.update(f"{leaf.shape}{leaf.dtype}".encode())
+        found.update(np.ascontiguousarray(np.asarray(leaf)).view(np.uint8).data)
+    return found.hexdigest()
+
+
+# ---- what can be said before the first step -------------------------------------------------------------------------
+
+
+def _require_options(patience: int | None, min_improvement: float, clip_norm: float | None, on_not_finite: str) -> None:
+    if patience is not None:
+        require_size("fit", "patience", patience, "Give the epochs to wait, such as 10, or None.")
+    if not 0 <= min_improvement < np.inf:
+        raise ValueError(f"fit: min_improvement must be finite and at least 0; {min_improvement} came. Try 1e-4.")
+    if clip_norm is not None and not 0 < clip_norm < np.inf:
+        raise ValueError(f"fit: clip_norm must be finite and above 0; {clip_norm} came. Try 1.0.")
+    if on_not_finite not in NOT_FINITE:
+        raise ValueError(f"fit: on_not_finite must be one of {NOT_FINITE}; {on_not_finite!r} came.")
+
+
+def _require_monitor(
+    plan: Plan, state: TrainState, rows: Rows, held_out: Rows | None, monitor: str, patience: int | None
+) -> None:
+    if patience is None:
+        return
+    names = measured_names(plan, state, rows, held_out)
+    if monitor not in names:
+        raise ValueError(
+            f"fit: patience watches {monitor!r}, which is not measured; measured are: {', '.join(names)}. Give "
+            'validation=(x, y), or monitor="loss".'
+        )
 
 
 def _require_optimizer(optimizer: Any, rate: float | None) -> None:
@@ -194,11 +386,6 @@ def _require_optimizer(optimizer: Any, rate: float | None) -> None:
         raise ValueError(f"fit: learning_rate must be finite and above 0; {rate} came. Try 1e-3.")
 
 
-def _built(optimizer: AnyOptimizer, rate: Array | None) -> Any:
-    """The optimizer itself, or what it makes of the learning rate."""
-    return optimizer(rate) if rate is not None and callable(optimizer) else optimizer
-
-
 def _objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
     """The objective behind a gradient, if it can be known: `jax.value_and_grad` and `jax.jit` keep what they wrap."""
     function: Any = value_and_grad
@@ -209,35 +396,33 @@ def _objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
     return function if isinstance(function, Objective) else None
 
 
-def _pair(came: Any, params: Params) -> tuple[Array, Params]:
-    """What the gradient gave, if it is (value, gradients): seen while tracing, before the first step."""
-    if isinstance(came, tuple) and len(came) == 2 and jax.tree.structure(came[1]) == jax.tree.structure(params):
-        return came
-    raise TypeError(
-        "fit: the gradient must give (value, gradients in the structure of params); something else came. "
-        "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
-    )
-
-
-def _floating_dtype(params: Params) -> Any:
-    for leaf in jax.tree.leaves(params):
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            return jnp.result_type(leaf)
-    raise ValueError("fit: params hold no floating array, so there is nothing to train. Make them with net.init(key).")
-
-
-def _prepare(
-    objective: Objective | None, params: Params, data: tuple[Any, Any], name: str, dtype: Any
-) -> tuple[Array, Array]:
+def _prepare(objective: Objective | None, params: Params, data: tuple[Any, ...], name: str, dtype: Any) -> Rows:
     """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError(f"fit: {name} must be the pair (x, y); {type(data).__name__} came. Give {name}=(x, y).")
-    x, y = data
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise TypeError(
+            f"fit: {name} must be the pair (x, y), or (x, y, weights); {type(data).__name__} came. Give {name}=(x, y)."
+        )
+    x, y, *weights = data
     validate(x, y)
     x = _cast(f"fit: x of {name}", x, dtype)
     if objective is not None:
         objective.validate(params, x, y)
-    return x, _cast(f"fit: y of {name}", y, dtype)
+    return Rows(x, _cast(f"fit: y of {name}", y, dtype), _weights(weights, name, len(x), dtype))
+
+
+def _weights(weights: list[Any], name: str, rows: int, dtype: Any) -> Array | None:
+    if not weights or weights[0] is None:
+        return None
+    found = np.asarray(weights[0])
+    if found.shape != (rows,):
+        raise ValueError(
+            f"fit: weights of {name} must hold one number per row, shape ({rows},); {found.shape} came. Give one each."
+        )
+    if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
+        raise ValueError(
+            f"fit: weights of {name} must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row."
+        )
+    return jnp.asarray(found, dtype)
 
 
 def _cast(what: str, array: Any, dtype: Any) -> Array:

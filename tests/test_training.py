@@ -166,7 +166,11 @@ GOOD = {"optimizer": ADAM, "epochs": 1, "batch_size": 2, "key": jax.random.key}
         ({"epochs": 0}, ValueError, r"fit: epochs must be at least 1"),
         ({"epochs": 1.5}, TypeError, r"fit: epochs must be a whole number; it came as 1.5"),
         ({"optimizer": 0.1}, TypeError, r"optimizer must be an Optax transformation; 0.1 came. Try optax.adam"),
-        ({"validation": np.ones(3)}, TypeError, r"validation must be the pair \(x, y\); ndarray came"),
+        (
+            {"validation": np.ones(3)},
+            TypeError,
+            r"validation must be the pair \(x, y\), or \(x, y, weights\); ndarray came",
+        ),
         ({"strength": 0.1}, ValueError, r"strength=.* came, but the objective has no regularizer"),
     ],
 )
@@ -248,6 +252,6 @@ def test_a_record_of_an_optimizer_trains_as_optax_does(x64):
     ours, theirs = (run(by_hand, jnp.float64, optimizer=o) for o in (fnn.momentum(0.5), MOMENTUM))
     assert_close(ours[0].params, theirs[0].params, tolerances.FORWARD["float64"])
     # equal records made anew find the program of the first
-    before = fnn.training._run_epoch._cache_size()
+    before = fnn.epochs.advance._cache_size()
     run(by_hand, jnp.float64, optimizer=fnn.momentum(0.5))
-    assert fnn.training._run_epoch._cache_size() == before
+    assert fnn.epochs.advance._cache_size() == before

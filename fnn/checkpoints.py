@@ -1,0 +1,317 @@
+"""Checkpoints: a run that is killed goes on where it was, bit for bit.
+
+Promises: a checkpoint is data, an npz file and a JSON manifest beside it, and is there as a whole or not at all: each
+is written to a temporary file, flushed to the disk and renamed, the manifest last. What was damaged, cut off or made by
+something else is refused by name, and the one before is used. Nothing is ever unpickled; shapes, dtypes and sizes are
+compared with those of this run before any array is read. One run at a time works in a folder.
+Refuses: checkpoints of another net, optimizer, batch size or data, and says what differs.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.types import PyTree
+
+FORMAT, VERSION = "fnn checkpoint", 1
+#: A manifest is a few kilobytes; what is much longer is none.
+LONGEST_MANIFEST = 2**24
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used, or a folder in which none can be kept."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a run keeps its checkpoints: `fit(…, checkpoints=fnn.Checkpoints("runs/a"))`.
+
+    If the folder holds checkpoints of this very run, `fit` goes on from the last good one.
+
+    Args:
+        folder: made if it does not exist; one run at a time.
+        seconds: time between two checkpoints; one is also written at the end, and when the run is interrupted.
+        keep: how many are kept.
+    """
+
+    folder: str | os.PathLike[str]
+    seconds: float = 60.0
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if not self.seconds >= 0:
+            raise ValueError(f"Checkpoints: seconds must be at least 0; {self.seconds} came. Try 60.")
+        if not (isinstance(self.keep, int) and self.keep >= 1):
+            raise ValueError(f"Checkpoints: keep must be a whole number from 1 on; {self.keep!r} came. Try 3.")
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["Folder"]:
+        """The folder, locked for this run."""
+        folder = Path(self.folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = open(folder / "lock", "w")  # noqa: SIM115
+        except OSError as error:
+            raise CheckpointError(f"no checkpoints can be kept in {folder}: {error}. Give another folder.") from error
+        with lock:
+            import fcntl  # POSIX alone has it; on Windows `fit` without checkpoints works as elsewhere
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise CheckpointError(
+                    f"another run is at work in {folder}. Wait for it, or give this one a folder of its own."
+                ) from error
+            yield Folder(folder, self.keep)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that is locked for this run."""
+
+    path: Path
+    keep: int
+
+    def numbers(self) -> list[int]:
+        """The checkpoints that are there, the last one first."""
+        return sorted((int(p.stem) for p in self.path.glob("*.json") if p.stem.isdigit()), reverse=True)
+
+    def save(self, tree: PyTree, run: dict[str, Any]) -> Path:
+        """Write a checkpoint of these arrays, and drop those that are too old."""
+        number = next(iter(self.numbers()), 0) + 1
+        arrays, described = {}, {}
+        for name, leaf in named(tree):
+            arrays[name], described[name] = _stored(leaf)
+        target = self.path / f"{number:08d}.npz"
+        _written(target, lambda file: np.savez(file, **arrays))
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "run": run,
+            "made_with": made_with(),
+            "bytes": target.stat().st_size,
+            "sha256": _digest(target),
+            "arrays": described,
+        }
+        text = json.dumps(manifest, indent=1).encode()
+        _written(target.with_suffix(".json"), lambda file: file.write(text))
+        for old in self.numbers()[self.keep :]:
+            # the manifest first: without it the arrays are no checkpoint
+            (self.path / f"{old:08d}.json").unlink(missing_ok=True)
+            (self.path / f"{old:08d}.npz").unlink(missing_ok=True)
+        return target
+
+    def latest(self, like: PyTree, run: dict[str, Any]) -> PyTree | None:
+        """The last good checkpoint in the structure of `like`, or None where there is none at all.
+
+        Leaves of `like` whose first axis has length 0 may have any length there: curves that grow.
+
+        Raises:
+            CheckpointError: a checkpoint of another run; or none that can be read.
+        """
+        refused = []
+        for number in self.numbers():
+            target = self.path / f"{number:08d}.npz"
+            try:
+                manifest = _manifest(target.with_suffix(".json"))
+            except CheckpointError as error:
+                refused.append(str(error))
+                continue
+            # that it is a checkpoint of something else is no damage: nothing older will do
+            _require_same_run(target, manifest, run)
+            _require_same_arrays(target, manifest["arrays"], like)
+            try:
+                tree = _read(target, manifest, like)
+            except CheckpointError as error:
+                refused.append(str(error))
+                continue
+            if refused:
+                warnings.warn(f"{'; '.join(refused)}. {target.name}, the one before, is used.", stacklevel=3)
+            then, now = manifest["made_with"], made_with()
+            if then != now:
+                told = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (then, now)]
+                warnings.warn(f"not bit-exact: {target.name} was made with {told[0]}; this is {told[1]}.", stacklevel=3)
+            return tree
+        if refused:
+            raise CheckpointError(f"{'; '.join(refused)}. No good checkpoint is left: empty the folder to begin anew.")
+        return None
+
+
+def made_with() -> dict[str, str]:
+    """What the bits of a run depend on, beside its data: versions, device, CPU threads."""
+    threads = os.environ.get("NPROC") or str(len(os.sched_getaffinity(0)))
+    return {
+        "jax": jax.__version__,
+        "jaxlib": jax.lib.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "device": jax.devices()[0].device_kind,
+        "threads": threads,
+    }
+
+
+def named(tree: PyTree) -> list[tuple[str, Any]]:
+    """(path, leaf) of every array; names are those of an npz member, so they hold no "/"."""
+    return [
+        (jax.tree_util.keystr(path).replace("/", "\\") or "array", leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _described(leaf: Any) -> dict[str, Any]:
+    """Shape and dtype as the manifest tells them."""
+    if _is_key(leaf):
+        return {"shape": list(leaf.shape), "dtype": f"key<{jax.random.key_impl(leaf)}>"}
+    return {"shape": list(np.shape(leaf)), "dtype": jnp.result_type(leaf).name}
+
+
+def _stored(leaf: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    """The array as an npz file can hold it, and its description."""
+    described = _described(leaf)
+    if _is_key(leaf):
+        return np.asarray(jax.random.key_data(leaf)), described
+    array = np.asarray(leaf)
+    # NumPy's file format knows no bfloat16 and the like: their bits are kept
+    return array if array.dtype.kind in "biufc" else array.view(f"u{array.dtype.itemsize}"), described
+
+
+def _restored(array: np.ndarray, described: dict[str, Any]) -> jax.Array:
+    kind = described["dtype"]
+    if kind.startswith("key<"):
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=kind[4:-1])
+    dtype = jnp.dtype(kind)
+    return jnp.asarray(array if array.dtype == dtype else array.view(dtype))
+
+
+def _written(target: Path, write: Any) -> None:
+    """A file that is there as a whole or not at all."""
+    temporary = target.with_name(target.name + ".part")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{target} could not be written: {error}. The checkpoint before is as it was.") from error
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """The manifest, if it is one."""
+    try:
+        if path.stat().st_size > LONGEST_MANIFEST:
+            raise CheckpointError(f"{path.name} is refused: too long for a manifest")
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is refused: no manifest can be read from it ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise CheckpointError(f"{path.name} is refused: it is no manifest of a checkpoint")
+    if manifest.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path.name} is refused: version {manifest.get('version')!r}, this package reads {VERSION}"
+        )
+    wanted = {"run": dict, "made_with": dict, "bytes": int, "sha256": str, "arrays": dict}
+    for key, kind in wanted.items():
+        if not isinstance(manifest.get(key), kind):
+            raise CheckpointError(f"{path.name} is refused: {key!r} is missing")
+    return manifest
+
+
+def _require_same_run(path: Path, manifest: dict[str, Any], run: dict[str, Any]) -> None:
+    told = json.loads(json.dumps(run))
+    differs = [k for k in told if manifest["run"].get(k) != told[k]]
+    if differs:
+        k = differs[0]
+        raise CheckpointError(
+            f"{path} belongs to another run: {k} is {manifest['run'].get(k)!r} there and {told[k]!r} here. Give this "
+            "run a folder of its own, or make it as it was."
+        )
+
+
+def _require_same_arrays(path: Path, arrays: dict[str, Any], like: PyTree) -> None:
+    own = {name: _described(leaf) for name, leaf in named(like)}
+    for name in sorted(own.keys() ^ arrays.keys()):
+        here, there = ("here", "not in the checkpoint") if name in own else ("in the checkpoint", "not here")
+        raise CheckpointError(
+            f"{path} belongs to another net or optimizer: leaf {name} is {here} and {there}. Give this run a folder of "
+            "its own."
+        )
+    for name, described in own.items():
+        there = arrays[name]
+        grows = described["shape"][:1] == [0]
+        skipped = 1 if grows else 0
+        same = isinstance(there, dict) and there.get("dtype") == described["dtype"]
+        if not same or list(there["shape"])[skipped:] != described["shape"][skipped:]:
+            raise CheckpointError(
+                f"{path} belongs to another net or optimizer: leaf {name} is {there} there and {described} here. Give "
+                "this run a folder of its own."
+            )
+
+
+def _read(path: Path, manifest: dict[str, Any], like: PyTree) -> PyTree:
+    """The arrays, each looked at before it is read."""
+    refused = f"{path.name} is refused:"
+    try:
+        if path.stat().st_size != manifest["bytes"]:
+            raise CheckpointError(f"{refused} {path.stat().st_size} bytes long, {manifest['bytes']} were written")
+        if _digest(path) != manifest["sha256"]:
+            raise CheckpointError(f"{refused} its SHA-256 is not that of the manifest")
+        leaves = []
+        with zipfile.ZipFile(path) as file:
+            for name, _ in named(like):
+                described = manifest["arrays"][name]
+                with file.open(f"{name}.npy") as member:
+                    leaves.append(
+                        _restored(_array(member, file.getinfo(f"{name}.npy").file_size, described), described)
+                    )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{refused} {error}") from error
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _array(member: Any, size: int, described: dict[str, Any]) -> np.ndarray:
+    """One array; its header must say what the manifest says, and no more bytes may follow."""
+    version = np.lib.format.read_magic(member)
+    if version != (1, 0):
+        raise ValueError(f"an array of format {version}")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
+    wanted = tuple(described["shape"])
+    if described["dtype"].startswith("key<"):
+        shape_of_keys = shape[: len(wanted)]
+        if shape_of_keys != wanted or dtype != np.uint32 or len(shape) != len(wanted) + 1 or shape[-1] > 8:
+            raise ValueError(f"keys of shape {shape} and dtype {dtype}")
+    elif shape != wanted or dtype.kind not in "biufc" or dtype.itemsize != jnp.dtype(described["dtype"]).itemsize:
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} where {described} was promised")
+    count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if size - member.tell() != count:
+        raise ValueError(f"{size - member.tell()} bytes of data where {count} were promised")
+    return np.frombuffer(member.read(count), dtype).reshape(shape, order="F" if fortran else "C")
