@@ -80,6 +80,31 @@ class Numbers(NamedTuple):
     min_improvement: Array | float = 0.0
 
 
+class Accumulated(NamedTuple):
+    """An optimizer that takes one step with the mean of `every` gradients; `optax.MultiSteps` means in float32."""
+
+    inner: Any
+    every: int
+
+    def init(self, params: Params) -> PyTree:
+        return self.inner.init(params), jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32)
+
+    def update(self, gradients: Params, state: PyTree, params: Params) -> tuple[Params, PyTree]:
+        inner, total, count = state
+        total = jax.tree.map(jnp.add, total, gradients)
+
+        def taken(inner: PyTree, total: Params) -> tuple[Params, PyTree, Params, Array]:
+            mean = jax.tree.map(lambda leaf: leaf / self.every, total)
+            updates, inner = self.inner.update(mean, inner, params)
+            return updates, inner, jax.tree.map(jnp.zeros_like, total), jnp.zeros_like(count)
+
+        def waited(inner: PyTree, total: Params) -> tuple[Params, PyTree, Params, Array]:
+            return jax.tree.map(jnp.zeros_like, params), inner, total, count + 1
+
+        updates, *state = jax.lax.cond(count + 1 == self.every, taken, waited, inner, total)
+        return updates, tuple(state)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What the program is made for."""
@@ -116,9 +141,7 @@ class Plan:
         built: Any = self.optimizer
         if rate is not None and callable(built):
             built = built(rate)
-        if self.accumulate == 1:
-            return built
-        return optax.MultiSteps(optax.GradientTransformation(built.init, built.update), self.accumulate)
+        return built if self.accumulate == 1 else Accumulated(built, self.accumulate)
 
 
 class Chunk(NamedTuple):
@@ -228,7 +251,8 @@ def one_step(plan: Plan, rows: Rows, numbers: Numbers) -> Callable[[TrainState, 
         weight = jnp.asarray(len(batch) if weights is None else jnp.sum(weights), value.dtype)
         finite = all_finite((value, gradients)) if plan.skip else None
         if numbers.clip_norm is not None:
-            norm = optax.global_norm(gradients)
+            squares = [jnp.sum(g * g) for g in jax.tree.leaves(gradients)]
+            norm = jnp.sqrt(sum(squares, jnp.zeros_like(numbers.clip_norm)))
             share = numbers.clip_norm / jnp.maximum(norm, numbers.clip_norm)
             gradients = jax.tree.map(lambda g: (share * g).astype(g.dtype), gradients)
         updates, optimizer_state = built.update(gradients, state.optimizer_state, state.params)
