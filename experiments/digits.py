@@ -41,8 +41,11 @@ SHOWN_UNITS = 32
 def run(options: Digits, watch: Watch = silent) -> dict[str, Any]:
     """Train by hand and automatically, compare everything, and return the numbers; times stand under "measured"."""
     # matrix products in full precision: TF32 would look like a wrong gradient
-    with jax.default_matmul_precision("highest"):
-        return _run(options, watch)
+    try:
+        with jax.default_matmul_precision("highest"):
+            return _run(options, watch)
+    except fnn.NotFiniteError as error:
+        raise FloatingPointError(f"{error} Lower --learning-rate.") from error
 
 
 def _run(options: Digits, watch: Watch) -> dict[str, Any]:
@@ -62,8 +65,6 @@ def _run(options: Digits, watch: Watch) -> dict[str, Any]:
         params = _cast(net.init(params_key), dtype)
 
         def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
-            if not np.isfinite(metrics["loss"]):
-                raise FloatingPointError(f"the loss is {metrics['loss']} in epoch {epoch}. Lower --learning-rate.")
             note = f"loss {metrics['loss']:.4f}, validation {metrics['validation_accuracy']:.1%}"
             watch(stage, epoch, options.epochs, note)
 

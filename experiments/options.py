@@ -155,12 +155,35 @@ class Detection:
         _require_seed(self.seed)
 
 
+@dataclass(frozen=True)
+class Faults:
+    """Kill training runs, damage their checkpoints, fill the disk: do they come out with the same bits?
+
+    Fifty kills take about six minutes on two cores.
+    """
+
+    kills: int = 50
+    """How many times a run is killed, at random moments, five times each run."""
+    epochs: int = 150
+    """Length of a run; it must outlast its kills."""
+    seed: int = 0
+    """Of the moments."""
+    out: Path = Path("results/faults")
+    """Folder for the outcome (JSON); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        _require(self.kills >= 1, "--kills", self.kills, "at least 1")
+        _require(self.epochs >= 1, "--epochs", self.epochs, "at least 1")
+        _require_seed(self.seed)
+
+
 #: name -> (its options, its module), in the order in which they are listed.
 EXPERIMENTS: dict[str, tuple[type[Any], str]] = {
     "digits": (Digits, "experiments.digits"),
     "xor": (Xor, "experiments.xor"),
     "speed": (Speed, "experiments.speed"),
     "detection": (Detection, "experiments.detection"),
+    "faults": (Faults, "experiments.faults"),
 }
 
 

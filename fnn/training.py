@@ -183,9 +183,6 @@ def fit(
             folder = open_now.enter_context(checkpoints.opened())
             told = _told(plan, rows, held_out, learning_rate, strength, clip_norm, patience, min_improvement)
             state = run.resumed(folder, state, told)
-            for number, found in run.epochs_so_far():
-                if on_epoch is not None:
-                    on_epoch(number, found)
             pending = open_now.enter_context(interrupts.remembered())
         else:
             pending = bool
@@ -281,12 +278,6 @@ class _Run:
             fit = max(1, min(fit, 4 * self.budget, CAPACITY))
             self.budget = fit - fit % self.steps if fit > self.steps else fit
         return state, finished
-
-    def epochs_so_far(self) -> list[tuple[int, Metrics]]:
-        count = len(self.epochs.get("loss", []))
-        return [
-            (k + 1 + self.began, {name: float(v[k]) for name, v in self.epochs.items()}) for k in range(count)
-        ]  # fmt: skip
 
     def history(self) -> History:
         flat = np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)

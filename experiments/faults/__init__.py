@@ -1,0 +1,206 @@
+"""Question: does a run that is killed, or whose checkpoints are damaged, come out as if nothing had happened?
+
+Prediction: a run that was killed (SIGKILL) at random moments, the writing of checkpoints included, ends with the same
+bits in parameters, optimizer state and curves as one that was left alone; SIGINT and SIGTERM save and leave; a damaged
+checkpoint is refused by name and the one before is used; a full disk leaves the last good one.
+Refuted by: one run of other bits, or one damaged checkpoint that is read without a word.
+"""
+
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.options import Faults
+from experiments.progress import Watch, silent
+
+#: Kills of one run, after which it is left to finish.
+EACH = 5
+
+
+def run(options: Faults, watch: Watch = silent) -> dict[str, Any]:
+    """Kill, damage and starve runs in processes of their own."""
+    order = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        # compiled programs are kept between the children: they are the same bits, and nobody waits
+        environment = dict(os.environ, JAX_COMPILATION_CACHE_DIR=str(place / "cache"), TF_CPP_MIN_LOG_LEVEL="3")
+        environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "NPROC": "1"}
+        alone = finished(place / "alone", options.epochs, environment)
+        kills = []
+        while len(kills) < options.kills:
+            folder = place / f"run {len(kills)}"
+            times = [
+                killed(folder, options.epochs, environment, order) for _ in range(min(EACH, options.kills - len(kills)))
+            ]
+            same = finished(folder, options.epochs, environment) == alone
+            kills += [{**each, "same_bits": same} for each in times]
+            shutil.rmtree(folder)
+            watch("kills", len(kills), options.kills, f"{sum(not k['same_bits'] for k in kills)} of other bits")
+        signals = {
+            name: interrupted(place / name, options.epochs, environment, number) | {
+                "same_bits": finished(place / name, options.epochs, environment) == alone
+            }
+            for name, number in (("SIGINT", signal.SIGINT), ("SIGTERM", signal.SIGTERM))
+        }  # fmt: skip
+        watch("signals", 1, 1, "")
+        damage = {
+            name: damaged(place / "damaged", harm, options.epochs, environment, alone) for name, harm in HARMS.items()
+        }
+        watch("damage", 1, 1, "")
+        full = starved(place / "full", options.epochs, environment, alone)
+        watch("full disk", 1, 1, "")
+    return {"kills": kills, "signals": signals, "damage": damage, "full_disk": full}
+
+
+def started(folder: Path, epochs: int, environment: dict[str, str], *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "experiments.faults.child", str(folder), str(epochs), *more]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(folder: Path, epochs: int, environment: dict[str, str]) -> str:
+    """The digest of a run that is left to finish."""
+    out, error = started(folder, epochs, environment).communicate(timeout=600)
+    if not out.strip():
+        raise RuntimeError(f"the run did not finish: {error[-2000:]}")
+    return out.strip().splitlines()[-1]
+
+
+def killed(folder: Path, epochs: int, environment: dict[str, str], order: random.Random) -> dict[str, Any]:
+    """Start the run, wait until it trains, and kill it some random time later; what was left half written."""
+    child = started(folder, epochs, environment)
+    waited_for(child)
+    time.sleep(order.uniform(0, 0.4))
+    child.kill()
+    child.communicate()
+    return {
+        "checkpoints": len(list(folder.glob("*.json"))),
+        "half_written": len(list(folder.glob("*.part"))),
+        "ran_out": child.returncode == 0,
+    }
+
+
+def waited_for(child: subprocess.Popen) -> None:
+    """Until it says that it trains, or is over."""
+    assert child.stdout is not None
+    if not select.select([child.stdout], [], [], 300)[0] or not child.stdout.readline():
+        raise RuntimeError(f"the run did not begin: {child.communicate()[1][-2000:]}")
+
+
+def interrupted(folder: Path, epochs: int, environment: dict[str, str], number: int) -> dict[str, Any]:
+    """Send a signal while it trains: it must save and leave soon."""
+    child = started(folder, epochs, environment)
+    waited_for(child)
+    began = time.monotonic()
+    child.send_signal(number)
+    child.communicate(timeout=60)
+    return {
+        "status": child.returncode,
+        "checkpoints": len(list(folder.glob("*.json"))),
+        "left_soon": time.monotonic() - began < 5,
+    }
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) * 2 // 3] ^= 4
+    path.write_bytes(content)
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _foreign(path: Path) -> None:
+    path.with_suffix(".json").write_text('{"format": "something else"}')
+
+
+def _newer(path: Path) -> None:
+    manifest = path.with_suffix(".json")
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
+
+
+def _manifest_cut(path: Path) -> None:
+    _cut(path.with_suffix(".json"))
+
+
+#: What may happen to the last checkpoint.
+HARMS = {
+    "cut off": _cut, "one bit flipped": _flipped, "empty": _emptied, "foreign manifest": _foreign,
+    "of a newer version": _newer, "manifest cut off": _manifest_cut,
+}  # fmt: skip
+
+
+def damaged(folder: Path, harm: Any, epochs: int, environment: dict[str, str], alone: str) -> dict[str, Any]:
+    """Harm the last checkpoint of a run that was interrupted: it must be named, and the one before used."""
+    shutil.rmtree(folder, ignore_errors=True)
+    while len(list(folder.glob("*.json"))) < 2:
+        interrupted(folder, epochs, environment, signal.SIGTERM)
+    last = sorted(folder.glob("*.npz"))[-1]
+    harm(last)
+    out, error = started(folder, epochs, environment).communicate(timeout=600)
+    return {
+        "named": "is refused" in error and last.stem in error,
+        "same_bits": out.strip().splitlines()[-1:] == [alone],
+    }
+
+
+def starved(folder: Path, epochs: int, environment: dict[str, str], alone: str) -> dict[str, Any]:
+    """No file may grow beyond a few kilobytes: saving fails, is said, and what was saved before goes on."""
+    interrupted(folder, epochs, environment, signal.SIGTERM)
+    before = {path.name: path.read_bytes() for path in folder.glob("0*")}
+    child = started(folder, epochs, environment, "4096")
+    _, error = child.communicate(timeout=600)
+    after = {path.name: path.read_bytes() for path in folder.glob("0*")}
+    return {
+        "said": "could not be written" in error and child.returncode == 3,
+        "unchanged": before == after,
+        "same_bits": finished(folder, epochs, environment) == alone,
+    }
+
+
+def predictions(result: dict[str, Any]) -> dict[str, bool]:
+    """{what was predicted: whether it held}."""
+    kills = result["kills"]
+    return {
+        f"{len(kills)} kills: every run ends with the same bits": all(k["same_bits"] for k in kills),
+        "SIGINT and SIGTERM save and leave, and the run goes on": all(
+            s["same_bits"] and s["checkpoints"] and s["left_soon"] for s in result["signals"].values()
+        ),
+        "every damaged checkpoint is named, and the one before is used": all(
+            d["named"] and d["same_bits"] for d in result["damage"].values()
+        ),
+        "a full disk is said and leaves the last good checkpoint": all(result["full_disk"].values()),
+    }
+
+
+def show(saved: dict[str, Any], console: Console) -> None:
+    """Print what happened to the runs, and which predictions held."""
+    result = saved["result"]
+    halves = sum(k["half_written"] > 0 for k in result["kills"])
+    console.print(f"{len(result['kills'])} kills, {halves} of them while a checkpoint was written", highlight=False)
+    table = Table("damage to the last checkpoint", "named", "same bits")
+    for name, each in result["damage"].items():
+        table.add_row(name, str(each["named"]), str(each["same_bits"]))
+    console.print(table)
+    for what, held in predictions(result).items():
+        console.print(f"{'held' if held else 'NOT HELD'}: {what}", highlight=False)
+
+
+def draw(saved: dict[str, Any]) -> dict[str, Any]:
+    """There is nothing to draw."""
+    return {}
