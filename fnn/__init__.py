@@ -92,6 +92,7 @@ from fnn.optimizers import Adam, Momentum, Optimizer, Sgd, adam, momentum, neste
 from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
 from fnn.requirements import CastNote, validate
 from fnn.shuffles import permutation
+from fnn.sweeps import Sweep, grid, sweep
 from fnn.training import History, fit
 
 __version__ = "0.1.0"

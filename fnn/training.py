@@ -18,10 +18,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from fnn import faults, interrupts
-from fnn.backprop import Backprop, Objective
 from fnn.checkpoints import Checkpoints, Folder
 from fnn.epochs import (
     CAPACITY,
@@ -36,20 +34,19 @@ from fnn.epochs import (
     advance,
     batches_of,
     floating_dtype,
-    measured,
     measuring_dtype,
     stopped,
 )
 from fnn.optimizers import Optimizer
+from fnn.preparation import measured_names, objective_of, prepared, require_monitor, require_optimizer, require_options
 from fnn.regularizers import Strength
-from fnn.requirements import note_cast, require_size, validate
-from fnn.types import Array, Key, Params, PyTree
+from fnn.requirements import require_size
+from fnn.types import Key, Params, PyTree
 
 #: What one epoch measured, by name: "loss", and "validation_loss", "validation_accuracy" where they exist.
 Metrics = dict[str, float]
 #: How long one call of the compiled program may take, about: short enough to stop, to save and to show progress.
 SECONDS = 0.25
-NOT_FINITE = ("stop", "skip", "continue")
 
 
 class History(NamedTuple):
@@ -129,7 +126,7 @@ def fit(
     >>> float(fnn.accuracy(net.apply(state.params, x), y))
     1.0
     """
-    objective = _objective_of(value_and_grad)
+    objective = objective_of(value_and_grad)
     epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
     if not callable(value_and_grad):
         raise TypeError(f"fit: a gradient is needed; {value_and_grad!r} came. Make it with fnn.backprop(net, loss).")
@@ -137,8 +134,8 @@ def fit(
         "fit", "batch_size", batch_size, "Give an int: 1 is one example at a time, N the full batch."
     )
     accumulate = require_size("fit", "accumulate", accumulate, "Give 1 for an update after every batch.")
-    _require_optimizer(optimizer, learning_rate)
-    _require_options(patience, min_improvement, clip_norm, on_not_finite)
+    require_optimizer(optimizer, learning_rate)
+    require_options(patience, min_improvement, clip_norm, on_not_finite)
     given = params if isinstance(params, TrainState) else None
     start = params.params if isinstance(params, TrainState) else params
     if (key is None) == (given is None):
@@ -147,7 +144,7 @@ def fit(
             + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
         )
     dtype = floating_dtype(start)
-    rows = _prepare(objective, start, data, "data", dtype)
+    rows = prepared(objective, start, data, "data", dtype)
     if batch_size > len(rows):
         raise ValueError(
             f"fit: batch_size {batch_size} is larger than the data, {len(rows)} rows. Use {len(rows)} or less."
@@ -159,7 +156,7 @@ def fit(
                 "fit: validation needs a gradient that knows its objective; a bare function came. "
                 "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), or metrics."
             )
-        held_out = _prepare(objective, start, validation, "validation", dtype)
+        held_out = prepared(objective, start, validation, "validation", dtype)
 
     measuring = measuring_dtype(start)
     numbers = Numbers(*(
@@ -175,7 +172,7 @@ def fit(
     else:
         assert key is not None
         state = plan.start(start, key, numbers)
-    _require_monitor(plan, state, rows, held_out, monitor, patience)
+    require_monitor(plan, state, rows, held_out, monitor, patience)
     run = _Run(plan, rows, held_out, numbers, on_not_finite == "stop", int(state.epoch), int(state.epoch) + epochs)
     with ExitStack() as open_now:
         folder = told = None
@@ -304,11 +301,6 @@ class _Run:
         return found["state"]
 
 
-def measured_names(plan: Plan, state: TrainState, rows: Rows, held_out: Rows | None) -> list[str]:
-    """The names of what an epoch measures."""
-    return list(jax.eval_shape(lambda: measured(plan, state, rows, held_out)))
-
-
 def _told(plan: Plan, rows: Rows, held_out: Rows | None, *numbers: Any) -> dict[str, Any]:
     """What makes two runs the same run, as far as it can be written down."""
     names = ("learning_rate", "strength", "clip_norm", "patience", "min_improvement")
@@ -332,93 +324,3 @@ def _digest(rows: Rows) -> str:
         found.update(f"{leaf.shape}{leaf.dtype}".encode())
         found.update(np.ascontiguousarray(np.asarray(leaf)).view(np.uint8).data)
     return found.hexdigest()
-
-
-# ---- what can be said before the first step -------------------------------------------------------------------------
-
-
-def _require_options(patience: int | None, min_improvement: float, clip_norm: float | None, on_not_finite: str) -> None:
-    if patience is not None:
-        require_size("fit", "patience", patience, "Give the epochs to wait, such as 10, or None.")
-    if not 0 <= min_improvement < np.inf:
-        raise ValueError(f"fit: min_improvement must be finite and at least 0; {min_improvement} came. Try 1e-4.")
-    if clip_norm is not None and not 0 < clip_norm < np.inf:
-        raise ValueError(f"fit: clip_norm must be finite and above 0; {clip_norm} came. Try 1.0.")
-    if on_not_finite not in NOT_FINITE:
-        raise ValueError(f"fit: on_not_finite must be one of {NOT_FINITE}; {on_not_finite!r} came.")
-
-
-def _require_monitor(
-    plan: Plan, state: TrainState, rows: Rows, held_out: Rows | None, monitor: str, patience: int | None
-) -> None:
-    if patience is None:
-        return
-    names = measured_names(plan, state, rows, held_out)
-    if monitor not in names:
-        raise ValueError(
-            f"fit: patience watches {monitor!r}, which is not measured; measured are: {', '.join(names)}. Give "
-            'validation=(x, y), or monitor="loss".'
-        )
-
-
-def _require_optimizer(optimizer: Any, rate: float | None) -> None:
-    if isinstance(optimizer, optax.GradientTransformation | Optimizer):
-        if rate is not None:
-            raise ValueError(
-                f"fit: learning_rate={rate} came with an optimizer that has its own. Give optimizer=optax.adam, or "
-                "leave learning_rate out."
-            )
-        return
-    if not callable(optimizer):
-        raise TypeError(f"fit: optimizer must be an Optax transformation; {optimizer!r} came. Try optax.adam(1e-3).")
-    if rate is None:
-        raise ValueError(f"fit: {optimizer!r} needs a learning rate. Give learning_rate=1e-3, or optax.adam(1e-3).")
-    if not 0 < rate < np.inf:
-        raise ValueError(f"fit: learning_rate must be finite and above 0; {rate} came. Try 1e-3.")
-
-
-def _objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
-    """The objective behind a gradient, if it can be known: `jax.value_and_grad` and `jax.jit` keep what they wrap."""
-    function: Any = value_and_grad
-    while not isinstance(function, Backprop | Objective) and hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    if isinstance(function, Backprop):
-        return function.objective
-    return function if isinstance(function, Objective) else None
-
-
-def _prepare(objective: Objective | None, params: Params, data: tuple[Any, ...], name: str, dtype: Any) -> Rows:
-    """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
-    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        raise TypeError(
-            f"fit: {name} must be the pair (x, y), or (x, y, weights); {type(data).__name__} came. Give {name}=(x, y)."
-        )
-    x, y, *weights = data
-    validate(x, y)
-    x = _cast(f"fit: x of {name}", x, dtype)
-    if objective is not None:
-        objective.validate(params, x, y)
-    return Rows(x, _cast(f"fit: y of {name}", y, dtype), _weights(weights, name, len(x), dtype))
-
-
-def _weights(weights: list[Any], name: str, rows: int, dtype: Any) -> Array | None:
-    if not weights or weights[0] is None:
-        return None
-    found = np.asarray(weights[0])
-    if found.shape != (rows,):
-        raise ValueError(
-            f"fit: weights of {name} must hold one number per row, shape ({rows},); {found.shape} came. Give one each."
-        )
-    if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
-        raise ValueError(
-            f"fit: weights of {name} must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row."
-        )
-    return jnp.asarray(found, dtype)
-
-
-def _cast(what: str, array: Any, dtype: Any) -> Array:
-    came = np.asarray(array).dtype if not isinstance(array, jax.Array) else array.dtype
-    if not jnp.issubdtype(came, jnp.floating) or came == dtype:
-        return jnp.asarray(array)
-    note_cast(what, came, dtype)
-    return jnp.asarray(array, dtype)
