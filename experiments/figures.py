@@ -184,3 +184,19 @@ def detection(rejected: dict[str, list[float]], wrong: dict[str, list[float]], p
         axis.tick_params(length=0)
         axis.set_title(title)
     return figure
+
+
+def training(jobs: dict[str, dict[str, Any]]) -> Figure:
+    """How many times as long as ours each library takes for an epoch, one panel per job."""
+    figure, (axes,) = _figure(4.2 * len(jobs), 3.8, columns=len(jobs))
+    for axis, (job, row) in zip(axes, jobs.items(), strict=True):
+        times = {peer: t for peer, t in row["times"].items() if "again" not in peer}
+        names = sorted(times, key=lambda peer: times[peer], reverse=True)
+        colors = [BLUE if name.startswith("fnn") else ORANGE for name in names]
+        axis.barh(names, [times[name] for name in names], color=colors)
+        for k, name in enumerate(names):
+            axis.text(times[name], k, f" {times[name]:.2g} ×  {row['peers'][name]:.3g} ms", va="center", fontsize=9)
+        axis.set(xscale="log", title=job, xlabel="time per epoch over ours")
+        axis.set_xlim(right=max(times.values()) * 12)
+        axis.grid(axis="y", visible=False)
+    return figure

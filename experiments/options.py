@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+#: The trainings of the speed table.
+JOBS = ("64-32-10", "784-512-256-10", "1024-1024-1024-10", "64 nets")
 #: The activations of `fnn` through which a hidden layer can learn.
 Hidden = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "gelu_tanh", "silu"]
 
@@ -95,6 +97,8 @@ class Speed:
     Runs are paired in random order, with autodiff compiled twice as the null pair. Leave the machine alone meanwhile.
     """
 
+    parts: tuple[Literal["gradients", "training"], ...] = ("gradients", "training")
+    """What to run: one gradient against autodiff, with depth by scan; whole trainings beside other libraries."""
     nets: tuple[str, ...] = ("64-32-10", "784-512-256-10", "1024-1024-1024-10")
     """Sizes of each net, joined by hyphens; batches are 32, 128 and 1024, by the size of the first layer."""
     depths: tuple[int, ...] = (8, 512)
@@ -105,6 +109,10 @@ class Speed:
     """How many fresh compilations of each program."""
     seconds: float = 1.0
     """How long each program runs in each block, about."""
+    jobs: tuple[str, ...] = JOBS
+    """The trainings."""
+    rounds: int = 3
+    """How often each library trains each job, in processes of its own in random order."""
     seed: int = 0
     """Of the numbers and of the order of the runs."""
     out: Path = Path("results/speed")
@@ -119,6 +127,9 @@ class Speed:
         _require(self.blocks >= 1, "--blocks", self.blocks, "at least 1")
         _require(self.compilations >= 1, "--compilations", self.compilations, "at least 1")
         _require(0 < self.seconds < math.inf, "--seconds", self.seconds, "finite and above 0")
+        _require(self.rounds >= 1, "--rounds", self.rounds, "at least 1")
+        for job in self.jobs:
+            _require(job in JOBS, "--jobs", job, f"of {', '.join(JOBS)}")
         _require_seed(self.seed)
 
 

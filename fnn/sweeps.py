@@ -9,7 +9,7 @@ Letters: M runs, E epochs, N rows, B batch size.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,14 +204,9 @@ def _trained(
         jnp.asarray(min_improvement, measuring_dtype(shapes)),
     )  # fmt: skip
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
-    # parameters first, each as its own run would make them; equal initializers share one program
-    inits: dict[Any, Callable[[Key], Params]] = {}
-    starts = []
-    for run, (params_key, _) in zip(runs, keys, strict=True):
-        name = run.get("weights")
-        if name not in inits:
-            inits[name] = jax.jit(net.init if name is None else _initialized(net, name).init)
-        starts.append(inits[name](params_key))
+    # parameters first, each as its own run would make them
+    nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weights") for run in runs}}
+    starts = [_start(nets[run.get("weights")], key) for run, (key, _) in zip(runs, keys, strict=True)]
     one = jax.eval_shape(lambda p, k: plan.start(p, k, _member(numbers, 0)), starts[0], keys[0][1])
     if monitor not in (
         names := measured_names(plan, plan.start(starts[0], keys[0][1], _member(numbers, 0)), rows, held_out)
@@ -290,6 +285,11 @@ def _epochs(
         return after, {name: curves[name].at[:, k].set(found[name]) for name in curves}
 
     return jax.lax.fori_loop(0, count, epoch, (states, curves))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _start(net: Layer, key: Key) -> Params:
+    return net.init(key)
 
 
 def _axes(numbers: Numbers) -> Numbers:

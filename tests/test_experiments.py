@@ -171,10 +171,46 @@ def test_speed_in_small(tmp_path, capsys):
 
     from experiments import speed
 
-    options = Speed(nets=("64-32-10",), depths=(1, 2), blocks=1, compilations=1, seconds=0.01)
+    options = Speed(
+        parts=("gradients",), nets=("64-32-10",), depths=(1, 2), blocks=1, compilations=1, seconds=0.01
+    )  # fmt: skip
     saved = results.write(tmp_path, "speed", options, speed.run(options, silent))
     operations = saved["result"]["nets"][0]["operations"]
     assert operations["by_hand"] < 1.02 * operations["automatic"]
     speed.show(saved, Console())
     assert "largest null ratio" in capsys.readouterr().out
     assert set(speed.draw(saved)) == {"speed.png"}
+
+
+def test_trainings_beside_others_in_small(tmp_path, capsys, monkeypatch):
+    from rich.console import Console
+
+    from experiments import speed
+    from experiments.speed import peers, training
+
+    # in this process, and ours alone: that the others run is seen where they are installed
+    small = peers.Job((4, 3, 2), 4, 12)
+    jobs = {"64-32-10": small, "64 nets": peers.Job(small.sizes, 4, 12, 3)}
+    monkeypatch.setattr(peers, "JOBS", jobs)
+    monkeypatch.setattr(training, "JOBS", jobs)
+
+    def run(peer, job, seconds):
+        if peer == "matmul":
+            return {"rate": peers.matmul_rate(16)}
+        return {"milliseconds": peers.timed((peers.PEERS | peers.OF_MANY)[peer][1](jobs[job]), seconds, 1)}
+
+    monkeypatch.setattr(training, "_run", run)
+    ours = ("fnn", "plain scan")
+    monkeypatch.setattr(training, "of", lambda job: [n for n in peers.of(job) if n.split(",")[0] in ours])
+    options = Speed(parts=("training",), jobs=tuple(jobs), rounds=1, seconds=0.001)
+    saved = results.write(tmp_path, "speed", options, speed.run(options, silent))
+    speed.show(saved, Console())
+    assert "by hand is not slower than automatic" in capsys.readouterr().out
+    assert set(speed.draw(saved)) == {"training.png"}
+    found = training.table(saved["measured"]["training"])
+    assert found["64-32-10"]["times"]["fnn"] == 1.0 and found["64-32-10"]["limit"] > 0
+    # a promise that is not kept is said: ours made slow on purpose
+    slow = saved["measured"]["training"]
+    slow["milliseconds"]["64-32-10"]["fnn"] = [[1e6]]
+    assert not all(held for _, held, _, _ in training.verdicts(training.table(slow)))
+    assert "| plain scan |" in training.markdown(slow)

@@ -17,25 +17,33 @@ from rich.table import Table
 
 from experiments.options import Speed
 from experiments.progress import Watch, silent
-from experiments.speed import depth, gradients
+from experiments.speed import depth, gradients, training
 
 
 def run(options: Speed, watch: Watch = silent) -> dict[str, Any]:
     """Measure everything; nearly all of it stands under "measured", since it differs from run to run."""
-    nets = [gradients.measure(net, options, watch) for net in options.nets]
-    return {
-        "nets": [{"net": each["net"], "batch": each["batch"], "operations": each.pop("operations")} for each in nets],
-        "measured": {
-            "nets": nets,
-            "depth": depth.measure(options, watch),
-        },
-    }
+    result: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
+    if "gradients" in options.parts:
+        nets = [gradients.measure(net, options, watch) for net in options.nets]
+        result["nets"] = [{key: each.pop(key) for key in ("operations",)} | named(each) for each in nets]
+        measured |= {"nets": nets, "depth": depth.measure(options, watch)}
+    if "training" in options.parts:
+        measured["training"] = training.measure(options, watch)
+    return result | {"measured": measured}
+
+
+def named(net: dict[str, Any]) -> dict[str, Any]:
+    """Which net it is."""
+    return {key: net[key] for key in ("net", "batch")}
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
     """Print the table of ratios and which predictions held."""
     measured = saved["measured"]
-    for each in measured["nets"]:
+    if "training" in measured:
+        training.show(measured["training"], console)
+    for each in measured.get("nets", ()):
         console.print(f"\n{each['net']}, batch {each['batch']}", highlight=False)
         table = Table("")
         for heading in ("by hand", "automatic", "ratio", "largest null ratio", ""):
@@ -49,7 +57,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
         held = "held" if hand <= auto else "within 2 %" if hand <= 1.02 * auto else "NOT HELD"
         table.add_row("memory", f"{hand / 1024:.0f} KiB", f"{auto / 1024:.0f} KiB", f"{hand / auto:.3f}", "", held)
         console.print(table)
-    for line in depth.lines(measured["depth"]):
+    for line in depth.lines(measured["depth"]) if "depth" in measured else ():
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -62,4 +70,8 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     """{file name: figure}, from the saved record alone."""
     from experiments import figures
 
-    return {"speed.png": figures.ratios(saved["measured"]["nets"])}
+    measured = saved["measured"]
+    drawn = {"speed.png": figures.ratios(measured["nets"])} if "nets" in measured else {}
+    if "training" in measured:
+        drawn["training.png"] = figures.training(training.table(measured["training"]))
+    return drawn

@@ -1,0 +1,129 @@
+"""Whole trainings beside other libraries and beside the arithmetic limit: milliseconds per epoch.
+
+How it is measured: in every round each library trains each job in a process of its own, in random order; the matmul
+rate is measured in every round too. Times are medians over rounds and runs, ratios are of the medians of a round.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments.options import Speed
+from experiments.progress import Watch
+from experiments.speed.peers import JOBS, of
+
+#: job -> peer -> (how many times as fast we must be, the goal). "plain scan" is given as our share of its time.
+FLOORS: dict[str, dict[str, tuple[float, float]]] = {
+    "64-32-10": {"plain scan": (1 / 0.80, 1 / 0.6), "PyTorch": (7, 10), "scikit-learn": (6, 8), "Equinox": (7, 10)},
+    "784-512-256-10": {"PyTorch": (1.6, 2), "scikit-learn": (3.5, 5), "Equinox": (1.2, 1.5), "Flax": (1.2, 1.5)},
+    "1024-1024-1024-10": {"PyTorch": (1.9, 2.3)},
+    "64 nets": {"torch.func.vmap": (2.3, 4), "PyTorch, 64 times": (24, 40)},
+}
+#: job -> peer -> (share of the arithmetic limit that must be reached, the goal).
+SHARES: dict[str, dict[str, tuple[float, float]]] = {
+    "784-512-256-10": {"fnn": (0.60, 0.70), "fnn, SGD": (0.70, 0.80)},
+    "1024-1024-1024-10": {"fnn": (0.80, 0.88)},
+}
+OURS = {"64 nets": "fnn, a shuffle each"}
+
+
+def measure(options: Speed, watch: Watch) -> dict[str, Any]:
+    """job -> peer -> one list of milliseconds per epoch for each round; and the matmul rate of each round."""
+    order = random.Random(options.seed)
+    pairs = [(job, peer) for job in options.jobs for peer in of(job)]
+    found: dict[str, dict[str, list[list[float]]]] = {job: {peer: [] for peer in of(job)} for job in options.jobs}
+    rates = []
+    for number in range(options.rounds):
+        rates.append(_run("matmul", "64-32-10", options.seconds)["rate"])
+        for done, (job, peer) in enumerate(order.sample(pairs, len(pairs))):
+            found[job][peer].append(_run(peer, job, options.seconds)["milliseconds"])
+            watch(f"round {number + 1}", done + 1, len(pairs), f"{job}, {peer}")
+    return {"milliseconds": found, "matmul_rates": rates}
+
+
+def _run(peer: str, job: str, seconds: float) -> dict[str, Any]:
+    command = [sys.executable, "-m", "experiments.speed.peers", peer, job, str(seconds)]
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+    out = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if out.returncode:
+        raise RuntimeError(f"{peer} on {job} did not run: {out.stderr[-1500:]}")
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def table(training: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """job -> {"limit": ms, "peers": {peer: ms}, "times": {peer: how many times as fast we are}}."""
+    rate = max(training["matmul_rates"])
+    found = {}
+    for job, peers in training["milliseconds"].items():
+        rounds = {peer: np.array([np.median(each) for each in taken]) for peer, taken in peers.items()}
+        if JOBS[job].runs > 1 and "64-32-10" in training["milliseconds"]:
+            one = training["milliseconds"]["64-32-10"].get("PyTorch")
+            if one:
+                rounds["PyTorch, 64 times"] = JOBS[job].runs * np.array([np.median(each) for each in one])
+        ours = rounds[OURS.get(job, "fnn")]
+        found[job] = {
+            "limit": 1e3 * JOBS[job].multiplications / rate,
+            "peers": {peer: float(np.median(taken)) for peer, taken in rounds.items()},
+            "times": {peer: float(np.median(taken / ours)) for peer, taken in rounds.items()},
+        }
+    return found
+
+
+def verdicts(found: dict[str, dict[str, Any]]) -> list[tuple[str, bool, bool, str]]:
+    """(what was promised, whether it held, whether the goal was reached, the numbers)."""
+    told = []
+    for job, row in found.items():
+        for peer, (floor, goal) in FLOORS.get(job, {}).items():
+            if peer in row["times"]:
+                times = row["times"][peer]
+                told.append((f"{job}: {floor:.3g} × {peer}", times >= floor, times >= goal, f"{times:.2f} ×"))
+        for peer, (floor, goal) in SHARES.get(job, {}).items():
+            share = row["limit"] / row["peers"][peer]
+            told.append((f"{job}: {floor:.0%} of the limit, {peer}", share >= floor, share >= goal, f"{share:.0%}"))
+        if "fnn, automatic" in row["peers"]:
+            ratio = row["times"]["fnn, automatic"]
+            null = abs(row["peers"]["fnn, automatic again"] / row["peers"]["fnn, automatic"] - 1)
+            held = ratio >= 1 - max(null, 0.02)
+            told.append(
+                (f"{job}: by hand is not slower than automatic", held, held, f"{1 / ratio:.3f}, null {null:.3f}")
+            )
+        if "fnn, one shuffle" in row["peers"]:
+            ratio = row["peers"]["fnn, a shuffle each"] / row["peers"]["fnn, one shuffle"]
+            told.append(
+                (f"{job}: a shuffle each costs at most 1.6 × one", ratio <= 1.6, ratio <= 1.2, f"{ratio:.2f} ×")
+            )
+    return told
+
+
+def markdown(training: dict[str, Any]) -> str:
+    """The table as it stands in the documentation."""
+    found = table(training)
+    peers = list(dict.fromkeys(peer for row in found.values() for peer in row["peers"] if "again" not in peer))
+    lines = ["| milliseconds per epoch | " + " | ".join(found) + " |", "| --- |" + " ---: |" * len(found)]
+    for peer in peers:
+        cells = [f"{row['peers'][peer]:.3g}" if peer in row["peers"] else "" for row in found.values()]
+        lines.append(f"| {peer} | " + " | ".join(cells) + " |")
+    limits = [f"{row['limit']:.2g}" for row in found.values()]
+    lines.append("| arithmetic limit | " + " | ".join(limits) + " |")
+    return "\n".join([*lines, ""])
+
+
+def show(training: dict[str, Any], console: Console) -> None:
+    """Print the table, and what held."""
+    found = table(training)
+    for job, row in found.items():
+        shown = Table(f"{job}: an epoch", "milliseconds", "times as long as ours")
+        for peer, taken in sorted(row["peers"].items(), key=lambda each: each[1]):
+            shown.add_row(peer, f"{taken:.3g}", f"{row['times'][peer]:.2f}")
+        shown.add_row("arithmetic limit", f"{row['limit']:.2g}", "")
+        console.print(shown)
+    for what, held, goal, numbers in verdicts(found):
+        told = "held, goal reached" if held and goal else "held" if held else "NOT HELD"
+        console.print(f"{told}: {what} ({numbers})", highlight=False)
