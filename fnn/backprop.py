@@ -99,6 +99,10 @@ class Objective:
             ValueError, TypeError: what `fnn.validate` raises, and targets that the loss cannot mean.
         """
         validate(x, y)
+        self.validate_target(params, x, y)
+
+    def validate_target(self, params: Params, x: Any, y: Any) -> None:
+        """The part of `validate` that asks the net and the loss: shapes of the inputs, and what the targets mean."""
         prediction = jax.eval_shape(self.net.apply, params, jax.tree.map(jnp.asarray, x))
         self.loss.validate_target(y, prediction.shape[-1])
 

@@ -86,7 +86,7 @@ def prepared(objective: Objective | None, params: Params, data: tuple[Any, ...],
     validate(x, y)
     x = _cast(f"fit: x of {name}", x, dtype)
     if objective is not None:
-        objective.validate(params, x, y)
+        objective.validate_target(params, x, y)
     return Rows(x, _cast(f"fit: y of {name}", y, dtype), _weights(weights, name, len(x), dtype))
 
 

@@ -126,12 +126,13 @@ def require_shape(where: str, name: str, shape: tuple[int, ...], wanted: tuple[i
 def require_finite(name: str, data: Any) -> None:
     """Raise `ValueError` that names the first NaN or infinite entry of `data` by row (and column)."""
     array = np.asarray(data)
-    # bfloat16 is no NumPy floating type; every float that JAX knows fits in float64.
     if array.dtype.kind in "iub":
         return
-    bad = np.argwhere(~np.isfinite(array.astype(np.float64)))
-    if len(bad) == 0:
+    # bfloat16 is no NumPy floating type; every float that JAX knows fits in float64
+    finite = np.isfinite(array if array.dtype.kind == "f" else array.astype(np.float64))
+    if finite.all():
         return
+    bad = np.argwhere(~finite)
     first = tuple(int(i) for i in bad[0])
     place = f"row {first[0]}" if first else "its only entry"
     if len(first) == 2:
