@@ -34,7 +34,7 @@ def require_options(patience: int | None, min_improvement: float, clip_norm: flo
     if clip_norm is not None and not 0 < clip_norm < np.inf:
         raise ValueError(f"fit: clip_norm must be finite and above 0; {clip_norm} came. Try 1.0.")
     if on_not_finite not in NOT_FINITE:
-        raise ValueError(f"fit: on_not_finite must be one of {NOT_FINITE}; {on_not_finite!r} came.")
+        raise ValueError(f"fit: on_not_finite must be one of {NOT_FINITE}; {on_not_finite!r} came. Give one of them.")
 
 
 def require_monitor(

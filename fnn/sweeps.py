@@ -211,7 +211,7 @@ def _trained(
     if monitor not in (
         names := measured_names(plan, plan.start(starts[0], keys[0][1], _member(numbers, 0)), rows, held_out)
     ):
-        raise ValueError(f"sweep: monitor {monitor!r} is not measured; measured are: {', '.join(names)}.")
+        raise ValueError(f"sweep: monitor {monitor!r} is not measured; measured are: {', '.join(names)}. Give one.")
     together = max(1, min(len(runs), memory // _bytes(one, plan.batch_size)))
     found: list[_Member] = []
     for first in range(0, len(runs), together):
@@ -337,7 +337,7 @@ def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
-            f"sweep: every field must hold one value for each run; they came with {lengths or 'none'}. fnn.grid(…) "
-            "makes all combinations."
+            f"sweep: every field must hold one value for each run; they came with {lengths or 'none'}. Make all "
+            "combinations with fnn.grid(seed=…, learning_rate=…)."
         )
     return columns

@@ -189,22 +189,3 @@ def test_a_value_that_overflows_is_named():
 def test_growth_that_is_still_finite_is_said():
     with pytest.warns(UserWarning, match="fit: the loss grew from .* it diverges, though it is finite yet"):
         run(lambda w, x, y: (w * w, 2 * w), jnp.asarray(1.0), optimizer=optax.sgd(2.0), epochs=3, batch_size=11)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"patience": 0}, "fit: patience must be at least 1"),
-        ({"patience": 3}, "patience watches 'validation_loss', which is not measured; measured are: loss. Give valid"),
-        ({"patience": 3, "monitor": "accuracy"}, "watches 'accuracy', which is not measured"),
-        ({"min_improvement": -1.0}, "min_improvement must be finite and at least 0; -1.0 came"),
-        ({"clip_norm": 0.0}, "clip_norm must be finite and above 0; 0.0 came. Try 1.0"),
-        ({"on_not_finite": "ignore"}, r"on_not_finite must be one of \('stop', 'skip', 'continue'\); 'ignore' came"),
-        ({"accumulate": 0}, "accumulate must be at least 1"),
-        ({"data": (X, Y, np.ones(4))}, r"weights of data must hold one number per row, shape \(11,\); \(4,\) came"),
-        ({"data": (X, Y, -np.ones(11))}, "weights of data must be finite, at least 0, and not all 0"),
-    ],
-)
-def test_bad_options_of_the_engine(changed, message):
-    with pytest.raises(ValueError, match=message):
-        run(**changed)

@@ -58,6 +58,12 @@ def fit(data=(X, LABELS), gradient=CROSS_ENTROPY, params=PARAMS, **options):
     return fnn.fit(gradient, params, data, **options)
 
 
+def sweep(gradient=CROSS_ENTROPY, **options):
+    """fnn.sweep with everything in order, unless stated otherwise."""
+    options = {"over": {"seed": [0, 1]}, "optimizer": optax.sgd(0.1), "epochs": 1, "batch_size": 2} | options
+    return fnn.sweep(gradient, (X, LABELS), **options)
+
+
 def bare_gradient(params, x, y):
     """A value_and_grad that does not know its objective."""
     return jnp.zeros(()), params
@@ -360,6 +366,44 @@ MESSAGES = [
     row("fit: wrong feature count", ValueError, "4 features", "7)")(lambda: fit((floats(6, 7), LABELS))),
     row("fit: parameters of another net", ValueError, "W must have shape (4, 5)", "(4, 6)")(
         lambda: fit(params=layer_params(4, 6, 3))),
+    row("accumulating nothing", ValueError, "fit: accumulate must be at least 1", "0")(lambda: fit(accumulate=0)),
+    row("no patience", ValueError, "fit: patience must be at least 1", "0", "such as 10")(lambda: fit(patience=0)),
+    row("patience without validation", ValueError, "watches 'validation_loss'", "are: loss", "Give validation")(
+        lambda: fit(patience=3)),
+    row("patience with what is not measured", ValueError, "watches 'accuracy', which is not measured", "loss")(
+        lambda: fit(patience=3, monitor="accuracy")),
+    row("a negative improvement", ValueError, "min_improvement must be finite and at least 0", "-1.0 came", "1e-4")(
+        lambda: fit(min_improvement=-1.0)),
+    row("clipping to nothing", ValueError, "clip_norm must be finite and above 0", "0.0 came", "1.0")(
+        lambda: fit(clip_norm=0.0)),
+    row("another way with NaN", ValueError, "on_not_finite must be one of ('stop', 'skip', 'continue')", "'ignore'")(
+        lambda: fit(on_not_finite="ignore")),
+    row("too few weights", ValueError, "weights of data must hold one number per row, shape (6,)", "(4,) came")(
+        lambda: fit((X, LABELS, np.ones(4)))),
+    row("negative weights", ValueError, "weights of data must be finite, at least 0, and not all 0", "ordinary row")(
+        lambda: fit((X, LABELS, -np.ones(6)))),
+    row("parameters without a key", ValueError, "parameters come with a key", "Give key=jax.random.key(0)")(
+        lambda: fit(key=None)),
+    row("an unknown field", ValueError, "unknown field 'rate'; known are seed, learning_rate, strength, weights")(
+        lambda: sweep(over={"rate": [0.1]})),
+    row("fields of unequal length", ValueError, "one value for each run", "'seed': 2", "fnn.grid(")(
+        lambda: sweep(over={"seed": [0, 1], "learning_rate": [0.1]})),
+    row("no runs", ValueError, "one value for each run; they came with none")(lambda: sweep(over={})),
+    row("a negative rate among others", ValueError, "learning_rate must be finite and above 0", "-0.1 came")(
+        lambda: sweep(over={"learning_rate": [0.1, -0.1]}, optimizer=optax.sgd)),
+    row("a sweep whose rate is missing", ValueError, "needs a learning rate")(lambda: sweep(optimizer=optax.sgd)),
+    row("gradients for other runs", ValueError, "one gradient for each run; 3 came for 2 runs")(
+        lambda: sweep([CROSS_ENTROPY] * 3)),
+    row("a sweep of a bare function", ValueError, "a gradient that knows its objective", "fnn.backprop(")(
+        lambda: sweep(bare_gradient)),
+    row("a sweep of large batches", ValueError, "sweep: batch_size 7 is larger than the data, 6 rows")(
+        lambda: sweep(batch_size=7)),
+    row("a sweep of no batch", ValueError, "sweep: batch_size must be at least 1")(lambda: sweep(batch_size=0)),
+    row("a sweep of no epochs", ValueError, "sweep: epochs must be at least 1")(lambda: sweep(epochs=0)),
+    row("a sweep without memory", ValueError, "sweep: memory must be at least 1", "2**30")(lambda: sweep(memory=0)),
+    row("a sweep without patience", ValueError, "patience must be at least 1")(lambda: sweep(patience=0)),
+    row("a sweep judged by nothing", ValueError, "monitor 'accuracy' is not measured; measured are: loss")(
+        lambda: sweep(monitor="accuracy")),
     row("split that does not add up", ValueError, "add up to the 6 examples", "(4, 1) add up to 5", "last one")(
         lambda: fnn.stratified_split(LABELS, (4, 1), seed=0)),
     row("split into an empty part", ValueError, "stratified_split: size 2 must be at least 1", "0", "Give ints")(
@@ -481,7 +525,8 @@ def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
 # The files whose messages stand in MESSAGES; a file with messages of its own has a test of its own.
 FILES = (
     "activations", "adapter", "affine", "backprop", "datasets", "differences", "initializers", "layers", "losses",
-    "metrics", "network", "optimizers", "regularizers", "requirements", "shuffles", "training", "types",
+    "epochs", "metrics", "network", "optimizers", "preparation", "regularizers", "requirements", "shuffles", "sweeps",
+    "training", "types",
 )  # fmt: skip
 
 
@@ -492,7 +537,9 @@ def checks_in_source():
         path = pathlib.Path(fnn.__file__).with_name(f"{name}.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
-            if isinstance(node, ast.Raise) or re.match("_?require_|as_floating|validate", called):
+            # what was caught is raised again, and what a run did wrong is no message on an argument
+            again = isinstance(node, ast.Raise) and (node.exc is None or "faults" in ast.dump(node.exc))
+            if (isinstance(node, ast.Raise) and not again) or re.match("_?require_|as_floating|validate", called):
                 found.add((path.name, node.lineno, node.end_lineno))
     return found
 
