@@ -188,9 +188,18 @@ def runs(mutant: Mutant) -> bool:
 
 def _require_shapes(made: Host, size: int) -> None:
     params, x, y, options = data(made, "fresh", size)
-    bars = jax.eval_shape(lambda p, x: made.by_hand.with_inputs(p, x, y, **options)[1][0], params, x)
+    bars = jax.eval_shape(lambda p, x: _tree(made.by_hand.with_inputs(p, x, y, **options)[1][0]), params, x)
     if jax.tree.map(jnp.shape, bars) != jax.tree.map(jnp.shape, params):
         raise ValueError("the gradient must have the shapes of the parameters")
+
+
+def _tree(value: Any, deep: int = 20) -> Any:
+    """The value, if it is a tree. JAX dies of a list that holds itself, and everything after it in the process."""
+    if deep == 0:
+        raise ValueError("the gradient holds itself")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ():
+        _tree(inner, deep - 1)
+    return value
 
 
 def drawn(seed: int, count: int, *, without: tuple[Mutant, ...] = ()) -> tuple[list[Mutant], int]:
