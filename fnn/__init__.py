@@ -91,8 +91,10 @@ from fnn.network import (
 from fnn.optimizers import Adam, Momentum, Optimizer, Sgd, adam, momentum, nesterov, sgd
 from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
 from fnn.requirements import CastNote, validate
+from fnn.runs import History
 from fnn.shuffles import permutation
+from fnn.streams import Stream
 from fnn.sweeps import Sweep, grid, sweep
-from fnn.training import History, fit
+from fnn.training import fit
 
 __version__ = "0.1.0"

@@ -16,6 +16,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def made_with() -> dict[str, str]:
     threads = os.environ.get("NPROC") or str(len(os.sched_getaffinity(0)))
     return {
         "jax": jax.__version__,
-        "jaxlib": jax.lib.__version__,
+        "jaxlib": version("jaxlib"),
         "numpy": np.__version__,
         "machine": platform.machine(),
         "device": jax.devices()[0].device_kind,
@@ -300,9 +301,9 @@ def _read(path: Path, manifest: dict[str, Any], like: PyTree) -> PyTree:
 
 def _array(member: Any, size: int, described: dict[str, Any]) -> np.ndarray:
     """One array; its header must say what the manifest says, and no more bytes may follow."""
-    version = np.lib.format.read_magic(member)
-    if version != (1, 0):
-        raise ValueError(f"an array of format {version}")
+    layout = np.lib.format.read_magic(member)
+    if layout != (1, 0):
+        raise ValueError(f"an array of format {layout}")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
     wanted = tuple(described["shape"])
     if described["dtype"].startswith("key<"):

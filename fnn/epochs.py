@@ -279,12 +279,13 @@ def all_finite(tree: PyTree) -> Array:
     return functools.reduce(jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in leaves], jnp.asarray(True))
 
 
-def measured(plan: Plan, state: TrainState, rows: Rows, held_out: Rows | None) -> dict[str, Array]:
-    """What an epoch measures: the mean loss over its rows; the metrics; and the same of the held-out rows."""
+def measured(plan: Plan, state: TrainState, rows: Rows | None, held_out: Rows | None) -> dict[str, Array]:
+    """What an epoch measures: the mean loss over its rows; the metrics of all rows, where they are at hand; and the
+    same of the held-out rows."""
     dtype = measuring_dtype(state.params)
     found = {"loss": state.loss_sum / state.weight_sum}
-    for name, metric in plan.metrics:
-        found[name] = metric(state.params, rows.x, rows.y)
+    if rows is not None:
+        found |= {name: metric(state.params, rows.x, rows.y) for name, metric in plan.metrics}
     if held_out is not None:
         if plan.objective is not None:
             scores = plan.objective.net.apply(state.params, held_out.x)

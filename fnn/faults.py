@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.epochs import Plan, Rows, TrainState, batches_of, pair_of
-from fnn.shuffles import permutation
+from fnn.epochs import Plan, Rows, TrainState, pair_of
 from fnn.types import PyTree
 
 #: Steps back that are searched for the gradient that spoiled the parameters.
@@ -36,12 +35,13 @@ class NotFiniteError(FloatingPointError):
 
 
 def found(
-    plan: Plan, rows: Rows, options: dict[str, Any], losses: np.ndarray, done: int, bad: int,
+    plan: Plan, batch: Callable[[TrainState], Rows], options: dict[str, Any], losses: np.ndarray, done: int, bad: int,
     replayed: Callable[[int], TrainState],
 ) -> NotFiniteError:  # fmt: skip
     """The error that tells of the first bad step.
 
     Args:
+        batch: state -> the rows of the step that it takes next.
         options: keywords of the gradient.
         losses: of the whole run so far.
         done: steps before the chunk in which the bad loss came.
@@ -52,7 +52,7 @@ def found(
     for back in range(min(bad, BACK) + 1):
         state, number = replayed(bad - back), done + bad - back
         if not _bad_leaf(state.params):
-            where = _bad_place(plan, state, _batch(plan, state, rows), options)
+            where = _bad_place(plan, state, batch(state), options)
             break
     else:
         state, number, where = replayed(0), done, "the parameters"
@@ -83,15 +83,6 @@ def grown(curve: np.ndarray) -> str:
         f"the loss grew from {first:.4g} to {last:.4g}: it diverges, though it is finite yet. Lower the learning rate, "
         "to a tenth for a start."
     )
-
-
-def _batch(plan: Plan, state: TrainState, rows: Rows) -> Rows:
-    """The rows of the step that this state takes next."""
-    order = np.asarray(permutation(jax.random.split(state.key)[1], len(rows)))
-    whole, _ = batches_of(len(rows), plan.batch_size)
-    first = int(state.step) * plan.batch_size
-    batch = order[first : first + plan.batch_size] if int(state.step) < whole else order[first:]
-    return jax.tree.map(lambda leaf: leaf[batch], rows)
 
 
 def _bad_place(plan: Plan, state: TrainState, batch: Rows, options: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from fnn.types import Array, Params
 NOT_FINITE = ("stop", "skip", "continue")
 
 
-def measured_names(plan: Plan, state: TrainState, rows: Rows, held_out: Rows | None) -> list[str]:
+def measured_names(plan: Plan, state: TrainState, rows: Rows | None, held_out: Rows | None) -> list[str]:
     """The names of what an epoch measures."""
     return list(jax.eval_shape(lambda: measured(plan, state, rows, held_out)))
 
@@ -38,7 +38,7 @@ def require_options(patience: int | None, min_improvement: float, clip_norm: flo
 
 
 def require_monitor(
-    plan: Plan, state: TrainState, rows: Rows, held_out: Rows | None, monitor: str, patience: int | None
+    plan: Plan, state: TrainState, rows: Rows | None, held_out: Rows | None, monitor: str, patience: int | None
 ) -> None:
     if patience is None:
         return

@@ -41,6 +41,11 @@ def permutation(key: Key, n: int) -> Array:
     True
     """
     n = require_size("permutation", "n", n, "Give the number of rows.")
+    return part_of_permutation(key, n, 0, n)
+
+
+def part_of_permutation(key: Key, n: int, first: Array | int, count: int) -> Array:
+    """`permutation(key, n)[first : first + count]`, in time and memory that grow with count alone."""
     a = math.isqrt(n - 1) + 1
     b = -(-n // a)
     keys = jax.random.bits(key, (ROUNDS // 2, 2), jnp.uint32)
@@ -57,7 +62,7 @@ def permutation(key: Key, n: int) -> Array:
         return places, places >= n
 
     # all set out once, then those go on that stand where no row is: one copy of the network in the program
-    start = jnp.arange(n, dtype=jnp.uint32), jnp.full(n, True)
+    start = jnp.asarray(first, jnp.uint32) + jnp.arange(count, dtype=jnp.uint32), jnp.full(count, True)
     rows, _ = jax.lax.while_loop(lambda state: jnp.any(state[1]), walk, start)
     return rows.astype(jnp.int32)
 

@@ -8,61 +8,31 @@ Refuses: data that would train in silence (see `fnn.validate`), batches larger t
 Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
 """
 
-import hashlib
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
-from fnn import faults, interrupts
-from fnn.checkpoints import Checkpoints, Folder
-from fnn.epochs import (
-    CAPACITY,
-    AnyOptimizer,
-    Chunk,
-    Metric,
-    Numbers,
-    Plan,
-    Rows,
-    TrainState,
-    ValueAndGrad,
-    advance,
-    batches_of,
-    floating_dtype,
-    measuring_dtype,
-    stopped,
-)
-from fnn.optimizers import Optimizer
-from fnn.preparation import measured_names, objective_of, prepared, require_monitor, require_optimizer, require_options
+from fnn import faults, interrupts, progress
+from fnn.checkpoints import CheckpointError, Checkpoints
+from fnn.epochs import AnyOptimizer, Metric, Numbers, Plan, TrainState, ValueAndGrad, floating_dtype, measuring_dtype
+from fnn.preparation import objective_of, prepared, require_monitor, require_optimizer, require_options
 from fnn.regularizers import Strength
 from fnn.requirements import require_size
-from fnn.types import Key, Params, PyTree
-
-#: What one epoch measured, by name: "loss", and "validation_loss", "validation_accuracy" where they exist.
-Metrics = dict[str, float]
-#: How long one call of the compiled program may take, about: short enough to stop, to save and to show progress.
-SECONDS = 0.25
-
-
-class History(NamedTuple):
-    """What a reader plots: one array per curve."""
-
-    step_loss: np.ndarray
-    """(E, S): the loss of every batch, before its update."""
-    epochs: dict[str, np.ndarray]
-    """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
-    "validation_accuracy", and the metrics that were asked for."""
+from fnn.runs import History, Metrics, Run, StreamedRun, told
+from fnn.streams import Stream
+from fnn.types import Key, Params
 
 
 def fit(
     value_and_grad: ValueAndGrad,
     params: Params | TrainState,
-    data: tuple[Any, ...],
+    data: tuple[Any, ...] | Stream,
     *,
     optimizer: AnyOptimizer,
     epochs: int,
@@ -80,6 +50,8 @@ def fit(
     on_not_finite: str = "stop",
     on_epoch: Callable[[int, Metrics], None] | None = None,
     checkpoints: Checkpoints | None = None,
+    progress_bar: bool = False,
+    log: str | PathLike[str] | None = None,
 ) -> tuple[TrainState, History]:
     """Train with mini-batches, reshuffled every epoch.
 
@@ -88,7 +60,7 @@ def fit(
             (params, x, y) -> (value, gradients).
         params: where to start: parameters, or the `TrainState` of an earlier call, which is continued.
         data: (x, y) with N rows each, or (x, y, weights) with a weight per example; cast once to the dtype of the
-            parameters, with a note.
+            parameters, with a note. Or a `Stream` of rows that need not fit into memory.
         optimizer: any Optax transformation (build it once: two equal ones are two programs), a record such as
             `fnn.adam(1e-3)`, or a function of the learning rate such as `optax.adam`.
         epochs: E, how often every row is used, after those of a state that is continued.
@@ -109,6 +81,8 @@ def fit(
             out and counts it in `state.skipped`, "continue" goes on.
         on_epoch: called with (number of the epoch from 1, its metrics), soon after the epoch.
         checkpoints: where to keep them; a run that finds its own there goes on from the last.
+        progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere.
+        log: a file that gets a JSON line for every epoch while the run goes on.
 
     Returns:
         (state, history): `state.params` are the trained parameters.
@@ -144,7 +118,7 @@ def fit(
             + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
         )
     dtype = floating_dtype(start)
-    rows = prepared(objective, start, data, "data", dtype)
+    rows = data if isinstance(data, Stream) else prepared(objective, start, data, "data", dtype)
     if batch_size > len(rows):
         raise ValueError(
             f"fit: batch_size {batch_size} is larger than the data, {len(rows)} rows. Use {len(rows)} or less."
@@ -158,11 +132,12 @@ def fit(
             )
         held_out = prepared(objective, start, validation, "validation", dtype)
 
-    measuring = measuring_dtype(start)
-    numbers = Numbers(*(
-        None if number is None else jnp.asarray(number, kind)
-        for number, kind in ((learning_rate, dtype), (None, None), (clip_norm, dtype), (patience, jnp.int32))
-    ), min_improvement=jnp.asarray(min_improvement, measuring))._replace(strength=strength)  # fmt: skip
+    numbers = Numbers(
+        None if learning_rate is None else jnp.asarray(learning_rate, dtype), strength,
+        None if clip_norm is None else jnp.asarray(clip_norm, dtype),
+        None if patience is None else jnp.asarray(patience, jnp.int32),
+        jnp.asarray(min_improvement, measuring_dtype(start)),
+    )  # fmt: skip
     plan = Plan(
         value_and_grad, objective, optimizer, batch_size, accumulate, tuple((metrics or {}).items()),
         monitor if patience is not None else "", on_not_finite == "skip",
@@ -172,155 +147,66 @@ def fit(
     else:
         assert key is not None
         state = plan.start(start, key, numbers)
-    require_monitor(plan, state, rows, held_out, monitor, patience)
-    run = _Run(plan, rows, held_out, numbers, on_not_finite == "stop", int(state.epoch), int(state.epoch) + epochs)
-    with ExitStack() as open_now:
-        folder = told = None
+    kind = StreamedRun if isinstance(rows, Stream) else Run
+    last = int(state.epoch) + epochs
+    run = kind(plan, rows, held_out, numbers, on_not_finite == "stop", int(state.epoch), last)  # type: ignore[arg-type]
+    require_monitor(plan, state, run.measured_rows, held_out, monitor, patience)
+    with ExitStack() as opened:
+        save, pending = _nothing, bool
         if checkpoints is not None:
-            folder = open_now.enter_context(checkpoints.opened())
-            told = _told(plan, rows, held_out, learning_rate, strength, clip_norm, patience, min_improvement)
-            state = run.resumed(folder, state, told)
-            pending = open_now.enter_context(interrupts.remembered())
-        else:
-            pending = bool
-        return _trained(run, state, on_epoch, checkpoints, folder, told, pending)
+            folder = opened.enter_context(checkpoints.opened())
+            same = told(plan, rows, held_out, learning_rate, strength, clip_norm, patience, min_improvement)
+            state = run.resumed(folder, state, same)
+            pending = opened.enter_context(interrupts.remembered())
+
+            def save(state: TrainState) -> None:
+                folder.save(run.kept(state), same)
+
+        watching: list[Callable[[int, Metrics], None]] = []
+        if log is not None:
+            watching.append(opened.enter_context(progress.written(Path(log), int(state.epoch))))
+        if progress_bar:
+            watching.append(opened.enter_context(progress.shown(int(state.epoch) + 1, last)))
+        # the user's own last: it may raise, and what is done is to be written by then
+        watching += [] if on_epoch is None else [on_epoch]
+        seconds = float("inf") if checkpoints is None else checkpoints.seconds
+        return _trained(run, state, watching, seconds, save, pending)
+
+
+def _nothing(state: TrainState) -> None:
+    """Save nowhere."""
 
 
 def _trained(
-    run: "_Run", state: TrainState, on_epoch: Any, checkpoints: Checkpoints | None, folder: Folder | None,
-    told: dict[str, Any] | None, pending: Callable[[], bool],
+    run: Run, state: TrainState, watching: list[Callable[[int, Metrics], None]], seconds: float,
+    save: Callable[[TrainState], None], pending: Callable[[], bool],
 ) -> tuple[TrainState, History]:  # fmt: skip
-    """Chunk after chunk until the run is over; saved in between, and before anything that ends it early."""
+    """Call after call until the run is over; saved in between, and before anything that ends it early."""
     saved, unsaved = time.monotonic(), False
-
-    def save() -> None:
-        if folder is not None and told is not None:
-            folder.save(run.kept(state), told)
-
     try:
-        while not run.over(state):
+        while not run.over(state) and not pending():
             state, finished = run.advanced(state)
             unsaved = True
-            if on_epoch is not None:
+            for watch in watching:
                 for number, found in finished:
-                    on_epoch(number, found)
-            if checkpoints is not None and time.monotonic() - saved >= checkpoints.seconds:
-                save()
+                    watch(number, found)
+            if time.monotonic() - saved >= seconds:
+                save(state)
                 saved, unsaved = time.monotonic(), False
-            if pending():
-                break
-    except BaseException as error:
-        # a callback that raises, or a second signal; what is not finite is not worth keeping
-        if unsaved and not isinstance(error, faults.NotFiniteError):
-            save()
+    except (faults.NotFiniteError, CheckpointError):
+        # what is not finite is not worth keeping, and what could not be saved cannot be saved again
+        raise
+    except BaseException:
+        # a callback that raises, or a second signal
+        if unsaved:
+            save(state)
         raise
     if unsaved:
-        save()
+        save(state)
     history = run.history()
-    if "loss" in history.epochs and len(history.epochs["loss"]) and (says := faults.grown(history.epochs["loss"])):
-        warnings.warn(f"fit: {says}", stacklevel=4)
+    curve = history.epochs.get("loss")
+    if curve is not None and (says := faults.grown(curve)):
+        warnings.warn(f"fit: {says}", stacklevel=3)
     if state.best is not None:
         state = state._replace(params=state.best.params)
     return state, history
-
-
-class _Run:
-    """One run: what does not change, and the curves that grow."""
-
-    def __init__(
-        self, plan: Plan, rows: Rows, held_out: Rows | None, numbers: Numbers, stops: bool, began: int, until: int
-    ) -> None:
-        self.plan, self.rows, self.held_out, self.numbers = plan, rows, held_out, numbers
-        self.stops, self.began, self.until = stops, began, until
-        whole, tail = batches_of(len(rows), plan.batch_size)
-        self.steps = whole + bool(tail)
-        self.losses: list[np.ndarray] = []
-        self.epochs: dict[str, list[np.ndarray]] = {}
-        self.budget, self.calls = min(self.steps, CAPACITY), 0
-
-    def over(self, state: TrainState) -> bool:
-        return int(state.epoch) >= self.until or bool(stopped(state, self.numbers))
-
-    def called(self, state: TrainState, budget: int) -> tuple[TrainState, Chunk]:
-        return advance(
-            self.plan, state, self.rows, self.held_out, self.numbers, np.int32(budget), np.int32(self.until)
-        )  # fmt: skip
-
-    def advanced(self, before: TrainState) -> tuple[TrainState, list[tuple[int, Metrics]]]:
-        """The state after one call, and the epochs that it finished."""
-        began = time.perf_counter()
-        state, chunk = self.called(before, self.budget)
-        chunk = jax.device_get(chunk)
-        taken = time.perf_counter() - began
-        losses = chunk.losses[: chunk.steps]
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if self.stops and len(bad):
-            done = sum(map(len, self.losses))
-            options = {} if self.numbers.strength is None else {"strength": self.numbers.strength}
-            raise faults.found(
-                self.plan, self.rows, options, np.concatenate([*self.losses, losses]), done, int(bad[0]),
-                lambda steps: self.called(before, steps)[0] if steps else before,
-            )  # fmt: skip
-        self.losses.append(losses)
-        finished = []
-        for k in range(int(chunk.finished)):
-            found = {name: values[k] for name, values in chunk.epochs.items()}
-            for name, value in found.items():
-                self.epochs.setdefault(name, []).append(value)
-            finished.append((len(self.epochs["loss"]) + self.began, {name: float(v) for name, v in found.items()}))
-        self.calls += 1
-        if self.calls > 1:
-            # the first call compiled; after that as many steps as fit into the time, whole epochs if any
-            fit = int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6))
-            fit = max(1, min(fit, 4 * self.budget, CAPACITY))
-            self.budget = fit - fit % self.steps if fit > self.steps else fit
-        return state, finished
-
-    def history(self) -> History:
-        flat = np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
-        whole = len(flat) - len(flat) % self.steps
-        return History(
-            flat[:whole].reshape(-1, self.steps), {n: np.array(v, np.float64) for n, v in self.epochs.items()}
-        )
-
-    def kept(self, state: TrainState) -> PyTree:
-        """What a checkpoint holds."""
-        dtype = measuring_dtype(state.params)
-        flat = np.concatenate(self.losses) if self.losses else np.zeros(0, dtype)
-        names = measured_names(self.plan, state, self.rows, self.held_out)
-        epochs = {name: np.asarray(self.epochs.get(name, []), dtype) for name in names}
-        return {"state": state, "losses": flat.astype(dtype), "epochs": epochs}
-
-    def resumed(self, folder: Folder, state: TrainState, told: dict[str, Any]) -> TrainState:
-        """The state of the last good checkpoint in the folder, or the one that was given if there is none."""
-        found = folder.latest(self.kept(state), told)
-        if found is None:
-            return state
-        self.losses = [np.asarray(found["losses"])]
-        self.epochs = {name: list(np.asarray(values)) for name, values in found["epochs"].items()}
-        return found["state"]
-
-
-def _told(plan: Plan, rows: Rows, held_out: Rows | None, *numbers: Any) -> dict[str, Any]:
-    """What makes two runs the same run, as far as it can be written down."""
-    names = ("learning_rate", "strength", "clip_norm", "patience", "min_improvement")
-    given = {name: None if n is None else np.asarray(n).tolist() for name, n in zip(names, numbers, strict=True)}
-    return {
-        "objective": None if plan.objective is None else repr(plan.objective),
-        "gradient": type(plan.value_and_grad).__name__,
-        "optimizer": repr(plan.optimizer) if isinstance(plan.optimizer, Optimizer) else "of the user",
-        "batch_size": plan.batch_size,
-        "accumulate": plan.accumulate,
-        "monitor": plan.monitor,
-        "data": _digest(rows),
-        "validation": None if held_out is None else _digest(held_out),
-        **given,
-    }
-
-
-def _digest(rows: Rows) -> str:
-    found = hashlib.sha256()
-    for leaf in jax.tree.leaves(rows):
-        found.update(f"{leaf.shape}{leaf.dtype}".encode())
-        found.update(np.ascontiguousarray(np.asarray(leaf)).view(np.uint8).data)
-    return found.hexdigest()

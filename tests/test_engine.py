@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import fnn
-from fnn import training
+from fnn import runs
 from tests import tolerances
 from tests.cases import drawn, random
 from tests.test_training import lenient
@@ -46,7 +46,7 @@ def same(one, other):
 @pytest.mark.parametrize("steps", [1, 2, 5, 17])
 def test_a_run_is_the_same_however_it_is_cut(steps, monkeypatch):
     whole = run()
-    monkeypatch.setattr(training._Run, "advanced", cut(training._Run.advanced, steps))
+    monkeypatch.setattr(runs.Run, "advanced", cut(runs.Run.advanced, steps))
     state, history = run()
     assert same(state.params, whole[0].params) and same(state.optimizer_state, whole[0].optimizer_state)
     assert same(history.step_loss, whole[1].step_loss) and same(history.epochs, whole[1].epochs)

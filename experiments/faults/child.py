@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 import fnn
-from fnn import training
+from fnn import runs
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -24,7 +24,7 @@ def main(folder: str, epochs: int) -> str:
     images, labels = fnn.digits()
     net = fnn.mlp(64, 128, 64, 10, activation="gelu")
     # short calls, so that kills fall into every part of the work, the writing of checkpoints above all
-    training.SECONDS = 0.02
+    runs.SECONDS = 0.02
     said = False
 
     def on_epoch(number: int, found: dict[str, float]) -> None:

@@ -191,7 +191,8 @@ def _scikit_learn(job: Job) -> Train:
 
     def train(epochs: int) -> None:
         net = MLPClassifier(
-            job.sizes[1:-1], batch_size=job.batch, learning_rate_init=RATE, max_iter=epochs, tol=0.0,
+            job.sizes[1:-1], batch_size=job.batch,  # pyright: ignore[reportArgumentType]
+            learning_rate_init=RATE, max_iter=epochs, tol=0.0,
             n_iter_no_change=epochs + 1, alpha=0.0,
         )  # fmt: skip
         with warnings.catch_warnings():
@@ -232,8 +233,8 @@ def _equinox(job: Job) -> Train:
             order = jax.random.permutation(sub, job.rows)
             for first in range(0, job.rows, job.batch):
                 batch = order[first : first + job.batch]
-                m, state, value = step(m, state, x[batch], y[batch])
-        jax.block_until_ready(value)
+                m, state, _ = step(m, state, x[batch], y[batch])
+        jax.block_until_ready(eqx.filter(m, eqx.is_array))
 
     return train
 
@@ -267,8 +268,8 @@ def _flax(job: Job) -> Train:
             order = jax.random.permutation(sub, job.rows)
             for first in range(0, job.rows, job.batch):
                 batch = order[first : first + job.batch]
-                value = step(model, optimizer, x[batch], y[batch])
-        jax.block_until_ready(value)
+                step(model, optimizer, x[batch], y[batch])
+        jax.block_until_ready(nnx.state(model))
 
     return train
 

@@ -1,0 +1,52 @@
+"""Watching a run: what is shown, and what is written while it goes on."""
+
+import json
+
+import pytest
+
+import fnn
+from fnn import progress
+from tests.test_engine import X, Y, run, same
+
+
+def test_plain_lines_where_there_is_no_terminal(capsys):
+    whole, _ = run(epochs=20)
+    state, _ = run(epochs=20, validation=(X, Y), progress_bar=True)
+    shown = capsys.readouterr().err.splitlines()
+    assert same(state.params, whole.params), "to watch changes nothing"
+    assert len(shown) in (10, 11) and shown[0].startswith("epoch 1 of 20: loss ")
+    assert "validation accuracy" in shown[-1] and shown[-1].endswith(" 0 s left") and "epochs/s" in shown[-1]
+    run(epochs=2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress.shown(1, 3) as watch:
+        for epoch in (1, 2, 3):
+            watch(epoch, {"loss": 1.0 / epoch})
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_json_lines_are_there_once_however_often_the_run_was_taken_up(tmp_path):
+    log, kept = tmp_path / "log.jsonl", fnn.Checkpoints(tmp_path / "kept", seconds=0.0)
+
+    def stop(epoch, found):
+        if epoch == 4:
+            # as a kill would leave it: more lines than checkpoints, the last cut off
+            with open(log, "a") as file:
+                file.write('{"epoch": 99, "loss": 1.0}\n{"epoch": 5, "lo')
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run(on_epoch=stop, log=log, checkpoints=kept)
+    _, history = run(log=log, checkpoints=kept)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert [line["loss"] for line in lines] == history.epochs["loss"].tolist()
+
+
+def test_what_json_does_not_know_is_null(tmp_path):
+    with progress.written(tmp_path / "log", 0) as line:
+        line(1, {"loss": float("nan"), "accuracy": 0.5})
+    assert json.loads((tmp_path / "log").read_text()) == {"epoch": 1, "loss": None, "accuracy": 0.5}
