@@ -205,6 +205,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
         told = f"{name}: first check {each['first']:.2f} s, again {each['again']:.3f} s"
         if "one_gradient" in each:
             told += f", {each['again'] / each['one_gradient']:.0f} gradients of {each['one_gradient'] * 1e3:.2f} ms"
+            told += f"; evaluations of the whole net {each['whole_net'] / each['one_gradient']:.0f} gradients"
         console.print(told, highlight=False)
     for what, held in predictions(result).items():
         console.print(f"{'held' if held else 'NOT HELD'}: {what}", highlight=False)
