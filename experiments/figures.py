@@ -200,3 +200,19 @@ def training(jobs: dict[str, dict[str, Any]]) -> Figure:
         axis.set_xlim(right=max(times.values()) * 12)
         axis.grid(axis="y", visible=False)
     return figure
+
+
+def growth(curves: dict[str, list[dict[str, float]]]) -> Figure:
+    """Milliseconds per epoch against what was varied, one panel each, with a line of slope 1."""
+    kept = {axis: rows for axis, rows in curves.items() if rows}
+    figure, (axes,) = _figure(3.4 * len(kept), 3.4, columns=len(kept))
+    for axis, (what, rows) in zip(axes, kept.items(), strict=True):
+        values = np.array([row["value"] for row in rows])
+        times = np.array([row["milliseconds"] for row in rows])
+        axis.plot(values, times, "o-", color=BLUE)
+        axis.plot(values, times[-1] * values / values[-1], color="grey", lw=1, ls=":", label="in proportion")
+        axis.set(xscale="log", yscale="log", title=what, xlabel=what.split(",")[0])
+        axis.set_ylim(bottom=times.min() / 3, top=times.max() * 3)
+    axes[0].set_ylabel("milliseconds per epoch")
+    axes[0].legend(fontsize=9)
+    return figure

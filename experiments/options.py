@@ -97,8 +97,9 @@ class Speed:
     Runs are paired in random order, with autodiff compiled twice as the null pair. Leave the machine alone meanwhile.
     """
 
-    parts: tuple[Literal["gradients", "training"], ...] = ("gradients", "training")
-    """What to run: one gradient against autodiff, with depth by scan; whole trainings beside other libraries."""
+    parts: tuple[Literal["gradients", "training", "curves"], ...] = ("gradients", "training", "curves")
+    """What to run: one gradient against autodiff, with depth by scan; whole trainings beside other libraries; training
+    against width, depth, batch, rows and runs."""
     nets: tuple[str, ...] = ("64-32-10", "784-512-256-10", "1024-1024-1024-10")
     """Sizes of each net, joined by hyphens; batches are 32, 128 and 1024, by the size of the first layer."""
     depths: tuple[int, ...] = (8, 512)
@@ -113,6 +114,8 @@ class Speed:
     """The trainings."""
     rounds: int = 3
     """How often each library trains each job, in processes of its own in random order."""
+    largest: int = 10_000_000
+    """Values of the curves above this are left out."""
     seed: int = 0
     """Of the numbers and of the order of the runs."""
     out: Path = Path("results/speed")
@@ -128,6 +131,7 @@ class Speed:
         _require(self.compilations >= 1, "--compilations", self.compilations, "at least 1")
         _require(0 < self.seconds < math.inf, "--seconds", self.seconds, "finite and above 0")
         _require(self.rounds >= 1, "--rounds", self.rounds, "at least 1")
+        _require(self.largest >= 16, "--largest", self.largest, "at least 16")
         for job in self.jobs:
             _require(job in JOBS, "--jobs", job, f"of {', '.join(JOBS)}")
         _require_seed(self.seed)

@@ -182,6 +182,20 @@ def test_speed_in_small(tmp_path, capsys):
     assert set(speed.draw(saved)) == {"speed.png"}
 
 
+def test_curves_in_small(tmp_path, capsys):
+    from rich.console import Console
+
+    from experiments import speed
+    from experiments.speed import curves
+
+    options = Speed(parts=("curves",), largest=16, seconds=0.001)
+    saved = results.write(tmp_path, "speed", options, speed.run(options, silent))
+    speed.show(saved, Console())
+    assert curves.BOUNDS["width"][:20] in capsys.readouterr().out
+    assert set(speed.draw(saved)) == {"curves.png"}
+    assert [row["value"] for row in saved["measured"]["curves"]["depth"]] == [1, 8]
+
+
 def test_trainings_beside_others_in_small(tmp_path, capsys, monkeypatch):
     from rich.console import Console
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from experiments.options import Speed
 from experiments.progress import Watch, silent
-from experiments.speed import depth, gradients, training
+from experiments.speed import curves, depth, gradients, training
 
 
 def run(options: Speed, watch: Watch = silent) -> dict[str, Any]:
@@ -30,6 +30,8 @@ def run(options: Speed, watch: Watch = silent) -> dict[str, Any]:
         measured |= {"nets": nets, "depth": depth.measure(options, watch)}
     if "training" in options.parts:
         measured["training"] = training.measure(options, watch)
+    if "curves" in options.parts:
+        measured["curves"] = curves.measure(options, watch)
     return result | {"measured": measured}
 
 
@@ -43,6 +45,13 @@ def show(saved: dict[str, Any], console: Console) -> None:
     measured = saved["measured"]
     if "training" in measured:
         training.show(measured["training"], console)
+    for axis, rows in measured.get("curves", {}).items():
+        shown = Table(axis, "milliseconds an epoch", "first epoch, s", "megabytes so far")
+        for row in rows:
+            numbers = (row["milliseconds"], row["first_epoch_seconds"], row["megabytes"])
+            shown.add_row(f"{row['value']:,}", *(f"{number:.4g}" for number in numbers))
+        console.print(shown)
+        console.print(curves.BOUNDS[axis], highlight=False)
     for each in measured.get("nets", ()):
         console.print(f"\n{each['net']}, batch {each['batch']}", highlight=False)
         table = Table("")
@@ -74,4 +83,6 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     drawn = {"speed.png": figures.ratios(measured["nets"])} if "nets" in measured else {}
     if "training" in measured:
         drawn["training.png"] = figures.training(training.table(measured["training"]))
+    if "curves" in measured:
+        drawn["curves.png"] = figures.growth(measured["curves"])
     return drawn
