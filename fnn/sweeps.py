@@ -328,6 +328,8 @@ def _initialized(layer: Any, name: Any) -> Any:
 
 def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     """The fields, if they are known and of equal length."""
+    if not isinstance(over, Mapping):
+        raise TypeError(f"sweep: over must be a dict of columns; {over!r} came. Give fnn.grid(seed=range(3)).")
     unknown = [name for name in over if name not in FIELDS]
     if unknown:
         raise ValueError(

@@ -110,6 +110,10 @@ def fit(
     accumulate = require_size("fit", "accumulate", accumulate, "Give 1 for an update after every batch.")
     require_optimizer(optimizer, learning_rate)
     require_options(patience, min_improvement, clip_norm, on_not_finite)
+    if not isinstance(checkpoints, Checkpoints | None):
+        raise TypeError(
+            f"fit: checkpoints must be a record; {checkpoints!r} came. Give fnn.Checkpoints({checkpoints!r})."
+        )
     given = params if isinstance(params, TrainState) else None
     start = params.params if isinstance(params, TrainState) else params
     if (key is None) == (given is None):

@@ -384,6 +384,10 @@ MESSAGES = [
         lambda: fit((X, LABELS, -np.ones(6)))),
     row("parameters without a key", ValueError, "parameters come with a key", "Give key=jax.random.key(0)")(
         lambda: fit(key=None)),
+    row("a folder for checkpoints", TypeError, "checkpoints must be a record; 'runs' came", "fnn.Checkpoints('runs')")(
+        lambda: fit(checkpoints="runs")),
+    row("a sweep over a list", TypeError, "over must be a dict of columns; [1, 2] came", "fnn.grid(")(
+        lambda: sweep(over=[1, 2])),
     row("an unknown field", ValueError, "unknown field 'rate'; known are seed, learning_rate, strength, weights")(
         lambda: sweep(over={"rate": [0.1]})),
     row("fields of unequal length", ValueError, "one value for each run", "'seed': 2", "fnn.grid(")(

@@ -6,6 +6,7 @@ documentation writes it; prints JSON with the milliseconds per epoch of several 
 
 import importlib.util
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -331,10 +332,38 @@ def timed(train: Train, seconds: float, turns: int = 3) -> list[float]:
     return taken[1:]
 
 
+def first_epoch(library: str) -> None:
+    """One epoch of the digits, as a user's script would begin."""
+    if library == "scikit-learn":
+        import warnings
+
+        from sklearn.datasets import load_digits
+        from sklearn.neural_network import MLPClassifier
+
+        warnings.simplefilter("ignore")
+        x, y = load_digits(return_X_y=True)
+        MLPClassifier((256, 128), batch_size=32, max_iter=1).fit(x / 16, y)
+        return
+    import jax
+
+    import fnn
+
+    x, y = fnn.digits()
+    net = fnn.mlp(64, 256, 128, 10, activation="relu")
+    fnn.fit(
+        fnn.backprop(net, "softmax_cross_entropy"), net.init(jax.random.key(0)), (x, y), optimizer=fnn.adam(RATE),
+        epochs=1, batch_size=32, key=jax.random.key(1),
+    )  # fmt: skip
+
+
 if __name__ == "__main__":
     peer, job, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     if peer == "matmul":
         print(json.dumps({"rate": matmul_rate()}))
+    elif peer.startswith("first epoch, "):
+        first_epoch(peer.removeprefix("first epoch, "))
+        # from the start of the process, imports included
+        print(json.dumps({"seconds": time.time() - float(os.environ["STARTED"])}))
     else:
         make = (PEERS | OF_MANY)[peer][1]
         print(json.dumps({"milliseconds": timed(make(JOBS[job]), seconds)}))

@@ -4,11 +4,16 @@ How it is measured: in every round each library trains each job in a process of 
 rate is measured in every round too. Times are medians over rounds and runs, ratios are of the medians of a round.
 """
 
+import importlib.util
 import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,12 +50,26 @@ def measure(options: Speed, watch: Watch) -> dict[str, Any]:
         for done, (job, peer) in enumerate(order.sample(pairs, len(pairs))):
             found[job][peer].append(_run(peer, job, options.seconds)["milliseconds"])
             watch(f"round {number + 1}", done + 1, len(pairs), f"{job}, {peer}")
-    return {"milliseconds": found, "matmul_rates": rates}
+    return {"milliseconds": found, "matmul_rates": rates, "first_epoch": first_epochs(options.rounds)}
 
 
-def _run(peer: str, job: str, seconds: float) -> dict[str, Any]:
+def first_epochs(rounds: int) -> dict[str, list[float]]:
+    """Seconds from the start of a process to the end of the first epoch of the digits."""
+    found: dict[str, list[float]] = {"fnn": [], "fnn, compilation cache": [], "scikit-learn": []}
+    with tempfile.TemporaryDirectory() as cache:
+        for number in range(rounds + 1):
+            for name in found if importlib.util.find_spec("sklearn") else list(found)[:2]:
+                cached = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+                peer = f"first epoch, {name.split(',')[0]}"
+                seconds = _run(peer, "64-32-10", 0.0, cached if "cache" in name else {})["seconds"]
+                # the first round fills the cache of the compiler, and of the disk
+                found[name] += [seconds] if number else []
+    return {name: seconds for name, seconds in found.items() if seconds}
+
+
+def _run(peer: str, job: str, seconds: float, more: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     command = [sys.executable, "-m", "experiments.speed.peers", peer, job, str(seconds)]
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", STARTED=str(time.time()), **more)
     out = subprocess.run(command, capture_output=True, text=True, env=environment)
     if out.returncode:
         raise RuntimeError(f"{peer} on {job} did not run: {out.stderr[-1500:]}")
@@ -124,6 +143,10 @@ def show(training: dict[str, Any], console: Console) -> None:
             shown.add_row(peer, f"{taken:.3g}", f"{row['times'][peer]:.2f}")
         shown.add_row("arithmetic limit", f"{row['limit']:.2g}", "")
         console.print(shown)
+    for name, seconds in training.get("first_epoch", {}).items():
+        console.print(
+            f"first epoch of the digits from a cold process, {name}: {np.median(seconds):.2f} s", highlight=False
+        )
     for what, held, goal, numbers in verdicts(found):
         told = "held, goal reached" if held and goal else "held" if held else "NOT HELD"
         console.print(f"{told}: {what} ({numbers})", highlight=False)
