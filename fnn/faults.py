@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.epochs import Plan, Rows, TrainState, pair_of
-from fnn.types import PyTree
+from fnn.types import Params, PyTree
 
 #: Steps back that are searched for the gradient that spoiled the parameters.
 BACK = 16
@@ -90,12 +90,21 @@ def _bad_place(plan: Plan, state: TrainState, batch: Rows, options: dict[str, An
     if bad := _bad_leaf((batch.x, batch.y)):
         return f"the input x{bad[3:]}" if bad.startswith("[0]") else f"the target y{bad[3:]}"
     if plan.objective is not None:
-        _, values = plan.objective.net.values(state.params, batch.x)
-        for name, value in values.items():
+        net, names = plan.objective.net, []
+
+        def inside(params: Params, x: PyTree) -> list[PyTree]:
+            _, values = net.values(params, x)
+            # a dict would come back sorted: "1.a" before "1.z"
+            names[:] = values
+            return list(values.values())
+
+        found = jax.jit(inside)(state.params, batch.x)
+        for name, value in zip(names, found, strict=True):
             if bad := _bad_leaf(value):
                 return f"the value of {name}{bad}".strip()
     weighted = {} if batch.weights is None else {"weights": batch.weights}
-    value, gradients = pair_of(plan.value_and_grad(state.params, batch.x, batch.y, **options, **weighted), state.params)
+    came = jax.jit(plan.value_and_grad)(state.params, batch.x, batch.y, **options, **weighted)
+    value, gradients = pair_of(came, state.params)
     if not np.isfinite(np.asarray(value)):
         return "the loss"
     if bad := _bad_leaf(gradients):

@@ -32,6 +32,8 @@ def measured(checks: int, watch: Watch, seed: int) -> dict[str, Any]:
     while done < checks:
         by_hand, lead = _architecture(random)
         programs = fnn.checker.Programs()
+        # thousands of compiled programs exhaust the memory maps that a process may have
+        jax.clear_caches()
         for _ in range(min(EACH, checks - done)):
             dtype = DTYPES[int(random.choice(3, p=(0.6, 0.2, 0.2)))]
             scales = float(random.choice(WEIGHTS)), float(random.choice(INPUTS))
