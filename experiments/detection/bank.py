@@ -263,7 +263,9 @@ def _hosted(mutant: Mutant, rule: Any, size: int, nets: str) -> tuple[fnn.Backpr
         regularizer = fnn.l2
     square = mutant.operator in ("transposition", "result transposed")
     if mutant.family == "layer":
-        middle, culprit = _middle(mutant.rule, rule, H, H if square else J, fnn.tanh if first else fnn.gelu)
+        # what repeats shares its output with the next: only an activation that keeps its output tells whether it does
+        other = fnn.sigmoid if mutant.rule == "repeated" else fnn.gelu
+        middle, culprit = _middle(mutant.rule, rule, H, H if square else J, fnn.tanh if first else other)
     elif first:
         middle = fnn.dense(H, J, activation=activation)
     else:
