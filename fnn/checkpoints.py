@@ -152,7 +152,8 @@ class Folder:
 
 def made_with() -> dict[str, str]:
     """What the bits of a run depend on, beside its data: versions, device, CPU threads."""
-    threads = os.environ.get("NPROC") or str(len(os.sched_getaffinity(0)))
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = os.environ.get("NPROC") or str(allowed)
     return {
         "jax": jax.__version__,
         "jaxlib": version("jaxlib"),

@@ -342,7 +342,8 @@ def first_epoch(library: str) -> None:
 
         warnings.simplefilter("ignore")
         x, y = load_digits(return_X_y=True)
-        MLPClassifier((256, 128), batch_size=32, max_iter=1).fit(x / 16, y)
+        net = MLPClassifier((256, 128), batch_size=32, max_iter=1)  # pyright: ignore[reportArgumentType]
+        net.fit(x / 16, y)
         return
     import jax
 
