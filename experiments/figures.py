@@ -210,7 +210,8 @@ def growth(curves: dict[str, list[dict[str, float]]]) -> Figure:
         values = np.array([row["value"] for row in rows])
         times = np.array([row["milliseconds"] for row in rows])
         axis.plot(values, times, "o-", color=BLUE)
-        axis.plot(values, times[-1] * values / values[-1], color="grey", lw=1, ls=":", label="in proportion")
+        if times[-1] > times[0]:
+            axis.plot(values, times[-1] * values / values[-1], color="grey", lw=1, ls=":", label="in proportion")
         axis.set(xscale="log", yscale="log", title=what, xlabel=what.split(",")[0])
         axis.set_ylim(bottom=times.min() / 3, top=times.max() * 3)
     axes[0].set_ylabel("milliseconds per epoch")

@@ -28,9 +28,10 @@ BOUNDS = {
     "matrix products are nearly everything, and time grows with the square of the width.",
     "depth": "Time grows with depth, as the layers wait for each other; the program is that of one layer, so the time "
     "to compile it does not.",
-    "batch": "A step of one example costs almost as much as one of sixteen; from some hundred rows on the cores are "
-    "busy, and an epoch hardly gets faster.",
-    "runs": "Time grows with the runs; the memory that was allowed cuts them into calls.",
+    "batch": "Small batches are many small products, each with its own cost to begin; from some thousand rows on the "
+    "cores are busy, and larger batches gain nothing.",
+    "runs": "Time grows with the runs: the products of small nets are taken one by one; the memory that was allowed "
+    "cuts many runs into several calls.",
 }
 OPTIMIZER = fnn.adam(1e-3)
 
