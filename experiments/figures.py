@@ -215,5 +215,6 @@ def growth(curves: dict[str, list[dict[str, float]]]) -> Figure:
         axis.set(xscale="log", yscale="log", title=what, xlabel=what.split(",")[0])
         axis.set_ylim(bottom=times.min() / 3, top=times.max() * 3)
     axes[0].set_ylabel("milliseconds per epoch")
-    axes[0].legend(fontsize=9)
+    if axes[0].get_legend_handles_labels()[0]:
+        axes[0].legend(fontsize=9)
     return figure

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pathlib
+import random
 import signal
 import threading
 
@@ -10,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from rich.console import Console
 
 import fnn
-from experiments import faults, options
+from experiments import faults
 from fnn.checkpoints import Folder
 from tests.test_engine import NET, X, Y, run, same
 
@@ -217,7 +220,22 @@ def test_in_a_thread_signals_are_left_alone(tmp_path):
     assert same(found[0], run()[0])
 
 
-def test_kills_damage_and_a_full_disk_in_real_processes(tmp_path):
-    found = faults.run(options.Faults(kills=5, epochs=80))
-    assert all(faults.predictions(found).values()), found
-    assert len(found["kills"]) == 5 and set(found["damage"]) == set(faults.HARMS)
+def test_kills_and_a_full_disk_in_real_processes(tmp_path):
+    environment, order = faults.surroundings(tmp_path), random.Random(0)
+    alone = faults.finished(tmp_path / "alone", 80, environment)
+    for _ in range(5):
+        faults.killed(tmp_path / "killed", 80, environment, order)
+    assert faults.finished(tmp_path / "killed", 80, environment) == alone
+    assert all(faults.starved(tmp_path / "full", 80, environment, alone).values())
+
+
+def test_the_published_faults_are_those_of_the_committed_results(capsys):
+    root = pathlib.Path(__file__).parents[1]
+    saved = json.loads((root / "experiments/faults/measured/2-cores.json").read_text(encoding="utf-8"))
+    assert all(faults.predictions(saved["result"]).values()) and len(saved["result"]["kills"]) == 50
+    assert set(saved["result"]["damage"]) == set(faults.HARMS)
+    faults.show(saved, Console())
+    assert "50 kills, 9 of them while a checkpoint was written" in capsys.readouterr().out
+    # one run of other bits would be said
+    saved["result"]["kills"][7]["same_bits"] = False
+    assert not all(faults.predictions(saved["result"]).values())

@@ -33,9 +33,7 @@ def run(options: Faults, watch: Watch = silent) -> dict[str, Any]:
     order = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        # compiled programs are kept between the children: they are the same bits, and nobody waits
-        environment = dict(os.environ, JAX_COMPILATION_CACHE_DIR=str(place / "cache"), TF_CPP_MIN_LOG_LEVEL="3")
-        environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "NPROC": "1"}
+        environment = surroundings(place)
         alone = finished(place / "alone", options.epochs, environment)
         kills = []
         while len(kills) < options.kills:
@@ -61,6 +59,12 @@ def run(options: Faults, watch: Watch = silent) -> dict[str, Any]:
         full = starved(place / "full", options.epochs, environment, alone)
         watch("full disk", 1, 1, "")
     return {"kills": kills, "signals": signals, "damage": damage, "full_disk": full}
+
+
+def surroundings(place: Path) -> dict[str, str]:
+    """The environment of the children. Compiled programs are kept between them: the same bits, and nobody waits."""
+    mine = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {**os.environ, **mine, "TF_CPP_MIN_LOG_LEVEL": "3", "NPROC": "1"}
 
 
 def started(folder: Path, epochs: int, environment: dict[str, str], *more: str) -> subprocess.Popen:
