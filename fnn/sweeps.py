@@ -265,9 +265,8 @@ def _epochs(
         if state.best is None:
             return after, found
         over = stopped(state, numbers)
-        kept = jax.tree.map(
-            lambda a, b: a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else chosen(over, a, b), state, after
-        )
+        # the key of a run that stopped no longer matters, and a key cannot be selected
+        kept = jax.tree.map(lambda a, b: chosen(over, a, b), state._replace(key=after.key), after)
         return kept, {name: jnp.where(over, jnp.nan, value) for name, value in found.items()}
 
     members = jax.vmap(one, in_axes=(0, _axes(numbers), None))

@@ -85,6 +85,13 @@ def test_early_stopping_is_of_each_run():
         assert_close(found.params[k], state.params, tolerances.FORWARD["float32"] * 10)
 
 
+def test_early_stopping_leaves_each_epoch_an_order_of_its_own():
+    found = swept(validation=(X, Y), patience=50, epochs=4)
+    for k, run in enumerate(found.runs):
+        _, history = alone(run["seed"], run["learning_rate"], validation=(X, Y), patience=50, epochs=4)
+        assert_close(found.epochs["loss"][k], history.epochs["loss"], tolerances.FORWARD["float32"] * 10)
+
+
 class LastRow(fnn.Backprop):
     """A gradient that remembers half of what it was before: where it ends depends on the order of the rows."""
 
