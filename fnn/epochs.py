@@ -136,6 +136,12 @@ class Plan:
             return state._replace(best=state.best._replace(waited=waited))
         return state._replace(best=Best(state.params, jnp.full((), jnp.inf, measuring_dtype(state.params)), waited))
 
+    def gradient(self, params: Params, batch: "Rows", strength: Strength | None) -> tuple[Array, Params]:
+        """(value, gradients) on these rows."""
+        options: dict[str, Any] = {} if strength is None else {"strength": strength}
+        options |= {} if batch.weights is None else {"weights": batch.weights}
+        return pair_of(self.value_and_grad(params, batch.x, batch.y, **options), params)
+
     def built(self, rate: Array | None) -> Any:
         """The optimizer, with its learning rate if that is an argument, and with accumulation if that is asked for."""
         built: Any = self.optimizer
@@ -155,11 +161,6 @@ class Chunk(NamedTuple):
     finished: Array
 
 
-def batches_of(rows: int, batch_size: int) -> tuple[int, int]:
-    """(whole batches, rows of the incomplete one)."""
-    return divmod(rows, batch_size)
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def advance(
     plan: Plan, state: TrainState, rows: Rows, held_out: Rows | None, numbers: Numbers, budget: Array, until: Array
@@ -170,7 +171,7 @@ def advance(
         budget: 1 to CAPACITY steps; an incomplete batch is a step.
         until: how many epochs are to be finished, those of `state` included.
     """
-    whole, tail = batches_of(len(rows), plan.batch_size)
+    whole, tail = divmod(len(rows), plan.batch_size)
     step = one_step(plan, rows, numbers)
     dtype = measuring_dtype(state.params)
     template = jax.eval_shape(lambda: measured(plan, state, rows, held_out))
@@ -224,11 +225,16 @@ def next_epoch(plan: Plan, state: TrainState, key: Key, found: dict[str, Array],
     state = state._replace(loss_sum=zero, weight_sum=zero)
     if state.best is None:
         return state
-    value = -found[plan.monitor] if plan.monitor.endswith("accuracy") else found[plan.monitor]
+    value = sign_of(plan.monitor) * found[plan.monitor]
     better = value < state.best.value - numbers.min_improvement
     params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best.params)
     waited = jnp.where(better, 0, state.best.waited + 1)
     return state._replace(best=Best(params, jnp.where(better, value, state.best.value), waited))
+
+
+def sign_of(monitor: str) -> float:
+    """−1 for what is better the larger it is, 1 for all else."""
+    return -1.0 if monitor.endswith("accuracy") else 1.0
 
 
 def stopped(state: TrainState, numbers: Numbers) -> Array:
@@ -241,13 +247,12 @@ def stopped(state: TrainState, numbers: Numbers) -> Array:
 def one_step(plan: Plan, rows: Rows, numbers: Numbers) -> Callable[[TrainState, Array], tuple[TrainState, Array]]:
     """The function (state, row numbers) -> (state, loss before the update): one batch."""
     built = plan.built(numbers.rate)
-    options = {} if numbers.strength is None else {"strength": numbers.strength}
 
     def step(state: TrainState, batch: Array) -> tuple[TrainState, Array]:
-        x, y, weights = jax.tree.map(lambda leaf: leaf[batch], rows)
-        weighted = {} if weights is None else {"weights": weights}
-        value, gradients = pair_of(plan.value_and_grad(state.params, x, y, **options, **weighted), state.params)
+        examples = jax.tree.map(lambda leaf: leaf[batch], rows)
+        value, gradients = plan.gradient(state.params, examples, numbers.strength)
         value = value.astype(state.loss_sum.dtype)
+        weights = examples.weights
         weight = jnp.asarray(len(batch) if weights is None else jnp.sum(weights), value.dtype)
         finite = all_finite((value, gradients)) if plan.skip else None
         if numbers.clip_norm is not None:
@@ -268,8 +273,21 @@ def one_step(plan: Plan, rows: Rows, numbers: Numbers) -> Callable[[TrainState, 
     return step
 
 
+def every_batch(
+    step: Callable[[TrainState, Array], tuple[TrainState, Array]], state: TrainState, order: Array, batch_size: int
+) -> tuple[TrainState, Array]:
+    """(state, losses) after every batch of the rows in this order, an incomplete last one included."""
+    whole, tail = divmod(len(order), batch_size)
+    batches = order[: whole * batch_size].reshape(whole, batch_size)
+    state, losses = jax.lax.scan(step, state, batches)
+    if tail:
+        state, last = step(state, order[whole * batch_size :])
+        losses = jnp.append(losses, last)
+    return state, losses
+
+
 def chosen(condition: Array, one: Any, other: Any) -> Any:
-    """one where the condition holds; for keys too."""
+    """one where the condition holds; what is the same object in both, such as a key, is left alone."""
     return one if one is other else jax.lax.select(jnp.broadcast_to(condition, jnp.shape(one)), one, other)
 
 

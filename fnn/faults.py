@@ -5,13 +5,13 @@ Source: claim A11 (a learning rate beyond the stable one makes the loss grow wit
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.epochs import Plan, Rows, TrainState, pair_of
+from fnn.epochs import Plan, Rows, TrainState
+from fnn.regularizers import Strength
 from fnn.types import Params, PyTree
 
 #: Steps back that are searched for the gradient that spoiled the parameters.
@@ -35,14 +35,14 @@ class NotFiniteError(FloatingPointError):
 
 
 def found(
-    plan: Plan, batch: Callable[[TrainState], Rows], options: dict[str, Any], losses: np.ndarray, done: int, bad: int,
+    plan: Plan, batch: Callable[[TrainState], Rows], strength: Strength | None, losses: np.ndarray, done: int, bad: int,
     replayed: Callable[[int], TrainState],
 ) -> NotFiniteError:  # fmt: skip
     """The error that tells of the first bad step.
 
     Args:
         batch: state -> the rows of the step that it takes next.
-        options: keywords of the gradient.
+        strength: of the regularizer.
         losses: of the whole run so far.
         done: steps before the chunk in which the bad loss came.
         bad: the number of the bad loss within that chunk.
@@ -52,7 +52,7 @@ def found(
     for back in range(min(bad, BACK) + 1):
         state, number = replayed(bad - back), done + bad - back
         if not _bad_leaf(state.params):
-            where = _bad_place(plan, state, batch(state), options)
+            where = _bad_place(plan, state, batch(state), strength)
             break
     else:
         state, number, where = replayed(0), done, "the parameters"
@@ -85,7 +85,7 @@ def grown(curve: np.ndarray) -> str:
     )
 
 
-def _bad_place(plan: Plan, state: TrainState, batch: Rows, options: dict[str, Any]) -> str:
+def _bad_place(plan: Plan, state: TrainState, batch: Rows, strength: Strength | None) -> str:
     """The first array that is not finite, forward and then backward, on this batch."""
     if bad := _bad_leaf((batch.x, batch.y)):
         return f"the input x{bad[3:]}" if bad.startswith("[0]") else f"the target y{bad[3:]}"
@@ -102,9 +102,7 @@ def _bad_place(plan: Plan, state: TrainState, batch: Rows, options: dict[str, An
         for name, value in zip(names, found, strict=True):
             if bad := _bad_leaf(value):
                 return f"the value of {name}{bad}".strip()
-    weighted = {} if batch.weights is None else {"weights": batch.weights}
-    came = jax.jit(plan.value_and_grad)(state.params, batch.x, batch.y, **options, **weighted)
-    value, gradients = pair_of(came, state.params)
+    value, gradients = jax.jit(plan.gradient)(state.params, batch, strength)
     if not np.isfinite(np.asarray(value)):
         return "the loss"
     if bad := _bad_leaf(gradients):
@@ -113,7 +111,7 @@ def _bad_place(plan: Plan, state: TrainState, batch: Rows, options: dict[str, An
 
 
 def _bad_leaf(tree: PyTree) -> str:
-    """The path of the first leaf with an entry that is not finite, or ""; a tree that is one array has the path "."."""
+    """The path of the first leaf with an entry that is not finite, or ""; of a tree that is one array, a blank."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) and not np.isfinite(np.asarray(leaf, np.float64)).all():
             return jax.tree_util.keystr(path) or " "

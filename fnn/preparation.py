@@ -4,6 +4,7 @@ Promises: every message says what must hold, what came, and what to do; data is 
 once to the dtype of the parameters, with a note.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,10 +24,11 @@ NOT_FINITE = ("stop", "skip", "continue")
 
 def measured_names(plan: Plan, state: TrainState, rows: Rows | None, held_out: Rows | None) -> list[str]:
     """The names of what an epoch measures."""
-    return list(jax.eval_shape(lambda: measured(plan, state, rows, held_out)))
+    return list(jax.eval_shape(partial(measured, plan), state, rows, held_out))
 
 
 def require_options(patience: int | None, min_improvement: float, clip_norm: float | None, on_not_finite: str) -> None:
+    """Raise on an option that cannot be meant, whatever the data."""
     if patience is not None:
         require_size("fit", "patience", patience, "Give the epochs to wait, such as 10, or None.")
     if not 0 <= min_improvement < np.inf:
@@ -40,6 +42,7 @@ def require_options(patience: int | None, min_improvement: float, clip_norm: flo
 def require_monitor(
     plan: Plan, state: TrainState, rows: Rows | None, held_out: Rows | None, monitor: str, patience: int | None
 ) -> None:
+    """Raise if early stopping watches what is not measured."""
     if patience is None:
         return
     names = measured_names(plan, state, rows, held_out)
@@ -51,6 +54,7 @@ def require_monitor(
 
 
 def require_optimizer(optimizer: Any, rate: float | None) -> None:
+    """Raise unless this is an optimizer, with a learning rate exactly where it needs one."""
     if isinstance(optimizer, optax.GradientTransformation | Optimizer):
         if rate is not None:
             raise ValueError(

@@ -21,7 +21,6 @@ from fnn.epochs import (
     Rows,
     TrainState,
     advance,
-    batches_of,
     floating_dtype,
     measuring_dtype,
     stopped,
@@ -56,11 +55,12 @@ class Run:
     ) -> None:
         self.plan, self.rows, self.held_out, self.numbers = plan, rows, held_out, numbers
         self.stops, self.began, self.until = stops, began, until
-        whole, tail = batches_of(len(rows), plan.batch_size)
+        whole, tail = divmod(len(rows), plan.batch_size)
         self.steps = whole + bool(tail)
         self.losses: list[np.ndarray] = []
         self.epochs: dict[str, list[np.ndarray]] = {}
         self.budget, self.calls = min(self.steps, CAPACITY), 0
+        self.names: list[str] | None = None
 
     @property
     def measured_rows(self) -> Rows | None:
@@ -95,9 +95,8 @@ class Run:
         bad = np.flatnonzero(~np.isfinite(losses))
         if self.stops and len(bad):
             done = sum(map(len, self.losses))
-            options = {} if self.numbers.strength is None else {"strength": self.numbers.strength}
             raise faults.found(
-                self.plan, self.batch, options, np.concatenate([*self.losses, losses]), done, int(bad[0]),
+                self.plan, self.batch, self.numbers.strength, np.concatenate([*self.losses, losses]), done, int(bad[0]),
                 lambda steps: self.called(before, steps)[0] if steps else before,
             )  # fmt: skip
         self.losses.append(losses)
@@ -126,8 +125,10 @@ class Run:
         """What a checkpoint holds."""
         dtype = measuring_dtype(state.params)
         flat = np.concatenate(self.losses) if self.losses else np.zeros(0, dtype)
-        names = measured_names(self.plan, state, self.measured_rows, self.held_out)
-        epochs = {name: np.asarray(self.epochs.get(name, []), dtype) for name in names}
+        if self.names is None:
+            # once: it traces, and a checkpoint may be written after every call
+            self.names = measured_names(self.plan, state, self.measured_rows, self.held_out)
+        epochs = {name: np.asarray(self.epochs.get(name, []), dtype) for name in self.names}
         return {"state": state, "losses": flat.astype(dtype), "epochs": epochs}
 
     def resumed(self, folder: Folder, state: TrainState, told: dict[str, Any]) -> TrainState:

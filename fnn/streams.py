@@ -15,7 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.epochs import Chunk, Numbers, Plan, Rows, TrainState, measured, measuring_dtype, next_epoch, one_step
+from fnn.epochs import (
+    Chunk,
+    Numbers,
+    Plan,
+    Rows,
+    TrainState,
+    every_batch,
+    measured,
+    measuring_dtype,
+    next_epoch,
+    one_step,
+)
 from fnn.requirements import require_size
 from fnn.shuffles import part_of_permutation
 from fnn.types import Array, Key
@@ -84,15 +95,9 @@ def _numbers(key: Key, n: int, count: int, first: Array) -> Array:
 @partial(jax.jit, static_argnums=0)
 def train_on_piece(plan: Plan, state: TrainState, rows: Rows, numbers: Numbers) -> tuple[TrainState, Array]:
     """(state, losses) after every batch of these rows in their order, an incomplete last one included."""
-    step = one_step(plan, rows, numbers)
-    whole, tail = divmod(len(rows), plan.batch_size)
     order = jnp.arange(len(rows), dtype=jnp.int32)
-    batches = order[: whole * plan.batch_size].reshape(whole, plan.batch_size)
-    state, losses = jax.lax.scan(step, state, batches)
-    if tail:
-        state, last = step(state, order[whole * plan.batch_size :])
-        losses = jnp.append(losses, last)
-    return state._replace(step=state.step + whole), losses
+    state, losses = every_batch(one_step(plan, rows, numbers), state, order, plan.batch_size)
+    return state._replace(step=state.step + len(rows) // plan.batch_size), losses
 
 
 @partial(jax.jit, static_argnums=0)

@@ -25,13 +25,14 @@ from fnn.epochs import (
     Rows,
     TrainState,
     ValueAndGrad,
-    batches_of,
     chosen,
+    every_batch,
     floating_dtype,
     measured,
     measuring_dtype,
     next_epoch,
     one_step,
+    sign_of,
     stopped,
 )
 from fnn.initializers import initializer
@@ -172,8 +173,7 @@ def sweep(
     names = list(found[0].epochs)
     value = np.array([member.value for member in found])
     failed = ~np.isfinite(value)
-    sign = -1.0 if monitor.endswith("accuracy") else 1.0
-    best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign * value)))
+    best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign_of(monitor) * value)))
     curves = {name: np.stack([member.epochs[name] for member in found]) for name in names}
     return Sweep(runs, curves, [member.params for member in found], np.where(failed, np.nan, value), failed, best)
 
@@ -208,9 +208,7 @@ def _trained(
     nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weights") for run in runs}}
     starts = [_start(nets[run.get("weights")], key) for run, (key, _) in zip(runs, keys, strict=True)]
     one = jax.eval_shape(lambda p, k: plan.start(p, k, _member(numbers, 0)), starts[0], keys[0][1])
-    if monitor not in (
-        names := measured_names(plan, plan.start(starts[0], keys[0][1], _member(numbers, 0)), rows, held_out)
-    ):
+    if monitor not in (names := measured_names(plan, one, rows, held_out)):
         raise ValueError(f"sweep: monitor {monitor!r} is not measured; measured are: {', '.join(names)}. Give one.")
     together = max(1, min(len(runs), memory // _bytes(one, plan.batch_size)))
     found: list[_Member] = []
@@ -237,8 +235,7 @@ def _trained(
             mine = {name: values[place].astype(np.float64) for name, values in every.items()}
             state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
             if state.best is not None:
-                sign = -1.0 if monitor.endswith("accuracy") else 1.0
-                found.append(_Member(mine, state.best.params, sign * float(state.best.value)))
+                found.append(_Member(mine, state.best.params, sign_of(monitor) * float(state.best.value)))
             else:
                 found.append(_Member(mine, state.params, float(mine[monitor][-1])))
     return found
@@ -250,16 +247,12 @@ def _epochs(
     done: Array,
 ) -> tuple[TrainState, dict[str, Array]]:  # fmt: skip
     """`count` epochs of every run; a run that stopped early stays as it is, its curves NaN."""
-    whole, tail = batches_of(len(rows), plan.batch_size)
 
     def one(state: TrainState, numbers: Numbers, order: Array | None) -> tuple[TrainState, dict[str, Array]]:
         step = one_step(plan, rows, numbers)
         next_key, shuffle_key = jax.random.split(state.key)
         order = permutation(shuffle_key, len(rows)) if order is None else order
-        batches = order[: whole * plan.batch_size].reshape(whole, plan.batch_size)
-        after, _ = jax.lax.scan(step, state, batches)
-        if tail:
-            after, _ = step(after, order[whole * plan.batch_size :])
+        after, _ = every_batch(step, state, order, plan.batch_size)
         found = measured(plan, after, rows, held_out)
         after = next_epoch(plan, after, next_key, found, numbers)
         if state.best is None:

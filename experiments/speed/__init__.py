@@ -26,18 +26,15 @@ def run(options: Speed, watch: Watch = silent) -> dict[str, Any]:
     measured: dict[str, Any] = {}
     if "gradients" in options.parts:
         nets = [gradients.measure(net, options, watch) for net in options.nets]
-        result["nets"] = [{key: each.pop(key) for key in ("operations",)} | named(each) for each in nets]
+        result["nets"] = [
+            {"net": each["net"], "batch": each["batch"], "operations": each.pop("operations")} for each in nets
+        ]
         measured |= {"nets": nets, "depth": depth.measure(options, watch)}
     if "training" in options.parts:
         measured["training"] = training.measure(options, watch)
     if "curves" in options.parts:
         measured["curves"] = curves.measure(options, watch)
     return result | {"measured": measured}
-
-
-def named(net: dict[str, Any]) -> dict[str, Any]:
-    """Which net it is."""
-    return {key: net[key] for key in ("net", "batch")}
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
