@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         nearest = difflib.get_close_matches(name, EXPERIMENTS, n=1, cutoff=0.4)
         hint = f"; perhaps {nearest[0]!r}?" if nearest else "."
         return _refuse(f"unknown experiment {name!r}{hint} Known: {', '.join(EXPERIMENTS)}.", 2)
-    kind, module = EXPERIMENTS[name]
+    kind, module, *_ = EXPERIMENTS[name]
     try:
         import tyro
         from rich.console import Console
@@ -41,15 +41,18 @@ def main(arguments: Sequence[str]) -> int:
         experiment = importlib.import_module(module)
         with shown(console := Console()) as watch:
             result = experiment.run(options, watch)
-        saved = results.write(options.out, name, options, result)
+        saved = results.write(options.out, name, options, result, getattr(experiment, "judge", None))
     except (results.FolderError, FloatingPointError) as error:
         return _refuse(str(error), 1)
     except KeyboardInterrupt:
         return _refuse("stopped; nothing was written.", 130)
     experiment.show(saved, console)
+    for claim, (verdict, evidence, _) in saved["verdicts"].items():
+        console.print(f"{claim} {verdict}: {evidence}", highlight=False, markup=False, soft_wrap=True)
     names = [results.FILE]
     for file, figure in experiment.draw(saved).items():
-        figure.savefig(options.out / file)
+        # a date in the file would make two equal pictures differ
+        figure.savefig(options.out / file, metadata={"Date": None} if file.endswith(".svg") else None)
         names.append(file)
     console.print(f"\nWritten to {options.out}: {', '.join(names)}", highlight=False, soft_wrap=True)
     return 0
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 def listing() -> str:
     """What there is, one line each, and how to run it."""
     width = max(map(len, EXPERIMENTS))
-    lines = [f"  {name:<{width}}  {summary(kind)}" for name, (kind, _) in EXPERIMENTS.items()]
+    lines = [f"  {name:<{width}}  {summary(kind)}" for name, (kind, *_) in EXPERIMENTS.items()]
     usage = f"Run one:          {PROGRAM} NAME\nSee its options:  {PROGRAM} NAME --help"
     return "\n".join(["The experiments:", "", *lines, "", usage])
 

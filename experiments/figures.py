@@ -21,11 +21,14 @@ STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "grid.alpha": 0.3,
     "savefig.dpi": 150,
+    # the same picture is the same file
+    "svg.hashsalt": "fnn",
+    "svg.fonttype": "path",
 }
 mpl.rcParams.update(STYLE)
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, np.ndarray]:
+def blank(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, np.ndarray]:
     """A figure of this size in inches and its axes, as an array (rows, columns)."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -34,7 +37,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
 
 def learning_curves(curves: dict[str, dict[str, list[float]]], apart: dict[str, dict[str, Any]]) -> Figure:
     """Loss and accuracy by hand and automatic, and how far the two trainings drift apart."""
-    figure, ((loss, accuracy, drift),) = _figure(13, 4.2, columns=3)
+    figure, ((loss, accuracy, drift),) = blank(13, 4.2, columns=3)
     # the automatic curve is dashed and on top: where the two agree, both are seen
     lines = {"by hand": {"color": BLUE, "lw": 3}, "automatic": {"color": ORANGE, "lw": 1.6, "ls": (0, (4, 3))}}
     for name, curve in curves.items():
@@ -63,7 +66,7 @@ def learning_curves(curves: dict[str, dict[str, list[float]]], apart: dict[str, 
 def confusion(counts: Sequence[Sequence[int]]) -> Figure:
     """The confusion matrix, every count written out."""
     matrix = np.array(counts)
-    figure, ((axes,),) = _figure(6.4, 6)
+    figure, ((axes,),) = blank(6.4, 6)
     axes.grid(False)
     # the root lets single mistakes show beside three dozen right answers
     axes.imshow(np.sqrt(matrix), cmap="Blues")
@@ -85,7 +88,7 @@ def misread(wrong: Sequence[dict[str, Any]], total: int) -> Figure:
     shown = wrong[:40]
     columns = 6 if len(shown) <= 18 else 8
     rows = max(math.ceil(len(shown) / columns), 1)
-    figure, axes = _figure(1.5 * columns, 1.8 * rows + 0.4, rows, columns)
+    figure, axes = blank(1.5 * columns, 1.8 * rows + 0.4, rows, columns)
     for spot in axes.flat:
         spot.axis("off")
     for spot, each in zip(axes.flat, shown, strict=False):
@@ -100,7 +103,7 @@ def first_layer(units: Sequence[Sequence[float]]) -> Figure:
     """The weights into hidden units as pictures, all on one scale around zero."""
     columns = 8
     rows = math.ceil(len(units) / columns)
-    figure, axes = _figure(1.15 * columns + 1, 1.15 * rows + 0.7, rows, columns)
+    figure, axes = blank(1.15 * columns + 1, 1.15 * rows + 0.7, rows, columns)
     limit = np.abs(np.array(units)).max()
     for spot in axes.flat:
         spot.axis("off")
@@ -118,7 +121,7 @@ def decision_regions(
     x: Sequence[Sequence[float]], labels: Sequence[int], line: dict[str, Any], net: dict[str, Any], grid: dict[str, Any]
 ) -> Figure:
     """The best linear rule and the net, side by side: the plane coloured by class, the four points on top."""
-    figure, (spots,) = _figure(10, 5, columns=2)
+    figure, (spots,) = blank(10, 5, columns=2)
     points, low, high = np.array(x), grid["low"], grid["high"]
     for axes, rule, title in zip(spots, (line, net), ("Best linear rule", "Net written by hand"), strict=True):
         axes.grid(False)
@@ -145,7 +148,7 @@ def decision_regions(
 
 def ratios(nets: list[dict[str, Any]]) -> Figure:
     """By hand over automatic, block by block, beside the null pair: automatic against itself."""
-    figure, (axes,) = _figure(11, 4.4, columns=2)
+    figure, (axes,) = blank(11, 4.4, columns=2)
     for axis, what in zip(axes, ("step", "compile"), strict=True):
         for k, each in enumerate(nets):
             row = each[what]
@@ -166,7 +169,7 @@ def ratios(nets: list[dict[str, Any]]) -> Figure:
 
 def detection(rejected: dict[str, list[float]], wrong: dict[str, list[float]], points: list[str]) -> Figure:
     """Per cent of wrong rules that each checker rejects at each kind of point, and of right nets that it rejects."""
-    figure, (axes,) = _figure(12, 0.5 * len(rejected) + 2.2, columns=2)
+    figure, (axes,) = blank(12, 0.5 * len(rejected) + 2.2, columns=2)
     for axis, table, title, colours in (
         (axes[0], rejected, "wrong rules rejected (%): 100 is best", "cividis"),
         (axes[1], wrong, "right nets rejected (%): 0 is best", "cividis"),
@@ -188,7 +191,7 @@ def detection(rejected: dict[str, list[float]], wrong: dict[str, list[float]], p
 
 def training(jobs: dict[str, dict[str, Any]]) -> Figure:
     """How many times as long as ours each library takes for an epoch, one panel per job."""
-    figure, (axes,) = _figure(4.2 * len(jobs), 3.8, columns=len(jobs))
+    figure, (axes,) = blank(4.2 * len(jobs), 3.8, columns=len(jobs))
     for axis, (job, row) in zip(axes, jobs.items(), strict=True):
         times = {peer: t for peer, t in row["times"].items() if "again" not in peer}
         names = sorted(times, key=lambda peer: times[peer], reverse=True)
@@ -205,7 +208,7 @@ def training(jobs: dict[str, dict[str, Any]]) -> Figure:
 def growth(curves: dict[str, list[dict[str, float]]]) -> Figure:
     """Milliseconds per epoch against what was varied, one panel each, with a line of slope 1."""
     kept = {axis: rows for axis, rows in curves.items() if rows}
-    figure, (axes,) = _figure(3.4 * len(kept), 3.4, columns=len(kept))
+    figure, (axes,) = blank(3.4 * len(kept), 3.4, columns=len(kept))
     for axis, (what, rows) in zip(axes, kept.items(), strict=True):
         values = np.array([row["value"] for row in rows])
         times = np.array([row["milliseconds"] for row in rows])

@@ -10,10 +10,13 @@ import json
 import os
 import platform
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from experiments.claims import Judgement
 
 FILE = "results.json"
 
@@ -35,8 +38,14 @@ def claim(folder: Path) -> None:
         raise FolderError(f"--out must be a folder to write to; {folder}: {error.strerror}. Name another.") from None
 
 
-def write(folder: Path, name: str, options: Any, result: dict[str, Any]) -> dict[str, Any]:
-    """Write the result of the experiment as JSON; return what the file holds, as read back from it."""
+def write(
+    folder: Path,
+    name: str,
+    options: Any,
+    result: dict[str, Any],
+    judge: Callable[[dict[str, Any]], Mapping[str, Judgement]] | None = None,
+) -> dict[str, Any]:
+    """Write the result of the experiment as JSON, and what `judge` makes of it; return what the file holds."""
     import jax
 
     result = dict(result)
@@ -54,9 +63,14 @@ def write(folder: Path, name: str, options: Any, result: dict[str, Any]) -> dict
         | {package: version(package) for package in ("fnn", "jax", "jaxlib", "optax", "numpy")},
         "device": {"platform": device.platform, "kind": device.device_kind},
         "result": result,
+        "verdicts": {},
         "measured": measured,
     }
-    return store(folder, record)
+    saved = store(folder, record)
+    if judge is None:
+        return saved
+    # what is judged is what was saved: whoever has the file can judge again
+    return store(folder, saved | {"verdicts": judge(saved["result"])})
 
 
 def store(folder: Path, record: dict[str, Any]) -> dict[str, Any]:

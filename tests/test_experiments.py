@@ -43,7 +43,7 @@ def test_A2_E8_xor_from_scratch(tmp_path):
 
     result = xor.run(Xor(seeds=3), silent)
     assert all(xor.predictions(result).values())
-    assert set(xor.draw(results.write(tmp_path, "xor", Xor(), result))) == {"regions.png"}
+    assert set(xor.draw(results.write(tmp_path, "xor", Xor(), result))) == {"regions.svg"}
 
 
 def test_detection_in_small(tmp_path, capsys):
@@ -161,7 +161,7 @@ def test_help_explains_every_option_without_importing_jax(name):
     root = Path(__file__).parents[1]
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
-    options = EXPERIMENTS[name][0].__dataclass_fields__
+    options = EXPERIMENTS[name].options.__dataclass_fields__
     assert all("--" + option.replace("_", "-") in out for option in options)
 
 

@@ -1,0 +1,32 @@
+"""Options of the experiments about what a unit, a line, a tree, a net can decide and represent."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.options.limits import require, require_seed
+
+
+@dataclass(frozen=True)
+class Xor:
+    """Show that no line separates XOR, and that a small net written from scratch does."""
+
+    hidden: int = 4
+    """Units of the hidden layer."""
+    learning_rate: float = 0.5
+    """Rate of plain gradient descent on all four points."""
+    steps: int = 2000
+    """How many updates."""
+    seeds: int = 20
+    """How many nets are trained, each from an initialisation of its own; the figure shows the first."""
+    seed: int = 0
+    """Of the first net; the others take the numbers that follow."""
+    out: Path = Path("results/xor")
+    """Folder for the metrics (JSON) and the figure (PNG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(self.hidden >= 1, "--hidden", self.hidden, "at least 1")
+        require(0 < self.learning_rate < math.inf, "--learning-rate", self.learning_rate, "finite and above 0")
+        require(self.steps >= 1, "--steps", self.steps, "at least 1")
+        require(self.seeds >= 1, "--seeds", self.seeds, "at least 1")
+        require_seed(self.seed)
