@@ -1,0 +1,162 @@
+"""Names of values: what the user called them, and a good name for every other.
+
+Promises: names are unique, are words of Python, and are the same for the same program. In this order: a name given by
+`fnn.name`, the argument (`W1` for `params[0]["W"]`), the variable to which the source assigns the value, the operation.
+"""
+
+import ast
+import functools
+import inspect
+import keyword
+import linecache
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.ad_checkpoint import checkpoint_name
+
+from fnn.glassbox.program import Place, Program
+from fnn.types import PyTree
+
+#: What the result of an operation is called when nobody named it.
+WORDS = {
+    "add": "sum", "add_any": "sum", "sub": "difference", "mul": "product", "div": "quotient", "neg": "negative",
+    "dot_general": "product", "integer_pow": "power", "pow": "power", "reduce_sum": "total", "reduce_max": "largest",
+    "reduce_min": "smallest", "reduce_prod": "product", "max": "maximum", "min": "minimum", "select_n": "choice",
+    "logistic": "sigmoid", "broadcast_in_dim": "copies", "convert_element_type": "converted", "reshape": "reshaped",
+    "transpose": "transposed", "gather": "taken", "dynamic_slice": "taken", "slice": "part", "custom_jvp_call": "relu",
+    "lt": "less", "le": "less_or_equal", "gt": "greater", "ge": "greater_or_equal", "eq": "equal", "ne": "unequal",
+    "concatenate": "joined", "squeeze": "squeezed", "expand_dims": "expanded", "stop_gradient": "stopped",
+    "iota": "numbers", "scatter-add": "scattered", "scatter": "scattered", "abs": "absolute", "sort": "sorted_",
+}  # fmt: skip
+
+
+def name(value: PyTree, called: str) -> PyTree:
+    """Give a value a name, under which the glass box shows it; to everything else the value is the same.
+
+    Args:
+        value: a pytree of arrays; the leaves of more than one get the name and a number.
+        called: the name.
+
+    Returns:
+        the value.
+
+    >>> def f(x):
+    ...     hidden = jnp.tanh(x)
+    ...     return jnp.sum(fnn.name(hidden, "h") ** 2)
+    >>> fnn.graph(f, jnp.array([0.0, 1.0])).cotangent("h")
+    array([0.      , 1.523188], dtype=float32)
+    """
+    return checkpoint_name(value, called)
+
+
+def named(program: Program, f: Callable[..., Any], args: Sequence[PyTree], needed: Sequence[int]) -> dict[int, str]:
+    """{value: its name}, for all that are needed, in their order."""
+    given = dict(zip(program.inputs, _arguments(f, args), strict=True))
+    source = assigned(program)
+    wishes = {}
+    for number in needed:
+        made_by = next((s for s in program.steps if number in s.outputs), None) if number not in given else None
+        operation = made_by.primitive.name if made_by else "constant"
+        plain = _word(WORDS.get(operation, operation))
+        wishes[number] = _word(program.names.get(number) or given.get(number) or source.get(number) or plain)
+    repeated = {wish for wish in wishes.values() if list(wishes.values()).count(wish) > 1}
+    taken = {wish for wish in wishes.values() if wish not in repeated}
+    counts: dict[str, int] = {}
+    found = {}
+    for number, wish in wishes.items():
+        if wish in repeated:
+            stem = wish
+            while True:
+                counts[stem] = counts.get(stem, 0) + 1
+                wish = f"{stem}{'_' if stem[-1].isdigit() else ''}{counts[stem]}"
+                if wish not in taken:
+                    break
+            taken.add(wish)
+        found[number] = wish
+    return found
+
+
+def parameters(f: Callable[..., Any], count: int) -> list[str]:
+    """The names of the first `count` arguments of f."""
+    try:
+        spoken = [p for p in inspect.signature(f).parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
+        names = [p.name for p in spoken][:count]
+    except (TypeError, ValueError):
+        names = []
+    return names + [f"argument{k}" for k in range(len(names), count)]
+
+
+def _arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
+    """A name for each leaf of the arguments: `x`, `W1`, `xs_2`."""
+    found = []
+    for argument, tree in zip(parameters(f, len(args)), args, strict=True):
+        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+        keys = [[str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path] for path in paths]
+        words = [next((k for k in reversed(path) if not k.isdigit()), "") for path in keys]
+        for path, word in zip(keys, words, strict=True):
+            indices = [k for k in path if k.isdigit()]
+            if not path:
+                found.append(argument)
+            elif word and words.count(word) == 1:
+                found.append(word)
+            elif word and len(indices) == 1:
+                # layers are counted from 1
+                found.append(f"{word}{int(indices[0]) + 1}")
+            else:
+                found.append("_".join([argument, *path]))
+    return found
+
+
+def _word(wish: str) -> str:
+    """The wish as a name of Python."""
+    word = re.sub(r"\W+", "_", wish, flags=re.ASCII if not wish.isidentifier() else 0).strip("_") or "value"
+    return f"{word}_" if keyword.iskeyword(word) or word[0].isdigit() else word
+
+
+def assigned(program: Program) -> dict[int, str]:
+    """{value: the variable to which the user's source assigns it}, as far as one line tells.
+
+    A statement `q = x + y` may take several steps; the last one in a row makes q.
+    """
+    found: dict[int, str] = {}
+    for k, step in enumerate(program.steps):
+        following = program.steps[k + 1] if k + 1 < len(program.steps) else None
+        target = _target(step.place)
+        if target and (following is None or _target_line(following.place) != _target_line(step.place)):
+            found[step.outputs[0]] = target
+    return found
+
+
+def _target(place: Place) -> str:
+    statement = _statement(place)
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+    elif isinstance(statement, ast.AnnAssign | ast.AugAssign):
+        target = statement.target
+    else:
+        return ""
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _target_line(place: Place) -> tuple[str, int]:
+    statement = _statement(place)
+    return place.file, statement.lineno if statement is not None else place.line
+
+
+def _statement(place: Place) -> ast.stmt | None:
+    """The innermost statement on that line."""
+    holding = [
+        each for each in _statements(place.file) if each.lineno <= place.line <= (each.end_lineno or each.lineno)
+    ]
+    return min(holding, key=lambda each: (each.end_lineno or each.lineno) - each.lineno, default=None)
+
+
+@functools.lru_cache(maxsize=64)
+def _statements(file: str) -> tuple[ast.stmt, ...]:
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:
+        return ()
+    return tuple(each for each in ast.walk(tree) if isinstance(each, ast.stmt))

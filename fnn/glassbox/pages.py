@@ -1,0 +1,2 @@
+def svg(*a,**k): return ""
+def html(*a,**k): return ""

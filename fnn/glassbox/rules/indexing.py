@@ -1,0 +1,92 @@
+"""Taking and putting entries by index: what was taken gets its cotangent put back, added up where it was taken twice."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from fnn.glassbox.table import rule
+
+
+@rule("dynamic_slice")
+def dynamic_slice(y_bar, y, x, *starts):
+    # y = the box of x that begins at starts
+    return (lax.dynamic_update_slice(jnp.zeros_like(x), y_bar, starts), *(None for _ in starts))
+
+
+@rule("dynamic_update_slice")
+def dynamic_update_slice(y_bar, y, x, update, *starts):
+    # y = x with the box at starts replaced
+    x_bar = lax.dynamic_update_slice(y_bar, jnp.zeros_like(update), starts)
+    return x_bar, lax.dynamic_slice(y_bar, starts, update.shape), *(None for _ in starts)
+
+
+@rule("gather")
+def gather(y_bar, y, x, indices, *, dimension_numbers, indices_are_sorted, unique_indices, mode):
+    # y[i] = x[indices[i]]
+    numbers = _scatter_numbers(dimension_numbers)
+    options = {"indices_are_sorted": indices_are_sorted, "unique_indices": unique_indices, "mode": mode}
+    return lax.scatter_add(jnp.zeros_like(x), indices, y_bar, numbers, **options), None
+
+
+@rule("scatter-add", "scatter_add")
+def scatter_add(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
+    # y[indices[i]] = x[indices[i]] + Σ updates[i]
+    return y_bar, None, _taken(y_bar, indices, updates, dimension_numbers, mode)
+
+
+@rule("scatter-sub", "scatter_sub")
+def scatter_sub(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
+    # y[indices[i]] = x[indices[i]] − Σ updates[i]
+    return y_bar, None, -_taken(y_bar, indices, updates, dimension_numbers, mode)
+
+
+@rule("scatter")
+def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
+    # y[indices[i]] = updates[i]: what was there no longer counts. Where an index comes twice the last one to be written
+    # counts, and which one that is the program leaves open: the entry that is found there is asked
+    numbers = dimension_numbers
+    options = {"mode": mode}
+    x_bar = lax.scatter(y_bar, indices, jnp.zeros_like(updates), numbers, unique_indices=unique_indices, **options)
+    if unique_indices:
+        return x_bar, None, _taken(y_bar, indices, updates, numbers, mode)
+    # number the updates, let the same scatter choose, and give the cotangent to the chosen ones alone
+    order = jnp.arange(1, updates.size + 1, dtype=jnp.int32).reshape(updates.shape)
+    chosen = lax.scatter(jnp.zeros(x.shape, jnp.int32), indices, order, numbers, **options)
+    won = _taken(chosen, indices, updates, numbers, mode) == order
+    taken = _taken(y_bar, indices, updates, numbers, mode)
+    return x_bar, None, jnp.where(won, taken, jnp.zeros_like(taken))
+
+
+@rule("scatter-mul", "scatter_mul")
+def scatter_mul(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
+    # y[indices[i]] = x[indices[i]] · updates[i]
+    if not unique_indices:
+        raise NotImplementedError("scatter_mul with indices that may come twice has no rule; say unique_indices=True.")
+    x_bar = lax.scatter_mul(y_bar, indices, updates, dimension_numbers, mode=mode, unique_indices=True)
+    taken = _taken(y_bar, indices, updates, dimension_numbers, mode)
+    return x_bar, None, taken * _taken(x, indices, updates, dimension_numbers, mode)
+
+
+def _taken(values, indices, updates, numbers, mode):
+    """What stands in `values` where the scatter puts its updates; 0 where it puts them nowhere."""
+    inserted = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
+    kept = [axis for axis in range(values.ndim) if axis not in inserted]
+    window = {axis: updates.shape[k] for axis, k in zip(kept, numbers.update_window_dims, strict=True)}
+    sizes = [window.get(axis, 1) for axis in range(values.ndim)]
+    gathering = lax.GatherDimensionNumbers(
+        offset_dims=numbers.update_window_dims,
+        collapsed_slice_dims=numbers.inserted_window_dims,
+        start_index_map=numbers.scatter_dims_to_operand_dims,
+        operand_batching_dims=numbers.operand_batching_dims,
+        start_indices_batching_dims=numbers.scatter_indices_batching_dims,
+    )
+    return lax.gather(values, indices, gathering, sizes, mode=mode, fill_value=0)
+
+
+def _scatter_numbers(numbers):
+    return lax.ScatterDimensionNumbers(
+        update_window_dims=numbers.offset_dims,
+        inserted_window_dims=numbers.collapsed_slice_dims,
+        scatter_dims_to_operand_dims=numbers.start_index_map,
+        operand_batching_dims=numbers.operand_batching_dims,
+        scatter_indices_batching_dims=numbers.start_indices_batching_dims,
+    )

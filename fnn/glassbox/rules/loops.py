@@ -1,0 +1,100 @@
+"""Loops and branches: their bodies are programs, swept by the same rules.
+
+A scan is swept from its last turn to its first; the carry at each turn is computed once more and kept. A branch is
+swept where it was taken. `while` runs an unknown number of turns, so that nothing can be kept for the way back.
+"""
+
+from typing import Any
+
+import jax
+from jax import lax
+
+from fnn.glassbox.program import Program, closed, flattened
+from fnn.glassbox.sweep import backward, forward, is_float
+from fnn.glassbox.table import rule
+
+
+def parts_of_scan(inputs: Any, outputs: Any, inside: Program) -> tuple[int, int]:
+    """(how many inputs are constants, how many outputs are carried).
+
+    Constants and carries have their own shape within, sequences lose an axis; JAX's releases name them apart.
+    """
+
+    def unchanged(outer: Any, numbers: tuple[int, ...]) -> int:
+        return sum(jax.numpy.shape(v) == inside.shapes[n].shape for v, n in zip(outer, numbers, strict=True))
+
+    carried = unchanged(outputs, inside.outputs)
+    return unchanged(inputs, inside.inputs) - carried, carried
+
+
+@rule("scan")
+def scan(y_bar, y, *inputs, jaxpr, length, reverse):
+    # carry, yₖ = body(constants, carry, xₖ), turn by turn
+    body = flattened(closed(jaxpr))
+    constants, carried = parts_of_scan(inputs, y, body)
+    consts, carry, xs = inputs[:constants], inputs[constants : constants + carried], inputs[constants + carried :]
+
+    def again(carry: Any, x: Any) -> tuple[Any, Any]:
+        values = forward(body, (*consts, *carry, *x))
+        return [values[n] for n in body.outputs[:carried]], carry
+
+    _, carries = lax.scan(again, list(carry), list(xs), length=length, reverse=reverse)
+
+    def back(bars: Any, here: Any) -> tuple[Any, Any]:
+        carry_bar, consts_bar = bars
+        carry, x, ys_bar = here
+        x_bar = _swept(body, (*consts, *carry, *x), [*carry_bar, *ys_bar])
+        added = [old + new for old, new in zip(consts_bar, _floats(x_bar[:constants], consts), strict=True)]
+        rest = x_bar[constants + carried :]
+        return (_or_nothing(x_bar[constants : constants + carried], carry), added), _floats(rest, x)
+
+    start = (_or_nothing(y_bar[:carried], carry), [jax.numpy.zeros_like(c) for c in consts if is_float(c)])
+    here = (carries, list(xs), list(y_bar[carried:]))
+    (carry_bar, consts_bar), xs_bar = lax.scan(back, start, here, length=length, reverse=not reverse)
+    return (*_full(consts_bar, consts), *_nones(carry_bar, carry), *_full(xs_bar, xs))
+
+
+@rule("cond")
+def cond(y_bar, y, index, *operands, branches):
+    # y = branches[index](operands)
+    programs = [flattened(closed(branch)) for branch in branches]
+
+    def swept(body: Program) -> Any:
+        return lambda operands, y_bar: _floats(_swept(body, operands, y_bar), operands)
+
+    bars = lax.switch(index, [swept(body) for body in programs], list(operands), list(y_bar))
+    return None, *_full(bars, operands)
+
+
+@rule("while")
+def while_loop(y_bar, y, *_inputs):
+    raise NotImplementedError(
+        "a gradient would flow through `while`, whose number of turns is not known before it runs, so that nothing can "
+        "be kept for the way back. Use jax.lax.scan, or jax.lax.fori_loop with whole numbers as limits."
+    )
+
+
+def _swept(body: Program, inputs: Any, bars: Any) -> list[Any]:
+    """The cotangents of the inputs of a body, zeros where nothing flows, from those of its outputs."""
+    values = forward(body, inputs)
+    seeds = [(n, bar) for n, bar in zip(body.outputs, bars, strict=True) if is_float(body.shapes[n])]
+    found, _ = backward(body, values, seeds, body.inputs)
+    return [found.get(n, jax.numpy.zeros_like(v)) for n, v in zip(body.inputs, inputs, strict=True)]
+
+
+def _floats(bars: Any, values: Any) -> list[Any]:
+    return [bar for bar, value in zip(bars, values, strict=True) if is_float(value)]
+
+
+def _full(bars: Any, values: Any) -> list[Any]:
+    given = iter(bars)
+    return [next(given) if is_float(value) else None for value in values]
+
+
+def _or_nothing(bars: Any, values: Any) -> list[Any]:
+    # whole numbers that are carried have no cotangent; something must stand in their place in the loop
+    return [bar if is_float(value) else jax.numpy.zeros(()) for bar, value in zip(bars, values, strict=True)]
+
+
+def _nones(bars: Any, values: Any) -> list[Any]:
+    return [bar if is_float(value) else None for bar, value in zip(bars, values, strict=True)]

@@ -1,0 +1,35 @@
+"""Sums, extremes and products over axes.
+
+Ties: the largest (smallest) entries share the cotangent in equal parts; an average shares it among all (claim E5).
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.glassbox.table import rule
+
+
+@rule("reduce_sum")
+def reduce_sum(y_bar, y, x, *, axes):
+    # y = Σ x over axes: each entry has slope 1
+    return (jnp.broadcast_to(jnp.expand_dims(y_bar, axes), x.shape),)
+
+
+@rule("reduce_max", "reduce_min")
+def extreme(y_bar, y, x, *, axes):
+    # y = the largest (smallest) x over axes
+    reached = (x == jnp.expand_dims(y, axes)).astype(x.dtype)
+    return (reached * jnp.expand_dims(y_bar / jnp.sum(reached, axis=axes), axes),)
+
+
+@rule("reduce_prod")
+def reduce_prod(y_bar, y, x, *, axes):
+    # y = Π x over axes: the slope is the product of the others, which a quotient y/x is not where x = 0
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    order = (*kept, *axes)
+    rows = jnp.transpose(x, order).reshape((*(x.shape[axis] for axis in kept), -1))
+    ones = jnp.ones_like(rows[..., :1])
+    before = jnp.cumprod(jnp.concatenate([ones, rows[..., :-1]], axis=-1), axis=-1)
+    after = jnp.cumprod(jnp.concatenate([ones, rows[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
+    others = (before * after).reshape([x.shape[axis] for axis in order])
+    return (jnp.transpose(others, np.argsort(order).tolist()) * jnp.expand_dims(y_bar, axes),)

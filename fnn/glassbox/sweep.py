@@ -1,0 +1,127 @@
+"""Forward and backward through a program: the values, then the cotangents, step by step in reverse.
+
+Promises: every rule is called once per step that counts, on what flowed into its output; what each consumer of a value
+contributes is kept apart from the others, and the cotangent is their sum. Nothing is guessed: a step without a rule
+through which a gradient would flow raises `NotImplementedError` with its name and place.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fnn.glassbox.program import Program, Step
+from fnn.glassbox.table import DISCRETE, RULES
+from fnn.types import Array
+
+
+class Contribution(NamedTuple):
+    """What one consumer of a value hands back to it."""
+
+    value: int
+    step: int
+    position: int
+    """Which input of the consumer the value is."""
+    bar: Array
+
+
+def forward(program: Program, leaves: Sequence[Any]) -> list[Any]:
+    """Every value of the program, by its number."""
+    values: list[Any] = [None] * len(program.shapes)
+    for number, constant in program.constants.items():
+        values[number] = constant
+    for number, leaf in zip(program.inputs, leaves, strict=True):
+        values[number] = leaf
+    for step in program.steps:
+        for number, out in zip(step.outputs, run(step, [values[k] for k in step.inputs]), strict=True):
+            values[number] = out
+    return values
+
+
+def run(step: Step, given: Sequence[Any]) -> Sequence[Any]:
+    """The outputs of one step."""
+    if step.primitive.name == "custom_jvp_call":
+        return (jax.nn.relu(*given),)
+    out = step.primitive.bind(*given, **step.params)
+    return out if step.primitive.multiple_results else (out,)
+
+
+def backward(
+    program: Program, values: Sequence[Any], seeds: Iterable[tuple[int, Array]], inputs: Iterable[int]
+) -> tuple[dict[int, Array], list[Contribution]]:
+    """(the cotangent of each value that counts, every contribution in the order of the sweep).
+
+    Args:
+        seeds: (value, cotangent) where the sweep begins; those of one value add up.
+        inputs: the values with respect to which one differentiates; what does not depend on them is left out.
+    """
+    counting = active(program, inputs)
+    bars: dict[int, Array] = {}
+    for number, bar in seeds:
+        if number in counting:
+            bars[number] = bars[number] + bar if number in bars else bar
+    contributions = []
+    # steps stand in topological order: when one is reached from behind, every consumer of its outputs has spoken
+    for k in reversed(range(len(program.steps))):
+        step = program.steps[k]
+        name = step.primitive.name
+        wanted = [position for position, number in enumerate(step.inputs) if number in counting]
+        if not wanted or name in DISCRETE or not any(number in bars for number in step.outputs):
+            continue
+        for position, bar in zip(wanted, pulled(step, values, bars, wanted), strict=True):
+            if bar is None:
+                continue
+            number = step.inputs[position]
+            contributions.append(Contribution(number, k, position, bar))
+            bars[number] = bars[number] + bar if number in bars else bar
+    return bars, contributions
+
+
+def pulled(
+    step: Step, values: Sequence[Any] | Mapping[int, Any], bars: Mapping[int, Array], wanted: Sequence[int]
+) -> list[Array | None]:
+    """What the rule of a step contributes to its wanted inputs, in their shapes and dtypes."""
+    found = RULES.get(step.primitive.name)
+    where = f" ({step.place})" if str(step.place) else ""
+    if found is None:
+        raise NotImplementedError(
+            f"the operation `{step.primitive.name}`{where} has no rule in the glass box, and a gradient would flow "
+            "through it. Write the function without it, or differentiate it with jax.grad."
+        )
+    y = [values[number] for number in step.outputs]
+    y_bar = [bars.get(n, _zeros(value)) for n, value in zip(step.outputs, y, strict=True)]
+    given = [values[number] for number in step.inputs]
+    if step.primitive.multiple_results:
+        out = found(y_bar, y, *given, **step.params)
+    else:
+        out = found(y_bar[0], y[0], *given, **step.params)
+    return [_fitting(out[position], given[position]) for position in wanted]
+
+
+def active(program: Program, inputs: Iterable[int]) -> set[int]:
+    """The floating values that depend on these inputs."""
+    counting = {number for number in inputs if is_float(program.shapes[number])}
+    for step in program.steps:
+        if step.primitive.name not in DISCRETE and any(number in counting for number in step.inputs):
+            counting.update(number for number in step.outputs if is_float(program.shapes[number]))
+    return counting
+
+
+def is_float(value: Any) -> bool:
+    """True for what has a derivative: real numbers of any precision."""
+    return jnp.issubdtype(jnp.result_type(value) if not hasattr(value, "dtype") else value.dtype, jnp.floating)
+
+
+def _zeros(value: Any) -> Array:
+    return jnp.zeros_like(value) if is_float(value) else value
+
+
+def _fitting(bar: Array | None, value: Any) -> Array | None:
+    """The contribution in the shape of the input: where it was used once per row or entry, these add up."""
+    shape = jnp.shape(value)
+    if bar is None or bar.shape == shape:
+        return bar
+    new = bar.ndim - len(shape)
+    lost = [*range(new), *(new + k for k, size in enumerate(shape) if size == 1 and bar.shape[new + k] != 1)]
+    return jnp.sum(bar, axis=tuple(lost)).reshape(shape)

@@ -1,0 +1,2 @@
+"""The graph as text."""
+def text(graph): return ""
