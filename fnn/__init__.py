@@ -9,7 +9,7 @@ from fnn import releases as _releases
 
 _releases.warn_if_affected(_jax.__version__)
 
-from fnn import checker
+from fnn import checker, glassbox
 from fnn.activations import (
     Activation,
     activation,
@@ -47,6 +47,7 @@ from fnn.differences import (
 )
 from fnn.epochs import TrainState
 from fnn.faults import NotFiniteError
+from fnn.glassbox import Graph, graph, name, show_backward
 from fnn.initializers import (
     Initializer,
     constant,

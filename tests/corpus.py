@@ -80,8 +80,13 @@ UNARY = {
     "sinh": V, "cosh": V, "tanh": V, "arcsinh": V, "arctanh": UNIT, "sqrt": POSITIVE, "cbrt": POSITIVE, "log": POSITIVE,
     "log1p": POSITIVE, "abs": V, "square": V, "negative": V, "reciprocal": POSITIVE,
 }  # fmt: skip
-for _name, _at in UNARY.items():
-    CORPUS[_name] = (lambda x, f=getattr(jnp, _name): jnp.sum(f(x) * jnp.arange(1, 6, dtype=x.dtype)), (_at,))
+
+
+def _weighted(function):
+    return lambda x: jnp.sum(function(x) * jnp.arange(1, 6, dtype=x.dtype))
+
+
+CORPUS.update((_name, (_weighted(getattr(jnp, _name)), (_at,))) for _name, _at in UNARY.items())
 
 
 @entry(POSITIVE)
@@ -414,7 +419,7 @@ def nearest_centre(points, centres):
 
 @entry(numbers(8, name="signal"))
 def smoothness(signal):
-    return jnp.sum(jnp.diff(signal) ** 2) + jnp.sum(jnp.interp(signal[:2], jnp.arange(3.0).astype(signal.dtype), signal[2:5]))
+    return jnp.sum(jnp.diff(signal) ** 2) + jnp.sum(jnp.tile(signal[:4], 2) * signal)
 
 
 @entry(M)

@@ -10,11 +10,12 @@ from fnn.glassbox.program import Program, Step, closed, flattened
 from fnn.glassbox.sweep import is_float, pulled
 
 #: Steps that move, name or choose numbers and compute none.
-FREE = frozenset(
-    """broadcast_in_dim reshape squeeze expand_dims transpose slice dynamic_slice dynamic_update_slice concatenate pad
-    rev copy copy_p gather scatter split iota convert_element_type stop_gradient select_n sort top_k argmax argmin
-    optimization_barrier bitcast_convert_type reduce_precision""".split()
-)
+FREE = {
+    "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose", "slice", "dynamic_slice",
+    "dynamic_update_slice", "concatenate", "pad", "rev", "copy", "copy_p", "gather", "scatter", "split", "iota",
+    "convert_element_type", "stop_gradient", "select_n", "sort", "top_k", "argmax", "argmin",
+    "optimization_barrier", "bitcast_convert_type", "reduce_precision",
+}  # fmt: skip
 
 
 def operations(step: Step, shapes: Sequence[Any]) -> int:
@@ -68,4 +69,3 @@ def needed_for(program: Program, outputs: Sequence[int]) -> list[int]:
 
 def _of(program: Program) -> int:
     return sum(operations(step, program.shapes) for step in program.steps)
-

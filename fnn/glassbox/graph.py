@@ -14,12 +14,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from fnn.glassbox import costs, names, pages, pictures, terminal
+from fnn.glassbox import costs, names, pages, pictures, terminal, trouble
 from fnn.glassbox import rules as _rules  # noqa: F401  (it fills the table)
 from fnn.glassbox.nodes import LARGEST, Node, Share, Summary
-from fnn.glassbox.program import Place, Program, traced
+from fnn.glassbox.program import Program, traced
 from fnn.glassbox.sweep import active, backward, forward, is_float
+from fnn.glassbox.trouble import Size, Trouble
 from fnn.types import Array, PyTree
 
 
@@ -37,7 +39,8 @@ class Graph:
     """One entry per argument, each in its argument's structure; None for leaves without derivative."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how the function was read."""
-    program: Program = field(repr=False, default=None)  # type: ignore[assignment]
+    program: Program | None = field(repr=False, default=None)
+    """The steps behind the nodes."""
 
     @property
     def value(self) -> Any:
@@ -63,6 +66,15 @@ class Graph:
     def consumers(self, index: int) -> tuple[int, ...]:
         """The nodes that read this one."""
         return tuple(node.index for node in self.nodes if index in node.inputs)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """The first value or cotangent that is NaN, infinite or has underflowed to 0; None if all is well."""
+        return trouble.first(self.nodes)
+
+    def sizes(self) -> list[Size]:
+        """How large each value is and how large what flows back into it, in topological order."""
+        return trouble.sizes(self.nodes)
 
     def __str__(self) -> str:
         """The graph as text for a terminal."""
@@ -110,19 +122,13 @@ def graph(
 
     Source: claims A10, B13, C7, E3.
     """
-    _refuse_tracers(args)
-    program, shape = _trace(f, args)
-    inputs = [number for number in program.inputs if is_float(program.shapes[number])]
-    if not inputs:
-        raise TypeError("there is nothing to differentiate: no argument holds floating numbers. Give 1.0 instead of 1.")
-    starts = _starts(program, shape, output, cotangents)
-    program = _pruned(program, [number for number, _ in starts])
+    program, starts, inputs = opened(f, args, output, cotangents)
     leaves = jax.tree.leaves(args)
     values, bars, shares = _swept(program, leaves, starts, inputs)
 
     order = [*program.inputs, *program.constants, *(n for step in program.steps for n in step.outputs)]
     index = {number: k for k, number in enumerate(order)}
-    called = names.named(program, f, args, order)
+    spoken = names.named(program, f, args, order)
     makers = {n: step for step in program.steps for n in step.outputs}
     counting = active(program, inputs)
     nodes = []
@@ -142,15 +148,28 @@ def graph(
                 made |= {"operations_back": back, "kept": tuple(index[n] for n in kept)}
         nodes.append(
             Node(
-                index=index[number], name=called[number], shape=tuple(aval.shape), dtype=aval.dtype,
+                index=index[number], name=spoken[number], shape=tuple(aval.shape), dtype=aval.dtype,
                 value=values[number], cotangent=bars.get(number),
                 shares=tuple(Share(index[n], bar) for n, bar in shares.get(number, ())), **made,
             )
         )  # fmt: skip
-    return Graph(
-        name=_called(f), nodes=tuple(nodes), outputs=tuple(dict.fromkeys(index[n] for n, _ in starts)),
-        gradients=_gradients(args, program, bars), notes=_notes(program), program=program,
-    )  # fmt: skip
+    outputs = tuple(dict.fromkeys(index[n] for n, _ in starts))
+    found = trouble.first(nodes)
+    notes = (*_notes(program), *([f"First trouble: {found}"] if found else []))
+    return Graph(called(f), tuple(nodes), outputs, _gradients(args, program, bars), notes, program)
+
+
+def opened(
+    f: Callable[..., PyTree], args: tuple, output: int | None, cotangents: PyTree | None
+) -> tuple[Program, list[tuple[int, Any]], list[int]]:
+    """(the program as far as its outputs need it, where the sweep begins and with what, the inputs that count)."""
+    _refuse_tracers(args)
+    program, shape = _trace(f, args)
+    inputs = [number for number in program.inputs if is_float(program.shapes[number])]
+    if not inputs:
+        raise TypeError("there is nothing to differentiate: no argument holds floating numbers. Give 1.0 instead of 1.")
+    starts = _starts(program, shape, output, cotangents)
+    return _pruned(program, [number for number, _ in starts]), starts, inputs
 
 
 def _swept(
@@ -180,7 +199,9 @@ def _kept(value: Any) -> Any:
     if value.size <= LARGEST or not jnp.issubdtype(value.dtype, jnp.number):
         return value
     real = value.astype(jnp.float32)
-    return Summary(real.min(), real.max(), jnp.sqrt(jnp.sum(real * real)), jnp.sum(~jnp.isfinite(real)))
+    # device_get turns them into numbers
+    told: Any = (real.min(), real.max(), jnp.sqrt(jnp.sum(real * real)), jnp.sum(~jnp.isfinite(real)))
+    return Summary(*told)
 
 
 def _starts(program: Program, shape: PyTree, output: int | None, cotangents: PyTree | None) -> list[tuple[int, Any]]:
@@ -196,7 +217,9 @@ def _starts(program: Program, shape: PyTree, output: int | None, cotangents: PyT
         return [(n, jnp.asarray(g, leaf.dtype)) for n, g, leaf in zip(program.outputs, given, leaves, strict=True)]
     if output is not None:
         if not 0 <= output < len(leaves):
-            raise ValueError(f"output must be 0 to {len(leaves) - 1}, one of the leaves of {_told(shape)}; {output} came.")
+            raise ValueError(
+                f"output must be 0 to {len(leaves) - 1}, one of the leaves of {_told(shape)}; {output} came."
+            )
         chosen = output
     elif len(leaves) == 1:
         chosen = 0
@@ -249,14 +272,14 @@ def _trace(f: Callable[..., PyTree], args: tuple) -> tuple[Program, PyTree]:
         return traced(f, args)
     except jax.errors.ConcretizationTypeError as error:
         raise TypeError(
-            f"{_called(f)} decides by the values of its arguments in Python (if, while, int(), bool()), and while it "
+            f"{called(f)} decides by the values of its arguments in Python (if, while, int(), bool()), and while it "
             "is traced they have none yet: a trace runs f once with placeholders that know only shape and dtype. "
             f"Use jnp.where, jax.lax.cond, or make the value a constant. JAX says: {str(error).splitlines()[0]}"
         ) from None
 
 
 def _refuse_tracers(args: tuple) -> None:
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args)):
         raise TypeError("graph needs numbers to look at; a tracer came. Call it outside of jit, grad and vmap.")
     for k, arg in enumerate(args):
         for leaf in jax.tree.leaves(arg):
@@ -264,7 +287,8 @@ def _refuse_tracers(args: tuple) -> None:
                 raise TypeError(f"argument {k} must be a pytree of arrays; a {type(leaf).__name__} came: {leaf!r:.60}.")
 
 
-def _called(f: Any) -> str:
+def called(f: Any) -> str:
+    """The function's name, or what it prints as."""
     name = getattr(f, "__name__", "") or (repr(f) if getattr(f, "__dataclass_fields__", None) else type(f).__name__)
     return "f" if name == "<lambda>" else name
 

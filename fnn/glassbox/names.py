@@ -10,7 +10,8 @@ import inspect
 import keyword
 import linecache
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,14 +22,15 @@ from fnn.types import PyTree
 
 #: What the result of an operation is called when nobody named it.
 WORDS = {
-    "add": "sum", "add_any": "sum", "sub": "difference", "mul": "product", "div": "quotient", "neg": "negative",
-    "dot_general": "product", "integer_pow": "power", "pow": "power", "reduce_sum": "total", "reduce_max": "largest",
+    "add": "added", "add_any": "added", "sub": "difference", "mul": "product", "div": "quotient", "neg": "negative",
+    "dot_general": "product", "integer_pow": "power", "reduce_sum": "total", "reduce_max": "largest",
     "reduce_min": "smallest", "reduce_prod": "product", "max": "maximum", "min": "minimum", "select_n": "choice",
     "logistic": "sigmoid", "broadcast_in_dim": "copies", "convert_element_type": "converted", "reshape": "reshaped",
-    "transpose": "transposed", "gather": "taken", "dynamic_slice": "taken", "slice": "part", "custom_jvp_call": "relu",
-    "lt": "less", "le": "less_or_equal", "gt": "greater", "ge": "greater_or_equal", "eq": "equal", "ne": "unequal",
-    "concatenate": "joined", "squeeze": "squeezed", "expand_dims": "expanded", "stop_gradient": "stopped",
-    "iota": "numbers", "scatter-add": "scattered", "scatter": "scattered", "abs": "absolute", "sort": "sorted_",
+    "transpose": "transposed", "gather": "taken", "dynamic_slice": "taken", "slice": "part",
+    "custom_jvp_call": "relu", "lt": "less", "le": "less_or_equal", "gt": "greater", "ge": "greater_or_equal",
+    "eq": "equal", "ne": "unequal", "concatenate": "joined", "squeeze": "squeezed", "expand_dims": "expanded",
+    "stop_gradient": "stopped", "iota": "numbers", "scatter-add": "scattered", "scatter": "scattered",
+    "abs": "absolute", "round": "rounded", "pow": "power", "rev": "reversed_", "sort": "sorted_",
 }  # fmt: skip
 
 
@@ -51,30 +53,47 @@ def name(value: PyTree, called: str) -> PyTree:
     return checkpoint_name(value, called)
 
 
+def given(program: Program, f: Callable[..., Any], args: Sequence[PyTree]) -> dict[int, str]:
+    """{value: what the user calls it}, for the values that the user names; two may have the same name."""
+    leaves = dict(zip(program.inputs, arguments(f, args), strict=True))
+    return {n: _word(name) for n, name in (assigned(program) | leaves | program.names).items()}
+
+
 def named(program: Program, f: Callable[..., Any], args: Sequence[PyTree], needed: Sequence[int]) -> dict[int, str]:
-    """{value: its name}, for all that are needed, in their order."""
-    given = dict(zip(program.inputs, _arguments(f, args), strict=True))
-    source = assigned(program)
-    wishes = {}
-    for number in needed:
-        made_by = next((s for s in program.steps if number in s.outputs), None) if number not in given else None
-        operation = made_by.primitive.name if made_by else "constant"
-        plain = _word(WORDS.get(operation, operation))
-        wishes[number] = _word(program.names.get(number) or given.get(number) or source.get(number) or plain)
-    repeated = {wish for wish in wishes.values() if list(wishes.values()).count(wish) > 1}
-    taken = {wish for wish in wishes.values() if wish not in repeated}
-    counts: dict[str, int] = {}
+    """{value: its name}, for all that are needed, in their order; arguments keep theirs."""
+    spoken = given(program, f, args)
+    makers = {n: step.primitive.name for step in program.steps for n in step.outputs}
+    own = {n: spoken[n] for n in needed if n in program.inputs}
+    rest = {n: spoken.get(n) or word(makers.get(n, "constant")) for n in needed if n not in own}
+    return own | unique(rest, own.values())
+
+
+def word(operation: str) -> str:
+    """What the result of an operation is called when nobody named it."""
+    return _word(WORDS.get(operation, operation))
+
+
+def output(function: str) -> str:
+    """What the result of a function is called: as the function, where that is a short word."""
+    return function if function.isidentifier() and len(function) <= 16 else "output"
+
+
+def unique(wishes: Mapping[int, str], taken: Iterable[str] = ()) -> dict[int, str]:
+    """The same names; those that are taken or come more than once with a number behind."""
+    reserved = set(taken)
+    counted = Counter(wishes.values())
+    used = reserved | {wish for wish, count in counted.items() if count == 1}
+    latest: dict[str, int] = dict.fromkeys(reserved, 1)
     found = {}
     for number, wish in wishes.items():
-        if wish in repeated:
-            stem = wish
-            while True:
-                counts[stem] = counts.get(stem, 0) + 1
-                wish = f"{stem}{'_' if stem[-1].isdigit() else ''}{counts[stem]}"
-                if wish not in taken:
-                    break
-            taken.add(wish)
-        found[number] = wish
+        name = wish
+        while counted[wish] > 1 or wish in reserved:
+            latest[wish] = latest.get(wish, 0) + 1
+            name = f"{wish}{'_' if wish[-1].isdigit() else ''}{latest[wish]}"
+            if name not in used:
+                break
+        used.add(name)
+        found[number] = name
     return found
 
 
@@ -88,9 +107,9 @@ def parameters(f: Callable[..., Any], count: int) -> list[str]:
     return names + [f"argument{k}" for k in range(len(names), count)]
 
 
-def _arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
-    """A name for each leaf of the arguments: `x`, `W1`, `xs_2`."""
-    found = []
+def arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
+    """A name for each leaf of the arguments, in their order: `x`, `W1`, `xs_2`."""
+    found: list[str] = []
     for argument, tree in zip(parameters(f, len(args)), args, strict=True):
         paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
         keys = [[str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path] for path in paths]
@@ -106,7 +125,7 @@ def _arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
                 found.append(f"{word}{int(indices[0]) + 1}")
             else:
                 found.append("_".join([argument, *path]))
-    return found
+    return list(unique(dict(enumerate(map(_word, found)))).values())
 
 
 def _word(wish: str) -> str:

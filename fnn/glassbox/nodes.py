@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fnn.glassbox.program import Place
+from fnn.glassbox.program import NOWHERE, Place
 
 #: Values of more entries than this are summed up, not kept: sixteen of them are a gigabyte in float64.
 LARGEST = 8_000_000
@@ -60,7 +60,7 @@ class Node:
     """The parameters of the primitive."""
     calls: tuple[str, ...] = ()
     """The nested calls and named scopes around it, the outermost first."""
-    place: Place = Place("", 0)
+    place: Place = NOWHERE
     """The line of the source that made it."""
     operations: int = 0
     """Arithmetic operations of the forward step."""

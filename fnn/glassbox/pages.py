@@ -1,2 +1,6 @@
-def svg(*a,**k): return ""
-def html(*a,**k): return ""
+def svg(*a, **k):
+    return ""
+
+
+def html(*a, **k):
+    return ""

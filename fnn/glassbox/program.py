@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fnn.types import PyTree
+from fnn.types import PyTree, is_key
 
 #: Primitives that only call what they hold, with the parameter that holds it.
 CALLS = {
-    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr", "remat2": "jaxpr",
-    "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_lin": "jaxpr",
+    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr",
+    "remat2": "jaxpr", "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_lin": "jaxpr",
 }  # fmt: skip
 _JAX = Path(jax.__file__).parent
 _HERE = Path(__file__).parent
@@ -37,6 +37,10 @@ class Place(NamedTuple):
     def text(self) -> str:
         """The line itself, "" where it cannot be read."""
         return linecache.getline(self.file, self.line).strip() if self.file else ""
+
+
+#: Where JAX does not tell.
+NOWHERE = Place("", 0)
 
 
 class Step(NamedTuple):
@@ -72,8 +76,8 @@ def traced(f: Callable[..., PyTree], args: Sequence[PyTree]) -> tuple[Program, P
     return flattened(closed), shape
 
 
-def flattened(closed: Any) -> Program:
-    """The program of a jaxpr with its constants."""
+def flattened(closed: Any, *, labels: bool = False) -> Program:
+    """The program of a jaxpr with its constants; with `labels`, giving a value a name is a step of its own."""
     shapes: list[Any] = []
     constants: dict[int, Any] = {}
     names: dict[int, str] = {}
@@ -88,7 +92,7 @@ def flattened(closed: Any) -> Program:
     def constant(value: Any, aval: Any) -> int:
         number = new(aval)
         # a number written in the source has the dtype of the step that reads it
-        constants[number] = value if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key) else np.asarray(value, aval.dtype)
+        constants[number] = value if is_key(aval) else np.asarray(value, aval.dtype)
         return number
 
     def within(calls: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -109,6 +113,10 @@ def flattened(closed: Any) -> Program:
             if name == "name":
                 # checkpoint_name: a label on the value, not an operation
                 (number,) = map(read, equation.invars)
+                if labels:
+                    label = new(equation.outvars[0].aval)
+                    steps.append(Step(equation.primitive, dict(equation.params), (number,), (label,), place, scopes))
+                    number = label
                 names[number] = str(equation.params["name"])
                 known[equation.outvars[0]] = number
                 continue
@@ -146,7 +154,7 @@ def flattened(closed: Any) -> Program:
 
     inputs = [new(v.aval) for v in closed.jaxpr.invars]
     held = {v: constant(c, v.aval) for v, c in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
-    outputs = walk_with(closed.jaxpr, held, inputs, (), Place("", 0))
+    outputs = walk_with(closed.jaxpr, held, inputs, (), NOWHERE)
     return Program(
         shapes, tuple(inputs), constants, tuple(steps), tuple(outputs), names, tuple(dict.fromkeys(rewritten))
     )

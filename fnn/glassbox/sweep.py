@@ -5,7 +5,7 @@ contributes is kept apart from the others, and the cotangent is their sum. Nothi
 through which a gradient would flow raises `NotImplementedError` with its name and place.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,8 +26,12 @@ class Contribution(NamedTuple):
     bar: Array
 
 
-def forward(program: Program, leaves: Sequence[Any]) -> list[Any]:
-    """Every value of the program, by its number."""
+def _as_it_is(number: int, bar: Array) -> Array:
+    return bar
+
+
+def forward(program: Program, leaves: Sequence[Any], complete: Callable[[int, Array], Array] = _as_it_is) -> list[Any]:
+    """Every value of the program, by its number; `complete` is called with (number, value), its result is used."""
     values: list[Any] = [None] * len(program.shapes)
     for number, constant in program.constants.items():
         values[number] = constant
@@ -35,7 +39,7 @@ def forward(program: Program, leaves: Sequence[Any]) -> list[Any]:
         values[number] = leaf
     for step in program.steps:
         for number, out in zip(step.outputs, run(step, [values[k] for k in step.inputs]), strict=True):
-            values[number] = out
+            values[number] = complete(number, out)
     return values
 
 
@@ -48,13 +52,18 @@ def run(step: Step, given: Sequence[Any]) -> Sequence[Any]:
 
 
 def backward(
-    program: Program, values: Sequence[Any], seeds: Iterable[tuple[int, Array]], inputs: Iterable[int]
+    program: Program,
+    values: Sequence[Any],
+    seeds: Iterable[tuple[int, Array]],
+    inputs: Iterable[int],
+    complete: Callable[[int, Array], Array] = _as_it_is,
 ) -> tuple[dict[int, Array], list[Contribution]]:
     """(the cotangent of each value that counts, every contribution in the order of the sweep).
 
     Args:
         seeds: (value, cotangent) where the sweep begins; those of one value add up.
         inputs: the values with respect to which one differentiates; what does not depend on them is left out.
+        complete: called with (value, cotangent) when every consumer has spoken; its result takes the place.
     """
     counting = active(program, inputs)
     bars: dict[int, Array] = {}
@@ -69,12 +78,14 @@ def backward(
         wanted = [position for position, number in enumerate(step.inputs) if number in counting]
         if not wanted or name in DISCRETE or not any(number in bars for number in step.outputs):
             continue
+        bars.update((number, complete(number, bars[number])) for number in step.outputs if number in bars)
         for position, bar in zip(wanted, pulled(step, values, bars, wanted), strict=True):
             if bar is None:
                 continue
             number = step.inputs[position]
             contributions.append(Contribution(number, k, position, bar))
             bars[number] = bars[number] + bar if number in bars else bar
+    bars.update((number, complete(number, bars[number])) for number in program.inputs if number in bars)
     return bars, contributions
 
 

@@ -21,12 +21,13 @@ RULES: dict[str, Rule] = {}
 
 #: Primitives through which nothing flows back: their outputs are whole numbers, truths, keys, or steps that are flat
 #: wherever they have a slope (floor, sign), or they were told to stop it.
-DISCRETE = frozenset(
-    """eq ne lt le gt ge eq_to le_to lt_to empty and or not xor is_finite floor ceil round sign stop_gradient argmax argmin
-    iota shift_left shift_right_logical shift_right_arithmetic population_count clz reduce_and reduce_or reduce_xor
-    random_bits random_seed random_wrap random_unwrap random_fold_in random_split threefry2x32 nextafter
-    bitcast_convert_type rng_bit_generator rng_uniform""".split()
-)
+DISCRETE = {
+    "eq", "ne", "lt", "le", "gt", "ge", "eq_to", "le_to", "lt_to", "empty", "and", "or", "not", "xor", "is_finite",
+    "floor", "ceil", "round", "sign", "stop_gradient", "argmax", "argmin", "iota", "shift_left",
+    "shift_right_logical", "shift_right_arithmetic", "population_count", "clz", "reduce_and", "reduce_or",
+    "reduce_xor", "random_bits", "random_seed", "random_wrap", "random_unwrap", "random_fold_in", "random_split",
+    "threefry2x32", "nextafter", "bitcast_convert_type", "rng_bit_generator", "rng_uniform",
+}  # fmt: skip
 
 
 def rule(*primitives: str) -> Callable[[Callable[..., tuple[Any, ...]]], Callable[..., tuple[Any, ...]]]:

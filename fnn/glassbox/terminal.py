@@ -1,2 +1,5 @@
 """The graph as text."""
-def text(graph): return ""
+
+
+def text(graph):
+    return ""

@@ -1,7 +1,8 @@
 """Sums, products, powers, and choices between numbers.
 
 Ties: max and min share the cotangent in halves between equal arguments; |x| and sign have derivative 0 at 0; clamp
-passes it where the number is strictly within its limits; relu has derivative 0 at 0. Source: claims A10, A14, C7, E3, E5.
+passes it where the number is strictly within its limits; relu has derivative 0 at 0.
+Sources: claims A10, A14, C7, E3, E5.
 """
 
 import jax.numpy as jnp

@@ -1,7 +1,8 @@
 """Exponentials, logarithms, trigonometric, hyperbolic and error functions.
 
 Where a derivative can be written with the output y, it is: y is there already, and nothing is computed twice.
-The activations of this package have their rules in `fnn.activations`, which are called here. Source: claims A10, B5, E4.
+The activations of this package have their rules in `fnn.activations`, which are called here.
+Sources: claims A10, B5, E4.
 """
 
 import math

@@ -1,22 +1,28 @@
-"""Taking and putting entries by index: what was taken gets its cotangent put back, added up where it was taken twice."""
+"""Taking and putting entries by index: what was taken gets its cotangent put back, added up where it was taken twice.
+
+Source: claim E5.
+"""
 
 import jax.numpy as jnp
 from jax import lax
 
 from fnn.glassbox.table import rule
 
+#: The program has already made indices that count from the end count from the start.
+_AS_THEY_ARE = {"allow_negative_indices": False}
+
 
 @rule("dynamic_slice")
 def dynamic_slice(y_bar, y, x, *starts):
     # y = the box of x that begins at starts
-    return (lax.dynamic_update_slice(jnp.zeros_like(x), y_bar, starts), *(None for _ in starts))
+    return (lax.dynamic_update_slice(jnp.zeros_like(x), y_bar, starts, **_AS_THEY_ARE), *(None for _ in starts))
 
 
 @rule("dynamic_update_slice")
 def dynamic_update_slice(y_bar, y, x, update, *starts):
     # y = x with the box at starts replaced
-    x_bar = lax.dynamic_update_slice(y_bar, jnp.zeros_like(update), starts)
-    return x_bar, lax.dynamic_slice(y_bar, starts, update.shape), *(None for _ in starts)
+    x_bar = lax.dynamic_update_slice(y_bar, jnp.zeros_like(update), starts, **_AS_THEY_ARE)
+    return x_bar, lax.dynamic_slice(y_bar, starts, update.shape, **_AS_THEY_ARE), *(None for _ in starts)
 
 
 @rule("gather")

@@ -4,9 +4,10 @@ A scan is swept from its last turn to its first; the carry at each turn is compu
 swept where it was taken. `while` runs an unknown number of turns, so that nothing can be kept for the way back.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 from jax import lax
 
 from fnn.glassbox.program import Program, closed, flattened
@@ -14,14 +15,14 @@ from fnn.glassbox.sweep import backward, forward, is_float
 from fnn.glassbox.table import rule
 
 
-def parts_of_scan(inputs: Any, outputs: Any, inside: Program) -> tuple[int, int]:
+def parts_of_scan(inputs: Sequence[Any], outputs: Sequence[Any], inside: Program) -> tuple[int, int]:
     """(how many inputs are constants, how many outputs are carried).
 
     Constants and carries have their own shape within, sequences lose an axis; JAX's releases name them apart.
     """
 
     def unchanged(outer: Any, numbers: tuple[int, ...]) -> int:
-        return sum(jax.numpy.shape(v) == inside.shapes[n].shape for v, n in zip(outer, numbers, strict=True))
+        return sum(v.shape == inside.shapes[n].shape for v, n in zip(outer, numbers, strict=True))
 
     carried = unchanged(outputs, inside.outputs)
     return unchanged(inputs, inside.inputs) - carried, carried
@@ -31,6 +32,7 @@ def parts_of_scan(inputs: Any, outputs: Any, inside: Program) -> tuple[int, int]
 def scan(y_bar, y, *inputs, jaxpr, length, reverse):
     # carry, yₖ = body(constants, carry, xₖ), turn by turn
     body = flattened(closed(jaxpr))
+    inputs = [jnp.asarray(v) if not hasattr(v, "dtype") else v for v in inputs]
     constants, carried = parts_of_scan(inputs, y, body)
     consts, carry, xs = inputs[:constants], inputs[constants : constants + carried], inputs[constants + carried :]
 
@@ -48,7 +50,7 @@ def scan(y_bar, y, *inputs, jaxpr, length, reverse):
         rest = x_bar[constants + carried :]
         return (_or_nothing(x_bar[constants : constants + carried], carry), added), _floats(rest, x)
 
-    start = (_or_nothing(y_bar[:carried], carry), [jax.numpy.zeros_like(c) for c in consts if is_float(c)])
+    start = (_or_nothing(y_bar[:carried], carry), [jnp.zeros_like(c) for c in consts if is_float(c)])
     here = (carries, list(xs), list(y_bar[carried:]))
     (carry_bar, consts_bar), xs_bar = lax.scan(back, start, here, length=length, reverse=not reverse)
     return (*_full(consts_bar, consts), *_nones(carry_bar, carry), *_full(xs_bar, xs))
@@ -79,7 +81,7 @@ def _swept(body: Program, inputs: Any, bars: Any) -> list[Any]:
     values = forward(body, inputs)
     seeds = [(n, bar) for n, bar in zip(body.outputs, bars, strict=True) if is_float(body.shapes[n])]
     found, _ = backward(body, values, seeds, body.inputs)
-    return [found.get(n, jax.numpy.zeros_like(v)) for n, v in zip(body.inputs, inputs, strict=True)]
+    return [found.get(n, jnp.zeros_like(v)) for n, v in zip(body.inputs, inputs, strict=True)]
 
 
 def _floats(bars: Any, values: Any) -> list[Any]:
@@ -93,7 +95,7 @@ def _full(bars: Any, values: Any) -> list[Any]:
 
 def _or_nothing(bars: Any, values: Any) -> list[Any]:
     # whole numbers that are carried have no cotangent; something must stand in their place in the loop
-    return [bar if is_float(value) else jax.numpy.zeros(()) for bar, value in zip(bars, values, strict=True)]
+    return [bar if is_float(value) else jnp.zeros(()) for bar, value in zip(bars, values, strict=True)]
 
 
 def _nones(bars: Any, values: Any) -> list[Any]:

@@ -1,0 +1,147 @@
+"""Where did it die? The first value, or the first cotangent, that is NaN, infinite, or has underflowed to zero.
+
+Promises: forward first, then backward, in the order in which they were computed; a zero counts as underflow only where
+the operation cannot make one of the numbers that went in. Source: claims A13, A17, C10.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fnn.glassbox.nodes import Node, Summary
+
+#: Never zero for finite inputs, in exact arithmetic.
+POSITIVE = ("exp", "exp2", "logistic", "erfc")
+#: Zero only where an input is zero (the second input of a quotient apart).
+PRODUCTS = ("mul", "div", "integer_pow", "square", "pow")
+#: Their slopes are never zero, in exact arithmetic, for finite inputs; where they saturate they round to it.
+SLOPED = ("exp", "exp2", "logistic", "tanh", "erf", "erfc")
+
+
+class Trouble(NamedTuple):
+    """The first place at which numbers were lost."""
+
+    node: Node
+    backward: bool
+    """True if the value is fine and its cotangent is not."""
+    what: str
+    """"NaN", "infinite", or "underflow"."""
+    inputs: tuple[Node, ...]
+    """What the operation read: the node's inputs, or on the way back its consumers."""
+
+    def __str__(self) -> str:
+        node, place = self.node, f" ({self.node.place})" if str(self.node.place) else ""
+        if self.backward:
+            told = ", ".join(f"{n.name} ({n.operation}) with cotangent {_range(n.cotangent)}" for n in self.inputs)
+            return f"backward, the cotangent of {node.name}{place} {_WORDS[self.what]}, from {told or 'the output'}."
+        told = ", ".join(f"{n.name} {_range(n.value)}" for n in self.inputs)
+        made = f"`{node.operation}`{place} makes it" if self.inputs else "it came so"
+        return f"forward, {node.name} {_WORDS[self.what]}: {made}{' of ' + told if told else ''}."
+
+
+_WORDS = {"NaN": "is NaN", "infinite": "is infinite", "underflow": "has underflowed to 0"}
+
+
+class Size(NamedTuple):
+    """How large a value is, and how large what flows back into it."""
+
+    name: str
+    value: float
+    """Root mean square of the entries; NaN where there are none, or they are not numbers."""
+    cotangent: float
+    zeros: float
+    """Share of entries that are exactly 0."""
+
+
+def first(nodes: Sequence[Node]) -> Trouble | None:
+    """The first trouble of a graph, or None."""
+    for node in nodes:
+        given = tuple(nodes[k] for k in node.inputs)
+        if what := _wrong(node.value) or ("underflow" if _lost(node, given) else ""):
+            return Trouble(node, False, what, tuple(n for n in given if n.operation != "constant"))
+    for node in reversed(nodes):
+        consumers = tuple(nodes[share.consumer] for share in node.shares)
+        lost = any(_lost_back(node, nodes[share.consumer], share.bar, nodes) for share in node.shares)
+        if what := _wrong(node.cotangent) or ("underflow" if lost else ""):
+            return Trouble(node, True, what, consumers)
+    return None
+
+
+def sizes(nodes: Sequence[Node]) -> list[Size]:
+    """The size of every floating value through which a gradient flows, in topological order."""
+    return [
+        Size(node.name, _rms(node.value), _rms(node.cotangent), _zeros(node.value))
+        for node in nodes
+        if node.cotangent is not None and node.operation != "constant"
+    ]
+
+
+def _wrong(value: Any) -> str:
+    if isinstance(value, Summary):
+        return "NaN" if value.not_finite else ""
+    if value is None or not _numbers(value):
+        return ""
+    array = np.asarray(value).astype(np.float64)
+    if np.isnan(array).any():
+        return "NaN"
+    # minus infinity is how attention masks: what it does to others shows there
+    return "infinite" if np.isposinf(array).any() else ""
+
+
+def _numbers(value: Any) -> bool:
+    """True for floating numbers of any precision."""
+    kind = getattr(value, "dtype", None)
+    return kind is not None and (getattr(kind, "kind", "") == "f" or str(kind).startswith(("bfloat", "float")))
+
+
+def _lost(node: Node, given: Sequence[Node]) -> bool:
+    if not given or not _numbers(node.value) or not all(_numbers(n.value) for n in given):
+        return False
+    zero = np.asarray(node.value) == 0
+    arrays = [np.asarray(n.value).astype(np.float64) for n in given]
+    if node.operation in POSITIVE:
+        return bool((zero & np.isfinite(arrays[0])).any())
+    if node.operation not in PRODUCTS:
+        return False
+    read = arrays[:1] if node.operation == "div" else arrays
+    might = np.logical_or.reduce([np.broadcast_to((a == 0) | ~np.isfinite(a), zero.shape) for a in read])
+    if node.operation == "div":
+        might = might | ~np.isfinite(np.broadcast_to(arrays[1], zero.shape))
+    return bool((zero & ~might).any())
+
+
+def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node]) -> bool:
+    """True if a consumer hands back 0 where its own cotangent is not 0 and its slope cannot be."""
+    if not _numbers(bar) or not _numbers(consumer.cotangent) or np.shape(bar) != np.shape(consumer.cotangent):
+        return False
+    gone = (np.asarray(bar) == 0) & (np.asarray(consumer.cotangent) != 0)
+    if consumer.operation in SLOPED:
+        # an infinite input has slope 0
+        return bool((gone & np.isfinite(np.asarray(node.value).astype(np.float64))).any())
+    if consumer.operation == "mul" and len(set(consumer.inputs)) == 2:
+        other = nodes[next(k for k in consumer.inputs if k != node.index)]
+        return _numbers(other.value) and bool((gone & (np.asarray(other.value) != 0)).any())
+    return False
+
+
+def _rms(value: Any) -> float:
+    if isinstance(value, Summary):
+        return float("nan")
+    array = np.asarray(value).astype(np.float64)
+    return float(np.sqrt(np.mean(array * array))) if array.size else float("nan")
+
+
+def _zeros(value: Any) -> float:
+    if isinstance(value, Summary) or not np.size(value):
+        return float("nan")
+    return float(np.mean(np.asarray(value) == 0))
+
+
+def _range(value: Any) -> str:
+    if isinstance(value, Summary) or value is None:
+        return str(value)
+    array = np.asarray(value)
+    if array.size == 1:
+        return f"{float(array.reshape(())):.4g}"
+    return f"from {float(np.min(array)):.4g} to {float(np.max(array)):.4g}" if array.size else "of size 0"
