@@ -26,6 +26,11 @@ Residuals: TypeAlias = Any
 DType: TypeAlias = Any
 
 
+def is_key(leaf: Any) -> bool:
+    """True for an array of typed keys, which are no numbers."""
+    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
 def refuse_init(cls: type) -> None:
     """Raise `TypeError` if the class writes an ``__init__`` of its own.
 

@@ -5,7 +5,6 @@ the rule that makes it and in no rule around it. With its neighbours this is the
 differentiates automatically.
 """
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation
-from fnn.layers import Layer
+from fnn.layers import Layer, with_parts
 from fnn.losses import Loss
 from fnn.regularizers import Regularizer
 from fnn.types import Array, PyTree
@@ -174,16 +173,3 @@ def parts_of(record: Any) -> list[Any]:
 
     with_parts(record, note)
     return found
-
-
-def with_parts(record: Any, change: Callable[[Any], Any]) -> Any:
-    """The dataclass with `change` applied to each field, and to each entry of a field that is a tuple."""
-    if not dataclasses.is_dataclass(record) or isinstance(record, type):
-        return record
-    changed = {}
-    for each in dataclasses.fields(record):
-        value = getattr(record, each.name)
-        new = tuple(map(change, value)) if isinstance(value, tuple) else change(value)
-        if new is not value and each.init:
-            changed[each.name] = new
-    return dataclasses.replace(record, **changed) if changed else record
