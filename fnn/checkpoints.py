@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.types import PyTree
+from fnn.types import PyTree, is_key
 
 FORMAT, VERSION = "fnn checkpoint", 1
 #: A manifest is a few kilobytes; what is much longer is none.
@@ -172,13 +172,9 @@ def named(tree: PyTree) -> list[tuple[str, Any]]:
     ]
 
 
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _described(leaf: Any) -> dict[str, Any]:
     """Shape and dtype as the manifest tells them."""
-    if _is_key(leaf):
+    if is_key(leaf):
         return {"shape": list(leaf.shape), "dtype": f"key<{jax.random.key_impl(leaf)}>"}
     return {"shape": list(np.shape(leaf)), "dtype": jnp.result_type(leaf).name}
 
@@ -186,7 +182,7 @@ def _described(leaf: Any) -> dict[str, Any]:
 def _stored(leaf: Any) -> tuple[np.ndarray, dict[str, Any]]:
     """The array as an npz file can hold it, and its description."""
     described = _described(leaf)
-    if _is_key(leaf):
+    if is_key(leaf):
         return np.asarray(jax.random.key_data(leaf)), described
     array = np.asarray(leaf)
     # NumPy's file format knows no bfloat16 and the like: their bits are kept

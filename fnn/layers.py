@@ -13,6 +13,8 @@ Promises: nothing here is a derivative; the rules of `affine` and `activations` 
 rule. Letters: N examples, I inputs, O outputs. Sources: claims A15, B8, C9.
 """
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,3 +193,16 @@ class Dense(Layer):
 
 def _told(params: Params) -> str:
     return f"a dict of {sorted(params)}" if isinstance(params, dict) else type(params).__name__
+
+
+def with_parts(record: Any, change: Callable[[Any], Any]) -> Any:
+    """The dataclass with `change` applied to each field, and to each entry of a field that is a tuple."""
+    if not dataclasses.is_dataclass(record) or isinstance(record, type):
+        return record
+    changed = {}
+    for each in dataclasses.fields(record):
+        value = getattr(record, each.name)
+        new = tuple(map(change, value)) if isinstance(value, tuple) else change(value)
+        if new is not value and each.init:
+            changed[each.name] = new
+    return dataclasses.replace(record, **changed) if changed else record

@@ -36,11 +36,11 @@ from fnn.epochs import (
     stopped,
 )
 from fnn.initializers import initializer
-from fnn.layers import Dense, Layer
+from fnn.layers import Dense, Layer, with_parts
 from fnn.preparation import measured_names, objective_of, prepared, require_optimizer, require_options
 from fnn.requirements import require_size
 from fnn.shuffles import permutation
-from fnn.types import Array, Key, Params, PyTree
+from fnn.types import Array, Key, Params, PyTree, is_key
 
 FIELDS = ("seed", "learning_rate", "strength", "weights")
 #: Epochs that one call may take: room for that many values of every curve is in the program.
@@ -297,7 +297,7 @@ def _member(numbers: Numbers, k: Any) -> Numbers:
 
 def _bytes(state: PyTree, batch_size: int) -> int:
     """About what one run takes: its state twice, gradients, and the values of one batch."""
-    leaves = [leaf for leaf in jax.tree.leaves(state) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
+    leaves = [leaf for leaf in jax.tree.leaves(state) if not is_key(leaf)]
     widths = sum(leaf.shape[-1] for leaf in jax.tree.leaves(state.params) if leaf.ndim)
     return 3 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) + 16 * batch_size * widths
 
@@ -306,16 +306,7 @@ def _initialized(layer: Any, name: Any) -> Any:
     """The layer with this initializer for the weights of every dense layer inside."""
     if isinstance(layer, Dense):
         return dataclasses.replace(layer, weights=initializer(name))
-    if not isinstance(layer, Layer) or not dataclasses.is_dataclass(layer):
-        return layer
-    changed = {}
-    for each in dataclasses.fields(layer):
-        value = getattr(layer, each.name)
-        if isinstance(value, tuple):
-            changed[each.name] = tuple(_initialized(part, name) for part in value)
-        elif isinstance(value, Layer):
-            changed[each.name] = _initialized(value, name)
-    return dataclasses.replace(layer, **changed)
+    return with_parts(layer, lambda part: _initialized(part, name)) if isinstance(layer, Layer) else layer
 
 
 def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 
 Array: TypeAlias = jax.Array
 #: A (typed or raw) pseudo-random key, as made by ``jax.random.key``.
@@ -24,6 +25,11 @@ Params: TypeAlias = Any
 Residuals: TypeAlias = Any
 #: A dtype or its name: ``jnp.float32``, ``"bfloat16"``.
 DType: TypeAlias = Any
+
+
+def is_key(leaf: Any) -> bool:
+    """True for an array of typed keys, which are no numbers."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def refuse_init(cls: type) -> None:

@@ -18,7 +18,7 @@ from fnn.checker.diagnosis import Look, diagnose
 from fnn.checker.jaxprs import rounded
 from fnn.checker.judge import Settings, examine
 from fnn.losses import LOSSES
-from fnn.network import Dense, Skip
+from fnn.network import Dense, Repeated, Skip
 from tests.cases import predictions, random, targets
 
 X = jnp.asarray(random("checker").normal(size=(6, 4)), jnp.float32)
@@ -114,6 +114,28 @@ def test_a_branch_that_is_not_added_is_named():
     assert (
         found.says == "a term is missing that equals the cotangent of the output: a branch whose gradient was not added"
     )
+
+
+def test_a_layer_that_hands_on_what_another_kept_is_named():
+    # the repetitions before the last are given a cotangent as the output that they kept, which tanh reads
+    changed = next(cls for _, told, cls in mutants(Repeated, "_sweep") if told == "x_bar for x: x")
+    report = checked(fnn.sequential(changed(fnn.dense(4, 4, activation="tanh"), 3), fnn.dense(4, 3)))
+    assert report.culprits == ("repeated",)
+
+
+@dataclass(frozen=True, repr=False)
+class Handing(Dense):
+    """A dense layer whose activation is given z, whatever it kept."""
+
+    def cotangents(self, params, residuals, y_bar):
+        x, _ = residuals
+        return super().cotangents(params, (x, fnn.affine(params["W"], params["b"], x)), y_bar)
+
+
+def test_a_layer_that_hands_its_activation_another_value_is_named_if_that_is_wrong():
+    for activation, culprits in ((fnn.tanh, ("dense(4, 5, activation=tanh)",)), (fnn.softplus, ())):
+        report = checked(fnn.sequential(Handing(4, 5, activation), fnn.dense(5, 3)))
+        assert report.culprits == culprits
 
 
 def test_a_forgotten_penalty_is_named():
@@ -590,3 +612,16 @@ def test_what_another_look_contradicts_is_not_said():
     first, elsewhere = look(1, lambda g, *_: 2 * g), look(2, lambda g, bar, z, d: g + z**2)
     told = diagnose(first, [elsewhere], {}, None)
     assert told.kind == "pattern" and not told.certain
+
+
+def test_what_has_one_sign_is_a_hint_and_what_is_nothing_is_no_evidence():
+    # −1/p, the slope of −log p: twice that everywhere, and twice that where it is not above 0, are the same
+    def of(slope, bar):
+        truth = np.asarray(slope) * bar
+        return Look(2 * truth, truth, {}, {}, np.asarray(bar))
+
+    falling, rising, nothing = [-2.0, -4.0, 0.0], [3.0, -1.0, 2.0], [0.0, 0.0, 0.0]
+    for others, certain in (([of(falling, -0.5)], False), ([of(rising, -0.5)], True), ([of(nothing, 1.5)], False)):
+        told = diagnose(of(falling, 1.5), others, {}, None)
+        assert told.says.startswith("a factor of 2 too many") and told.kind == "factor"
+        assert told.certain == certain and told.says.endswith("nowhere above 0)") != certain

@@ -9,6 +9,7 @@ import pytest
 
 import fnn
 from fnn import runs
+from fnn.types import is_key
 from tests import tolerances
 from tests.cases import drawn, random
 from tests.test_training import lenient
@@ -34,10 +35,8 @@ def same(one, other):
     """Equal in every bit."""
 
     def bits(tree):
-        keys = [jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key) for leaf in jax.tree.leaves(tree)]
         return [
-            np.asarray(jax.random.key_data(leaf) if is_key else leaf).tobytes()
-            for leaf, is_key in zip(jax.tree.leaves(tree), keys, strict=True)
+            np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf).tobytes() for leaf in jax.tree.leaves(tree)
         ]
 
     return bits(one) == bits(other)

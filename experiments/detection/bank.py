@@ -231,7 +231,7 @@ def drawn(seed: int, count: int, *, without: tuple[Mutant, ...] = ()) -> tuple[l
 #: nets -> for each size (inputs, hidden units, outputs, examples); no two alike, so that a transposition shows.
 SIZES = {
     "first": ((4, (5, 5), 3, 6), (9, (12, 8), 5, 16)),
-    "held out": ((6, (7, 5), 4, 9), (11, (9, 13), 8, 12)),
+    "held out": ((7, (6, 4), 5, 8), (12, (10, 14), 9, 11)),
 }
 
 

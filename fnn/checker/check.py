@@ -22,7 +22,7 @@ from fnn.checker.oracles import is_float
 from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
 from fnn.checker.report import Finding, Report, Verdict
 from fnn.checker.witnesses import Programs
-from fnn.types import Array, PyTree
+from fnn.types import Array, PyTree, is_key
 
 
 def check(
@@ -217,7 +217,7 @@ def _require_same_twice(call: Callable[[], PyTree]) -> None:
 
 def _kind(leaf: Any) -> str:
     """What an argument without derivative holds."""
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if is_key(leaf):
         return "keys"
     return (
         "booleans" if leaf.dtype == bool else "integers" if jnp.issubdtype(leaf.dtype, jnp.integer) else str(leaf.dtype)

@@ -69,7 +69,8 @@ def diagnose(
         cotangent: the one of `others` where nothing but the cotangent of the output differs.
         moved: a look where nothing but the inputs differ.
     """
-    finite = [look for look in others if np.isfinite(look.hand).all()]
+    # where both are 0 throughout, nothing is to be seen of a factor, a sign or a place
+    finite = [look for look in others if np.isfinite(look.hand).all() and (look.hand.any() or look.truth.any())]
     return next(_explanations(first, finite, sizes, cotangent, moved))
 
 
@@ -88,11 +89,13 @@ def _explanations(
     if holds(lambda look: not look.hand.any()):
         yield Diagnosis("the gradient is zero: a term is missing, or a derivative is taken as 0", True, "zero")
         return
+    side = _one_sided(looks)
     if holds(lambda look: look.same(look.hand, -look.truth)):
-        yield Diagnosis("the sign is wrong", True, "sign")
+        yield Diagnosis("the sign is wrong" + side, not side, "sign")
     factor = _common([_factor(look, look.truth, look.hand) for look in looks])
     if factor is not None:
-        yield _factor_told(factor, sizes)
+        told = _factor_told(factor, sizes)
+        yield told._replace(says=told.says + side, certain=not side)
     yield from _moved(looks)
     yield from _places(looks)
     for name in first.clues:
@@ -113,6 +116,18 @@ def _explanations(
     ratio = _ratios(first)
     evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand over truth {ratio}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
+
+
+def _one_sided(looks: list[Look]) -> str:
+    """What to add where the derivative has one sign in every look: what is wrong everywhere might be so there only."""
+    slopes = [look.derivative() for look in looks]
+    known = [slope for slope in slopes if slope is not None]
+    if len(known) < len(slopes) or not any(slope.size > 1 for slope in known):
+        return ""
+    for told, other in (("above", np.negative), ("below", np.positive)):
+        if all((other(slope) >= 0).all() for slope in known):
+            return f" (the true derivative is nowhere {told} 0)"
+    return ""
 
 
 def _factor(look: Look, of: np.ndarray, whole: np.ndarray) -> float | None:
@@ -271,8 +286,9 @@ def _chain(first: Look, other: Look) -> Iterator[Diagnosis]:
     elif one.size == 1:
         share = float(two.ravel()[0] / one.ravel()[0])
         if other.same(other.hand, share * first.hand):
-            where = f"{_beyond(first)}: by hand over truth {_ratios(first)}"
-            yield Diagnosis(f"the cotangent enters rightly, the derivative is wrong{where}", True, "derivative")
+            # true of nearly every wrong loss: it tells which part is right, and accounts for no number
+            evidence = f"by hand over truth {_ratios(first)}; the cotangent of the output enters rightly"
+            yield Diagnosis(f"a wrong derivative{_beyond(first)} ({evidence})", False, "derivative")
         else:
             yield Diagnosis("it is not proportional to the cotangent of the output", True, "cotangent")
     elif one.shape == first.hand.shape and other.same(other.truth * one, first.truth * two):
@@ -319,4 +335,5 @@ def _ratios(look: Look) -> str:
     if not wrong.any():
         return "with a truth of 0"
     ratio = look.hand[wrong] / look.truth[wrong]
-    return f"from {ratio.min():.3g} to {ratio.max():.3g}" if ratio.max() > ratio.min() else f"{ratio.max():.3g}"
+    least, most = f"{ratio.min():.3g}", f"{ratio.max():.3g}"
+    return most if least == most else f"from {least} to {most}"

@@ -20,7 +20,7 @@ from fnn.checker.diagnosis import Diagnosis
 from fnn.checker.oracles import is_float
 from fnn.checker.report import Finding, Verdict
 from fnn.checker.rules import Rule
-from fnn.checker.witnesses import Programs, Quotients, Witnesses
+from fnn.checker.witnesses import DOES_NOT_RUN, Programs, Quotients, Witnesses
 from fnn.types import PyTree
 
 #: Entries of one argument that are all differenced if there are no more of them; of more, DRAWN are.
@@ -34,8 +34,6 @@ SUSPECTS, FEW = 16, 4
 SHARE, NOISE = 1e-9, 1e3
 #: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|, err(auto) no less than its noise.
 RATIO, ULPS = 8, 64
-#: What JAX raises where a rule cannot be traced, or not transposed, or not batched.
-DOES_NOT_RUN = (TypeError, ValueError, NotImplementedError)
 #: Cotangents in the batch of which `jax.vmap` must give what one after the other gives.
 BATCH = 3
 

@@ -1,20 +1,20 @@
 """Oracles: a record's own forward pass with the backward pass of autodiff.
 
 Promises: `isolated(record)` is the record with every part inside replaced by its oracle, so that a mistake shows in
-the rule that makes it and in no rule around it. With its neighbours this is the one place of the package that
+the rule that makes it and in no rule around it; a rule that does not hand a part what this part kept shows too, in
+whatever the part would have read. With its neighbours this is the one place of the package that
 differentiates automatically.
 """
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation
-from fnn.layers import Layer
+from fnn.layers import Layer, with_parts
 from fnn.losses import Loss
 from fnn.regularizers import Regularizer
 from fnn.types import Array, PyTree
@@ -56,22 +56,49 @@ def vjp(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple:
     return pullback(f, inputs, y_bar)[1]
 
 
+class Kept(NamedTuple):
+    """What an oracle keeps: as much as any part may, so that whatever was mixed up on the way back is read."""
+
+    x: PyTree
+    y: PyTree
+    again: PyTree
+    """y once more, as a value of its own: who takes x and y for those of another layer does not know this one."""
+
+    @classmethod
+    def of(cls, x: PyTree, y: PyTree) -> "Kept":
+        return cls(x, y, jax.tree.map(lambda leaf: jnp.copy(leaf) if is_float(leaf) else leaf, y))
+
+    def spoiled(self, y_bar: PyTree) -> PyTree:
+        """y_bar; with y in place of which another came, off by their difference. Exact: nothing is computed anew."""
+
+        def off(bar: Any, y: Any, again: Any) -> Any:
+            if not is_float(y):
+                return bar
+            # NaN and infinity are equal to themselves here
+            return bar + jnp.where((y == again) | jnp.isnan(again), jnp.zeros_like(y), y - again)
+
+        return jax.tree.map(off, y_bar, self.y, self.again)
+
+
 @dataclass(frozen=True, repr=False)
 class OracleActivation(Activation):
-    """An activation with the backward pass of autodiff."""
+    """An activation with the backward pass of autodiff; given what it did not keep, it uses its own rule on that."""
 
     rule: Activation = field(kw_only=True)
 
-    def forward(self, z: Array) -> tuple[Array, Array]:
-        return self.rule.forward(z)[0], z
+    def forward(self, z: Array) -> tuple[Array, PyTree]:
+        a = self.rule.forward(z)[0]
+        return a, Kept.of(z, a)
 
-    def backward(self, residuals: Array, a_bar: Array) -> Array:
-        return vjp(lambda z: self.rule.forward(z)[0], (residuals,), a_bar)[0]
+    def backward(self, residuals: PyTree, a_bar: Array) -> Array:
+        if not isinstance(residuals, Kept):
+            return self.rule.backward(residuals, a_bar)
+        return vjp(lambda z: self.rule.forward(z)[0], (residuals.x,), residuals.spoiled(a_bar))[0]
 
 
 @dataclass(frozen=True, repr=False)
 class OracleLayer(Layer):
-    """A layer with the backward pass of autodiff."""
+    """A layer with the backward pass of autodiff; given what it did not keep, it uses its own rule on that."""
 
     rule: Layer
 
@@ -84,10 +111,13 @@ class OracleLayer(Layer):
         return self.rule.outputs
 
     def forward(self, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
-        return self.rule.apply(params, x), x
+        y = self.rule.apply(params, x)
+        return y, Kept.of(x, y)
 
     def backward(self, params: PyTree, residuals: PyTree, y_bar: PyTree) -> tuple[PyTree, PyTree]:
-        params_bar, x_bar = vjp(self.rule.apply, (params, residuals), y_bar)
+        if not isinstance(residuals, Kept):
+            return self.rule.backward(params, residuals, y_bar)
+        params_bar, x_bar = vjp(self.rule.apply, (params, residuals.x), residuals.spoiled(y_bar))
         return params_bar, x_bar
 
 
@@ -174,16 +204,3 @@ def parts_of(record: Any) -> list[Any]:
 
     with_parts(record, note)
     return found
-
-
-def with_parts(record: Any, change: Callable[[Any], Any]) -> Any:
-    """The dataclass with `change` applied to each field, and to each entry of a field that is a tuple."""
-    if not dataclasses.is_dataclass(record) or isinstance(record, type):
-        return record
-    changed = {}
-    for each in dataclasses.fields(record):
-        value = getattr(record, each.name)
-        new = tuple(map(change, value)) if isinstance(value, tuple) else change(value)
-        if new is not value and each.init:
-            changed[each.name] = new
-    return dataclasses.replace(record, **changed) if changed else record

@@ -18,9 +18,9 @@ from jax.core import Tracer
 
 from fnn.activations import Activation
 from fnn.backprop import Objective
-from fnn.checker.oracles import parts, parts_of, with_parts
+from fnn.checker.oracles import parts, parts_of
 from fnn.checker.pairs import OfActivation, OfLayer, OfLoss, OfObjective, OfRegularizer, Pair, Second
-from fnn.layers import Dense, Layer
+from fnn.layers import Dense, Layer, with_parts
 from fnn.losses import Loss
 from fnn.types import Array, PyTree
 

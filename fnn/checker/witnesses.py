@@ -36,6 +36,8 @@ ALONG = 1e-6
 TAYLOR = 1e-2 * 0.25 ** np.arange(5)
 #: The step of the complex-step derivative: its square is below the rounding of everything.
 COMPLEX = 1e-30
+#: What JAX raises where a function cannot be traced, or not transposed, or not batched, or takes no complex numbers.
+DOES_NOT_RUN = (TypeError, ValueError, NotImplementedError)
 
 
 class Quotients(NamedTuple):
@@ -189,7 +191,7 @@ class Witnesses:
             warnings.simplefilter("error")
             try:
                 return jax.device_get(self._complex(inputs, data, y_bar, entries))
-            except (TypeError, ValueError, NotImplementedError, Warning):
+            except (*DOES_NOT_RUN, Warning):
                 # this function takes no complex numbers: it has one witness less
                 return None
 
