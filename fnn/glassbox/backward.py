@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from fnn.glassbox import names
 from fnn.glassbox.costs import needed_for
 from fnn.glassbox.expressions import MAYBE, Writer
-from fnn.glassbox.graph import called, opened
+from fnn.glassbox.graph import opened
 from fnn.glassbox.latex import Latex
 from fnn.glassbox.program import Program, flattened
 from fnn.glassbox.python import Python
@@ -94,8 +94,6 @@ def _both(
     """The program of forward and backward together, its values labelled with their names."""
     spoken = names.given(program, f, args)
     makers = {n: step.primitive.name for step in program.steps for n in step.outputs}
-    for number, _ in starts:
-        spoken.setdefault(number, names.output(called(f)))
     inputs_named = {n: spoken[n] for n in program.inputs}
     every = inputs_named | names.unique(
         {n: spoken.get(n) or names.word(makers[n]) for n in makers}, inputs_named.values()

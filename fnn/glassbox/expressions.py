@@ -123,7 +123,7 @@ class Writer:
                 self.line(dialect.assign(targets, made[0]))
                 pieces.update((n, self.word(t, program.shapes[n])) for n, t in zip(step.outputs, targets, strict=True))
                 continue
-            number, piece = step.outputs[0], made[0]
+            number, piece = next(iter(step.outputs)), made[0]
             labelled = _only_labelled(program, number)
             repeated = uses.get(number, 0) > 1 and not (piece.literal or piece.word)
             told = piece.spread.text if piece.spread else piece.text

@@ -155,8 +155,9 @@ def graph(
         )  # fmt: skip
     outputs = tuple(dict.fromkeys(index[n] for n, _ in starts))
     found = trouble.first(nodes)
+    gradients = jax.device_get(_gradients(args, program, bars))
     notes = (*_notes(program), *([f"First trouble: {found}"] if found else []))
-    return Graph(called(f), tuple(nodes), outputs, _gradients(args, program, bars), notes, program)
+    return Graph(names.called(f), tuple(nodes), outputs, gradients, notes, program)
 
 
 def opened(
@@ -172,6 +173,31 @@ def opened(
     return _pruned(program, [number for number, _ in starts]), starts, inputs
 
 
+def gradient_by_rules(f: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, ...]]:
+    """The gradient of f with respect to all its arguments by the local rules, as a function that can be compiled.
+
+    Args:
+        f: a function whose output is one number.
+
+    Returns:
+        a function of the same arguments: one gradient per argument, None for leaves without derivative.
+
+    >>> by_rules = fnn.glassbox.gradient_by_rules(lambda x, y: jnp.sin(x) * y)
+    >>> [float(g) for g in jax.jit(by_rules)(0.0, 2.0)]
+    [2.0, 0.0]
+    """
+
+    def gradient(*args: PyTree) -> tuple[PyTree, ...]:
+        program, shape = _trace(f, args)
+        inputs = [number for number in program.inputs if is_float(program.shapes[number])]
+        starts = _starts(program, shape, None, None)
+        values = forward(program, jax.tree.leaves(args))
+        bars, _ = backward(program, values, starts, inputs)
+        return _gradients(args, program, bars)
+
+    return gradient
+
+
 def _swept(
     program: Program, leaves: list[Any], starts: list[tuple[int, Any]], inputs: list[int]
 ) -> tuple[dict[int, Any], dict[int, Any], dict[int, list[tuple[int, Any]]]]:
@@ -185,7 +211,9 @@ def _swept(
         bars, contributions = backward(program, values, numbered, inputs)
         consumers[:] = [(c.value, program.steps[c.step].outputs[0]) for c in contributions]
         kept = {n: _kept(values[n]) for n in order}
-        return kept, {n: _kept(bar) for n, bar in bars.items()}, [_kept(c.bar) for c in contributions]
+        # a gradient is given out, however large
+        told = {n: bar if n in program.inputs else _kept(bar) for n, bar in bars.items()}
+        return kept, told, [_kept(c.bar) for c in contributions]
 
     values, bars, contributed = jax.device_get(jax.jit(both)(leaves, [bar for _, bar in starts]))
     shares: dict[int, list[tuple[int, Any]]] = {}
@@ -253,14 +281,15 @@ def _gradients(args: tuple, program: Program, bars: dict[int, Any]) -> tuple[PyT
     def gradient(leaf: Any) -> Any:
         number = next(numbers)
         aval = program.shapes[number]
-        return bars.get(number, np.zeros(aval.shape, aval.dtype)) if is_float(aval) else None
+        return bars.get(number, jnp.zeros(aval.shape, aval.dtype)) if is_float(aval) else None
 
     return tuple(jax.tree.map(gradient, arg) for arg in args)
 
 
 def _notes(program: Program) -> tuple[str, ...]:
     known = [name for name in program.rewritten if name != "relu"]
-    return tuple(
+    effects = ("The function does more than compute (it prints, or calls back); that is left out here.",)
+    return (effects if program.effects else ()) + tuple(
         f"{name} brings a derivative of its own; here its forward pass is looked through and differentiated by the "
         "local rules."
         for name in known
@@ -268,14 +297,25 @@ def _notes(program: Program) -> tuple[str, ...]:
 
 
 def _trace(f: Callable[..., PyTree], args: tuple) -> tuple[Program, PyTree]:
+    if not callable(f):
+        raise TypeError(f"the first argument must be a function; a {type(f).__name__} came: {f!r:.60}.")
     try:
-        return traced(f, args)
+        program, shape = traced(f, args)
     except jax.errors.ConcretizationTypeError as error:
         raise TypeError(
-            f"{called(f)} decides by the values of its arguments in Python (if, while, int(), bool()), and while it "
+            f"{names.called(f)} decides by the values of its arguments in Python (if, while, int(), bool()), and while it "
             "is traced they have none yet: a trace runs f once with placeholders that know only shape and dtype. "
             f"Use jnp.where, jax.lax.cond, or make the value a constant. JAX says: {str(error).splitlines()[0]}"
         ) from None
+    except TypeError as error:
+        if "not a valid JAX type" not in str(error):
+            raise
+        raise TypeError(
+            f"{names.called(f)} must return arrays or numbers, or a pytree of them. JAX says: {str(error).splitlines()[0]}"
+        ) from None
+    if not program.outputs:
+        raise TypeError(f"{names.called(f)} returns nothing to differentiate, {shape}. Return a number.")
+    return program, shape
 
 
 def _refuse_tracers(args: tuple) -> None:
@@ -285,12 +325,6 @@ def _refuse_tracers(args: tuple) -> None:
         for leaf in jax.tree.leaves(arg):
             if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | bool):
                 raise TypeError(f"argument {k} must be a pytree of arrays; a {type(leaf).__name__} came: {leaf!r:.60}.")
-
-
-def called(f: Any) -> str:
-    """The function's name, or what it prints as."""
-    name = getattr(f, "__name__", "") or (repr(f) if getattr(f, "__dataclass_fields__", None) else type(f).__name__)
-    return "f" if name == "<lambda>" else name
 
 
 def _told(tree: PyTree) -> str:

@@ -56,7 +56,8 @@ def name(value: PyTree, called: str) -> PyTree:
 def given(program: Program, f: Callable[..., Any], args: Sequence[PyTree]) -> dict[int, str]:
     """{value: what the user calls it}, for the values that the user names; two may have the same name."""
     leaves = dict(zip(program.inputs, arguments(f, args), strict=True))
-    return {n: _word(name) for n, name in (assigned(program) | leaves | program.names).items()}
+    ends = dict.fromkeys(program.outputs, output(called(f)))
+    return {n: _word(name) for n, name in (ends | assigned(program) | leaves | program.names).items()}
 
 
 def named(program: Program, f: Callable[..., Any], args: Sequence[PyTree], needed: Sequence[int]) -> dict[int, str]:
@@ -66,6 +67,12 @@ def named(program: Program, f: Callable[..., Any], args: Sequence[PyTree], neede
     own = {n: spoken[n] for n in needed if n in program.inputs}
     rest = {n: spoken.get(n) or word(makers.get(n, "constant")) for n in needed if n not in own}
     return own | unique(rest, own.values())
+
+
+def called(f: Any) -> str:
+    """The function's name, or what it prints as."""
+    name = getattr(f, "__name__", "") or (repr(f) if hasattr(f, "__dataclass_fields__") else type(f).__name__)
+    return "f" if name == "<lambda>" else name
 
 
 def word(operation: str) -> str:
@@ -149,7 +156,8 @@ def assigned(program: Program) -> dict[int, str]:
 
 
 def _target(place: Place) -> str:
-    statement = _statement(place)
+    # a lambda stands inside the statement that makes it, and computes nothing for its target
+    statement = None if "<" in place.function else _statement(place)
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
     elif isinstance(statement, ast.AnnAssign | ast.AugAssign):

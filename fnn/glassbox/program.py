@@ -18,7 +18,8 @@ from fnn.types import PyTree, is_key
 #: Primitives that only call what they hold, with the parameter that holds it.
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr",
-    "remat2": "jaxpr", "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_lin": "jaxpr",
+    "remat2": "jaxpr", "checkpoint": "jaxpr",
+    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_lin": "jaxpr",
 }  # fmt: skip
 _JAX = Path(jax.__file__).parent
 _HERE = Path(__file__).parent
@@ -29,6 +30,8 @@ class Place(NamedTuple):
 
     file: str
     line: int
+    function: str = ""
+    """The function in which it stands."""
 
     def __str__(self) -> str:
         return f"{Path(self.file).name}:{self.line}" if self.file else ""
@@ -68,6 +71,8 @@ class Program(NamedTuple):
     """The names that the user gave to values."""
     rewritten: tuple[str, ...]
     """Functions with a derivative of their own that were looked through."""
+    effects: bool = False
+    """True if the function does more than compute its outputs."""
 
 
 def traced(f: Callable[..., PyTree], args: Sequence[PyTree]) -> tuple[Program, PyTree]:
@@ -155,9 +160,9 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
     inputs = [new(v.aval) for v in closed.jaxpr.invars]
     held = {v: constant(c, v.aval) for v, c in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
     outputs = walk_with(closed.jaxpr, held, inputs, (), NOWHERE)
-    return Program(
-        shapes, tuple(inputs), constants, tuple(steps), tuple(outputs), names, tuple(dict.fromkeys(rewritten))
-    )
+    known = tuple(dict.fromkeys(rewritten))
+    effects = bool(getattr(closed, "effects", ()))
+    return Program(shapes, tuple(inputs), constants, tuple(steps), tuple(outputs), names, known, effects)
 
 
 def _place(equation: Any) -> Place | None:
@@ -166,7 +171,7 @@ def _place(equation: Any) -> Place | None:
     for frame in getattr(traceback, "frames", ()):
         path = Path(frame.file_name)
         if not path.is_relative_to(_JAX) and not path.is_relative_to(_HERE) and "/jax/_src/" not in path.as_posix():
-            return Place(frame.file_name, frame.line_num)
+            return Place(frame.file_name, frame.line_num, frame.function_name)
     return None
 
 

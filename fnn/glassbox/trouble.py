@@ -57,7 +57,7 @@ class Size(NamedTuple):
 def first(nodes: Sequence[Node]) -> Trouble | None:
     """The first trouble of a graph, or None."""
     for node in nodes:
-        given = tuple(nodes[k] for k in node.inputs)
+        given = tuple(nodes[k] for k in dict.fromkeys(node.inputs))
         if what := _wrong(node.value) or ("underflow" if _lost(node, given) else ""):
             return Trouble(node, False, what, tuple(n for n in given if n.operation != "constant"))
     for node in reversed(nodes):

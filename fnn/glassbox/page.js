@@ -1,0 +1,140 @@
+"use strict";
+const views = JSON.parse(document.getElementById("data").textContent).views;
+const at = (id) => document.getElementById(id);
+const all = (within, selector) => [...within.querySelectorAll(selector)];
+//: Milliseconds between two steps of Play: time to read a sentence.
+const PACE = 1400;
+let name = "whole", step = 0, timer = 0;
+
+// ---- the picture at a step ----
+
+function show(next) {
+  const view = views[name], box = at(name);
+  step = Math.max(0, Math.min(next, view.steps.length - 1));
+  const now = view.steps[step];
+  // step 0 shows everything
+  const known = (from) => step === 0 || (from >= 0 && from <= step);
+  for (const part of all(box, ".part")) {
+    const k = Number(part.dataset.part);
+    part.classList.toggle("now", k === now.part);
+    part.classList.toggle("later", !known(view.values[k]));
+    for (const value of all(part, ":scope > .value")) value.classList.toggle("wait", !known(view.values[k]));
+    for (const bar of all(part, ":scope > .bar")) bar.classList.toggle("wait", !known(view.bars[k]));
+  }
+  for (const flow of all(box, ".flow")) {
+    const e = Number(flow.dataset.flow);
+    flow.classList.toggle("now", now.flows.includes(e));
+    for (const back of all(flow, ".back")) back.classList.toggle("wait", !known(view.shares[e]));
+  }
+  at("caption").textContent = now.caption;
+  at("previous").disabled = at("start").disabled = step === 0;
+  at("next").disabled = at("end").disabled = at("play").disabled = step === view.steps.length - 1;
+  if (now.part >= 0) {
+    describe(now.part);
+    reveal(box, box.querySelector(`[data-part="${now.part}"]`));
+  }
+}
+
+// the picture scrolls within its frame; the page stays where it is
+function reveal(box, part) {
+  const frame = box.getBoundingClientRect(), card = part.getBoundingClientRect();
+  if (card.left < frame.left || card.right > frame.right)
+    box.scrollLeft += (card.left + card.right - frame.left - frame.right) / 2;
+  if (card.top < frame.top || card.bottom > frame.bottom)
+    box.scrollTop += (card.top + card.bottom - frame.top - frame.bottom) / 2;
+}
+
+function play(on) {
+  clearInterval(timer);
+  timer = on ? setInterval(() => {
+    show(step + 1);
+    if (step === views[name].steps.length - 1) play(false);
+  }, PACE) : 0;
+  at("play").textContent = on ? "Pause" : "Play";
+}
+
+function go(to) {
+  play(false);
+  show(to);
+}
+
+// ---- the details of a part: text only ----
+
+function describe(k) {
+  const part = views[name].parts[k], list = document.createElement("dl"), head = document.createElement("h2");
+  head.textContent = part.head;
+  for (const [word, text] of part.rows) {
+    const term = document.createElement("dt"), told = document.createElement("dd");
+    term.textContent = word;
+    told.textContent = text;
+    told.className = word;
+    list.append(term, told);
+  }
+  at("details").replaceChildren(head, list);
+  for (const each of all(at(name), ".part")) each.classList.toggle("picked", Number(each.dataset.part) === k);
+}
+
+// ---- the view and the theme ----
+
+function turn(to) {
+  name = to;
+  for (const each of Object.keys(views)) at(each).hidden = each !== to;
+  at("details").replaceChildren();
+  go(0);
+}
+
+function dark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function label() {
+  at("theme").textContent = dark() ? "Light" : "Dark";
+}
+
+// ---- what the reader does ----
+
+for (const each of Object.keys(views)) {
+  const svg = at(each).querySelector("svg"), width = Number(svg.getAttribute("width"));
+  // as wide as the page, but neither larger than drawn nor too small to read
+  svg.style.maxWidth = `${width}px`;
+  svg.style.minWidth = `${Math.min(width, Math.max(0.72 * width, 320))}px`;
+  svg.removeAttribute("role");
+  for (const part of all(svg, ".part")) {
+    const k = Number(part.dataset.part);
+    part.setAttribute("tabindex", "0");
+    part.setAttribute("role", "button");
+    part.setAttribute("aria-label", views[each].parts[k].label);
+    part.addEventListener("click", () => describe(k));
+    part.addEventListener("focus", () => describe(k));
+    part.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        describe(k);
+      }
+    });
+  }
+}
+at("start").addEventListener("click", () => go(0));
+at("previous").addEventListener("click", () => go(step - 1));
+at("next").addEventListener("click", () => go(step + 1));
+at("end").addEventListener("click", () => go(views[name].steps.length - 1));
+at("play").addEventListener("click", () => play(!timer));
+at("theme").addEventListener("click", () => {
+  document.documentElement.dataset.theme = dark() ? "light" : "dark";
+  label();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
+if (at("fold")) at("fold").addEventListener("click", () => {
+  turn(name === "whole" ? "folded" : "whole");
+  at("fold").setAttribute("aria-pressed", String(name === "folded"));
+});
+document.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const to = {ArrowLeft: step - 1, ArrowRight: step + 1, Home: 0, End: Infinity}[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  go(to);
+});
+label();
+show(0);
