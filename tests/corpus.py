@@ -75,18 +75,15 @@ def e5(a, b, c):
 
 # ---- one function each ----------------------------------------------------------------------------------------------
 
-UNARY = {
-    "exp": V, "exp2": V, "expm1": V, "sin": V, "cos": V, "tan": UNIT, "arcsin": UNIT, "arccos": UNIT, "arctan": V,
-    "sinh": V, "cosh": V, "tanh": V, "arcsinh": V, "arctanh": UNIT, "sqrt": POSITIVE, "cbrt": POSITIVE, "log": POSITIVE,
-    "log1p": POSITIVE, "abs": V, "square": V, "negative": V, "reciprocal": POSITIVE,
-}  # fmt: skip
 
-
-def _weighted(function):
-    return lambda x: jnp.sum(function(x) * jnp.arange(1, 6, dtype=x.dtype))
-
-
-CORPUS.update((_name, (_weighted(getattr(jnp, _name)), (_at,))) for _name, _at in UNARY.items())
+@entry(V, POSITIVE, UNIT)
+def elementary(x, positive, unit):
+    anywhere = (jnp.exp, jnp.exp2, jnp.expm1, jnp.sin, jnp.cos, jnp.arctan, jnp.sinh, jnp.cosh, jnp.tanh, jnp.arcsinh)
+    above_zero = (jnp.sqrt, jnp.cbrt, jnp.log, jnp.log1p, jnp.reciprocal)
+    within_one = (jnp.tan, jnp.arcsin, jnp.arccos, jnp.arctanh)
+    weights = jnp.arange(1, 6, dtype=x.dtype)
+    total = sum(f(x) for f in (*anywhere, jnp.abs, jnp.square, jnp.negative))
+    return jnp.sum(weights * (total + sum(f(positive) for f in above_zero) + sum(f(unit) for f in within_one)))
 
 
 @entry(POSITIVE)
@@ -428,9 +425,18 @@ def entropy(x):
     return -jnp.sum(p * jnp.log(p))
 
 
+@entry(M)
+def rare(x):
+    a, b, c, d = jnp.unstack(x)
+    exact = lax.reduce_precision(a * c, 11, 52)
+    return jnp.sum(jnp.copy(a) * b + exact + lax.clamp(-0.5, x[:, 0], 0.7)[:3]) + jnp.sum(
+        d.at[jnp.array([0, 2])].subtract(a[:2] * c[1:]) ** 2
+    )
+
+
 @entry(V)
 def half(x):
-    return jnp.sum(x.astype(jnp.float32).astype(x.dtype) ** 2)
+    return jnp.sum(x.astype(jnp.float32))
 
 
 def _nets():

@@ -157,7 +157,7 @@ def assigned(program: Program) -> dict[int, str]:
 
 def _target(place: Place) -> str:
     # a lambda stands inside the statement that makes it, and computes nothing for its target
-    statement = None if "<" in place.function else _statement(place)
+    statement = None if place.function.rpartition(".")[2].startswith("<") else _statement(place)
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
     elif isinstance(statement, ast.AnnAssign | ast.AugAssign):

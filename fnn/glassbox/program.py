@@ -105,8 +105,11 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
         counts[path] = counts.get(path, 0) + 1
         return path if counts[path] == 1 else (*calls, f"{name}#{counts[path]}")
 
-    def walk(jaxpr: Any, given: list[int], calls: tuple[str, ...], outer: Place) -> list[int]:
+    def walk(held: Any, given: list[int], calls: tuple[str, ...], outer: Place) -> list[int]:
+        jaxpr = _jaxpr(held)
         known: dict[Any, int] = dict(zip(jaxpr.invars, given, strict=True))
+        for variable, value in zip(jaxpr.constvars, getattr(held, "consts", ()), strict=True):
+            known[variable] = constant(value, variable.aval)
 
         def read(atom: Any) -> int:
             return constant(atom.val, atom.aval) if hasattr(atom, "val") else known[atom]
@@ -133,11 +136,8 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
                 inner = equation.params[CALLS[name]]
                 if name in ("custom_jvp_call", "custom_vjp_call"):
                     rewritten.append(_called(equation) or "a function")
-                consts = [constant(c, v.aval) for c, v in zip(_consts(inner), _jaxpr(inner).constvars, strict=True)]
-                body = _jaxpr(inner)
-                known_inside = dict(zip(body.constvars, consts, strict=True))
                 inside = within(scopes, _called(equation)) if _called(equation) else scopes
-                out = walk_with(body, known_inside, list(map(read, equation.invars)), inside, place)
+                out = walk(inner, list(map(read, equation.invars)), inside, place)
                 known.update(zip(equation.outvars, out, strict=True))
                 continue
             inputs = tuple(map(read, equation.invars))
@@ -146,20 +146,8 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
             known.update(zip(equation.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def walk_with(
-        jaxpr: Any, constants_inside: dict[Any, int], given: list[int], calls: tuple[str, ...], outer: Place
-    ) -> list[int]:
-        if not constants_inside:
-            return walk(jaxpr, given, calls, outer)
-        from jax.extend import core
-
-        # constants become inputs: one loop reads both alike
-        lifted = core.Jaxpr((), [*jaxpr.constvars, *jaxpr.invars], jaxpr.outvars, jaxpr.eqns)
-        return walk(lifted, [*constants_inside.values(), *given], calls, outer)
-
     inputs = [new(v.aval) for v in closed.jaxpr.invars]
-    held = {v: constant(c, v.aval) for v, c in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
-    outputs = walk_with(closed.jaxpr, held, inputs, (), NOWHERE)
+    outputs = walk(closed, inputs, (), NOWHERE)
     known = tuple(dict.fromkeys(rewritten))
     effects = bool(getattr(closed, "effects", ()))
     return Program(shapes, tuple(inputs), constants, tuple(steps), tuple(outputs), names, known, effects)
@@ -193,10 +181,6 @@ def _called(equation: Any) -> str:
 
 def _jaxpr(held: Any) -> Any:
     return getattr(held, "jaxpr", held)
-
-
-def _consts(held: Any) -> Any:
-    return getattr(held, "consts", ())
 
 
 def closed(held: Any) -> Any:

@@ -149,7 +149,7 @@ class Python:
         if name == "transpose":
             order = tuple(p["permutation"])
             return _turned(x) if order == (1, 0) else f"jnp.transpose({x.text}, {order})"
-        if name in ("reshape", "squeeze", "expand_dims"):
+        if name in ("reshape", "squeeze"):
             return f"jnp.reshape({x.text}, {out.shape})"
         if name in ("copy", "copy_p"):
             return x.text
@@ -192,6 +192,8 @@ class Python:
                 if len(texts) > 1
                 else f"jnp.sort({x.text}, {p['dimension']})"
             )
+        if name == "reduce_precision":
+            return f"lax.reduce_precision({x.text}, {p['exponent_bits']}, {p['mantissa_bits']})"
         if name == "top_k":
             return f"lax.top_k({x.text}, {p['k']})"
         if name == "polynomial":

@@ -33,13 +33,13 @@ def gather(y_bar, y, x, indices, *, dimension_numbers, indices_are_sorted, uniqu
     return lax.scatter_add(jnp.zeros_like(x), indices, y_bar, numbers, **options), None
 
 
-@rule("scatter-add", "scatter_add")
+@rule("scatter-add")
 def scatter_add(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
     # y[indices[i]] = x[indices[i]] + Σ updates[i]
     return y_bar, None, _taken(y_bar, indices, updates, dimension_numbers, mode)
 
 
-@rule("scatter-sub", "scatter_sub")
+@rule("scatter-sub")
 def scatter_sub(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
     # y[indices[i]] = x[indices[i]] − Σ updates[i]
     return y_bar, None, -_taken(y_bar, indices, updates, dimension_numbers, mode)
@@ -62,7 +62,7 @@ def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_in
     return x_bar, None, jnp.where(won, taken, jnp.zeros_like(taken))
 
 
-@rule("scatter-mul", "scatter_mul")
+@rule("scatter-mul")
 def scatter_mul(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
     # y[indices[i]] = x[indices[i]] · updates[i]
     if not unique_indices:

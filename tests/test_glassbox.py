@@ -1,0 +1,374 @@
+"""The glass box: its gradients, its code, its names and its refusals."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from fnn.glassbox import gradient_by_rules
+from fnn.glassbox.program import traced
+from fnn.glassbox.sweep import active
+from fnn.glassbox.table import RULES, Rule
+from tests import tolerances
+from tests.corpus import CORPUS
+from tests.witnesses import assert_finite, named_leaves
+
+#: What a planted mistake does to everything that a rule hands back.
+MISTAKES = {"sign": -1.0, "twice": 2.0, "dropped": 0.0}
+#: (primitive, mistake) pairs that the corpus has shown to be seen, and the functions that have run.
+SEEN: set = set()
+LOOKED_AT: set = set()
+#: Primitives that one release of JAX has and the other not, or that never pass a gradient on.
+ELSEWHERE = ("while", "polynomial", "add_any", "copy_p")
+
+
+@pytest.fixture(autouse=True)
+def _standard():
+    # the corpus is written as users write: a bias is added to rows without a word
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def case(name):
+    """(the function, its arguments on the device in float64)."""
+    f, args = CORPUS[name]
+    return f, jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, np.float64 if np.asarray(leaf).dtype.kind == "f" else None), args
+    )
+
+
+def primitives(name):
+    """The primitives of a corpus function through which a gradient flows."""
+    f, args = case(name)
+    program, _ = traced(f, args)
+    counting = active(program, program.inputs)
+    steps = [s for s in program.steps if s.primitive.name in RULES and counting.intersection(s.inputs)]
+    return {s.primitive.name for s in steps if counting.intersection(s.outputs)}
+
+
+def scaled(rule, factor):
+    """The rule with all that it hands back multiplied by a number."""
+
+    def function(*args, **params):
+        return tuple(None if bar is None else bar * factor.astype(bar.dtype) for bar in rule(*args, **params))
+
+    return Rule(function, rule.params)
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_rules_and_code_equal_autodiff_and_a_planted_mistake_is_seen(name, monkeypatch):
+    f, args = case(name)
+    floating = [k for k, a in enumerate(args) if all(np.asarray(leaf).dtype.kind == "f" for leaf in jax.tree.leaves(a))]
+    source = fnn.show_backward(f, *args)
+    scope = {}
+    exec(source.python, scope)
+    names = sorted(primitives(name))
+    by_rules = gradient_by_rules(f)
+
+    @jax.jit
+    def everything(factors, *args):
+        with monkeypatch.context() as planted:
+            for k, primitive in enumerate(names):
+                planted.setitem(RULES, primitive, scaled(RULES[primitive], factors[k]))
+            hand = by_rules(*args)
+        written = scope["gradient"](*args, **source.constants)
+        return hand, written, jax.grad(f, argnums=floating)(*args)
+
+    right = np.ones(len(names))
+    hand, written, auto = everything(right, *args)
+    assert_finite(auto)
+    assert jax.tree.structure(hand) == jax.tree.structure(written)
+    for k, want in zip(floating, auto, strict=True):
+        assert jax.tree.structure(hand[k]) == jax.tree.structure(want)
+        assert distance(hand[k], want) <= tolerances.LEAF
+        assert distance(written[k], want) <= tolerances.LEAF
+    for k, primitive in enumerate(names):
+        for mistake, factor in MISTAKES.items():
+            wrong = everything(right + (factor - 1) * (np.arange(len(names)) == k), *args)[0]
+            if max(distance(wrong[i], want) for i, want in zip(floating, auto, strict=True)) > tolerances.FAR:
+                SEEN.add((primitive, mistake))
+    LOOKED_AT.add(name)
+
+
+def test_every_rule_is_covered_and_every_planted_mistake_is_seen_somewhere():
+    # one function may hide a mistake: a sign that is turned twice, a path that another step stops
+    if set(CORPUS) != LOOKED_AT:
+        pytest.skip("the whole corpus must have run")
+    due = {(primitive, mistake) for primitive in set(RULES) - set(ELSEWHERE) for mistake in MISTAKES}
+    assert sorted(due - SEEN) == []
+
+
+def distance(got, want):
+    """The largest difference over the largest entry, of the worst leaf."""
+    assert_finite(got)
+    return max(
+        np.abs(g - w).max(initial=0) / (np.abs(w).max(initial=0) or 1.0)
+        for (_, g), (_, w) in zip(named_leaves(got), named_leaves(want), strict=True)
+    )
+
+
+# ---- the record -----------------------------------------------------------------------------------------------------
+
+
+def test_the_graphs_of_the_lectures_number_by_number():
+    # claim A10: c = 11, e = 121, f = 124; gradients 1, 22, 44
+    f, args = case("a10")
+    box = fnn.graph(f, *args)
+    assert [float(box[name].value) for name in ("c", "e", "a10")] == [11, 121, 124]
+    assert [float(box.cotangent(name)) for name in ("a10", "e", "c", "x1")] == [1, 1, 22, 44]
+    # claim C7: d = 3, e = 12, L = 121; gradients 88, 88, 66
+    f, args = case("c7")
+    box = fnn.graph(f, *args)
+    assert [float(box[name].value) for name in ("d", "e", "c7")] == [3, 12, 121]
+    assert [float(g) for g in box.gradients] == [88, 88, 66]
+    # claim D3: 4 x1^3 x2^2 + 3 (x1 + x2)^2 and 2 x1^4 x2 + 3 (x1 + x2)^2
+    f, (x1, x2) = case("d3")
+    want = [4 * x1**3 * x2**2 + 3 * (x1 + x2) ** 2, 2 * x1**4 * x2 + 3 * (x1 + x2) ** 2]
+    np.testing.assert_allclose(fnn.graph(f, x1, x2).gradients, want, rtol=tolerances.LEAF)
+    # claim E3: q = 3, f = -12; gradients -4, -4, 3
+    f, args = case("e3")
+    box = fnn.graph(f, *args)
+    assert float(box["q"].value) == 3 and float(box.value) == -12
+    assert [float(g) for g in box.gradients] == [-4, -4, 3] and float(box.cotangent("q")) == -4
+    # claim E4: z = 1, every node of the sigmoid, and its slope 0.1966
+    f, args = case("e4")
+    box = fnn.graph(f, *args)
+    chain = [float(box[name].value) for name in ("z", "negative", "exp", "added2", "e4")]
+    np.testing.assert_allclose(chain, [1, -1, np.exp(-1), 1 + np.exp(-1), 0.7311], atol=tolerances.PRINTED[4])
+    np.testing.assert_allclose(float(box.cotangent("z")), 0.1966, atol=tolerances.PRINTED[4])
+    # claim E5: a maximum shares at a tie, an average shares always, and what flows along both branches adds up
+    f, args = case("e5")
+    box = fnn.graph(f, *args)
+    average, largest = 5 / 3, 3.0
+    shares = sorted(float(share.bar) for share in box["a"].shares)
+    np.testing.assert_allclose(shares, sorted([average / 2, largest / 3]), rtol=tolerances.LEAF)
+    np.testing.assert_allclose(box.gradients[0], sum(shares), rtol=tolerances.LEAF)
+
+
+def test_every_node_is_told_whole():
+    def f(x, y):
+        hidden = fnn.name(jnp.tanh(x @ y), "h")
+        return jnp.sum(hidden * hidden)
+
+    x, y = jnp.ones((2, 3)) / 2, jnp.ones((3, 4)) / 3
+    box = fnn.graph(f, x, y)
+    node = box["h"]
+    assert node.operation == "tanh" and node.shape == (2, 4) and node.bytes == 64 and node.place.file == __file__
+    assert "jnp.tanh(x @ y)" in node.place.text
+    np.testing.assert_allclose(sum(share.bar for share in node.shares), node.cotangent)
+    assert len(node.shares) == 2 and {share.consumer for share in node.shares} == set(box.consumers(node.index))
+    # tanh keeps its output, the product both of its inputs, the sum nothing
+    assert node.kept == (node.index,)
+    product = box.nodes[node.inputs[0]]
+    assert {box.nodes[k].name for k in product.kept} == {"x", "y"} and box["f"].kept == ()
+    assert product.operations == 2 * 2 * 3 * 4 and product.operations_back == 2 * product.operations
+    assert all(k < node.index for node in box.nodes for k in node.inputs)
+    assert [size.name for size in box.sizes()] == [n.name for n in box.nodes if n.cotangent is not None]
+
+
+def test_names_are_those_of_the_source():
+    net = fnn.mlp(3, 4, 2, activation="tanh")
+    box = fnn.graph(
+        fnn.objective(net, fnn.squared_error), net.init(jax.random.key(0)), jnp.ones((5, 3)), jnp.ones((5, 2))
+    )
+    names = [node.name for node in box.nodes]
+    assert names[:6] == ["W1", "b1", "W2", "b2", "x", "y"] and len(set(names)) == len(names)
+    # a lambda stands inside a statement and computes nothing for its target
+    shadow = fnn.graph(lambda x: jnp.sin(x) ** 2, 1.0)
+    assert [node.name for node in shadow.nodes] == ["x", "sin", "f"]
+
+    def reused(x):
+        x = x * 2
+        x = jnp.sin(x)
+        return x + 0
+
+    assert [node.name for node in fnn.graph(reused, 1.0).nodes if node.operation != "constant"] == [
+        "x",
+        "x2",
+        "x3",
+        "reused",
+    ]
+
+
+def test_a_wrong_order_of_the_sweep_would_be_wrong():
+    # why the order must be topological: a is read by b and by the product; who visits a before b has spoken hands on
+    # too little
+    def f(x):
+        a = x * 2
+        b = jnp.sin(a)
+        return a * b
+
+    box = fnn.graph(f, 1.0)
+    first = next(share for share in box["a"].shares if box.nodes[share.consumer].name == "f")
+    assert float(first.bar) != float(box.cotangent("a"))
+    np.testing.assert_allclose(box.gradients[0], jax.grad(f)(1.0), rtol=tolerances.LEAF)
+    assert abs(2 * float(first.bar) - float(jax.grad(f)(1.0))) > tolerances.FAR
+
+
+def test_a_value_too_large_to_keep_is_summed_up_and_its_gradient_is_whole(monkeypatch):
+    # the module, beside which stands the function of the same name
+    monkeypatch.setattr(sys.modules["fnn.glassbox.graph"], "LARGEST", 5)
+    box = fnn.graph(lambda x: jnp.sum(x * x), jnp.arange(6.0))
+    assert str(box["x"].value) == "from 0 to 5, norm 7.416"
+    np.testing.assert_array_equal(box.gradients[0], 2 * np.arange(6.0))
+
+
+# ---- where numbers are lost -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "backward", "what", "node"),
+    [
+        (lambda x: jnp.log(jnp.exp(x * -2000.0)), 1.0, False, "underflow", "exp"),
+        (lambda x: x / (x - 1), 1.0, False, "infinite", "f"),
+        (lambda x: jnp.sqrt(x - 2) + x, 1.0, False, "NaN", "sqrt"),
+        (lambda x: jnp.tanh(x * 100) * 2, 1.0, True, "underflow", "product"),
+        (lambda x: jnp.sqrt(x * 0) * 2, 1.0, True, "infinite", "product"),
+        (lambda x: jnp.sum(jnp.where(x > 0, jnp.sqrt(x), 0.0)), jnp.zeros(2), True, "NaN", "x"),
+    ],
+)
+def test_the_first_trouble_is_named_with_its_place(f, x, backward, what, node):
+    box = fnn.graph(f, x)
+    found = box.trouble
+    assert (found.backward, found.what, found.node.name) == (backward, what, node)
+    assert str(found) in box.notes[-1]
+    if found.node.operation != "argument":
+        assert "test_glassbox.py:" in str(found)
+
+
+def test_a_healthy_graph_has_no_trouble():
+    f, args = case("attention")
+    # minus infinity masks, and zeros that are meant are no underflow
+    assert fnn.graph(f, *args).trouble is None
+    f, args = case("mlp_relu")
+    assert fnn.graph(f, *args).trouble is None
+
+
+# ---- the code -------------------------------------------------------------------------------------------------------
+
+
+def test_the_code_is_what_a_student_would_write():
+    f, args = case("c7")
+    told = fnn.show_backward(f, *args)
+    body = str(told).split("def gradient(x, y, z):\n")[1]
+    assert body == (
+        "    # forward\n    d = x + y\n    e = d * z\n"
+        "    # backward\n    c7_bar = 1.0\n    e_bar = c7_bar * 2.0 * (e - 1.0)\n    d_bar = e_bar * z\n"
+        "    x_bar = d_bar\n    y_bar = d_bar\n    z_bar = e_bar * d\n    return x_bar, y_bar, z_bar"
+    )
+    assert r"\bar{e} &= 2\, \bar{c}_{7}\, \left(e - 1\right)" in told.latex
+    assert told.latex.startswith(r"\begin{aligned}") and told.latex.count("{") == told.latex.count("}")
+    assert fnn.show_backward(f, *args) == told
+
+
+@pytest.mark.parametrize("name", ["attention", "recurrent", "branches", "newton", "indexing", "mlp_gelu"])
+def test_every_formula_is_balanced(name):
+    f, args = case(name)
+    told = fnn.show_backward(f, *args).latex
+    assert told.count("{") == told.count("}") and told.count(r"\left") == told.count(r"\right")
+    assert all("&" in line for line in told.splitlines()[1:-1])
+
+
+def test_large_constants_are_handed_over_by_name():
+    data = jnp.arange(100.0)
+    told = fnn.show_backward(lambda w: jnp.sum(w * data), 2.0)
+    assert "def gradient(w, constant1):" in told.python and list(told.constants) == ["constant1"]
+    np.testing.assert_array_equal(told.constants["constant1"], data)
+
+
+# ---- bad input ------------------------------------------------------------------------------------------------------
+
+
+def decides(x):
+    return x if x > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("f", "args", "options", "error", "message"),
+    [
+        (lambda x: (x, x), (1.0,), {}, ValueError, "returns 2 outputs, .*; choose one by output=0 to 1"),
+        (lambda x: (x, x), (1.0,), {"output": 2}, ValueError, "output must be 0 to 1, .*; 2 came"),
+        (lambda x: (x, x), (1.0,), {"cotangents": 1.0}, ValueError, "cotangents must have the structure and the"),
+        (lambda x: x * 2, (jnp.ones(3),), {}, ValueError, r"the output has shape \(3,\), and a gradient"),
+        (lambda x: "no array", (1.0,), {}, TypeError, "must return arrays or numbers"),
+        (lambda x: None, (1.0,), {}, TypeError, "returns nothing to differentiate"),
+        (lambda x: jnp.asarray(3), (1.0,), {}, TypeError, "the output is int64, which has no derivative"),
+        (decides, (1.0,), {}, TypeError, "decides by the values of its arguments in Python .* a trace runs f"),
+        (lambda x: x, (1,), {}, TypeError, "nothing to differentiate: no argument holds floating numbers"),
+        (lambda x: x, ("a",), {}, TypeError, "argument 0 must be a pytree of arrays; a str came"),
+        ("f", (1.0,), {}, TypeError, "the first argument must be a function; a str came"),
+        (lambda x: jnp.linalg.cholesky(x).sum(), (jnp.eye(2),), {}, NotImplementedError, "`cholesky` .test_glass"),
+        (
+            lambda x: jax.lax.while_loop(lambda c: c < 3, lambda c: c * 2, x), (1.0,), {}, NotImplementedError,
+            "flow through `while`, whose number of turns",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_in_a_sentence(f, args, options, error, message):
+    with pytest.raises(error, match=message):
+        fnn.graph(f, *args, **options)
+
+
+def test_tracers_are_refused():
+    with pytest.raises(TypeError, match="a tracer came"):
+        jax.jit(lambda x: fnn.graph(jnp.sin, x).gradients)(1.0)
+
+
+def test_what_does_not_flow_is_zero_and_what_has_no_derivative_is_none():
+    box = fnn.graph(lambda k, x, z, n: x * jax.random.normal(k, dtype=x.dtype), jax.random.key(0), 1.0, jnp.ones(2), 3)
+    assert box.gradients[0] is None and box.gradients[3] is None
+    np.testing.assert_array_equal(box.gradients[2], np.zeros(2))
+    assert float(box.cotangent("z").sum()) == 0.0
+    with pytest.raises(KeyError, match="no value is called 'nope'"):
+        box["nope"]
+
+
+def test_several_outputs_and_cotangents():
+    def f(x):
+        return x**2, jnp.stack([x, 3 * x])
+
+    assert float(fnn.graph(f, 2.0, output=0).gradients[0]) == 4.0
+    assert float(fnn.graph(f, 2.0, cotangents=(1.0, jnp.array([1.0, 10.0]))).gradients[0]) == 4 + 1 + 30
+
+
+def test_functions_that_print_or_bring_a_derivative_are_noted():
+    @jax.custom_vjp
+    def halved(x):
+        return x
+
+    halved.defvjp(lambda x: (x, None), lambda kept, bar: (bar / 2,))
+
+    def f(x):
+        jax.debug.print("x = {}", x)
+        return halved(x) * 3
+
+    box = fnn.graph(f, 1.0)
+    assert float(box.gradients[0]) == 3.0
+    assert "does more than compute" in box.notes[0] and "halved brings a derivative of its own" in box.notes[1]
+
+
+# ---- the command line -----------------------------------------------------------------------------------------------
+
+
+def test_the_command_line(tmp_path, capsys, monkeypatch):
+    from fnn.glassbox.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lecture.py").write_text("def e3(x, y, z):\n    q = x + y\n    return q * z\n")
+    assert main(["lecture.py:e3", "-2", "5", "-4", "--html", "out.html", "--svg", "out.svg"]) == 0
+    assert "<svg" in (tmp_path / "out.svg").read_text() and "<html" in (tmp_path / "out.html").read_text()
+    assert main(["lecture.py:e3", "-2", "5", "-4"]) == 0 and "q" in capsys.readouterr().out
+    assert main(["lecture.py:e3", "-2", "5", "-4", "--code"]) == 0 and "q_bar" in capsys.readouterr().out
+    assert main(["lecture.py:e3", "-2", "5", "-4", "--latex"]) == 0 and r"\bar{q}" in capsys.readouterr().out
+    for arguments, message in (
+        (["lecture.py"], "name the function"),
+        (["lecture.py:e4", "1"], "perhaps 'e3'?"),
+        (["nothing.py:f"], "there is no file nothing.py"),
+        (["lecture.py:e3", "1", "2", "3", "--html", "no/where.html"], "there is no folder no"),
+        (["lecture.py:e3", "2,", "2,", "2,"], "the output has shape (2,)"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
