@@ -1,0 +1,173 @@
+"""Question: do the graphs that the lectures draw come out of the glass box, value by value and gradient by gradient?
+
+Prediction: on each of the six graphs (claims A10, C7, D3, E3, E4, E5) and on a two-layer net every node shows the
+lecture's number, or ours where the lecture has letters, and the gradients equal those of autodiff.
+Refuted by: one number that differs by more than rounding.
+
+The gradients come from the local rules of `fnn.graph`, one per operation, in reverse topological order, with no
+automatic differentiation; the witness is `jax.grad`. Each picture is the one that `Graph.svg` draws.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+import fnn
+from experiments.claims import Judgement, judged
+from experiments.options import Graphs
+from experiments.progress import Watch, silent
+
+
+def a10(x1, x2):
+    c = 2 * x1 + 3 * x2
+    e = c**2
+    return e + 3
+
+
+def c7(x, y, z):
+    d = x + y
+    e = d * z
+    return (e - 1) ** 2
+
+
+def d3(x1, x2):
+    y1 = x1**2 * x2
+    y2 = x1 + x2
+    return y1**2 + y2**3
+
+
+def e3(x, y, z):
+    q = x + y
+    return q * z
+
+
+@jax.jit
+def sigmoid(z):
+    return 1 / (1 + jnp.exp(-z))
+
+
+def e4(theta1, theta2, theta3, x1, x2):
+    z = theta1 * x1 + theta2 * x2 + theta3
+    return sigmoid(z)
+
+
+def e5(a, b, c):
+    largest = jnp.maximum(a, b)
+    average = (a + b + c) / 3
+    return largest * average
+
+
+class Case(NamedTuple):
+    """A graph of a lecture with numbers."""
+
+    f: Callable[..., Any]
+    at: tuple[float, ...]
+    values: dict[str, float]
+    """By name, what the lecture (or we, where it has letters) says of values."""
+    gradients: tuple[float, ...]
+
+
+E = math.exp(-1)
+S = 1 / (1 + E)
+CASES = {
+    "A10": Case(a10, (1.0, 3.0), {"c": 11, "e": 121, "a10": 124}, (44.0, 66.0)),
+    "C7": Case(c7, (1.0, 2.0, 4.0), {"d": 3, "e": 12, "c7": 121}, (88.0, 88.0, 66.0)),
+    # 4 x1^3 x2^2 + 3 (x1 + x2)^2 and 2 x1^4 x2 + 3 (x1 + x2)^2
+    "D3": Case(d3, (1.0, 2.0), {"y1": 2, "y2": 3, "d3": 31}, (43.0, 31.0)),
+    "E3": Case(e3, (-2.0, 5.0, -4.0), {"q": 3, "e3": -12}, (-4.0, -4.0, 3.0)),
+    # dz/dθ = (x1, x2, 1), dz/dx = (θ1, θ2), times σ(1)(1 − σ(1)) = 0.1966
+    "E4": Case(
+        e4, (2.0, -3.0, -3.0, -1.0, -2.0), {"z": 1, "exp": E, "e4": S},
+        tuple(S * (1 - S) * slope for slope in (-1, -2, 1, 2, -3)),
+    ),
+    # a tie: the maximum hands ½ to each, the average ⅓ to all; both branches of a and b add up
+    "E5": Case(e5, (3.0, 3.0, -1.0), {"largest": 3, "average": 5 / 3, "e5": 5}, (5 / 6 + 1, 5 / 6 + 1, 1.0)),
+}  # fmt: skip
+
+
+def run(options: Graphs, watch: Watch = silent) -> dict[str, Any]:
+    """Every graph of the lectures, and a net of two layers with all its matrices."""
+    rows, pictures = {}, {}
+    for k, (claim, case) in enumerate(CASES.items(), start=1):
+        box = fnn.graph(case.f, *case.at)
+        automatic = jax.grad(case.f, argnums=tuple(range(len(case.at))))(*case.at)
+        rows[claim] = {
+            "at": list(case.at),
+            "values": {name: [float(box[name].value), float(want)] for name, want in case.values.items()},
+            "gradients": [
+                [float(g), float(want), float(a)]
+                for g, want, a in zip(box.gradients, case.gradients, automatic, strict=True)
+            ],
+            "nodes": sum(node.operation != "constant" for node in box.nodes),
+            "code": str(fnn.show_backward(case.f, *case.at)).split("\n\n\n")[1],
+        }
+        pictures[f"{claim}.svg"] = box.svg()
+        if claim == "E4":
+            folded = box.svg(fold=True)
+            pictures["E4_folded.svg"] = folded
+        watch("graphs", k, len(CASES) + 1, claim)
+    rows["net"] = _net(options, pictures)
+    watch("graphs", len(CASES) + 1, len(CASES) + 1, "a net")
+    return {"graphs": rows, "pictures": pictures}
+
+
+def _net(options: Graphs, pictures: dict[str, str]) -> dict[str, Any]:
+    """Two layers, three examples: the matrices of claim E6, against autodiff and against `fnn.backprop`."""
+    net, loss = fnn.mlp(2, 3, 1, activation=fnn.sigmoid), fnn.half_squared_error
+    params = net.init(jax.random.key(options.seed))
+    x, y = jnp.array([[0.5, -1.0], [1.0, 0.25], [-0.75, 0.5]]), jnp.array([[1.0], [0.0], [1.0]])
+    box = fnn.graph(fnn.objective(net, loss), params, x, y)
+    pictures["net.svg"] = box.svg()
+    by_hand = fnn.backprop(net, loss)(params, x, y)[1]
+    automatic = jax.grad(fnn.objective(net, loss))(params, x, y)
+
+    def apart(other: Any) -> float:
+        pairs = zip(jax.tree.leaves(box.gradients[0]), jax.tree.leaves(other), strict=True)
+        return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+
+    return {"nodes": len(box.nodes), "from_backprop": apart(by_hand), "from_autodiff": apart(automatic)}
+
+
+def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+    """Each graph by its numbers."""
+    rows = result["graphs"]
+    found = {}
+    for claim in CASES:
+        row = rows[claim]
+        told = ", ".join(f"{name} = {got:.4g} (predicted {want:.4g})" for name, (got, want) in row["values"].items())
+        slopes = ", ".join(f"{got:.4g} ({want:.4g})" for got, want, _ in row["gradients"])
+        found[claim] = judged(
+            _held(row), f"{told}; gradients {slopes}, predicted in brackets, equal to autodiff.", f"{claim}.svg"
+        )
+    return found
+
+
+def _held(row: dict[str, Any]) -> bool:
+    # a dozen float32 operations behind each number: sixteen roundings of it
+    rounding = 16 * float(np.finfo(np.float32).eps)
+    pairs = [*row["values"].values(), *((got, other) for got, *others in row["gradients"] for other in others)]
+    return all(abs(got - want) <= rounding * max(1.0, abs(want)) for got, want in pairs)
+
+
+def show(saved: dict[str, Any], console: Console) -> None:
+    """Print the numbers of every graph, and the backward pass of one as code."""
+    rows = saved["result"]["graphs"]
+    for claim in CASES:
+        row = rows[claim]
+        values = "  ".join(f"{name} {got:.6g}" for name, (got, _) in row["values"].items())
+        slopes = "  ".join(f"{got:.6g}" for got, *_ in row["gradients"])
+        console.print(f"{claim:<4} at {row['at']}: {values}; gradients {slopes}", highlight=False, markup=False)
+    net = rows["net"]
+    told = f"net  {net['nodes']} nodes, from fnn.backprop {net['from_backprop']:.1e}, from autodiff {net['from_autodiff']:.1e}"
+    console.print(told, highlight=False, markup=False)
+    console.print(f"\nThe backward pass of E3 as code:\n\n{rows['E3']['code']}\n", highlight=False, markup=False)
+
+
+def draw(saved: dict[str, Any]) -> dict[str, Any]:
+    """{file name: picture as text}, as the glass box drew them."""
+    return dict(saved["result"]["pictures"])
