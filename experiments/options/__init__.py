@@ -27,6 +27,8 @@ class Experiment(NamedTuple):
     """The numbers of the claims that it judges."""
     quick: Mapping[str, Any] = {}
     """Options that make it small, for `all --quick`: a few seconds, every line run, verdicts perhaps open."""
+    apart: bool = False
+    """It takes hours or a quiet machine: `all` leaves it out, and the report takes its committed results."""
 
 
 #: In the order in which they are listed.
@@ -35,9 +37,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         Digits, "experiments.digits", (), {"hidden": (4,), "epochs": 4, "batch_size": 389, "seeds": 1}
     ),
     "xor": Experiment(Xor, "experiments.xor", ("A2", "E8"), {"seeds": 3}),
-    "speed": Experiment(Speed, "experiments.speed"),
-    "detection": Experiment(Detection, "experiments.detection"),
-    "faults": Experiment(Faults, "experiments.faults"),
+    "speed": Experiment(Speed, "experiments.speed", apart=True),
+    "detection": Experiment(Detection, "experiments.detection", apart=True),
+    "faults": Experiment(Faults, "experiments.faults", apart=True),
 }
 
 
