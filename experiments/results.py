@@ -95,11 +95,15 @@ def store(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
     # a list of numbers on one line: a person looks into this file too
     text = re.sub(r"\[[\s\d.,eE+-]*\]", lambda numbers: " ".join(numbers[0].split()), text)
-    # beside first, then renamed: whoever reads finds the old file or the new one, never half of it
-    beside = folder / f".{FILE}-{os.getpid()}"
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(folder / FILE)
+    replace(folder / FILE, text + "\n")
     return json.loads((folder / FILE).read_text(encoding="utf-8"))
+
+
+def replace(file: Path, text: str) -> None:
+    """Write the file in place of what was there: whoever reads finds the old one or the new one, never half of it."""
+    beside = file.with_name(f".{file.name}-{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(file)
 
 
 def _told(options: Any) -> dict[str, Any]:

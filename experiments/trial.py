@@ -22,7 +22,10 @@ def measure(name: str, options: Any, watch: Watch) -> tuple[ModuleType, dict[str
     result = experiment.run(options, watch)
     taken = {"seconds": time.perf_counter() - began}
     result = result | {"measured": taken | result.get("measured", {})}
-    return experiment, results.write(options.out, name, options, result, getattr(experiment, "judge", None))
+    saved = results.write(options.out, name, options, result, getattr(experiment, "judge", None))
+    if hasattr(experiment, "predictions"):
+        saved = results.store(options.out, saved | {"predictions": experiment.predictions(saved["result"])})
+    return experiment, saved
 
 
 def draw(experiment: ModuleType, options: Any, saved: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ To add an experiment, write its dataclass in a file here (with fields `seed` and
 and a module whose first lines say "Question: …", "Prediction: …", "Refuted by: …", with
     run(options, watch) -> result    a dict that JSON can hold; what differs between two runs stands under "measured"
     judge(result) -> {claim: Judgement}    from a result as it was saved, for each of its claims; absent without claims
+    predictions(result) -> {sentence: whether it held}    where there is more to predict than the claims; may be absent
     show(saved, console)             prints what a reader wants to know
     draw(saved) -> {name: figure}    may be empty; vector graphics (.svg) unless there are very many points
 where `saved` is the whole record as it was written: "result", "verdicts", "measured", "options", "versions", "device".
