@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
-from experiments import results
+from experiments import archives, results
 from experiments.options import EXPERIMENTS, summary
 from experiments.options.series import Report, Series
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         return _understood(names, rest)
     except ModuleNotFoundError as missing:
         return _refuse(f"{missing.name} is not installed. Install what experiments need: {INSTALL}", 1)
-    except (results.FolderError, FloatingPointError) as error:
+    except (results.FolderError, archives.DataError, FloatingPointError) as error:
         return _refuse(str(error), 1)
     except KeyboardInterrupt:
         return _refuse("stopped; nothing was written.", 130)

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import report, results, trial
+from experiments import archives, report, results, trial
 from experiments.options import EXPERIMENTS, summary
 from experiments.options.series import Series
 from experiments.progress import shown
@@ -65,7 +65,7 @@ def _finished(name: str, options: Any, console: Console) -> bool:
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
         console.print(f"    FAILED: {failure}", markup=False, highlight=False, soft_wrap=True)
-        if not isinstance(error, FloatingPointError | results.FolderError):
+        if not isinstance(error, FloatingPointError | archives.DataError | results.FolderError):
             traceback.print_exc()
         with suppress(OSError):
             results.fail(options.out, name, options, failure, saved)

@@ -47,6 +47,7 @@ from fnn.differences import (
 )
 from fnn.epochs import TrainState
 from fnn.faults import NotFiniteError
+from fnn.idx import mnist, read_idx
 from fnn.initializers import (
     Initializer,
     constant,

@@ -14,6 +14,7 @@ where `saved` is the whole record as it was written: "result", "verdicts", "meas
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from experiments.options.data import Wine
 from experiments.options.decisions import Xor
 from experiments.options.learning import Digits
 from experiments.options.trials import Detection, Faults, Speed
@@ -38,6 +39,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         Digits, "experiments.digits", (), {"hidden": (4,), "epochs": 4, "batch_size": 389, "seeds": 1}
     ),
     "xor": Experiment(Xor, "experiments.xor", ("A2", "E8"), {"seeds": 3}),
+    "wine": Experiment(
+        Wine, "experiments.wine", ("C1", "C2", "C5"), {"starts": 4, "steps": 2000, "epochs": 20, "nets": 3}
+    ),
     "speed": Experiment(Speed, "experiments.speed", apart=True),
     "detection": Experiment(Detection, "experiments.detection", apart=True),
     "faults": Experiment(Faults, "experiments.faults", apart=True),
