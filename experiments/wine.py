@@ -82,7 +82,7 @@ def read(file: Path) -> Table:
             f"{file}: {error.strerror}. Name the folder that holds it with --data or FNN_DATA, or add --download to "
             "fetch it there."
         ) from None
-    first, *rows = content.decode("utf-8", errors="replace").splitlines()
+    first, *rows = content.decode("utf-8", errors="replace").splitlines() or [""]
     names = [name.strip('"') for name in first.split(";")]
     if names[-1:] != ["quality"] or "alcohol" not in names:
         raise archives.DataError(f"{file.name} must begin with names that end in quality; {first[:60]!r} came.")
@@ -349,9 +349,9 @@ def _absurd(result: dict[str, Any]) -> Judgement:
     limits = f"{data['least']:g} to {data['most']:g}" if data["most"] is not None else f"not below {data['least']:g}"
     return judged(
         unseen and not all(possible),
-        f"The line of {data['target']} against alcohol says {_told(ends[0])} at 0 % and {_told(ends[1])} at 100 %; observed "
-        f"are {low:g} to {high:g}, at {line['alcohol'][0]:g} to {line['alcohol'][1]:g} % (possible: {limits}; "
-        "predicted: outside the observed at both ends, impossible at one). Nets on alcohol alone lie "
+        f"The line of {data['target']} against alcohol says {_told(ends[0])} at 0 % and {_told(ends[1])} at 100 %; "
+        f"observed are {low:g} to {high:g}, at {line['alcohol'][0]:g} to {line['alcohol'][1]:g} % (possible: "
+        f"{limits}; predicted: outside the observed at both ends, impossible at one). Nets on alcohol alone lie "
         f"{line['apart_outside']:.2f} standard deviations of the target apart where there are no wines, "
         f"{line['apart_within']:.2f} where there are.",
         "extrapolation.svg",

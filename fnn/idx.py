@@ -104,6 +104,8 @@ def _part(folder: Path, start: str) -> tuple[np.ndarray, np.ndarray]:
             f"{start}: there must be one label per image; {len(images)} images and {len(labels)} labels came. "
             "Take both files from one source."
         )
+    if images.shape[1] != images.shape[2]:
+        raise ValueError(f"{start}: images must be square; they are {images.shape[1]} × {images.shape[2]}. Crop them.")
     if labels.max() > 9:
         raise ValueError(f"{start}: labels must be 0 to 9; {labels.max()} came. Take the labels of these images.")
     return images.reshape(len(images), -1).astype(np.float32) / 255, labels.astype(np.int32)
