@@ -315,8 +315,8 @@ def _figure(file: Path, text: str, shows: Iterable[str]) -> str:
         return f"<p class='failure'>{escape(file.name)} is not there any more. Run the experiment again.</p>"
     kind = "image/svg+xml" if file.suffix == ".svg" else "image/png"
     width, height = _size(content, kind)
-    # a tab of a few pixels is no use on a phone: broad pictures keep their width there and are moved
-    broad = " class='wide'" if width > 1.5 * height else ""
+    # several panels side by side need more room on a phone than one; a panel is up to eight inches wide
+    broad = " class='wide'" if width > 8 * 96 else ""
     claims = ", ".join(f"<a href='#{claim}'>{claim}</a>" for claim in shows)
     return (
         f"<figure><div class='figure' tabindex='0'><img{broad} width='{width}' height='{height}' "

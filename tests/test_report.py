@@ -309,4 +309,4 @@ def test_committed_results_say_what_their_code_says():
         assert saved["predictions"] == module.predictions(saved["result"])
     (saved,) = (run.record for run in runs if run.name == "speed" and "training" in run.record["measured"])
     told = training.verdicts(training.table(saved["measured"]["training"]))
-    assert saved["predictions"] == {f"{what}: {numbers}": held for what, held, _, numbers in told}
+    assert saved["predictions"] == {f"promised {what}; measured {numbers}": held for what, held, _, numbers in told}
