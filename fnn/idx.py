@@ -56,6 +56,14 @@ def read_idx(file: str | Path, dimensions: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file. ValueError: it is not an IDX file of this form, or damaged.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "labels-idx1-ubyte")
+    ...     _ = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+    ...     read_idx(file, 1).tolist()
+    [7, 2, 1]
     """
     file = Path(file)
     size = file.stat().st_size

@@ -1,5 +1,6 @@
 """The registry of claims, a series of experiments, and the page that is made of what they leave behind."""
 
+import doctest
 import json
 import shlex
 import sys
@@ -285,6 +286,11 @@ def test_the_command_gives_the_options_again(options):
     words = shlex.split(report.command(name, saved))
     assert words[:4] == ["python", "-m", "experiments", name]
     assert tyro.cli(type(options), args=words[4:]) == options
+
+
+def test_the_examples_in_its_file():
+    ran = doctest.testmod(report)
+    assert ran.attempted and not ran.failed
 
 
 def test_the_command_quotes_and_negates(tiny):
