@@ -1,59 +1,86 @@
-"""`python -m experiments`: lists the experiments, explains their options, runs one.
+"""`python -m experiments`: lists the experiments, explains their options, runs one, several or all, makes the report.
 
-Promises: the list and every `--help` answer without importing JAX; a result is saved before it is drawn, and drawn
-from what was saved; whatever the user can mend is said in one sentence, with a non-zero exit status.
+Promises: the list and every `--help` answer without importing JAX; whatever the user can mend is said in one sentence,
+with a non-zero exit status.
 """
 
 import difflib
-import importlib
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
 
-from experiments import results
+from experiments import archives, results
 from experiments.options import EXPERIMENTS, summary
+from experiments.options.series import Report, Series
 
 PROGRAM = "python -m experiments"
+#: Words that are no experiment.
+ALONE = ("all", "report")
 INSTALL = 'pip install -e ".[experiments]"'
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line; return the exit status: 0 done, 1 it could not be done, 2 it was not understood."""
+    """Run the command line; return the status: 0 done, 1 it could not be done, 2 it was not understood, 130 stopped."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(listing())
         return 0
-    name, *rest = arguments
-    if name not in EXPERIMENTS:
-        nearest = difflib.get_close_matches(name, EXPERIMENTS, n=1, cutoff=0.4)
-        hint = f"; perhaps {nearest[0]!r}?" if nearest else "."
-        return _refuse(f"unknown experiment {name!r}{hint} Known: {', '.join(EXPERIMENTS)}.", 2)
-    kind, module, *_ = EXPERIMENTS[name]
+    names = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    rest = arguments[len(names) :]
+    if not names:
+        return _refuse(f"the name of an experiment comes first: {PROGRAM} NAME {' '.join(rest)}", 2)
+    for name in names:
+        if name in ALONE and len(names) > 1:
+            return _refuse(f"{name!r} stands alone: {PROGRAM} {name}. To run a few, name those.", 2)
+        if name not in EXPERIMENTS and name not in ALONE:
+            nearest = difflib.get_close_matches(name, [*EXPERIMENTS, *ALONE], n=1, cutoff=0.4)
+            hint = f"; perhaps {nearest[0]!r}?" if nearest else "."
+            return _refuse(f"unknown experiment {name!r}{hint} Known: {', '.join(EXPERIMENTS)}.", 2)
     try:
-        import tyro
-        from rich.console import Console
-
-        from experiments.progress import shown
+        return _understood(names, rest)
     except ModuleNotFoundError as missing:
         return _refuse(f"{missing.name} is not installed. Install what experiments need: {INSTALL}", 1)
-    # what was asked for comes before JAX: a mistake in it shows at once
-    options = tyro.cli(kind, args=rest, prog=f"{PROGRAM} {name}")
-    try:
-        results.claim(options.out)
-        experiment = importlib.import_module(module)
-        with shown(console := Console()) as watch:
-            result = experiment.run(options, watch)
-        saved = results.write(options.out, name, options, result, getattr(experiment, "judge", None))
-    except (results.FolderError, FloatingPointError) as error:
+    except (results.FolderError, archives.DataError, FloatingPointError) as error:
         return _refuse(str(error), 1)
     except KeyboardInterrupt:
         return _refuse("stopped; nothing was written.", 130)
+
+
+def _understood(names: list[str], rest: Sequence[str]) -> int:
+    import tyro
+
+    # what was asked for comes before JAX: a mistake in it shows at once
+    def options(kind: type[Any]) -> Any:
+        return tyro.cli(kind, args=rest, prog=f"{PROGRAM} {' '.join(names)}")
+
+    if names == ["report"]:
+        from experiments import report
+
+        print(f"Written: {report.write(options(Report).out)}")
+        return 0
+    if len(names) > 1 or names == ["all"]:
+        told = options(Series)
+        from rich.console import Console
+
+        from experiments import series
+
+        return series.run(series.of_all() if names == ["all"] else list(dict.fromkeys(names)), told, Console())
+    return _single(names[0], options(EXPERIMENTS[names[0]].options))
+
+
+def _single(name: str, options: Any) -> int:
+    from rich.console import Console
+
+    from experiments import trial
+    from experiments.progress import shown
+
+    with shown(console := Console()) as watch:
+        experiment, saved = trial.measure(name, options, watch)
     experiment.show(saved, console)
     for claim, (verdict, evidence, _) in saved["verdicts"].items():
         console.print(f"{claim} {verdict}: {evidence}", highlight=False, markup=False, soft_wrap=True)
-    names = [results.FILE]
-    for file, figure in experiment.draw(saved).items():
-        # a date in the file would make two equal pictures differ
-        figure.savefig(options.out / file, metadata={"Date": None} if file.endswith(".svg") else None)
-        names.append(file)
+    saved = trial.draw(experiment, options, saved)
+    names = [results.FILE, *saved["figures"]]
     console.print(f"\nWritten to {options.out}: {', '.join(names)}", highlight=False, soft_wrap=True)
     return 0
 
@@ -62,8 +89,14 @@ def listing() -> str:
     """What there is, one line each, and how to run it."""
     width = max(map(len, EXPERIMENTS))
     lines = [f"  {name:<{width}}  {summary(kind)}" for name, (kind, *_) in EXPERIMENTS.items()]
-    usage = f"Run one:          {PROGRAM} NAME\nSee its options:  {PROGRAM} NAME --help"
-    return "\n".join(["The experiments:", "", *lines, "", usage])
+    usage = [
+        f"Run one:            {PROGRAM} NAME",
+        f"See its options:    {PROGRAM} NAME --help",
+        f"Run several:        {PROGRAM} NAME NAME …",
+        f"Run all, report:    {PROGRAM} all [--quick]",
+        f"Remake the report:  {PROGRAM} report",
+    ]
+    return "\n".join(["The experiments:", "", *lines, "", *usage])
 
 
 def _refuse(message: str, status: int) -> int:

@@ -83,19 +83,20 @@ def confusion(counts: Sequence[Sequence[int]]) -> Figure:
     return figure
 
 
-def misread(wrong: Sequence[dict[str, Any]], total: int) -> Figure:
-    """The misread test images, with the true digit and what the net read; the first 40 if there are more."""
-    shown = wrong[:40]
-    columns = 6 if len(shown) <= 18 else 8
-    rows = max(math.ceil(len(shown) / columns), 1)
+def misread(wrong: Sequence[dict[str, Any]], confusion: Sequence[Sequence[int]]) -> Figure:
+    """Misread test images, with the true digit and what the net read."""
+    counts = np.array(confusion)
+    total, count = counts.sum(), counts.sum() - np.trace(counts)
+    columns = 6 if len(wrong) <= 18 else 8
+    rows = max(math.ceil(len(wrong) / columns), 1)
     figure, axes = blank(1.5 * columns, 1.8 * rows + 0.4, rows, columns)
     for spot in axes.flat:
         spot.axis("off")
-    for spot, each in zip(axes.flat, shown, strict=False):
-        spot.imshow(np.reshape(each["image"], (8, 8)), cmap="gray_r", vmin=0, vmax=1)
+    for spot, each in zip(axes.flat, wrong, strict=False):
+        spot.imshow(_square(each["image"]), cmap="gray_r", vmin=0, vmax=1)
         spot.set_title(f"{each['true']}, read as {each['read']}")
-    rest = f", the first {len(shown)} of them" if len(shown) < len(wrong) else ""
-    figure.suptitle(f"{len(wrong)} of {total} test images misread{rest}")
+    rest = f", the first {len(wrong)} of them" if len(wrong) < count else ""
+    figure.suptitle(f"{count} of {total} test images misread{rest}")
     return figure
 
 
@@ -109,12 +110,19 @@ def first_layer(units: Sequence[Sequence[float]]) -> Figure:
         spot.axis("off")
     # PuOr is told apart by every colour vision; white is zero
     pictures = [
-        spot.imshow(np.reshape(weights, (8, 8)), cmap="PuOr", vmin=-limit, vmax=limit)
+        spot.imshow(_square(weights), cmap="PuOr", vmin=-limit, vmax=limit)
         for spot, weights in zip(axes.flat, units, strict=False)
     ]
     figure.colorbar(pictures[0], ax=axes, label="weight (per unit of ink)", shrink=0.8)
-    figure.suptitle(f"Weights from the 8 × 8 pixels into {len(units)} hidden units, those of largest norm")
+    side = len(_square(units[0]))
+    figure.suptitle(f"Weights from the {side} × {side} pixels into {len(units)} hidden units, those of largest norm")
     return figure
+
+
+def _square(pixels: Sequence[float]) -> np.ndarray:
+    """The pixels of a square image, one row after the other, as rows."""
+    side = math.isqrt(len(pixels))
+    return np.reshape(pixels, (side, side))
 
 
 def decision_regions(

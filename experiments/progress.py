@@ -19,8 +19,8 @@ def silent(stage: str, done: int, total: int, note: str) -> None:
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Watch]:
-    """A watch for this console, for as long as the context lasts."""
+def shown(console: Console, keep: bool = True) -> Iterator[Watch]:
+    """A watch for this console, for as long as the context lasts; its bars stay afterwards if they are to be kept."""
     if not console.is_terminal:
         yield _lines(console)
         return
@@ -28,7 +28,7 @@ def shown(console: Console) -> Iterator[Watch]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )  # fmt: skip
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=console, transient=not keep) as bars:
         tasks = {}
 
         def watch(stage: str, done: int, total: int, note: str) -> None:

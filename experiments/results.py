@@ -49,21 +49,16 @@ def write(
     import jax
 
     result = dict(result)
-    measured = result.pop("measured", {}) | {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()},
-    }
-    # where the files went says nothing about the numbers
-    told = {key: value for key, value in dataclasses.asdict(options).items() if key != "out"}
+    measured = result.pop("measured", {}) | _when_and_where()
     device = jax.devices()[0]
     record = {
         "experiment": name,
-        "options": told,
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in ("fnn", "jax", "jaxlib", "optax", "numpy")},
+        "options": _told(options),
+        "versions": _versions(),
         "device": {"platform": device.platform, "kind": device.device_kind},
         "result": result,
         "verdicts": {},
+        "figures": {},
         "measured": measured,
     }
     saved = store(folder, record)
@@ -73,16 +68,59 @@ def write(
     return store(folder, saved | {"verdicts": judge(saved["result"])})
 
 
+def fail(folder: Path, name: str, options: Any, failure: str, saved: dict[str, Any] | None) -> None:
+    """Write that the experiment failed, and why, in place of what an earlier run left; `saved` is how far it came."""
+    begun = {
+        "experiment": name,
+        "options": _told(options),
+        "versions": _versions(),
+        "verdicts": {},
+        "figures": {},
+        "measured": _when_and_where(),
+    }
+    store(folder, (saved or begun) | {"failure": failure})
+
+
+def read(file: Path) -> dict[str, Any] | None:
+    """The record in this file; None where there is no file, or none that holds a record."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and "experiment" in record else None
+
+
 def store(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Write a whole record, in place of what was there; return what the file holds, as read back from it."""
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
     # a list of numbers on one line: a person looks into this file too
     text = re.sub(r"\[[\s\d.,eE+-]*\]", lambda numbers: " ".join(numbers[0].split()), text)
-    # beside first, then renamed: whoever reads finds the old file or the new one, never half of it
-    beside = folder / f".{FILE}-{os.getpid()}"
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(folder / FILE)
+    replace(folder / FILE, text + "\n")
     return json.loads((folder / FILE).read_text(encoding="utf-8"))
+
+
+def replace(file: Path, text: str) -> None:
+    """Write the file in place of what was there: whoever reads finds the old one or the new one, never half of it."""
+    beside = file.with_name(f".{file.name}-{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(file)
+
+
+def _told(options: Any) -> dict[str, Any]:
+    # where the files went says nothing about the numbers
+    return {key: value for key, value in dataclasses.asdict(options).items() if key != "out"}
+
+
+def _versions() -> dict[str, str]:
+    packages = ("fnn", "jax", "jaxlib", "optax", "numpy")
+    return {"python": platform.python_version()} | {package: version(package) for package in packages}
+
+
+def _when_and_where() -> dict[str, Any]:
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()},
+    }
 
 
 def _processor() -> str:
@@ -96,5 +134,5 @@ def _processor() -> str:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy and JAX arrays and numbers as lists and numbers."""
-    return value.tolist()
+    """NumPy and JAX arrays and numbers as lists and numbers, paths as text."""
+    return str(value) if isinstance(value, Path) else value.tolist()

@@ -48,6 +48,7 @@ from fnn.differences import (
 from fnn.epochs import TrainState
 from fnn.faults import NotFiniteError
 from fnn.glassbox import Graph, graph, name, show_backward
+from fnn.idx import mnist, read_idx
 from fnn.initializers import (
     Initializer,
     constant,

@@ -38,6 +38,9 @@ MOMENTS = 7e-3
 # hundred is 2500 times the FORWARD tolerance of float32.
 FAR = 1e-2
 
+# Text on its ground: WCAG 2.2, success criterion 1.4.3, asks for this much at least.
+CONTRAST = 4.5
+
 
 def five_standard_errors(share, count) -> float:
     """How far a share among `count` independent draws may lie off: beyond it once in two million."""

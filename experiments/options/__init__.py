@@ -5,6 +5,7 @@ To add an experiment, write its dataclass in a file here (with fields `seed` and
 and a module whose first lines say "Question: …", "Prediction: …", "Refuted by: …", with
     run(options, watch) -> result    a dict that JSON can hold; what differs between two runs stands under "measured"
     judge(result) -> {claim: Judgement}    from a result as it was saved, for each of its claims; absent without claims
+    predictions(result) -> {sentence: whether it held}    where there is more to predict than the claims; may be absent
     show(saved, console)             prints what a reader wants to know
     draw(saved) -> {name: figure}    may be empty; vector graphics (.svg) unless there are very many points
 where `saved` is the whole record as it was written: "result", "verdicts", "measured", "options", "versions", "device".
@@ -13,6 +14,7 @@ where `saved` is the whole record as it was written: "result", "verdicts", "meas
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from experiments.options.data import Wine
 from experiments.options.decisions import Xor
 from experiments.options.learning import Digits
 from experiments.options.trials import Detection, Faults, Speed
@@ -27,6 +29,8 @@ class Experiment(NamedTuple):
     """The numbers of the claims that it judges."""
     quick: Mapping[str, Any] = {}
     """Options that make it small, for `all --quick`: a few seconds, every line run, verdicts perhaps open."""
+    apart: bool = False
+    """It takes hours or a quiet machine: `all` leaves it out, and the report takes its committed results."""
 
 
 #: In the order in which they are listed.
@@ -35,9 +39,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         Digits, "experiments.digits", (), {"hidden": (4,), "epochs": 4, "batch_size": 389, "seeds": 1}
     ),
     "xor": Experiment(Xor, "experiments.xor", ("A2", "E8"), {"seeds": 3}),
-    "speed": Experiment(Speed, "experiments.speed"),
-    "detection": Experiment(Detection, "experiments.detection"),
-    "faults": Experiment(Faults, "experiments.faults"),
+    "wine": Experiment(
+        Wine, "experiments.wine", ("C1", "C2", "C5"), {"starts": 4, "steps": 2000, "epochs": 20, "nets": 3}
+    ),
+    "speed": Experiment(Speed, "experiments.speed", apart=True),
+    "detection": Experiment(Detection, "experiments.detection", apart=True),
+    "faults": Experiment(Faults, "experiments.faults", apart=True),
 }
 
 
