@@ -96,5 +96,6 @@ from fnn.shuffles import permutation
 from fnn.streams import Stream
 from fnn.sweeps import Sweep, grid, sweep
 from fnn.training import fit
+from fnn.trees import Comparisons, soft_tree_network, tree_inputs, tree_network
 
 __version__ = "0.1.0"

@@ -13,7 +13,7 @@ where `saved` is the whole record as it was written: "result", "verdicts", "meas
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments.options.decisions import Xor
+from experiments.options.decisions import Trees, Xor
 from experiments.options.learning import Digits
 from experiments.options.trials import Detection, Faults, Speed
 
@@ -35,6 +35,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         Digits, "experiments.digits", (), {"hidden": (4,), "epochs": 4, "batch_size": 389, "seeds": 1}
     ),
     "xor": Experiment(Xor, "experiments.xor", ("A2", "E8"), {"seeds": 3}),
+    "trees": Experiment(
+        Trees, "experiments.trees", ("A4",), {"trees": ("two moons", "signs"), "points": 5_000, "steps": 3}
+    ),
     "speed": Experiment(Speed, "experiments.speed"),
     "detection": Experiment(Detection, "experiments.detection"),
     "faults": Experiment(Faults, "experiments.faults"),

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from experiments.options.limits import require, require_seed
 
@@ -29,4 +30,33 @@ class Xor:
         require(0 < self.learning_rate < math.inf, "--learning-rate", self.learning_rate, "finite and above 0")
         require(self.steps >= 1, "--steps", self.steps, "at least 1")
         require(self.seeds >= 1, "--seeds", self.seeds, "at least 1")
+        require_seed(self.seed)
+
+
+#: The trees of the experiment `trees`, by what they are fitted to.
+Grown = Literal[
+    "iris", "two moons", "wine", "cells", "digits", "digits, random splits", "noise, 2 classes", "noise, 7 classes",
+    "signs", "huge",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Rewrite fitted decision trees as exact networks, compare them point by point, then soften one and train it."""
+
+    trees: tuple[Grown, ...] = get_args(Grown)
+    """Which trees are compared with their networks."""
+    points: int = 1_000_000
+    """Random points at which each tree and its network are compared, besides all thresholds and their neighbours."""
+    steps: int = 200
+    """Updates of the fine-tuning."""
+    seed: int = 0
+    """Of the data, the trees and the points."""
+    out: Path = Path("results/trees")
+    """Folder for the metrics (JSON) and the figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(len(self.trees) >= 1, "--trees", self.trees, "at least one tree")
+        require(self.points >= 1, "--points", self.points, "at least 1")
+        require(self.steps >= 1, "--steps", self.steps, "at least 1")
         require_seed(self.seed)
