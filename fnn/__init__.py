@@ -89,6 +89,7 @@ from fnn.network import (
     skip,
 )
 from fnn.optimizers import Adam, Momentum, Optimizer, Sgd, adam, momentum, nesterov, sgd
+from fnn.perceptron import PerceptronRun, perceptron, perceptron_bound, perceptron_decision, perceptron_pass
 from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
 from fnn.requirements import CastNote, validate
 from fnn.runs import History

@@ -13,7 +13,7 @@ where `saved` is the whole record as it was written: "result", "verdicts", "meas
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments.options.decisions import Trees, Xor
+from experiments.options.decisions import Perceptron, Trees, Xor
 from experiments.options.learning import Digits
 from experiments.options.trials import Detection, Faults, Speed
 
@@ -35,6 +35,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Digits, "experiments.digits", (), {"hidden": (4,), "epochs": 4, "batch_size": 389, "seeds": 1}
     ),
     "xor": Experiment(Xor, "experiments.xor", ("A2", "E8"), {"seeds": 3}),
+    "perceptron": Experiment(Perceptron, "experiments.perceptron", ("A1", "B4"), {"sets": 90, "tangled": 10}),
     "trees": Experiment(
         Trees, "experiments.trees", ("A4",), {"trees": ("two moons", "signs"), "points": 5_000, "steps": 3}
     ),

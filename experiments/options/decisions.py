@@ -60,3 +60,22 @@ class Trees:
         require(self.points >= 1, "--points", self.points, "at least 1")
         require(self.steps >= 1, "--steps", self.steps, "at least 1")
         require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """Run the perceptron on thousands of separable sets, against its mistake bound, and on sets that no line parts."""
+
+    sets: int = 12_000
+    """Random separable sets, a third of them in each of 2, 4 and 8 dimensions."""
+    tangled: int = 60
+    """Random integer sets that no line separates."""
+    seed: int = 0
+    """Of all sets."""
+    out: Path = Path("results/perceptron")
+    """Folder for the metrics (JSON) and the figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(self.sets >= 3, "--sets", self.sets, "at least 3")
+        require(self.tangled >= 1, "--tangled", self.tangled, "at least 1")
+        require_seed(self.seed)
