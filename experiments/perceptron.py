@@ -250,8 +250,9 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     evidence = (
         f"{sets:,} separable sets: {failed} unsettled or wrong, {above} above the bound (predicted 0 and 0); the "
         f"mistakes are {median:.3f} of the sharpest bound found in the median, {highest:.2f} at most. "
-        f"{tangled['sets']} sets with certificates that no line separates them: {tangled['repeated']} return to the same "
-        f"w at the start of a pass (predicted all), after at most {max(tangled['periods'])} passes. A mistake is y (w·x + b) ≤ 0: "
+        f"{tangled['sets']} sets with certificates that no line separates them: {tangled['repeated']} return to the "
+        f"same w at the start of a pass (predicted all), after at most {max(tangled['periods'])} passes. "
+        "A mistake is y (w·x + b) ≤ 0: "
         f"the slide's test lacks y and is strict, and from w = 0 makes {slide['corrections']} of {slide['due']} "
         "corrections that are due."
     )

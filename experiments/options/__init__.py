@@ -13,7 +13,7 @@ where `saved` is the whole record as it was written: "result", "verdicts", "meas
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments.options.decisions import Perceptron, Trees, Xor
+from experiments.options.decisions import Logistic, Perceptron, Trees, Xor
 from experiments.options.learning import Digits
 from experiments.options.trials import Detection, Faults, Speed
 
@@ -36,6 +36,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "xor": Experiment(Xor, "experiments.xor", ("A2", "E8"), {"seeds": 3}),
     "perceptron": Experiment(Perceptron, "experiments.perceptron", ("A1", "B4"), {"sets": 90, "tangled": 10}),
+    "logistic": Experiment(Logistic, "experiments.logistic", ("B3",), {"sets": 20}),
     "trees": Experiment(
         Trees, "experiments.trees", ("A4",), {"trees": ("two moons", "signs"), "points": 5_000, "steps": 3}
     ),

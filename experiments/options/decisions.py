@@ -79,3 +79,25 @@ class Perceptron:
         require(self.sets >= 3, "--sets", self.sets, "at least 3")
         require(self.tangled >= 1, "--tangled", self.tangled, "at least 1")
         require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """Let the logistic unit learn by its -log-likelihood where the truth is known, and find where it should decide."""
+
+    sets: int = 400
+    """Training sets, each drawn anew; one unit learns from each."""
+    examples: int = 500
+    """Examples in each set."""
+    steps: int = 1200
+    """Updates of gradient descent on all examples."""
+    seed: int = 0
+    """Of the training sets."""
+    out: Path = Path("results/logistic")
+    """Folder for the metrics (JSON) and the figure (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(self.sets >= 1, "--sets", self.sets, "at least 1")
+        require(self.examples >= 20, "--examples", self.examples, "at least 20")
+        require(self.steps >= 1, "--steps", self.steps, "at least 1")
+        require_seed(self.seed)
