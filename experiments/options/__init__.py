@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments.options.decisions import Logistic, Perceptron, Trees, Xor
+from experiments.options.differentiation import Softmax
 from experiments.options.learning import Digits
 from experiments.options.trials import Detection, Faults, Speed
 
@@ -40,6 +41,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "trees": Experiment(
         Trees, "experiments.trees", ("A4",), {"trees": ("two moons", "signs"), "points": 5_000, "steps": 3}
     ),
+    "softmax": Experiment(Softmax, "experiments.softmax", ("A5", "A6", "A7", "B7", "B15", "B20"), {"rows": 500}),
     "speed": Experiment(Speed, "experiments.speed"),
     "detection": Experiment(Detection, "experiments.detection"),
     "faults": Experiment(Faults, "experiments.faults"),
