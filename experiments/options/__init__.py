@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments.options.decisions import Logistic, Perceptron, Trees, Xor
-from experiments.options.differentiation import Softmax
+from experiments.options.differentiation import FiniteDifferences, MatrixChain, Softmax
 from experiments.options.learning import Digits
 from experiments.options.trials import Detection, Faults, Speed
 
@@ -42,6 +42,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         Trees, "experiments.trees", ("A4",), {"trees": ("two moons", "signs"), "points": 5_000, "steps": 3}
     ),
     "softmax": Experiment(Softmax, "experiments.softmax", ("A5", "A6", "A7", "B7", "B15", "B20"), {"rows": 500}),
+    "finite_differences": Experiment(
+        FiniteDifferences,
+        "experiments.finite_differences",
+        ("A8", "A9", "A10", "A12", "E2"),
+        {"repeats": 1, "largest": 200},
+    ),
+    "matrix_chain": Experiment(
+        MatrixChain, "experiments.matrix_chain", ("D5",), {"chains": 20, "largest": 100, "repeats": 1}
+    ),
     "speed": Experiment(Speed, "experiments.speed"),
     "detection": Experiment(Detection, "experiments.detection"),
     "faults": Experiment(Faults, "experiments.faults"),
