@@ -91,6 +91,7 @@ from fnn.network import (
     skip,
 )
 from fnn.optimizers import Adam, Momentum, Optimizer, Sgd, adam, momentum, nesterov, sgd
+from fnn.perceptron import PerceptronRun, perceptron, perceptron_bound, perceptron_decision, perceptron_pass
 from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
 from fnn.requirements import CastNote, validate
 from fnn.runs import History
@@ -98,5 +99,6 @@ from fnn.shuffles import permutation
 from fnn.streams import Stream
 from fnn.sweeps import Sweep, grid, sweep
 from fnn.training import fit
+from fnn.trees import Comparisons, soft_tree_network, tree_inputs, tree_network
 
 __version__ = "0.1.0"

@@ -1,0 +1,305 @@
+"""Question: are softmax, its loss and their gradients what the lectures say, in numbers and for any logits?
+
+Prediction: the lecture's four logits give its exponentials and probabilities (claim A6); the one-hot code is 1 at the
+label alone (A5); rows add up to 1 with no entry below 0, and the loss is −log of the entry at the label (A7); the
+gradient is −(e(y) − f(x)) before the softmax (B7) and −e(y)/f(x)_y after it (B20); a constant added to all logits
+changes nothing, so that the weights of one class are too many (B15).
+Refuted by: a printed digit that is not met; a row that differs from extended precision or from autodiff by more than
+rounding; a curvature that is not zero along the constant, or zero along anything else.
+
+Logits are drawn at scales from 0.1 to 300, so that the plain formula e^x / Σ e^x overflows in float32 where the
+shifted one does not. The witness computes in NumPy's longest floating type.
+"""
+
+from typing import Any
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+import fnn
+from experiments.claims import Judgement, judged
+from experiments.options import Softmax
+from experiments.progress import Watch, silent
+
+#: The lecture's example, with what it prints.
+LABELS = ("Tiger", "Airplane", "Boat", "Heavy Metal")
+LOGITS = (-3.44, 1.16, -0.81, 3.91)
+PRINTED = {"exponentials": (0.03, 3.19, 0.44, 49.90), "probabilities": (0.0006, 0.0596, 0.0083, 0.9315)}
+#: Half a unit of the last digit that is printed.
+HALF = {"exponentials": 0.005, "probabilities": 0.00005}
+CLASSES, SCALES = (2, 10, 100), (0.1, 1.0, 30.0, 300.0)
+#: How often eps = 2e-16 an identity may be off in float64: sums of 100 terms, each rounded, and logits of size 300,
+#: whose last digit, 300 eps, becomes a relative error of e^x.
+ROUNDINGS = 1000
+#: The three classes in the plane of claim B15: their centres; and how many examples of each.
+CENTRES, EACH = np.array([[1.5, 0.0], [-1.0, 1.0], [-0.5, -1.5]]), 60
+STEPS, RATE = 800, 1.0
+#: Along the directions of the figure.
+ALONG = np.linspace(-4, 4, 41)
+
+
+def run(options: Softmax, watch: Watch = silent) -> dict[str, Any]:
+    """Compute everything in float64, beside its witnesses."""
+    random = np.random.default_rng(options.seed)
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        identities = {}
+        for k, classes in enumerate(CLASSES, start=1):
+            identities[str(classes)] = _identities(random, classes, options.rows)
+            watch("identities", k, len(CLASSES), f"{classes} classes")
+        too_many = _too_many(random)
+        lecture = _lecture()
+    return {
+        "lecture": lecture,
+        "one_hot": _one_hot(random, options.rows),
+        "identities": identities,
+        "plain_formula": _plain_formula(random, options.rows),
+        "too_many": too_many,
+    }
+
+
+def _lecture() -> dict[str, Any]:
+    z = jnp.array(LOGITS)
+    return {"exponentials": jnp.exp(z), "probabilities": fnn.softmax(z)}
+
+
+def _one_hot(random: np.random.Generator, rows: int) -> dict[str, int]:
+    """Rows of the one-hot code that are not the rows of the unit matrix."""
+    labels = random.integers(0, 10, rows)
+    return {"rows": rows, "wrong": int(np.sum((np.asarray(fnn.one_hot(labels, 10)) != np.eye(10)[labels]).any(1)))}
+
+
+def _drawn(random: np.random.Generator, classes: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    scales = random.choice(SCALES, rows)[:, None]
+    return scales * random.normal(size=(rows, classes)), random.integers(0, classes, rows)
+
+
+def _identities(random: np.random.Generator, classes: int, rows: int) -> dict[str, float]:
+    """The largest deviations from what each claim says, over all rows."""
+    logits, labels = _drawn(random, classes, rows)
+    shifts = random.choice(SCALES, rows)[:, None] * random.normal(size=(rows, 1))
+
+    @jax.jit
+    def computed(z: jax.Array, shifted: jax.Array) -> dict[str, jax.Array]:
+        p = fnn.softmax(z)
+        each = jax.vmap(fnn.softmax_cross_entropy)
+        losses, after = fnn.softmax_cross_entropy.sum, fnn.negative_log_likelihood.sum
+        return {
+            "p": p,
+            "loss": each(z, labels),
+            "before": losses.backward(losses.forward(z, labels)[1]),
+            "after": after.backward(after.forward(p, labels)[1]),
+            # JAX's own functions, differentiated: the witnesses of the two gradients
+            "auto_before": jax.grad(lambda z: -jnp.sum(jax.nn.log_softmax(z)[jnp.arange(rows), labels]))(z),
+            "auto_after": jax.grad(lambda p: -jnp.sum(jnp.log(p[jnp.arange(rows), labels])))(p),
+            "shifted_p": fnn.softmax(shifted),
+            "shifted_loss": each(shifted, labels),
+        }
+
+    got = {name: np.asarray(value) for name, value in computed(logits, logits + shifts).items()}
+    wide = logits.astype(np.longdouble)
+    exponentials = np.exp(wide - wide.max(1, keepdims=True))
+    p = exponentials / exponentials.sum(1, keepdims=True)
+    loss = np.log(exponentials.sum(1)) - (wide - wide.max(1, keepdims=True))[np.arange(rows), labels]
+    hot = np.eye(classes)[labels]
+    # an entry that underflowed has the slope −1/0 by hand, by autodiff, and in the claim; below the normal numbers
+    # its digits are gone
+    at_label = got["p"][np.arange(rows), labels, None]
+    kept = at_label[:, 0] > 1e-300
+    sizes = 1 / at_label[kept]
+    slope = -hot[kept] * sizes
+
+    def apart(one: Any, other: Any, size: Any = 1.0) -> float:
+        return float(np.max(np.abs(one - other) / size))
+
+    return {
+        "sum_minus_1": apart(got["p"].sum(1), 1),
+        "least": float(got["p"].min()),
+        "probabilities": apart(got["p"], p),
+        "loss": apart(got["loss"], loss, np.maximum(loss, 1)),
+        "before": apart(got["before"], -(hot - p)),
+        "before_autodiff": apart(got["before"], got["auto_before"]),
+        "after": apart(got["after"][kept], slope, sizes),
+        "after_autodiff": apart(got["after"][kept], got["auto_after"][kept], sizes),
+        "shifted_probabilities": apart(got["shifted_p"], got["p"]),
+        "shifted_loss": apart(got["shifted_loss"], got["loss"], np.maximum(loss, 1)),
+    }
+
+
+def _plain_formula(random: np.random.Generator, rows: int) -> dict[str, float]:
+    """The share of rows that are not finite in float32: by e^x / Σ e^x as written, and by `fnn.softmax`."""
+    z = jnp.asarray(_drawn(random, 10, rows)[0], jnp.float32)
+
+    @jax.jit
+    def both(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jnp.exp(z) / jnp.exp(z).sum(-1, keepdims=True), fnn.softmax(z)
+
+    return {
+        name: float(np.mean(~np.isfinite(np.asarray(p)).all(1)))
+        for name, p in zip(("as_written", "fnn"), both(z), strict=True)
+    }
+
+
+def _too_many(random: np.random.Generator) -> dict[str, Any]:
+    """Three classes by a layer of three outputs and by one of two beside a constant 0: likelihood and curvature."""
+    labels = np.repeat(np.arange(3), EACH)
+    x = jnp.asarray(CENTRES[labels] + random.normal(size=(len(labels), 2)))
+    y = jnp.asarray(labels)
+    full, fewer = fnn.dense(2, 3), fnn.dense(2, 2)
+    loss = fnn.softmax_cross_entropy
+
+    def with_zero(params: Any) -> Any:
+        """The smaller layer as one of three outputs, the last of which is always 0."""
+        return {"W": jnp.pad(params["W"], ((0, 0), (0, 1))), "b": jnp.pad(params["b"], (0, 1))}
+
+    gradient = fnn.backprop(full, loss)
+
+    @jax.jit
+    def trained(start: Any, smaller: Any) -> tuple[Any, Any]:
+        def step(carry: Any, _: None) -> tuple[Any, None]:
+            params, smaller = carry
+            # the last column of the gradient of the padded weights belongs to the constant 0, which does not learn
+            found, padded = gradient(params, x, y)[1], gradient(with_zero(smaller), x, y)[1]
+            cut = {"W": padded["W"][:, :2], "b": padded["b"][:2]}
+            return (_moved(params, found), _moved(smaller, cut)), None
+
+        return jax.lax.scan(step, (start, smaller), None, length=STEPS)[0]
+
+    start = full.init(jax.random.key(0), jnp.float64)
+    start_of_fewer = fewer.init(jax.random.key(1), jnp.float64)
+    params, smaller = trained(start, start_of_fewer)
+    flat, restore = jax.flatten_util.ravel_pytree(params)
+    value = jax.jit(lambda flat: loss(full.apply(restore(flat), x), y))
+    curvatures = np.linalg.eigvalsh(np.asarray(jax.jit(jax.hessian(value))(flat)))
+    # the same number added to the bias of every class, and one added to that of the first class alone
+    common = jax.flatten_util.ravel_pytree({"W": jnp.zeros((2, 3)), "b": jnp.ones(3)})[0]
+    single = jax.flatten_util.ravel_pytree({"W": jnp.zeros((2, 3)), "b": jnp.array([1.0, 0.0, 0.0])})[0]
+    steps = jnp.asarray(ALONG)[:, None]
+    along = jax.jit(jax.vmap(value))
+    slices = {name: along(flat + steps * way) for name, way in (("all", common), ("one", single))}
+    same = jax.flatten_util.ravel_pytree(with_zero(smaller))[0]
+    p, q = (np.asarray(fnn.softmax(full.apply(each, x))) for each in (params, with_zero(smaller)))
+    return {
+        "losses": {"three outputs": float(value(flat)), "two outputs": float(value(same))},
+        "probabilities_apart": float(np.abs(p - q).max()),
+        "drift": float(np.abs(np.asarray(params["W"].sum(1) - start["W"].sum(1))).max()),
+        "curvatures": np.sort(np.abs(curvatures)),
+        "surplus": 3,
+        "slices": slices,
+    }
+
+
+def _moved(params: Any, gradient: Any) -> Any:
+    return jax.tree.map(lambda p, g: p - RATE * g, params, gradient)
+
+
+# ---- what a reader sees ---------------------------------------------------------------------------------------------
+
+
+def show(saved: dict[str, Any], console: Console) -> None:
+    """Print the lecture's numbers, and the largest deviation from each identity."""
+    result = saved["result"]
+    lines = [
+        f"{name}: " + ", ".join(f"{value:.4f}" for value in result["lecture"][name]) + f"; printed {PRINTED[name]}"
+        for name in PRINTED
+    ]
+    worst = {name: max(row[name] for row in result["identities"].values()) for name in result["identities"]["2"]}
+    lines += [f"largest deviation, {name}: {value:.1e}" for name, value in worst.items() if name != "least"]
+    lines.append(f"rows not finite in float32: {result['plain_formula']}")
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+    """What the numbers say of claims A5, A6, A7, B7, B15 and B20."""
+    rounding = ROUNDINGS * float(np.finfo(np.float64).eps)
+    rows = result["identities"].values()
+    worst = {name: max(row[name] for row in rows) for name in next(iter(rows))}
+    least = min(row["least"] for row in rows)
+    printed = all(np.abs(np.array(result["lecture"][name]) - PRINTED[name]).max() <= HALF[name] for name in PRINTED)
+    probabilities = ", ".join(f"{p:.4f}" for p in result["lecture"]["probabilities"])
+    hot, plain, many = result["one_hot"], result["plain_formula"], result["too_many"]
+    zeros = [each for each in many["curvatures"] if each <= rounding]
+    smallest = min(each for each in many["curvatures"] if each > rounding)
+    losses = many["losses"]
+    flat = np.ptp(many["slices"]["all"])
+
+    def within(*names: str) -> bool:
+        return all(worst[name] <= rounding for name in names)
+
+    return {
+        "A5": judged(
+            hot["wrong"] == 0, f"{hot['wrong']} of {hot['rows']} rows differ from the unit rows (predicted 0)."
+        ),
+        "A6": judged(
+            printed and within("sum_minus_1", "probabilities") and least >= 0 and plain["fnn"] == 0,
+            f"The lecture's logits give {probabilities} (printed 0.0006, 0.0596, 0.0083, 0.9315). Rows add up to 1 "
+            f"within {worst['sum_minus_1']:.0e}, the least entry is {least:g} (predicted: none below 0). As written "
+            f"the formula overflows in float32 on {plain['as_written']:.0%} of the rows, shifted by the largest logit "
+            f"on {plain['fnn']:.0%}.",
+            "softmax.svg",
+        ),
+        "A7": judged(
+            within("loss"),
+            f"The loss is −log softmax at the label, in extended precision, within {worst['loss']:.0e} of it "
+            "(predicted 0).",
+        ),
+        "B7": judged(
+            within("before", "before_autodiff"),
+            f"The gradient at the logits is −(e(y) − f(x)) within {worst['before']:.0e} and that of autodiff within "
+            f"{worst['before_autodiff']:.0e} (predicted 0 and 0).",
+        ),
+        "B15": judged(
+            within("shifted_probabilities", "shifted_loss")
+            and len(zeros) == many["surplus"]
+            and abs(losses["three outputs"] - losses["two outputs"]) <= 1e-9
+            and flat <= rounding,
+            f"A constant added to all logits moves the probabilities by {worst['shifted_probabilities']:.0e}. Of the 9 "
+            f"curvatures of a layer with 3 outputs {len(zeros)} are 0 (predicted {many['surplus']}: one class too "
+            f"many; the next is {smallest:.1e}), and 2 outputs beside a constant 0 reach the same loss: "
+            f"{losses['three outputs']:.6f} and {losses['two outputs']:.6f}.",
+            "too_many.svg",
+        ),
+        "B20": judged(
+            within("after", "after_autodiff"),
+            f"The gradient at the softmax output is −e(y)/f(x)_y within {worst['after']:.0e} of its size and that of "
+            f"autodiff within {worst['after_autodiff']:.0e} (predicted 0 and 0).",
+        ),
+    }  # fmt: skip
+
+
+def draw(saved: dict[str, Any]) -> dict[str, Any]:
+    """{file name: figure}, from the saved result alone."""
+    from experiments import figures
+
+    result = saved["result"]
+    figure, (spots,) = figures.blank(11.5, 3.8, columns=3)
+    columns = (LOGITS, result["lecture"]["exponentials"], result["lecture"]["probabilities"])
+    titles = ("logits $x_k$", "exponentials $e^{x_k}$", r"softmax $e^{x_k} / \sum_j e^{x_j}$")
+    for axes, values, title, told in zip(spots, columns, titles, ("{:.2f}", "{:.2f}", "{:.4f}"), strict=True):
+        bars = axes.barh(LABELS, values, color=(figures.BLUE, figures.ORANGE, figures.GREEN, figures.RED))
+        axes.bar_label(bars, [told.format(value) for value in values], padding=4)
+        axes.set_title(title)
+        low, high = min(0, *values), max(values)
+        axes.set_xlim(low - 0.35 * (high - low) * (low < 0), high + 0.3 * (high - low))
+        axes.axvline(0, color="black", lw=0.8)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        if axes is not spots[0]:
+            axes.set_yticklabels([])
+    many, ((flat, spectrum),) = figures.blank(11, 4.4, columns=2)
+    slices = result["too_many"]["slices"]
+    flat.plot(ALONG, slices["all"], color=figures.BLUE, lw=2.5, label="added to all classes")
+    flat.plot(ALONG, slices["one"], color=figures.RED, lw=2, ls="--", label="added to the first class alone")
+    flat.set(title="Loss around its minimum", xlabel="added to the biases", ylabel="cross-entropy (nats)")
+    flat.legend()
+    curvatures = np.array(result["too_many"]["curvatures"])
+    # exact zeros have no place on a logarithmic axis
+    spectrum.bar(range(1, len(curvatures) + 1), np.maximum(curvatures, 1e-20), color=figures.BLUE)
+    spectrum.set(
+        yscale="log", title="Three of nine directions are flat to rounding", xlabel="eigenvalue of the Hessian"
+    )
+    spectrum.set(xticks=range(1, len(curvatures) + 1), ylabel="its size (nats)")
+    spectrum.set_ylim(1e-20, 10)
+    return {"softmax.svg": figure, "too_many.svg": many}
