@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments.options.decisions import Xor
-from experiments.options.learning import Digits
+from experiments.options.learning import Digits, LearningRate
 from experiments.options.trials import Detection, Faults, Speed
 
 
@@ -35,6 +35,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         Digits, "experiments.digits", (), {"hidden": (4,), "epochs": 4, "batch_size": 389, "seeds": 1}
     ),
     "xor": Experiment(Xor, "experiments.xor", ("A2", "E8"), {"seeds": 3}),
+    "learning_rate": Experiment(
+        LearningRate,
+        "experiments.learning_rate",
+        ("A11", "A19", "B6", "B12", "C6", "E1", "E7"),
+        {"quadratics": 20, "starts": 16, "draws": 200, "batches": (32, 1024), "epochs": 6, "seeds": 1},
+    ),
     "speed": Experiment(Speed, "experiments.speed"),
     "detection": Experiment(Detection, "experiments.detection"),
     "faults": Experiment(Faults, "experiments.faults"),

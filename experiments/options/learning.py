@@ -55,3 +55,38 @@ class Digits:
         require(1 <= self.batch_size <= 1167, "--batch-size", self.batch_size, "1 to 1167, the training images")
         require(self.seeds >= 1, "--seeds", self.seeds, "at least 1")
         require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """Find the largest learning rate, and where gradient descent overshoots, crawls, or gets stuck.
+
+    Curves, quadratics, the landscape of a small net, and digits by one example, mini-batch and full batch.
+    """
+
+    quadratics: int = 200
+    """How many random quadratics are tried below and above their limit."""
+    starts: int = 64
+    """From how many random starts the small net descends to a minimum."""
+    draws: int = 2000
+    """How many mini-batches of each size are drawn for the variance of their gradient."""
+    batches: tuple[int, ...] = (1, 32, 1024)
+    """Sizes of batches of digits, from small to 1024, which is all of them."""
+    epochs: int = 10
+    """How often every digit is used, for each batch size and rate."""
+    seeds: int = 3
+    """How many nets read digits for each batch size and rate."""
+    seed: int = 0
+    """Of the quadratics, starts, draws, and of the first net."""
+    out: Path = Path("results/learning_rate")
+    """Folder for the numbers (JSON) and figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        increasing = list(self.batches) == sorted(set(self.batches)) and len(self.batches) > 1
+        require(
+            increasing and min(self.batches) >= 1 and max(self.batches) == 1024,
+            "--batches", self.batches, "two sizes or more, each larger than the last, from 1 to 1024",
+        )  # fmt: skip
+        for name in ("quadratics", "starts", "draws", "epochs", "seeds"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
