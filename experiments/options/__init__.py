@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments.options.decisions import Xor
-from experiments.options.learning import Digits, LearningRate
+from experiments.options.learning import Depth, Digits, Initialisation, LearningRate
 from experiments.options.trials import Detection, Faults, Speed
 
 
@@ -41,6 +41,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         ("A11", "A19", "B6", "B12", "C6", "E1", "E7"),
         {"quadratics": 20, "starts": 16, "draws": 200, "batches": (32, 1024), "epochs": 6, "seeds": 1},
     ),
+    "depth": Experiment(
+        Depth,
+        "experiments.depth",
+        ("A13", "A14", "A17", "B5", "B10", "B17"),
+        {"seeds": 4, "repeats": 1, "steps": 100},
+    ),
+    "initialisation": Experiment(Initialisation, "experiments.initialisation", ("B10", "B11"), {"permutations": 50}),
     "speed": Experiment(Speed, "experiments.speed"),
     "detection": Experiment(Detection, "experiments.detection"),
     "faults": Experiment(Faults, "experiments.faults"),

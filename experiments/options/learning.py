@@ -90,3 +90,54 @@ class LearningRate:
         for name in ("quadratics", "starts", "draws", "epochs", "seeds"):
             require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
         require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Follow activations, gradients and rounding errors through many layers, and see which activations learn.
+
+    Each size is measured for every initializer and put beside its prediction.
+    """
+
+    width: int = 64
+    """Units of every layer."""
+    depth: int = 24
+    """How many layers."""
+    seeds: int = 16
+    """How many nets each size is averaged over."""
+    repeats: int = 5
+    """How many nets each rounding error is averaged over."""
+    steps: int = 400
+    """Steps of gradient descent of the nets that read digits."""
+    seed: int = 0
+    """Of weights, inputs and cotangents."""
+    out: Path = Path("results/depth")
+    """Folder for the numbers (JSON) and figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(self.width >= 2, "--width", self.width, "at least 2")
+        for name in ("depth", "seeds", "repeats", "steps"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """Start nets at zero, with equal weights and at random, and put hidden units in other orders.
+
+    Zero and equal weights leave the hidden units without anything to tell them apart.
+    """
+
+    steps: int = 1000
+    """Steps of gradient descent from each start."""
+    permutations: int = 500
+    """How many orders of the hidden units are tried."""
+    seed: int = 0
+    """Of the random start and of the orders."""
+    out: Path = Path("results/initialisation")
+    """Folder for the numbers (JSON) and the figure (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "permutations"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
