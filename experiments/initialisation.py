@@ -188,8 +188,8 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     return {
         "B10": judged(
             stuck and guess and balanced and equal and random,
-            f"From zero weights, largest gradients in {result['steps']} steps: W1 {zero['W1']:g}, b1 {zero['b1']:g}, W2 "
-            f"{zero['W2']:g} (predicted 0), output bias {zero['b2']:.3f}; the loss ends at "
+            f"From zero weights, largest gradients in {result['steps']} steps: W1 {zero['W1']:g}, b1 {zero['b1']:g}, "
+            f"W2 {zero['W2']:g} (predicted 0), output bias {zero['b2']:.3f}; the loss ends at "
             f"{starts['zero']['end']:.4f} (predicted entropy of the classes {result['entropy']:.4f}). 'All gradients' "
             "are 0 where that bias is right: with balanced classes the largest is "
             f"{max(result['balanced'].values()):.0e}. Equal units part by {starts['equal']['most_apart']:.0e}, random "
@@ -229,7 +229,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     result = saved["result"]
     figure = figures.Figure(figsize=(14, 5), layout="constrained")
     figures.FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1, 1.25)))
     loss, apart = left.subplots(2, 1, sharex=True)
     colors = dict(zip(STARTS, (figures.RED, figures.ORANGE, figures.BLUE), strict=True))
     for (name, each), style in zip(result["starts"].items(), ("-", "--", "-"), strict=True):
@@ -249,12 +249,13 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     rows = ("zero", "equal", "random")
     spots = right.subplots(3, HIDDEN)
     limit = max(np.abs(np.array(result["starts"][name]["units"])).max() for name in rows)
+    pictures = []
     for row, name in zip(spots, rows, strict=True):
         for spot, unit in zip(row, result["starts"][name]["units"], strict=True):
-            shown = spot.imshow(np.reshape(unit, (8, 8)), cmap="PuOr", vmin=-limit, vmax=limit)
+            pictures.append(spot.imshow(np.reshape(unit, (8, 8)), cmap="PuOr", vmin=-limit, vmax=limit))
             spot.set(xticks=[], yticks=[])
             spot.grid(False)
         row[0].set_ylabel(f"{name}\nweights", fontsize=11)
-    right.colorbar(shown, ax=spots, label="weight", shrink=0.8)
+    right.colorbar(pictures[0], ax=spots, label="weight", shrink=0.8)
     right.suptitle(f"Weights into the {HIDDEN} hidden units after {result['steps']} steps")
     return {"starts.svg": figure}

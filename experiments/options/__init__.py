@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments.options.decisions import Xor
-from experiments.options.learning import Depth, Digits, Initialisation, LearningRate
+from experiments.options.formulas import LinearCollapse, Losses
+from experiments.options.learning import BiasVariance, Depth, Digits, Initialisation, LearningRate, Regularization
 from experiments.options.trials import Detection, Faults, Speed
 
 
@@ -48,6 +49,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"seeds": 4, "repeats": 1, "steps": 100},
     ),
     "initialisation": Experiment(Initialisation, "experiments.initialisation", ("B10", "B11"), {"permutations": 50}),
+    "regularization": Experiment(
+        Regularization, "experiments.regularization", ("B9", "B18"), {"strengths": 8, "net_steps": 400}
+    ),
+    "bias_variance": Experiment(
+        BiasVariance, "experiments.bias_variance", ("B1", "B2"), {"sets": 10, "sizes": (40, 160), "fresh": 2000}
+    ),
+    "linear_collapse": Experiment(LinearCollapse, "experiments.linear_collapse", ("A16", "C3", "C4"), {"nets": 20}),
+    "losses": Experiment(Losses, "experiments.losses", ("B19", "C10", "D1", "D7"), {"draws": 2000}),
     "speed": Experiment(Speed, "experiments.speed"),
     "detection": Experiment(Detection, "experiments.detection"),
     "faults": Experiment(Faults, "experiments.faults"),

@@ -141,3 +141,58 @@ class Initialisation:
         for name in ("steps", "permutations"):
             require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
         require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """Penalize weights by L1 and L2: paths, exact zeros, biases left alone, and the priors behind them.
+
+    Plain gradient steps on L1 give no exact zeros; proximal steps do.
+    """
+
+    strengths: int = 40
+    """How many strengths the paths are followed over."""
+    steps: int = 20_000
+    """Steps to the end of each point of a path."""
+    net_steps: int = 1500
+    """Steps of the net that reads digits."""
+    draws: int = 1000
+    """At how many random weights objective and posterior are compared."""
+    seed: int = 0
+    """Of the random weights and of the net."""
+    out: Path = Path("results/regularization")
+    """Folder for the numbers (JSON) and figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        for name in ("strengths", "steps", "net_steps", "draws"):
+            require(getattr(self, name) >= 1, f"--{name.replace('_', '-')}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class BiasVariance:
+    """Compare trained models with the best there can be, and part their error into bias, variance and noise.
+
+    Two classes from a known mixture, whose Bayes risk is an integral; a curve with noise, over redrawn training sets.
+    """
+
+    sets: int = 200
+    """How many training sets are drawn; the classifiers take at most the first 50."""
+    sizes: tuple[int, ...] = (40, 160, 640)
+    """Points in a training set of the classifiers, from few to many."""
+    steps: int = 600
+    """Steps of Adam of every net."""
+    fresh: int = 20_000
+    """Fresh points on which the classifiers are measured."""
+    seed: int = 0
+    """Of all points and nets."""
+    out: Path = Path("results/bias_variance")
+    """Folder for the numbers (JSON) and figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(self.sets >= 2, "--sets", self.sets, "at least 2")
+        rising = len(self.sizes) > 1 and list(self.sizes) == sorted(set(self.sizes)) and min(self.sizes) >= 1
+        require(rising, "--sizes", self.sizes, "two or more, each larger than the last")
+        for name in ("steps", "fresh"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
