@@ -6,8 +6,8 @@ of the smallest loss of a wrong decision: 1 for hinge, squared and absolute erro
 1/ln 2 for the cross-entropies, and no constant at all for the perceptron loss, which is 0 at the boundary (B19).
 e^z/(e^z + 1) as written is right up to ln of the dtype's largest number, and NaN beyond; 1/(1 + e^(−z)) is right: where
 its exponential overflows, the value is below the smallest number; so is the stable form (C10). The mean squared loss
-sums over outputs and averages over examples, without ½ (D1). The binary cross-entropy needs its brackets: as printed, being certain and wrong on class 0 is rewarded
-without bound (D7).
+sums over outputs and averages over examples, without ½ (D1). The binary cross-entropy needs its brackets: as printed,
+being certain and wrong on class 0 is rewarded without bound (D7).
 Refuted by: a wrong decision whose scaled loss is below 1, or a smaller constant that would do; another largest z.
 
 Labels are ±1 and a score decides by its sign, 0 counting as wrong; cross-entropies take two or ten classes. The sigmoid

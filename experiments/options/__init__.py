@@ -14,8 +14,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments.options.decisions import Xor
-from experiments.options.formulas import LinearCollapse, Losses
-from experiments.options.learning import BiasVariance, Depth, Digits, Initialisation, LearningRate, Regularization
+from experiments.options.formulas import Layers, LinearCollapse, Losses
+from experiments.options.learning import (
+    BiasVariance,
+    Depth,
+    Digits,
+    Initialisation,
+    LearningRate,
+    Regularization,
+    WhatMadeItWork,
+)
 from experiments.options.trials import Detection, Faults, Speed
 
 
@@ -56,6 +64,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         BiasVariance, "experiments.bias_variance", ("B1", "B2"), {"sets": 10, "sizes": (40, 160), "fresh": 2000}
     ),
     "linear_collapse": Experiment(LinearCollapse, "experiments.linear_collapse", ("A16", "C3", "C4"), {"nets": 20}),
+    "layers": Experiment(
+        Layers,
+        "experiments.layers",
+        ("A15", "A18", "B8", "B13", "C8", "C9", "D2", "D4", "D6", "D8", "E6"),
+        {"repeats": 10},
+    ),
+    "what_made_it_work": Experiment(
+        WhatMadeItWork, "experiments.what_made_it_work", ("B14",), {"epochs": 2, "seeds": 1}
+    ),
     "losses": Experiment(Losses, "experiments.losses", ("B19", "C10", "D1", "D7"), {"draws": 2000}),
     "speed": Experiment(Speed, "experiments.speed"),
     "detection": Experiment(Detection, "experiments.detection"),

@@ -196,3 +196,27 @@ class BiasVariance:
         for name in ("steps", "fresh"):
             require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
         require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class WhatMadeItWork:
+    """Leave out one by one what made deep nets work: initialisation, activation, penalty, acceleration, stopping.
+
+    A net of seven layers reads digits from 300 examples; each variant has the best of four learning rates.
+    """
+
+    epochs: int = 60
+    """At most so many passes over the training images."""
+    patience: int = 12
+    """Epochs without improvement after which early stopping ends a run."""
+    seeds: int = 6
+    """How many nets of each variant and rate."""
+    seed: int = 0
+    """Of the first net; the others take the numbers that follow."""
+    out: Path = Path("results/what_made_it_work")
+    """Folder for the numbers (JSON) and the figure (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "seeds"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
