@@ -64,3 +64,168 @@ class Digits:
         require(self.batch_size >= 1, "--batch-size", self.batch_size, "at least 1")
         require(self.seeds >= 1, "--seeds", self.seeds, "at least 1")
         require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """Find the largest learning rate, and where gradient descent overshoots, crawls, or gets stuck.
+
+    Curves, quadratics, the landscape of a small net, and digits by one example, mini-batch and full batch.
+    """
+
+    quadratics: int = 200
+    """How many random quadratics are tried below and above their limit."""
+    starts: int = 64
+    """From how many random starts the small net descends to a minimum."""
+    draws: int = 2000
+    """How many mini-batches of each size are drawn for the variance of their gradient."""
+    batches: tuple[int, ...] = (1, 32, 1024)
+    """Sizes of batches of digits, from small to 1024, which is all of them."""
+    epochs: int = 10
+    """How often every digit is used, for each batch size and rate."""
+    seeds: int = 3
+    """How many nets read digits for each batch size and rate."""
+    seed: int = 0
+    """Of the quadratics, starts, draws, and of the first net."""
+    out: Path = Path("results/learning_rate")
+    """Folder for the numbers (JSON) and figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        increasing = list(self.batches) == sorted(set(self.batches)) and len(self.batches) > 1
+        require(
+            increasing and min(self.batches) >= 1 and max(self.batches) == 1024,
+            "--batches", self.batches, "two sizes or more, each larger than the last, from 1 to 1024",
+        )  # fmt: skip
+        for name in ("quadratics", "starts", "draws", "epochs", "seeds"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Follow activations, gradients and rounding errors through many layers, and see which activations learn.
+
+    Each size is measured for every initializer and put beside its prediction.
+    """
+
+    width: int = 64
+    """Units of every layer."""
+    depth: int = 24
+    """How many layers."""
+    seeds: int = 16
+    """How many nets each size is averaged over."""
+    repeats: int = 5
+    """How many nets each rounding error is averaged over."""
+    steps: int = 400
+    """Steps of gradient descent of the nets that read digits."""
+    seed: int = 0
+    """Of weights, inputs and cotangents."""
+    out: Path = Path("results/depth")
+    """Folder for the numbers (JSON) and figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(self.width >= 2, "--width", self.width, "at least 2")
+        for name in ("depth", "seeds", "repeats", "steps"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """Start nets at zero, with equal weights and at random, and put hidden units in other orders.
+
+    Zero and equal weights leave the hidden units without anything to tell them apart.
+    """
+
+    steps: int = 1000
+    """Steps of gradient descent from each start."""
+    permutations: int = 500
+    """How many orders of the hidden units are tried."""
+    seed: int = 0
+    """Of the random start and of the orders."""
+    out: Path = Path("results/initialisation")
+    """Folder for the numbers (JSON) and the figure (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "permutations"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """Penalize weights by L1 and L2: paths, exact zeros, biases left alone, and the priors behind them.
+
+    Plain gradient steps on L1 give no exact zeros; proximal steps do.
+    """
+
+    strengths: int = 40
+    """How many strengths the paths are followed over."""
+    steps: int = 20_000
+    """Steps to the end of each point of a path."""
+    net_steps: int = 1500
+    """Steps of the net that reads digits."""
+    draws: int = 1000
+    """At how many random weights objective and posterior are compared."""
+    seed: int = 0
+    """Of the random weights and of the net."""
+    out: Path = Path("results/regularization")
+    """Folder for the numbers (JSON) and figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        for name in ("strengths", "steps", "net_steps", "draws"):
+            require(getattr(self, name) >= 1, f"--{name.replace('_', '-')}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class BiasVariance:
+    """Compare trained models with the best there can be, and part their error into bias, variance and noise.
+
+    Two classes from a known mixture, whose Bayes risk is an integral; a curve with noise, over redrawn training sets.
+    """
+
+    sets: int = 200
+    """How many training sets are drawn; the classifiers take at most the first 50."""
+    sizes: tuple[int, ...] = (40, 160, 640)
+    """Points in a training set of the classifiers, from few to many."""
+    steps: int = 600
+    """Steps of Adam of every net."""
+    fresh: int = 20_000
+    """Fresh points on which the classifiers are measured."""
+    seed: int = 0
+    """Of all points and nets."""
+    out: Path = Path("results/bias_variance")
+    """Folder for the numbers (JSON) and figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(self.sets >= 2, "--sets", self.sets, "at least 2")
+        rising = len(self.sizes) > 1 and list(self.sizes) == sorted(set(self.sizes)) and min(self.sizes) >= 1
+        require(rising, "--sizes", self.sizes, "two or more, each larger than the last")
+        for name in ("steps", "fresh"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class WhatMadeItWork:
+    """Leave out one by one what made deep nets work: initialisation, activation, penalty, acceleration, stopping.
+
+    A net of seven layers reads digits from 300 examples; each variant has the best of four learning rates.
+    """
+
+    epochs: int = 60
+    """At most so many passes over the training images."""
+    patience: int = 12
+    """Epochs without improvement after which early stopping ends a run."""
+    seeds: int = 6
+    """How many nets of each variant and rate."""
+    seed: int = 0
+    """Of the first net; the others take the numbers that follow."""
+    out: Path = Path("results/what_made_it_work")
+    """Folder for the numbers (JSON) and the figure (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "seeds"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require_seed(self.seed)

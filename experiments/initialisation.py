@@ -1,0 +1,261 @@
+"""Question: why must weights start random, and what becomes of nets that start at zero, or with all weights equal?
+
+Prediction: from zero weights with tanh every weight gradient and every hidden bias gradient is exactly 0, at the start
+and along the run; only the output bias learns, down to the loss of guessing by the shares of the classes. The lecture's
+"all gradients" holds where that bias is already right: with balanced classes it is 0 too. Equal weights keep all hidden
+units equal for ever; random ones part them (B10). Hidden units may be put in any order, connections and all: the same
+function and the same gradients, in the same order (B11).
+Refuted by: a gradient from zero that is not 0; a loss other than the entropy of the classes; equal units that part; a
+permuted net whose outputs differ by more than rounding.
+
+In float64. Equal units are equal in exact arithmetic. A compiler may sum the columns of one matrix in different orders,
+and equal units are a ridge, from which descent drives them apart: they are held to half of the digits.
+"""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import fnn
+from experiments.claims import Judgement, judged
+from experiments.options import Initialisation
+from experiments.progress import Watch, silent
+
+HIDDEN, RATE = 8, 0.3
+#: The value of all weights where they start equal; any other shows the same.
+EQUAL = 0.1
+STARTS = {"zero": fnn.zeros, "equal": fnn.constant(EQUAL), "random": fnn.glorot_uniform}
+
+
+def run(options: Initialisation, watch: Watch = silent) -> dict[str, Any]:
+    """Train from the three starts, permute units, and return the numbers."""
+    started = time.perf_counter()
+    with jax.default_matmul_precision("highest"), jax.enable_x64(True):
+        images, labels = fnn.digits()
+        x, y = jnp.asarray(images[:500], jnp.float64), jnp.asarray(labels[:500])
+        result, end = _trained(options, x, y)
+        watch("training", 1, 1, "from zero, equal and random weights")
+        result["balanced"] = _balanced(images, labels)
+        result["permutations"] = _permuted(options, end, x, y)
+        watch("permutations", 1, 1, f"{options.permutations} orders of {HIDDEN} hidden units")
+    return result | {"measured": {"seconds": time.perf_counter() - started}}
+
+
+def _net(start: str = "random") -> fnn.Sequential:
+    return fnn.mlp(64, HIDDEN, 10, weights=STARTS[start])
+
+
+def _trained(options: Initialisation, x: jax.Array, y: jax.Array) -> tuple[dict[str, Any], Any]:
+    """The three runs as one program: losses, largest gradients, and how far the hidden units part."""
+    by_hand = fnn.backprop(_net(), fnn.softmax_cross_entropy)
+
+    @jax.jit
+    def train(key: jax.Array) -> Any:
+        begin = [_net(start).init(key, jnp.float64) for start in STARTS]
+
+        def step(params: Any, _: None) -> Any:
+            value, g = by_hand(params, x, y)
+            # a hidden unit is its column of weights, its bias, and its row of output weights
+            units = jnp.concatenate([params[0]["W"], params[0]["b"][None], params[1]["W"].T])
+            apart = jnp.max(jnp.abs(units - units[:, :1]))
+            largest = [jnp.max(jnp.abs(leaf)) for leaf in (g[0]["W"], g[0]["b"], g[1]["W"], g[1]["b"])]
+            return jax.tree.map(lambda p, g: p - RATE * g, params, g), (value, apart, jnp.stack(largest))
+
+        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begin)
+        return jax.vmap(lambda p: jax.lax.scan(step, p, None, length=options.steps))(params)
+
+    end, (values, apart, largest) = train(jax.random.key(options.seed))
+    values, apart, largest = (np.asarray(each) for each in (values, apart, largest))
+    shares = np.bincount(np.asarray(y), minlength=10) / len(y)
+    places = np.unique(np.geomspace(1, options.steps, 60).astype(int)) - 1
+    result = {
+        "net": str(_net()),
+        "steps": options.steps,
+        "places": places + 1,
+        "entropy": float(-np.sum(shares * np.log(shares))),
+        "starts": {
+            name: {
+                "loss": values[k, places],
+                "end": values[k, -1],
+                "apart": apart[k, places],
+                "most_apart": apart[k].max(),
+                # along the whole run, leaf by leaf
+                "largest_gradients": dict(zip(("W1", "b1", "W2", "b2"), largest[k].max(axis=0), strict=True)),
+                "units": np.round(np.asarray(end[0]["W"][k]).T, 3),
+                "moved": float(np.abs(np.asarray(end[0]["W"][k])).max()),
+            }
+            for k, name in enumerate(STARTS)
+        },
+    }
+    return result, jax.tree.map(lambda leaf: leaf[list(STARTS).index("random")], end)
+
+
+def _balanced(images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The largest gradient of each leaf from zero weights where every class has as many examples."""
+    rows = np.concatenate([np.flatnonzero(labels == digit)[:20] for digit in range(10)])
+    x, y = jnp.asarray(images[rows], jnp.float64), jnp.asarray(labels[rows])
+    by_hand = fnn.backprop(_net("zero"), fnn.softmax_cross_entropy)
+    g = jax.jit(lambda: by_hand(_net("zero").init(jax.random.key(0), jnp.float64), x, y)[1])()
+    return {
+        f"{name}{k}": float(np.abs(np.asarray(leaf)).max())
+        for k, layer in enumerate(g, start=1)
+        for name, leaf in layer.items()
+    }
+
+
+def _permuted(options: Initialisation, params: Any, x: jax.Array, y: jax.Array) -> dict[str, Any]:
+    """Outputs and gradients of the trained net with its units in other orders, against those of the first."""
+    by_hand = fnn.backprop(_net(), fnn.softmax_cross_entropy)
+    random = np.random.default_rng(options.seed)
+    orders = np.array([random.permutation(HIDDEN) for _ in range(options.permutations)])
+
+    @jax.jit
+    def compared(params: Any, orders: jax.Array) -> Any:
+        def reorder(p: Any, order: jax.Array) -> Any:
+            hidden = {"W": p[0]["W"][:, order], "b": p[0]["b"][order]}
+            return hidden, {"W": p[1]["W"][order], "b": p[1]["b"]}
+
+        output, gradient = _net().apply(params, x), by_hand(params, x, y)[1]
+
+        def one(order: jax.Array) -> Any:
+            moved = reorder(params, order)
+            differences = jax.tree.map(
+                lambda a, b: jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b)),
+                by_hand(moved, x, y)[1], reorder(gradient, order),
+            )  # fmt: skip
+            # only the second layer in another order: another function
+            half = reorder(params, order)[1]
+            return (
+                jnp.max(jnp.abs(_net().apply(moved, x) - output)),
+                jnp.max(jnp.stack(jax.tree.leaves(differences))),
+                jnp.max(jnp.abs(_net().apply((params[0], half), x) - output)),
+                jnp.max(jnp.abs(moved[0]["W"] - params[0]["W"])),
+            )
+
+        a = jnp.tanh(x @ params[0]["W"] + params[0]["b"][None])
+        # two sums of H products each, every product and partial sum rounded once
+        bound = 2 * (HIDDEN + 1) * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(a) @ jnp.abs(params[1]["W"]) + 1)
+        return jax.vmap(one)(orders), bound
+
+    (output, gradient, half, moved), bound = compared(params, jnp.asarray(orders))
+    other = np.asarray(moved) > 0
+    return {
+        "orders": len(orders),
+        "different": int(other.sum()),
+        "output": float(output.max()),
+        "output_bound": float(bound),
+        "gradient": float(gradient.max()),
+        # 500 examples: sums of 500 rounded terms that partly cancel
+        "gradient_bound": 500 * float(np.finfo(np.float64).eps),
+        "half_permuted": float(np.asarray(half)[other].min()) if other.any() else 0.0,
+    }
+
+
+# ---- what a reader sees ---------------------------------------------------------------------------------------------
+
+
+def predictions(result: dict[str, Any]) -> dict[str, bool]:
+    """{what was predicted: whether it held}, from a result as it is saved."""
+    zero, equal, random = (result["starts"][name] for name in ("zero", "equal", "random"))
+    stuck = {name: value for name, value in zero["largest_gradients"].items() if name != "b2"}
+    permuted = result["permutations"]
+    # sums may be rounded differently for each unit, and equal units are a ridge from which descent drives them apart:
+    # half the digits are left to that
+    rounding = float(np.sqrt(np.finfo(np.float64).eps))
+    return {
+        "from zero every gradient but the output bias's is exactly 0 all along": all(v == 0 for v in stuck.values()),
+        "the output bias learns to guess by the shares of the classes": zero["largest_gradients"]["b2"] > 0
+        and abs(zero["end"] - result["entropy"]) <= 1e-3,
+        "with balanced classes its gradient is 0 too": max(result["balanced"].values()) <= 1e-15,
+        "equal units stay equal while they move": equal["most_apart"] <= rounding and equal["moved"] > 2 * EQUAL,
+        "random units part, and read better": random["most_apart"] > 0.1 and random["end"] < 0.7 * equal["end"],
+        "units in another order: the same outputs": permuted["output"] <= permuted["output_bound"],
+        "and the same gradients in that order": permuted["gradient"] <= permuted["gradient_bound"],
+        "their output weights alone in another order: another function": permuted["half_permuted"] > 0.1,
+    }
+
+
+def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+    """What the numbers say of claims B10 and B11."""
+    stuck, guess, balanced, equal, random, outputs, gradients, half = predictions(result).values()
+    starts, permuted = result["starts"], result["permutations"]
+    zero = starts["zero"]["largest_gradients"]
+    return {
+        "B10": judged(
+            stuck and guess and balanced and equal and random,
+            f"From zero weights, largest gradients in {result['steps']} steps: W1 {zero['W1']:g}, b1 {zero['b1']:g}, "
+            f"W2 {zero['W2']:g} (predicted 0), output bias {zero['b2']:.3f}; the loss ends at "
+            f"{starts['zero']['end']:.4f} (predicted entropy of the classes {result['entropy']:.4f}). 'All gradients' "
+            "are 0 where that bias is right: with balanced classes the largest is "
+            f"{max(result['balanced'].values()):.0e}. Equal units part by {starts['equal']['most_apart']:.0e}, random "
+            f"ones by {starts['random']['most_apart']:.2f}; losses {starts['equal']['end']:.2f} and "
+            f"{starts['random']['end']:.2f}.",
+            "starts.svg",
+        ),
+        "B11": judged(
+            outputs and gradients and half,
+            f"{permuted['orders']} orders of the hidden units: outputs differ by {permuted['output']:.0e} (rounding "
+            f"bound {permuted['output_bound']:.0e}), gradients in that order by {permuted['gradient']:.0e} of the "
+            "largest; with only the output weights permuted the outputs differ by at least "
+            f"{permuted['half_permuted']:.2f}.",
+            "starts.svg",
+        ),
+    }
+
+
+def show(saved: dict[str, Any], console: Console) -> None:
+    """Print what the three starts came to, and which predictions held."""
+    result = saved["result"]
+    table = Table(title=f"{result['net']} after {result['steps']} steps")
+    for heading in ("start", "loss", "hidden units apart", "largest gradient: W1", "b1", "W2", "b2"):
+        table.add_column(heading, justify="left" if heading == "start" else "right")
+    for name, each in result["starts"].items():
+        gradients = (f"{value:.1e}" for value in each["largest_gradients"].values())
+        table.add_row(name, f"{each['end']:.4f}", f"{each['most_apart']:.1e}", *gradients)
+    console.print(table)
+    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
+    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
+
+
+def draw(saved: dict[str, Any]) -> dict[str, Any]:
+    """{file name: figure}, from the saved result alone."""
+    from experiments import figures
+
+    result = saved["result"]
+    figure = figures.Figure(figsize=(14, 5), layout="constrained")
+    figures.FigureCanvasAgg(figure)
+    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1, 1.25)))
+    loss, apart = left.subplots(2, 1, sharex=True)
+    colors = dict(zip(STARTS, (figures.RED, figures.ORANGE, figures.BLUE), strict=True))
+    for (name, each), style in zip(result["starts"].items(), ("-", "--", "-"), strict=True):
+        loss.plot(result["places"], each["loss"], ls=style, color=colors[name], lw=2, label=f"{name} weights")
+        # exactly 0 has no place on a logarithmic axis: it is drawn along the lower edge
+        apart.plot(
+            result["places"], np.maximum(each["apart"], 1e-17), ls=style, color=colors[name], lw=2,
+            label=f"{name} weights",
+        )  # fmt: skip
+    loss.axhline(result["entropy"], color="0.3", lw=1, ls=":", label="guessing by class shares")
+    loss.set(ylabel="loss (nats per image)", ylim=(0, None), title="Digits from three starts")
+    loss.legend(fontsize=9)
+    apart.set(
+        xscale="log", yscale="log", ylim=(1e-17, 30), xlabel="step", ylabel="hidden units apart by",
+        title="Do the hidden units part? (lower edge: 0)",
+    )  # fmt: skip
+    rows = ("zero", "equal", "random")
+    spots = right.subplots(3, HIDDEN)
+    limit = max(np.abs(np.array(result["starts"][name]["units"])).max() for name in rows)
+    pictures = []
+    for row, name in zip(spots, rows, strict=True):
+        for spot, unit in zip(row, result["starts"][name]["units"], strict=True):
+            pictures.append(spot.imshow(np.reshape(unit, (8, 8)), cmap="PuOr", vmin=-limit, vmax=limit))
+            spot.set(xticks=[], yticks=[])
+            spot.grid(False)
+        row[0].set_ylabel(f"{name}\nweights", fontsize=11)
+    right.colorbar(pictures[0], ax=spots, label="weight", shrink=0.8)
+    right.suptitle(f"Weights into the {HIDDEN} hidden units after {result['steps']} steps")
+    return {"starts.svg": figure}

@@ -1,0 +1,243 @@
+"""Question: is a stack of affine layers more than one of them, and what are the gradients of a deep linear net?
+
+Prediction: layers without activation between them are the single layer with the product of their matrices (C3), and
+with a tanh between them they are not. L = ½‖W₃W₂W₁x − y‖² has the gradients W₂ᵀW₃ᵀe xᵀ, W₃ᵀe (W₁x)ᵀ and e (W₂W₁x)ᵀ with
+e = W₃W₂W₁x − y, those of back-propagation (A16). One, two and many hidden layers compute the slides' formulas (C4).
+Refuted by: an output or a gradient that differs from its formula by more than rounding.
+
+The formulas are computed by NumPy from the same numbers, in another order of operations. The bound counts roundings: a
+sum of n products is off by at most n ε times the sum of their sizes, so every output is computed once more from
+absolute values, which gives that size.
+"""
+
+import time
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import fnn
+from experiments.claims import Judgement, judged
+from experiments.options import LinearCollapse
+from experiments.progress import Watch, silent
+
+SIZES = (4, 6, 5, 3)
+EPS = float(np.finfo(np.float64).eps)
+#: Roundings along the longest path: a product of every size and a sum per layer, there and back.
+ROUNDINGS = 2 * (sum(SIZES) + 2 * len(SIZES))
+
+
+def run(options: LinearCollapse, watch: Watch = silent) -> dict[str, Any]:
+    """Try many random nets and return the largest differences beside their bounds."""
+    started = time.perf_counter()
+    with jax.default_matmul_precision("highest"), jax.enable_x64(True):
+        result = {"nets": options.nets, "sizes": list(SIZES)}
+        result |= {"collapse": _collapse(options), "deep": _deep_linear(options), "formulas": _formulas(options)}
+    watch("nets", 1, 1, f"{options.nets} random nets")
+    return result | {"measured": {"seconds": time.perf_counter() - started}}
+
+
+def _parameters(random: np.random.Generator, sizes: tuple[int, ...], nets: int) -> Any:
+    return tuple(
+        {"W": random.normal(size=(nets, i, o)) / np.sqrt(i), "b": random.normal(size=(nets, o))}
+        for i, o in pairwise(sizes)
+    )
+
+
+def _collapse(options: LinearCollapse) -> dict[str, Any]:
+    """Outputs of three layers against one with the product matrix, without and with tanh between."""
+    random = np.random.default_rng(options.seed)
+    params, x = _parameters(random, SIZES, options.nets), random.normal(size=(options.nets, 20, SIZES[0]))
+    outputs = {
+        name: np.asarray(jax.jit(jax.vmap(fnn.mlp(*SIZES, activation=name).apply))(params, x))
+        for name in ("identity", "tanh")
+    }
+    one, two, three = params
+    W = one["W"] @ two["W"] @ three["W"]
+    b = ((one["b"][:, None] @ two["W"] + two["b"][:, None]) @ three["W"] + three["b"][:, None])[:, 0]
+    single = np.asarray(jax.jit(jax.vmap(fnn.dense(SIZES[0], SIZES[-1]).apply))({"W": W, "b": b}, x))
+    size = np.abs(x)
+    for layer in params:
+        size = size @ np.abs(layer["W"]) + np.abs(layer["b"])[:, None]
+    # a line through input space: straight without activation, bent with it
+    along = np.linspace(-4, 4, 81)
+    first = tuple({name: leaf[0] for name, leaf in layer.items()} for layer in params)
+    line = {
+        name: np.asarray(
+            jax.jit(fnn.mlp(*SIZES, activation=name).apply)(first, jnp.asarray(along[:, None] * np.ones(SIZES[0])))
+        )[:, 0].round(4)
+        for name in ("identity", "tanh")
+    }
+    collapsed = (along[:, None] * np.ones(SIZES[0]) @ W[0] + b[0])[:, 0].round(4)
+    return {
+        "apart": float(np.abs(outputs["identity"] - single).max()),
+        "bound": float(ROUNDINGS * EPS * size.max()),
+        "with_tanh": float(np.abs(outputs["tanh"] - single).max(axis=(1, 2)).min()),
+        "along": along,
+        "line": line | {"single layer": collapsed},
+    }
+
+
+def _deep_linear(options: LinearCollapse) -> dict[str, Any]:
+    """The three gradients in closed form, by back-propagation, and by central differences."""
+    random = np.random.default_rng(options.seed + 1)
+    params, nets = _parameters(random, SIZES, options.nets), options.nets
+    params = tuple({"W": layer["W"], "b": 0 * layer["b"]} for layer in params)
+    x, y = random.normal(size=(nets, SIZES[0])), random.normal(size=(nets, SIZES[-1]))
+    net = fnn.mlp(*SIZES, activation="identity")
+    got = jax.jit(jax.vmap(fnn.backprop(net, fnn.half_squared_error)))(params, x, y)[1]
+    # the lecture multiplies columns: its W is our transpose
+    W1, W2, W3 = (np.swapaxes(layer["W"], 1, 2) for layer in params)
+    column, target = x[..., None], y[..., None]
+
+    def closed(W1: Any, W2: Any, W3: Any, column: Any, e: Any) -> list[np.ndarray]:
+        back3, back2 = np.swapaxes(W3, 1, 2), np.swapaxes(W2, 1, 2)
+        return [
+            back2 @ back3 @ e @ np.swapaxes(column, 1, 2),
+            back3 @ e @ np.swapaxes(W1 @ column, 1, 2),
+            e @ np.swapaxes(W2 @ W1 @ column, 1, 2),
+        ]
+
+    formulas = closed(W1, W2, W3, column, W3 @ W2 @ W1 @ column - target)
+    sizes = [np.abs(each) for each in (W1, W2, W3, column)]
+    scale = closed(*sizes, sizes[2] @ sizes[1] @ sizes[0] @ sizes[3] + np.abs(target))
+    one = tuple({name: jnp.asarray(leaf[0]) for name, leaf in layer.items()} for layer in params)
+    objective = fnn.objective(net, fnn.half_squared_error)
+    x1, y1 = jnp.asarray(x[0]), jnp.asarray(y[0])
+    differences = jax.jit(fnn.central_differences(lambda params: objective(params, x1, y1)))(one)
+    found = {}
+    for k, (layer, formula, size) in enumerate(zip(got, formulas, scale, strict=True), start=1):
+        error = np.abs(np.swapaxes(np.asarray(layer["W"]), 1, 2) - formula)
+        numeric = np.abs(np.asarray(differences[k - 1]["W"]).T - formula[0])
+        found[f"W{k}"] = {
+            "apart": float(error.max()),
+            "share_of_bound": float((error / (ROUNDINGS * EPS * size)).max()),
+            "from_differences": float(numeric.max() / np.abs(formula[0]).max()),
+            "largest": float(np.abs(formula).max()),
+        }
+    return found
+
+
+def _formulas(options: LinearCollapse) -> dict[str, Any]:
+    """C4: one, two and many hidden layers of sigmoids, as the slides write them, for columns."""
+    random = np.random.default_rng(options.seed + 2)
+
+    def sigma(z: np.ndarray) -> np.ndarray:
+        return np.exp(z) / (np.exp(z) + 1)
+
+    found = {}
+    for told, sizes in (("one", (4, 6, 3)), ("two", (4, 6, 5, 3)), ("many", (4, 6, 5, 6, 5, 6, 3))):
+        params, x = _parameters(random, sizes, options.nets), random.normal(size=(options.nets, 4))
+        got = np.asarray(jax.jit(jax.vmap(fnn.mlp(*sizes, activation="sigmoid").apply))(params, x))[..., None]
+        θ = [(np.swapaxes(layer["W"], 1, 2), layer["b"][..., None]) for layer in params]
+        column = x[..., None]
+        if told == "one":
+            (w1, b1), (w2, b2) = θ
+            wanted = w2 @ sigma(w1 @ column + b1) + b2
+        elif told == "two":
+            (w1, b1), (w2, b2), (w3, b3) = θ
+            wanted = w3 @ sigma(w2 @ sigma(w1 @ column + b1) + b2) + b3
+        else:
+            *hidden, (w, b) = θ
+            inner = column
+            for w_hidden, b_hidden in hidden:
+                inner = sigma(w_hidden @ inner + b_hidden)
+            wanted = w @ inner + b
+        # a sigmoid passes at most a quarter of an error on; its own rounding is a few ε
+        size = max(float((np.abs(w) @ np.ones_like(w[:, :1].swapaxes(1, 2)) + np.abs(b)).max()) for w, b in θ)
+        found[told] = {
+            "apart": float(np.abs(got - wanted).max()),
+            "bound": 2 * (sum(sizes) + 8 * len(sizes)) * EPS * size,
+            "layers": len(sizes) - 1,
+        }
+    return found
+
+
+# ---- what a reader sees ---------------------------------------------------------------------------------------------
+
+
+def predictions(result: dict[str, Any]) -> dict[str, bool]:
+    """{what was predicted: whether it held}, from a result as it is saved."""
+    collapse, deep, formulas = result["collapse"], result["deep"], result["formulas"]
+    return {
+        "three affine layers are one": collapse["apart"] <= collapse["bound"],
+        "with tanh between them they are not": collapse["with_tanh"] > 0.01,
+        "the three closed gradients are those of back-propagation": all(
+            e["share_of_bound"] <= 1 for e in deep.values()
+        ),
+        # central differences leave the rounding of the value over a step of 1e-5
+        "and of differences": all(e["from_differences"] <= 1e-6 for e in deep.values()),
+        "one, two and many hidden layers are their formulas": all(e["apart"] <= e["bound"] for e in formulas.values()),
+    }
+
+
+def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+    """What the numbers say of claims A16, C3 and C4."""
+    one, bent, closed, numeric, formulas = predictions(result).values()
+    collapse, deep = result["collapse"], result["deep"]
+    told = ", ".join(f"{name} {e['apart']:.0e} ({e['share_of_bound']:.2f} of the bound)" for name, e in deep.items())
+    layers = ", ".join(f"{name} {e['apart']:.0e} (bound {e['bound']:.0e})" for name, e in result["formulas"].items())
+    return {
+        "A16": judged(
+            closed and numeric,
+            f"Closed form against back-propagation over {result['nets']} nets, largest difference: {told}; against "
+            f"central differences {max(e['from_differences'] for e in deep.values()):.0e} of the largest entry.",
+        ),
+        "C3": judged(
+            one and bent,
+            f"Three affine layers against the one with the product matrix: {collapse['apart']:.0e} (rounding bound "
+            f"{collapse['bound']:.0e}); with tanh between them at least {collapse['with_tanh']:.2f}.",
+            "collapse.svg",
+        ),
+        "C4": judged(
+            formulas,
+            f"Outputs of one, two and many hidden layers against the slides' formulas: {layers}.",
+            "collapse.svg",
+        ),
+    }
+
+
+def show(saved: dict[str, Any], console: Console) -> None:
+    """Print the differences, and which predictions held."""
+    result = saved["result"]
+    table = Table(title=f"Largest differences over {result['nets']} nets")
+    for heading in ("what", "apart", "bound"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    table.add_row("three layers and their product", *(f"{result['collapse'][k]:.1e}" for k in ("apart", "bound")))
+    for name, each in result["formulas"].items():
+        table.add_row(f"formula of {name} hidden", f"{each['apart']:.1e}", f"{each['bound']:.1e}")
+    for name, each in result["deep"].items():
+        table.add_row(f"gradient of {name}, closed", f"{each['apart']:.1e}", f"{each['share_of_bound']:.2f} of it")
+    console.print(table)
+    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
+    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
+
+
+def draw(saved: dict[str, Any]) -> dict[str, Any]:
+    """{file name: figure}, from the saved result alone."""
+    from experiments import figures
+
+    collapse = saved["result"]["collapse"]
+    figure, ((axis,),) = figures.blank(7, 4.4)
+    told = {
+        "identity": "three affine layers",
+        "single layer": "one layer, the product",
+        "tanh": "three layers with tanh",
+    }
+    styles = {
+        "identity": (figures.BLUE, "-", 4), "single layer": (figures.ORANGE, "--", 2),
+        "tanh": (figures.GREEN, "-.", 2.5),
+    }  # fmt: skip
+    for name, (color, style, width) in styles.items():
+        axis.plot(collapse["along"], collapse["line"][name], style, color=color, lw=width, label=told[name])
+    axis.set(
+        title="Without an activation, depth adds nothing",
+        xlabel="along a line through the inputs",
+        ylabel="first output",
+    )
+    axis.legend()
+    return {"collapse.svg": figure}

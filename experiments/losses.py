@@ -1,0 +1,344 @@
+"""Question: which training loss bounds the 0–1 loss, with which constant; up to where is each form of the sigmoid
+right; and what do the two formulas of the notes say exactly?
+
+Prediction: the 0–1 loss is a step, its derivative 0 wherever there is one; c times a loss bounds it with c the inverse
+of the smallest loss of a wrong decision: 1 for hinge, squared and absolute error, 2 for half squared error and Huber,
+1/ln 2 for the cross-entropies, and no constant at all for the perceptron loss, which is 0 at the boundary (B19).
+e^z/(e^z + 1) as written is right up to ln of the dtype's largest number, and NaN beyond; 1/(1 + e^(−z)) is right: where
+its exponential overflows, the value is below the smallest number; so is the stable form (C10). The mean squared loss
+sums over outputs and averages over examples, without ½ (D1). The binary cross-entropy needs its brackets: as printed,
+being certain and wrong on class 0 is rewarded without bound (D7).
+Refuted by: a wrong decision whose scaled loss is below 1, or a smaller constant that would do; another largest z.
+
+Labels are ±1 and a score decides by its sign, 0 counting as wrong; cross-entropies take two or ten classes. The sigmoid
+is computed operation by operation, as it is written: a compiler may keep half precisions in float32 in between.
+"""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import fnn
+from experiments.claims import Judgement, judged
+from experiments.options import Losses
+from experiments.progress import Watch, silent
+
+LN2 = float(np.log(2))
+#: The constant that each loss needs; none helps the perceptron loss.
+CONSTANTS: dict[str, float | None] = {
+    "hinge": 1.0, "squared_error": 1.0, "absolute_error": 1.0, "half_squared_error": 2.0, "huber": 2.0,
+    "sigmoid_cross_entropy": 1 / LN2, "binary_cross_entropy": 1 / LN2, "softmax_cross_entropy": 1 / LN2,
+    "negative_log_likelihood": 1 / LN2, "perceptron_loss": None,
+}  # fmt: skip
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def run(options: Losses, watch: Watch = silent) -> dict[str, Any]:
+    """Measure the bounds, the ranges and the two formulas, and return the numbers."""
+    started = time.perf_counter()
+    with jax.enable_x64(True):
+        result = {"bounds": _bounds(options), "sigmoid": _sigmoids()}
+        watch("bounds", 1, 1, f"{len(CONSTANTS)} losses, {options.draws} scores")
+        result["formulas"] = _formulas(options)
+    return result | {"measured": {"seconds": time.perf_counter() - started}}
+
+
+# ---- bounds on the 0–1 loss -----------------------------------------------------------------------------------------
+
+
+def _bounds(options: Losses) -> dict[str, Any]:
+    """The smallest loss of a wrong decision, loss by loss, and the losses along the margin."""
+    random = np.random.default_rng(options.seed)
+    scores = np.concatenate([random.normal(0, 2, options.draws), [0.0, -1e-9, -1e-3, 1e-9]])
+    signs = np.where(random.random(len(scores)) < 0.5, -1.0, 1.0)
+    wrong = signs * scores <= 0
+    logits = random.normal(0, 2, (options.draws, 10))
+    labels = random.integers(0, 10, options.draws)
+    # half of them nearly ties of the two largest: there the bound is tight
+    order = np.argsort(logits, axis=1)
+    half = np.arange(options.draws // 2)
+    logits[half, order[half, -1]] = logits[half, order[half, -2]] + 1e-9
+    logits[half[: len(half) // 2]] *= 50
+    many = np.argmax(logits, axis=1) != labels
+
+    def each(name: str) -> tuple[jax.Array, np.ndarray]:
+        """(loss of every example, which are wrong)."""
+        loss = fnn.loss(name)
+        if name in ("softmax_cross_entropy", "negative_log_likelihood"):
+            prediction = jnp.asarray(logits)
+            if name == "negative_log_likelihood":
+                prediction = fnn.softmax(prediction)
+            return jax.vmap(loss)(prediction, jnp.asarray(labels)), many
+        prediction, target = jnp.asarray(scores)[:, None], jnp.asarray(signs)[:, None]
+        if name.endswith("entropy"):
+            target = (target + 1) / 2
+            if name == "binary_cross_entropy":
+                prediction = fnn.sigmoid(prediction)
+        return jax.vmap(loss)(prediction, target), wrong
+
+    found = {}
+    for name, constant in CONSTANTS.items():
+        values, off = each(name)
+        values = np.asarray(values)
+        # no −0
+        smallest = float(values[off].min()) + 0.0
+        found[name] = {
+            "constant": constant,
+            "smallest_wrong": smallest,
+            # below 1 somewhere: the bound would not hold
+            "smallest_bound": None if constant is None else constant * smallest,
+            "examples_wrong": int(off.sum()),
+        }
+    margins = np.linspace(-2, 2.5, 91)
+    ones = jnp.ones((91, 1))
+    along = {
+        name: np.asarray(jax.vmap(getattr(fnn, name))(jnp.asarray(margins)[:, None], ones)).round(5)
+        for name in ("hinge", "squared_error", "sigmoid_cross_entropy", "perceptron_loss", "huber")
+    }
+    step = jnp.asarray([-1.5, -0.5, 0.5, 1.5])
+    slope = jax.grad(lambda s: jnp.sum(fnn.hard_threshold(-s)))(step)
+    return {"losses": found, "margins": margins.round(4), "along": along, "slope_of_step": float(jnp.abs(slope).max())}
+
+
+# ---- the sigmoid in three forms -------------------------------------------------------------------------------------
+
+
+def numbers(dtype: str) -> np.ndarray:
+    """Values of z to try, rising: all of a 16-bit dtype, and near the limits of the others every 1/64."""
+    if dtype in ("float16", "bfloat16"):
+        all_of = np.arange(2**16, dtype=np.uint16).view(jnp.dtype(dtype))
+        # NaN is neither below nor above
+        return np.unique(all_of[np.abs(all_of) <= 1000].astype(np.float64))
+    return np.arange(-1000 * 64, 1000 * 64 + 1) / 64
+
+
+def _sigmoids() -> dict[str, Any]:
+    """For each dtype and form, between which z it is right to a few of its last digits."""
+    found: dict[str, Any] = {}
+    for dtype in DTYPES:
+        wide = numbers(dtype)
+        z = jnp.asarray(wide, dtype)
+        exact = wide.astype(np.longdouble)
+        # each half by the form that does not overflow, in extended precision
+        truth = np.where(
+            exact >= 0, 1 / (1 + np.exp(-np.abs(exact))), np.exp(-np.abs(exact)) / (1 + np.exp(-np.abs(exact)))
+        )
+        info = jnp.finfo(dtype)
+        e, e_minus = jnp.exp(z), jnp.exp(-z)
+        forms = {"e^z/(e^z+1)": e / (e + 1), "1/(1+e^-z)": 1 / (1 + e_minus), "fnn.sigmoid": fnn.sigmoid(z)}
+        rows = {}
+        for name, values in forms.items():
+            got = np.asarray(values.astype(jnp.float64)).astype(np.longdouble)
+            # five roundings, and e^z of a rounded exponent: 8 last digits, and nothing below the smallest normal
+            right = np.abs(got - truth) <= 8 * float(info.eps) * truth + float(info.tiny)
+            right &= np.isfinite(got)
+            zero = int(np.searchsorted(wide, 0.0))
+            above, below = np.flatnonzero(~right[zero:]), np.flatnonzero(~right[: zero + 1][::-1])
+            rows[name] = {
+                "largest": float(wide[-1] if not len(above) else wide[zero + above[0] - 1]),
+                "smallest": float(wide[0] if not len(below) else wide[zero - below[0] + 1]),
+                "not_finite": int((~np.isfinite(got)).sum()),
+            }
+        limit = float(np.log(np.longdouble(float(info.max))))
+        found[dtype] = {
+            "forms": rows,
+            "ln_max": limit,
+            # the largest number of the dtype, among those tried, whose exponential is finite
+            "predicted": float(wide[wide <= limit][-1]),
+            "tried_to": float(wide[-1]),
+        }
+    return found
+
+
+# ---- the two formulas -----------------------------------------------------------------------------------------------
+
+
+def _formulas(options: Losses) -> dict[str, Any]:
+    """D1 and D7 summed one by one, beside the package and beside the readings that are not meant."""
+    random = np.random.default_rng(options.seed)
+    F, y = random.normal(size=(50, 3)), random.normal(size=(50, 3))
+    one_by_one = sum(sum((F[n, k] - y[n, k]) ** 2 for k in range(3)) for n in range(50)) / 50
+    ours = float(fnn.squared_error(jnp.asarray(F), jnp.asarray(y)))
+    p, t = random.uniform(0.02, 0.98, (50, 1)), (random.random((50, 1)) < 0.5).astype(float)
+    bracketed = -sum(t[n, 0] * np.log(p[n, 0]) + (1 - t[n, 0]) * np.log(1 - p[n, 0]) for n in range(50)) / 50
+    printed = sum(-t[n, 0] * np.log(p[n, 0]) + (1 - t[n, 0]) * np.log(1 - p[n, 0]) for n in range(50)) / 50
+    entropy = float(fnn.binary_cross_entropy(jnp.asarray(p), jnp.asarray(t)))
+    certain = 1 - np.geomspace(0.9, 1e-9, 60)
+    return {
+        "squared": {
+            "one_by_one": one_by_one,
+            "ours": ours,
+            "with_half": one_by_one / 2,
+            "over_outputs": one_by_one / 3,
+        },
+        "entropy": {"bracketed": bracketed, "ours": entropy, "printed": printed},
+        # an example of class 0, read as class 1 with more and more certainty
+        "wrong_by": 1 - certain,
+        "with_brackets": -np.log(1 - certain),
+        "as_printed": np.log(1 - certain),
+        # fifty terms, each rounded a few times
+        "bound": 200 * float(np.finfo(np.float64).eps),
+    }
+
+
+# ---- what a reader sees ---------------------------------------------------------------------------------------------
+
+
+def predictions(result: dict[str, Any]) -> dict[str, bool]:
+    """{what was predicted: whether it held}, from a result as it is saved."""
+    losses, sigmoid, formulas = result["bounds"]["losses"], result["sigmoid"], result["formulas"]
+    constants = {name: each for name, each in losses.items() if each["constant"] is not None}
+    squared, entropy, bound = formulas["squared"], formulas["entropy"], formulas["bound"]
+    return {
+        # a tie is rounded; 1e-6 is what the nearest random score leaves
+        "every loss with a constant bounds the 0–1 loss": all(
+            each["smallest_bound"] >= 1 - 1e-6 and each["examples_wrong"] > 100 for each in constants.values()
+        ),
+        "no smaller constant would do": all(each["smallest_bound"] <= 1.001 for each in constants.values()),
+        "the perceptron loss bounds it with none": losses["perceptron_loss"]["smallest_wrong"] == 0,
+        "the 0–1 loss has no slope": result["bounds"]["slope_of_step"] == 0,
+        "e^z/(e^z+1) is right up to ln of the largest number": all(
+            each["forms"]["e^z/(e^z+1)"]["largest"] == each["predicted"]
+            and each["forms"]["e^z/(e^z+1)"]["not_finite"] > 0
+            for each in sigmoid.values()
+        ),
+        "the stable form is right everywhere": all(
+            each["forms"]["fnn.sigmoid"]["largest"] == each["tried_to"]
+            and each["forms"]["fnn.sigmoid"]["smallest"] == -each["tried_to"]
+            and each["forms"]["fnn.sigmoid"]["not_finite"] == 0
+            for each in sigmoid.values()
+        ),
+        "the mean squared loss is the sum over outputs, the mean over examples": abs(
+            squared["ours"] / squared["one_by_one"] - 1
+        )
+        <= bound
+        and squared["with_half"] != squared["ours"] != squared["over_outputs"],
+        "the binary cross-entropy has brackets": abs(entropy["ours"] / entropy["bracketed"] - 1) <= bound
+        and abs(entropy["printed"] - entropy["ours"]) > 0.1,
+        "as printed, being wrong is rewarded": formulas["as_printed"][-1] < -20 < 20 < formulas["with_brackets"][-1],
+    }
+
+
+def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+    """What the numbers say of claims B19, C10, D1 and D7."""
+    bounds, tight, none, slope, overflow, stable, squared, entropy, rewarded = predictions(result).values()
+    losses, sigmoid, formulas = result["bounds"]["losses"], result["sigmoid"], result["formulas"]
+    told = ", ".join(
+        f"{name.replace('_', ' ')} {each['constant']:.4g} ({each['smallest_bound']:.6f})"
+        for name, each in losses.items()
+        if each["constant"] is not None
+    )
+    largest = ", ".join(
+        f"{dtype} {each['forms']['e^z/(e^z+1)']['largest']:g} ({each['predicted']:g})"
+        for dtype, each in sigmoid.items()
+    )
+    return {
+        "B19": judged(
+            bounds and tight and none and slope,
+            "Constant times loss bounds the 0–1 loss; in brackets the smallest such product of a wrong decision "
+            f"(predicted 1): {told}. The perceptron loss is {losses['perceptron_loss']['smallest_wrong']:g} at the "
+            "boundary, so no constant helps: 'upper bound' is not true of every training loss.",
+            "losses.svg",
+        ),
+        "C10": judged(
+            overflow and stable,
+            f"Largest z at which e^z/(e^z+1) is right (predicted ln of the largest number): {largest}; NaN beyond. The "
+            f"stable form is right at all z tried, to ±{sigmoid['float64']['tried_to']:g}.",
+            "losses.svg",
+        ),
+        "D1": judged(
+            squared,
+            f"Summed one by one {formulas['squared']['one_by_one']:.12f}, fnn.squared_error "
+            f"{formulas['squared']['ours']:.12f}; with ½, as A16 and E6 have it, "
+            f"{formulas['squared']['with_half']:.4f}.",
+        ),
+        "D7": judged(
+            entropy and rewarded,
+            f"With brackets {formulas['entropy']['bracketed']:.12f}, fnn.binary_cross_entropy "
+            f"{formulas['entropy']['ours']:.12f}; as printed, without them, {formulas['entropy']['printed']:.4f}: "
+            "there an example of class 0 read as class 1 with certainty 1 − 10⁻⁹ costs "
+            f"{formulas['as_printed'][-1]:.1f} in place of {formulas['with_brackets'][-1]:.1f}.",
+            "losses.svg",
+        ),
+    }
+
+
+def show(saved: dict[str, Any], console: Console) -> None:
+    """Print constants and ranges, and which predictions held."""
+    result = saved["result"]
+    table = Table(title="Bounds on the 0–1 loss")
+    for heading in ("loss", "constant", "smallest loss of a wrong decision", "constant × it"):
+        table.add_column(heading, justify="left" if heading == "loss" else "right")
+    for name, each in result["bounds"]["losses"].items():
+        constant = "none" if each["constant"] is None else f"{each['constant']:.4f}"
+        product = "" if each["constant"] is None else f"{each['smallest_bound']:.6f}"
+        table.add_row(name, constant, f"{each['smallest_wrong']:.6f}", product)
+    console.print(table)
+    table = Table(title="From which z to which each form of the sigmoid is right")
+    table.add_column("dtype")
+    for heading in next(iter(result["sigmoid"].values()))["forms"]:
+        table.add_column(heading, justify="right")
+    for dtype, each in result["sigmoid"].items():
+        table.add_row(dtype, *(f"{form['smallest']:g} to {form['largest']:g}" for form in each["forms"].values()))
+    console.print(table)
+    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
+    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
+
+
+def draw(saved: dict[str, Any]) -> dict[str, Any]:
+    """{file name: figure}, from the saved result alone."""
+    from experiments import figures
+
+    result = saved["result"]
+    figure, ((bounds, ranges, brackets),) = figures.blank(15.5, 4.8, columns=3)
+    margins = np.array(result["bounds"]["margins"])
+    bounds.fill_between(margins, np.where(margins <= 0, 1.0, 0.0), step="mid", color="0.85", label="0–1 loss")
+    styles = {
+        "squared_error": (figures.GREEN, "-"), "hinge": (figures.BLUE, "-"), "huber": (figures.PINK, "-."),
+        "sigmoid_cross_entropy": (figures.ORANGE, "-"), "perceptron_loss": (figures.RED, "--"),
+    }  # fmt: skip
+    for name, (color, style) in styles.items():
+        constant = CONSTANTS[name]
+        told = name.replace("_", " ").replace("sigmoid ", "")
+        label = told if constant in (1.0, None) else f"{'1/ln 2' if constant < 2 else '2'} × {told}"
+        label += ": no bound" if constant is None else ""
+        bounds.plot(
+            margins, (constant or 1) * np.array(result["bounds"]["along"][name]), style, color=color, lw=2, label=label
+        )
+    bounds.set(title="Bounds on the 0–1 loss", xlabel="margin: label × score", ylabel="loss", ylim=(0, 4.6))
+    bounds.legend(fontsize=9)
+    forms = list(result["sigmoid"]["float64"]["forms"])
+    for k, dtype in enumerate(DTYPES):
+        each = result["sigmoid"][dtype]
+        for j, (name, color) in enumerate(zip(forms, (figures.RED, figures.ORANGE, figures.BLUE), strict=True)):
+            form = each["forms"][name]
+            place = k + 0.25 * (j - 1)
+            ranges.barh(
+                place, form["largest"] - form["smallest"], left=form["smallest"], height=0.22, color=color,
+                label=name.replace("e^z", "$e^z$").replace("e^-z", "$e^{-z}$") if k == 0 else None,
+            )  # fmt: skip
+    ranges.set_yticks(range(len(DTYPES)), DTYPES)
+    ranges.invert_yaxis()
+    ranges.set(
+        xscale="symlog", title="Where each form of σ is right", xlabel="z", xticks=[-700, -88, -11, 0, 11, 88, 700],
+        xticklabels=["−700", "−88", "−11", "0", "11", "88", "700"],
+    )  # fmt: skip
+    ranges.set_ylim(len(DTYPES) + 0.35, -0.6)
+    ranges.minorticks_off()
+    ranges.grid(axis="y", visible=False)
+    ranges.legend(fontsize=9, ncols=3, loc="lower center")
+    formulas = result["formulas"]
+    brackets.plot(formulas["wrong_by"], formulas["with_brackets"], color=figures.BLUE, lw=2, label="with brackets")
+    brackets.plot(formulas["wrong_by"], formulas["as_printed"], "--", color=figures.RED, lw=2, label="as printed")
+    brackets.axhline(0, color="0.4", lw=1)
+    brackets.set(
+        xscale="log", title="Class 0 read as class 1", xlabel="1 − F: how far from certain", ylabel="loss (nats)"
+    )
+    brackets.invert_xaxis()
+    brackets.legend()
+    return {"losses.svg": figure}

@@ -1,0 +1,259 @@
+"""Question: of the five things that made deep nets work (initialisation, activation, regularization, accelerated
+descent, early stopping), which does a deep net on digits miss most?
+
+Prediction: the whole recipe (relu, He's weights, L2, Nesterov's momentum, early stopping) reads digits well; with any
+one of the five left out the loss on unseen images is higher, or training takes longer; with none of them a deep net
+does not learn at all (B14).
+Refuted by: an ingredient whose lack makes things better. Open: one whose lack makes no difference beyond chance here.
+
+Seven layers, 300 training images, so that there is something to overfit. Every variant gets its own best learning rate of
+four, chosen by validation; the test images are looked at once per net. Effects are paired by seed, and count where
+they exceed two standard errors. Without initialisation: weights from N(0, 0.01²). Without activation: sigmoid.
+"""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.console import Console
+from rich.table import Table
+
+import fnn
+from experiments.claims import Judgement, judged
+from experiments.options import WhatMadeItWork
+from experiments.progress import Watch, silent
+
+SIZES = {"train": 300, "validation": 300, "test": 1197}
+#: Seven layers of weights; 32 units read digits well in shallow nets.
+HIDDEN = (32,) * 6
+STRENGTH = 3e-4
+SMALL = fnn.normal(0.01)
+#: The loss at which a training counts as done: a twentieth of guessing.
+DONE = float(np.log(10)) / 20
+
+
+def nesterov(learning_rate: Any) -> Any:
+    """Optax's accelerated descent, as a function of the rate."""
+    return optax.sgd(learning_rate, momentum=0.9, nesterov=True)
+
+
+def heavy_ball(learning_rate: Any) -> Any:
+    """Optax's descent with momentum."""
+    return optax.sgd(learning_rate, momentum=0.9)
+
+
+#: Rates of each optimizer, about a factor of three apart: momentum of 0.9 takes steps ten times as long.
+RATES = {
+    nesterov: (0.01, 0.03, 0.1, 0.3), heavy_ball: (0.01, 0.03, 0.1, 0.3), optax.sgd: (0.03, 0.1, 0.3, 1.0),
+    optax.adam: (5e-4, 1.5e-3, 5e-3, 1.5e-2),
+}  # fmt: skip
+#: name: (activation, initializer, strength, optimizer, early stopping)
+VARIANTS = {
+    "the whole recipe": ("relu", "he_normal", STRENGTH, nesterov, True),
+    "without initialisation": ("relu", SMALL, STRENGTH, nesterov, True),
+    "without activation": ("sigmoid", "glorot_uniform", STRENGTH, nesterov, True),
+    "without regularization": ("relu", "he_normal", 0.0, nesterov, True),
+    "without acceleration": ("relu", "he_normal", STRENGTH, optax.sgd, True),
+    "without early stopping": ("relu", "he_normal", STRENGTH, nesterov, False),
+    "momentum in its place": ("relu", "he_normal", STRENGTH, heavy_ball, True),
+    "Adam in its place": ("relu", "he_normal", STRENGTH, optax.adam, True),
+    "none of the five": ("sigmoid", SMALL, 0.0, optax.sgd, False),
+}
+LEFT_OUT = tuple(name for name in VARIANTS if name.startswith("without"))
+
+
+def run(options: WhatMadeItWork, watch: Watch = silent) -> dict[str, Any]:
+    """Train all variants, those of equal shape as one program, and return losses, accuracies and epochs."""
+    started = time.perf_counter()
+    images, labels = fnn.digits()
+    rows = fnn.stratified_split(labels, list(SIZES.values()), seed=0)
+    parts = {name: (images[part], labels[part]) for name, part in zip(SIZES, rows, strict=True)}
+    # variants that differ in weights and strength alone are runs of one sweep
+    programs: dict[Any, list[str]] = {}
+    for name, (activation, _, _, optimizer, stops) in VARIANTS.items():
+        programs.setdefault((activation, optimizer, stops), []).append(name)
+    found: dict[str, Any] = {}
+    with jax.default_matmul_precision("highest"):
+        for k, ((activation, optimizer, stops), names) in enumerate(programs.items(), start=1):
+            found |= _trained(options, activation, optimizer, stops, names, parts)
+            watch("programs", k, len(programs), ", ".join(names))
+    result = {"sizes": SIZES, "epochs": options.epochs, "seeds": options.seeds, "done": DONE}
+    result["variants"] = {name: found[name] for name in VARIANTS}
+    whole = np.array(found["the whole recipe"]["test_loss"])
+    for name in LEFT_OUT:
+        effect = np.array(found[name]["test_loss"]) - whole
+        found[name]["effect"] = float(effect.mean())
+        found[name]["effect_error"] = (
+            float(effect.std(ddof=1) / np.sqrt(options.seeds)) if options.seeds > 1 else float(np.log(10))
+        )
+    return result | {"measured": {"seconds": time.perf_counter() - started}}
+
+
+def _trained(
+    options: WhatMadeItWork, activation: str, optimizer: Any, stops: bool, names: list[str], parts: Any
+) -> dict[str, Any]:
+    """The variants of one program: every rate and seed of each."""
+    net = fnn.mlp(64, *HIDDEN, 10, activation=activation)
+    seeds = range(options.seed, options.seed + options.seeds)
+    rows = [
+        (seed, rate, VARIANTS[name][2], VARIANTS[name][1])
+        for name in names
+        for rate in RATES[optimizer]
+        for seed in seeds
+    ]
+    over = dict(zip(("seed", "learning_rate", "strength", "weights"), map(list, zip(*rows, strict=True)), strict=True))
+    sweep = fnn.sweep(
+        fnn.backprop(net, fnn.softmax_cross_entropy, fnn.l2), parts["train"], over=over, optimizer=optimizer,
+        epochs=options.epochs, batch_size=20, validation=parts["validation"], shared_shuffle=True,
+        patience=options.patience if stops else None,
+    )  # fmt: skip
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sweep.params)
+
+    @jax.jit
+    def tested(params: Any) -> Any:
+        def one(params: Any) -> Any:
+            losses = {
+                name: fnn.softmax_cross_entropy(net.apply(params, jnp.asarray(x)), jnp.asarray(y))
+                for name, (x, y) in parts.items()
+            }
+            return losses, fnn.accuracy(net.apply(params, jnp.asarray(parts["test"][0])), jnp.asarray(parts["test"][1]))
+
+        return jax.vmap(one)(params)
+
+    losses, accuracy = jax.tree.map(lambda each: np.asarray(each, np.float64), tested(stacked))
+    count, rates = options.seeds, RATES[optimizer]
+    found = {}
+    for k, name in enumerate(names):
+        mine = slice(k * len(rates) * count, (k + 1) * len(rates) * count)
+        # a run that failed is worse than any
+        validation = np.nan_to_num(losses["validation"][mine].reshape(len(rates), count), nan=1e3, posinf=1e3)
+        best = int(np.argmin(validation.mean(axis=1)))
+        chosen = slice(mine.start + best * count, mine.start + (best + 1) * count)
+        curves = sweep.epochs["loss"][chosen]
+        # the training objective, penalty included; a stopped run stays where it was
+        reached = [np.flatnonzero(curve <= DONE + STRENGTH * 300) for curve in curves]
+        test = np.nan_to_num(losses["test"][chosen], nan=1e3, posinf=1e3)
+        held_out = sweep.epochs["validation_loss"][chosen]
+        found[name] = {
+            "rate": rates[best],
+            "test_loss": test,
+            "test_accuracy": accuracy[chosen],
+            "train_loss": float(np.nan_to_num(losses["train"][chosen], nan=1e3, posinf=1e3).mean()),
+            "epochs_to_done": [int(each[0]) + 1 if len(each) else None for each in reached],
+            "curve": [None if not np.isfinite(v) else round(float(v), 4) for v in held_out[0]],
+        }
+    return found
+
+
+# ---- what a reader sees ---------------------------------------------------------------------------------------------
+
+
+def predictions(result: dict[str, Any]) -> dict[str, bool | None]:
+    """{what was predicted: whether it held, None where chance may explain it}, from a result as it is saved."""
+    variants = result["variants"]
+
+    def worse(name: str) -> bool | None:
+        each = variants[name]
+        if abs(each["effect"]) <= 2 * each["effect_error"]:
+            return None
+        return each["effect"] > 0
+
+    def slower() -> bool | None:
+        """Fewer epochs with acceleration, in every seed."""
+        pairs = zip(
+            variants["the whole recipe"]["epochs_to_done"],
+            variants["without acceleration"]["epochs_to_done"],
+            strict=True,
+        )
+        gains = [(b is None or b > a) if a is not None else None for a, b in pairs]
+        return None if None in gains else (all(gains) or (None if any(gains) else False))
+
+    held: dict[str, bool | None] = {f"{name} it is worse on unseen images": worse(name) for name in LEFT_OUT}
+    if not held["without acceleration it is worse on unseen images"]:
+        held["without acceleration it is worse on unseen images"] = slower()
+    whole, none = variants["the whole recipe"], variants["none of the five"]
+    held["the whole recipe reads nine of ten"] = float(np.mean(whole["test_accuracy"])) >= 0.9
+    held["with none of the five nothing is learned"] = float(np.mean(none["test_accuracy"])) <= 0.2
+    return held
+
+
+def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+    """What the ablation says of claim B14."""
+    held, variants = predictions(result), result["variants"]
+    told = "; ".join(
+        f"{name} {variants[name]['effect']:+.3f} ± {variants[name]['effect_error']:.3f}" for name in LEFT_OUT
+    )
+    whole, none = (variants[name] for name in ("the whole recipe", "none of the five"))
+    epochs = {
+        name: [e for e in variants[name]["epochs_to_done"] if e is not None]
+        for name in ("the whole recipe", "without acceleration")
+    }
+    speed = ", ".join(f"{name} {np.mean(e):.0f}" if e else f"{name} never" for name, e in epochs.items())
+    evidence = (
+        f"Loss on unseen digits, whole recipe {np.mean(whole['test_loss']):.3f} ({np.mean(whole['test_accuracy']):.1%} "
+        f"right), change when one is left out (± standard error over {result['seeds']} seeds): {told}. Epochs to a "
+        f"training loss of {result['done']:.2f}: {speed}. With none of the five {np.mean(none['test_accuracy']):.1%}."
+    )
+    if False in held.values():
+        return {"B14": judged(False, evidence, "ablation.svg")}
+    unclear = [name.removesuffix(" it is worse on unseen images") for name, each in held.items() if each is None]
+    if unclear:
+        evidence += f" Not beyond chance here: {', '.join(unclear)}; more seeds or a harder problem would decide."
+        return {"B14": Judgement("open", evidence, "ablation.svg")}
+    return {"B14": judged(True, evidence, "ablation.svg")}
+
+
+def show(saved: dict[str, Any], console: Console) -> None:
+    """Print losses and accuracies of all variants, and which predictions held."""
+    result = saved["result"]
+    table = Table(title=f"Digits, seven layers, {result['sizes']['train']} training images, {result['seeds']} seeds")
+    for heading in ("variant", "rate", "training loss", "test loss", "± over seeds", "read correctly", "epochs"):
+        table.add_column(heading, justify="left" if heading == "variant" else "right")
+    for name, each in result["variants"].items():
+        done = [epoch for epoch in each["epochs_to_done"] if epoch is not None]
+        table.add_row(
+            name, f"{each['rate']:g}", f"{each['train_loss']:.3f}", f"{np.mean(each['test_loss']):.3f}",
+            f"{np.std(each['test_loss']):.3f}", f"{np.mean(each['test_accuracy']):.1%}",
+            f"{np.mean(done):.0f}" if done else "never",
+        )  # fmt: skip
+    console.print(table)
+    words = {True: "held", False: "NOT HELD", None: "open"}
+    held = [f"{words[held]}: {what}" for what, held in predictions(result).items()]
+    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
+
+
+def draw(saved: dict[str, Any]) -> dict[str, Any]:
+    """{file name: figure}, from the saved result alone."""
+    from experiments import figures
+
+    result = saved["result"]
+    figure, ((losses, curves),) = figures.blank(14, 4.8, columns=2)
+    names = list(result["variants"])
+    for k, name in enumerate(names):
+        values = np.array(result["variants"][name]["test_loss"])
+        color = figures.GREEN if k == 0 else figures.RED if name in (*LEFT_OUT, "none of the five") else figures.BLUE
+        losses.plot(values, np.full(len(values), k), "o", color=color, alpha=0.6, ms=6)
+        losses.plot(values.mean(), k, "|", color="black", ms=18, mew=2.5)
+        right = np.mean(result["variants"][name]["test_accuracy"])
+        losses.text(1.02, k, f"{right:.1%}", transform=losses.get_yaxis_transform(), va="center")
+    losses.text(1.02, -0.9, "right", transform=losses.get_yaxis_transform(), va="center")
+    losses.axvline(np.log(10), color="0.4", lw=1, ls=":")
+    losses.set_yticks(range(len(names)), names)
+    losses.invert_yaxis()
+    losses.set(
+        xscale="log",
+        xlabel="loss on unseen images (nats; dotted: guessing)",
+        title="One ingredient left out; bar: mean",
+    )
+    shown = ("the whole recipe", "without initialisation", "without activation", "without acceleration",
+             "without early stopping", "none of the five")  # fmt: skip
+    colors = (figures.GREEN, figures.RED, figures.PINK, figures.BLUE, figures.ORANGE, "0.4")
+    for name, color, style in zip(shown, colors, ("-", "--", "-.", "-", (0, (4, 1)), ":"), strict=True):
+        curve = [np.nan if value is None else value for value in result["variants"][name]["curve"]]
+        curves.plot(range(1, len(curve) + 1), curve, ls=style, color=color, lw=2, label=name)
+    curves.set(yscale="log", xlabel="epoch", ylabel="validation loss (nats)", title="The first seed of each")
+    curves.legend(fontsize=9)
+    return {"ablation.svg": figure}
