@@ -171,9 +171,8 @@ def test_every_node_is_told_whole():
 
 def test_names_are_those_of_the_source():
     net = fnn.mlp(3, 4, 2, activation="tanh")
-    box = fnn.graph(
-        fnn.objective(net, fnn.squared_error), net.init(jax.random.key(0), jnp.float64), jnp.ones((5, 3)), jnp.ones((5, 2))
-    )
+    params = net.init(jax.random.key(0), jnp.float64)
+    box = fnn.graph(fnn.objective(net, fnn.squared_error), params, jnp.ones((5, 3)), jnp.ones((5, 2)))
     names = [node.name for node in box.nodes]
     assert names[:6] == ["W1", "b1", "W2", "b2", "x", "y"] and len(set(names)) == len(names)
     # a lambda stands inside a statement and computes nothing for its target

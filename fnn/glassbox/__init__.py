@@ -6,4 +6,16 @@ from fnn.glassbox.names import name
 from fnn.glassbox.nodes import Node, Share, Summary
 from fnn.glassbox.trouble import Size, Trouble
 
-__all__ = ["Backward", "Graph", "Node", "Share", "Size", "Summary", "Trouble", "gradient_by_rules", "graph", "name", "show_backward"]
+__all__ = [
+    "Backward",
+    "Graph",
+    "Node",
+    "Share",
+    "Size",
+    "Summary",
+    "Trouble",
+    "gradient_by_rules",
+    "graph",
+    "name",
+    "show_backward",
+]

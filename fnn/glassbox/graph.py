@@ -303,15 +303,16 @@ def _trace(f: Callable[..., PyTree], args: tuple) -> tuple[Program, PyTree]:
         program, shape = traced(f, args)
     except jax.errors.ConcretizationTypeError as error:
         raise TypeError(
-            f"{names.called(f)} decides by the values of its arguments in Python (if, while, int(), bool()), and while it "
-            "is traced they have none yet: a trace runs f once with placeholders that know only shape and dtype. "
+            f"{names.called(f)} decides by the values of its arguments in Python (if, while, int(), bool()), and while "
+            "it is traced they have none yet: a trace runs f once with placeholders that know only shape and dtype. "
             f"Use jnp.where, jax.lax.cond, or make the value a constant. JAX says: {str(error).splitlines()[0]}"
         ) from None
     except TypeError as error:
         if "not a valid JAX type" not in str(error):
             raise
         raise TypeError(
-            f"{names.called(f)} must return arrays or numbers, or a pytree of them. JAX says: {str(error).splitlines()[0]}"
+            f"{names.called(f)} must return arrays or numbers, or a pytree of them. "
+            f"JAX says: {str(error).splitlines()[0]}"
         ) from None
     if not program.outputs:
         raise TypeError(f"{names.called(f)} returns nothing to differentiate, {shape}. Return a number.")

@@ -177,13 +177,21 @@ def _statement(place: Place) -> ast.stmt | None:
     holding = [
         each for each in _statements(place.file) if each.lineno <= place.line <= (each.end_lineno or each.lineno)
     ]
-    return min(holding, key=lambda each: (each.end_lineno or each.lineno) - each.lineno, default=None)
+    if holding:
+        return min(holding, key=lambda each: (each.end_lineno or each.lineno) - each.lineno)
+    # a page with code in it is no program as a whole; its line may be a statement
+    alone = next(iter(_parsed(place.text)), None)
+    return alone and ast.increment_lineno(alone, place.line - 1)
 
 
 @functools.lru_cache(maxsize=64)
 def _statements(file: str) -> tuple[ast.stmt, ...]:
+    return _parsed("".join(linecache.getlines(file)))
+
+
+def _parsed(text: str) -> tuple[ast.stmt, ...]:
     try:
-        tree = ast.parse("".join(linecache.getlines(file)))
+        tree = ast.parse(text)
     except SyntaxError:
         return ()
     return tuple(each for each in ast.walk(tree) if isinstance(each, ast.stmt))
