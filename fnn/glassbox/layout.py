@@ -219,7 +219,7 @@ def _inversions(values: list[int]) -> tuple[int, list[int]]:
 
 def _coordinates(graph: _Bent, heights: list[float], real: int) -> list[float]:
     """The middle of each box across the layers: of four extreme placements the mean of the inner two."""
-    conflicts = _conflicts(graph, real)
+    conflicts = _conflicts(graph, real) | _minor(graph)
     found = []
     for upwards in (False, True):
         rows = graph.rows[::-1] if upwards else graph.rows
@@ -238,7 +238,44 @@ def _coordinates(graph: _Bent, heights: list[float], real: int) -> list[float]:
         # the upper placements meet at the upper end of the narrowest, the lower at its lower end
         shift = max(narrowest) - max(y) if k % 2 else min(narrowest) - min(y)
         found[k] = [each + shift for each in y]
-    return [sum(sorted(four)[1:3]) / 2 for four in zip(*found, strict=True)]
+    y = [sum(sorted(four)[1:3]) / 2 for four in zip(*found, strict=True)]
+    _relaxed(graph, y, lambda u, v: _apart(heights, real, u, v))
+    return y
+
+
+def _relaxed(graph: _Bent, y: list[float], apart: Callable[[int, int], float]) -> None:
+    """Move the straight inner part of each long edge as near to its ends as its neighbours allow."""
+    for chain in [each for each in graph.chains if len(each) > 2] * 2:
+        bends = chain[1:-1]
+        low, high = float("-inf"), float("inf")
+        for v in bends:
+            row, i = graph.rows[graph.layer[v]], graph.place[v]
+            if i:
+                low = max(low, y[row[i - 1]] + apart(row[i - 1], v))
+            if i + 1 < len(row):
+                high = min(high, y[row[i + 1]] - apart(v, row[i + 1]))
+        # at the height of one end there is one curve less than in the middle
+        wished = min(
+            (y[chain[0]], y[chain[-1]]), key=lambda end: (abs(min(max(end, low), high) - end), abs(end - y[bends[0]]))
+        )
+        if low <= high:
+            for v in bends:
+                y[v] = min(max(wished, low), high)
+
+
+def _minor(graph: _Bent) -> set[tuple[int, int]]:
+    """Links into a box that reads something deeper too: the longest line runs straight, not they."""
+    depth = [0] * len(graph.layer)
+    for row in graph.rows:
+        for v in row:
+            bend = v >= graph.real
+            depth[v] = max((depth[u] + (not bend) for u in graph.above[v]), default=0)
+    return {
+        (min(u, v), max(u, v))
+        for v in range(graph.real)
+        for u in graph.above[v]
+        if depth[u] < max(depth[w] for w in graph.above[v])
+    }
 
 
 def _apart(heights: list[float], real: int, u: int, v: int) -> float:

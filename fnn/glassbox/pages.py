@@ -55,7 +55,7 @@ def html(graph: "Graph") -> str:
 <body>
 <header>
 <h1>{escape(graph.name)}</h1>
-<div class="choices">{folding}<button id="theme" type="button">Dark</button></div>
+<div class="choices">{folding}<button id="fit" type="button" aria-pressed="false">Fit width</button><button id="theme" type="button">Dark</button></div>
 </header>
 <div class="walk">
 <div class="controls" role="group" aria-label="Steps">
@@ -131,7 +131,12 @@ def _part(graph: "Graph", drawing: Scene, k: int) -> dict[str, Any]:
         ("kept for backward", ", ".join(dict.fromkeys(graph.nodes[i].name for each in held for i in each.kept))),
         ("operations", f"{sum(n.operations for n in held)} forward, {sum(n.operations_back for n in held)} backward"),
         ("bytes", f"{sum(n.bytes for n in held)}"),
-        ("stands for", "\n".join(_line(graph, each) for each in held[:24]) + ("\n…" if len(held) > 24 else "") if len(held) > 1 else ""),
+        (
+            "stands for",
+            "\n".join(_line(graph, each) for each in held[:24]) + ("\n…" if len(held) > 24 else "")
+            if len(held) > 1
+            else "",
+        ),
     ]
     if node.given:
         rows = [row for row in rows if row[0] not in ("operations", "kept for backward")]

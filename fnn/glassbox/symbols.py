@@ -69,7 +69,11 @@ def shape(node: Node) -> str:
 
 def single(value: Any) -> bool:
     """True for one number in an array of any rank."""
-    return not isinstance(value, Summary) and getattr(value, "size", 0) == 1 and getattr(value.dtype, "kind", "") in "fiubc"
+    return (
+        not isinstance(value, Summary)
+        and getattr(value, "size", 0) == 1
+        and getattr(value.dtype, "kind", "") in "fiubc"
+    )
 
 
 def entry(value: Any) -> Any:
@@ -99,7 +103,9 @@ def sentence(node: Node, texts: Sequence[str]) -> str:
     if name in ("integer_pow", "square", "exp", "exp2", "neg", "abs", "transpose", "floor", "ceil") and len(texts) == 1:
         return _unary(node).replace("x", texts[0]) if name[:3] != "exp" else f"{name}({texts[0]})"
     word = _unary(node)
-    word = WORDS.get(name) or {"log": "ln", "sqrt": "√", "logistic": "σ", "reduce_sum": "Σ", "reduce_prod": "Π"}.get(name)
+    word = WORDS.get(name) or {"log": "ln", "sqrt": "√", "logistic": "σ", "reduce_sum": "Σ", "reduce_prod": "Π"}.get(
+        name
+    )
     word = word or name.removeprefix("reduce_").replace("_", " ")
     return f"{word}({', '.join(texts)})"
 
