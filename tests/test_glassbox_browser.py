@@ -1,4 +1,4 @@
-"""The page of the glass box in a real browser: steps by click and key, no request, no error, contrast in both themes."""
+"""The page of the glass box in a browser: steps by click and key, no request or error, contrast in both themes."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,8 @@ COLOURS = """
 (() => {
   const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
   const light = (c) => {
-    const [r, g, b] = parse(c).map((x) => { x /= 255; return x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4; });
+    const linear = (x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = parse(c).map((x) => linear(x / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const behind = (e) => {
@@ -35,7 +36,8 @@ COLOURS = """
   const seen = [...document.querySelectorAll("text, h1, h2, p, button, dt, dd")].filter((e) =>
     e.textContent.trim() && e.getClientRects().length && getComputedStyle(e).visibility === "visible");
   return seen.map((e) => {
-    const style = getComputedStyle(e), fore = light(e.closest("svg") ? style.fill : style.color), back = light(behind(e));
+    const style = getComputedStyle(e);
+    const fore = light(e.closest("svg") ? style.fill : style.color), back = light(behind(e));
     return [e.textContent.slice(0, 40), (Math.max(fore, back) + 0.05) / (Math.min(fore, back) + 0.05)];
   });
 })()

@@ -155,9 +155,8 @@ def cut(text: str) -> str:
 def drawn(card: Card, x: float, y: float, round_: bool) -> str:
     """The SVG of a card whose top left corner is at (x, y)."""
     radius = 16 if round_ else 7
-    out = [
-        f'<rect class="card" x="{_n(x)}" y="{_n(y)}" width="{_n(card.width)}" height="{_n(card.height)}" rx="{radius}"/>'
-    ]
+    place = f'x="{_n(x)}" y="{_n(y)}" width="{_n(card.width)}" height="{_n(card.height)}" rx="{radius}"'
+    out = [f'<rect class="card" {place}/>']
     at = x if card.beside else y
     spare = (card.width if card.beside else card.height) - sum(_room(block, card.beside) for block in card.blocks)
     for k, (block, kind) in enumerate(zip(card.blocks, ("value", "middle", "bar"), strict=True)):
@@ -170,12 +169,7 @@ def drawn(card: Card, x: float, y: float, round_: bool) -> str:
         out.append(f'<g class="{kind}">{tint}{_filled(block, box)}</g>')
         at += room
     # the rim comes last, so that no tint covers it
-    return "".join(
-        [
-            *out,
-            f'<rect class="rim" x="{_n(x)}" y="{_n(y)}" width="{_n(card.width)}" height="{_n(card.height)}" rx="{radius}"/>',
-        ]
-    )
+    return "".join([*out, f'<rect class="rim" {place}/>'])
 
 
 def _room(block: Block, beside: bool) -> float:

@@ -62,9 +62,10 @@ def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
         for k, (part, each, (x, y)) in enumerate(zip(drawing.parts, cards, plan.corners, strict=True))
     ]
     size = f"{round(width)} {round(height)}"
+    told = escape(f"The graph of {title}: {len(drawing.parts)} boxes")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" viewBox="0 0 {size}" width="{round(width)}" '
-        f'height="{round(height)}" role="img" aria-label="{escape(f"The graph of {title}: {len(drawing.parts)} boxes")}">'
+        f'height="{round(height)}" role="img" aria-label="{told}">'
         + (f"<style>{sheet}</style>" if sheet else "")
         + f'<rect class="sheet" width="{round(width)}" height="{round(height)}"/>'
         + "".join(flows) + "".join(parts)
@@ -126,7 +127,8 @@ def _flows(
                 else [("share", label.share, 5.0)]
             )
             text = '<g class="back">' + "".join(
-                f'<text class="{kind}" x="{round(x, 1):g}" y="{round(y + dy, 1):g}" text-anchor="middle">{escape(words)}</text>'
+                f'<text class="{kind}" x="{round(x, 1):g}" y="{round(y + dy, 1):g}" text-anchor="middle">'
+                f"{escape(words)}</text>"
                 for kind, words, dy in lines
             ) + "</g>"  # fmt: skip
         still = "" if flow.active else " still"
@@ -255,7 +257,7 @@ def _legend(drawing: Scene, labels: Sequence[_Label | None], size: Point) -> tup
     for (kind, text), width in zip(entries, widths, strict=True):
         if x > 18 and x + width > limit + 18:
             x, y = 18.0, y + 19
-        words = f'<text class="{"note" if kind == "note" else kind}" x="{round(x, 1):g}" y="{round(y, 1):g}">{escape(text)}</text>'
+        words = f'<text class="{kind}" x="{round(x, 1):g}" y="{round(y, 1):g}">{escape(text)}</text>'
         out.append(f'<g class="{kind}">{words}</g>' if kind in ("value", "bar") else words)
         x += width
         widest = max(widest, x)

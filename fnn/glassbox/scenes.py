@@ -1,9 +1,9 @@
 """What of a graph is drawn: boxes and the flows between them.
 
-Promises: no gradient is hidden. Constant numbers stand in the label of their step; steps that only rename entries, and
-arithmetic on indices, are part of the flow; what is drawn of a value are its own numbers. A `Part` stands for a node, or
-folded for a whole call or named scope, or for a row of equal ones; the contributions on the flows into a value add up
-to its cotangent.
+Promises: no gradient is hidden. Constant numbers stand in the label of their step; steps that only rename entries,
+and arithmetic on indices, are part of the flow; what is drawn of a value are its own numbers. A `Part` stands for a
+node, or folded for a whole call or named scope, or for a row of equal ones; the contributions on the flows into a value
+add up to its cotangent.
 """
 
 import itertools
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from fnn.glassbox.graph import Graph
 
 #: Steps that hand every entry on as it is.
-PLUMBING = frozenset("reshape squeeze expand_dims convert_element_type copy copy_p optimization_barrier".split())
+PLUMBING = frozenset(
+    ("reshape", "squeeze", "expand_dims", "convert_element_type", "copy", "copy_p", "optimization_barrier")
+)
 #: So many equal neighbours become one box.
 ROW = 3
 
@@ -122,7 +124,7 @@ class _Drawing:
     def text(self, k: int) -> str | None:
         """The constant number that node k is everywhere, None for everything else."""
         value = self.nodes[k].value
-        if k not in self.fixed or isinstance(value, Summary) or getattr(value.dtype, "kind", "") not in "fiub":
+        if k not in self.fixed or not symbols.numeric(value):
             return None
         entries = np.asarray(value)
         if entries.size == 0 or not np.array_equal(
@@ -302,7 +304,7 @@ def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, .
 def _signed(
     drawing: _Drawing, runs: list[tuple[tuple[str, ...], list[int]]]
 ) -> list[tuple[tuple[Any, str, Any], list[int]]]:
-    """Each run with what makes it equal to another: what is around it, its name without a number, its steps, its shapes."""
+    """Each run with what makes it equal to another: what is around it, its name without a number, steps and shapes."""
     signed = []
     for path, members in runs:
         stem = re.sub(r"#\d+$", "", path[-1]) if path else ""

@@ -59,7 +59,7 @@ def _terms(graph: "Graph", node: Node) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, Summary):
         return f"{symbols.number(value.least)} … {symbols.number(value.largest)}"
-    if getattr(value.dtype, "kind", "") not in "fiubc":
+    if not symbols.numeric(value):
         return str(value.dtype)
     entries = np.asarray(value)
     if not entries.shape:
