@@ -60,8 +60,10 @@ class Sequential(Layer):
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
         residuals = []
-        for layer, p in self._pairs(params):
-            x, kept = layer.forward(p, x)
+        for k, (layer, p) in enumerate(self._pairs(params), start=1):
+            # profiles and pictures of the program name the layers by these scopes
+            with jax.named_scope(f"{type(layer).__name__.lower()}{k}"):
+                x, kept = layer.forward(p, x)
             residuals.append(kept)
         return x, tuple(residuals)
 

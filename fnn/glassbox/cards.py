@@ -78,7 +78,11 @@ def card(part: Part, terms: Sequence[Any], *, beside: bool) -> Card:
 
 def _shown(value: Any, shape: str, dtype: Any) -> Block:
     if isinstance(value, Summary):
-        texts = (shape, f"{symbols.number(value.least)} to {symbols.number(value.largest)}", f"norm {symbols.number(value.norm)}")
+        texts = (
+            shape,
+            f"{symbols.number(value.least)} to {symbols.number(value.largest)}",
+            f"norm {symbols.number(value.norm)}",
+        )
         return Block(tuple(Line(text, 12.0, "note") for text in texts))
     if symbols.single(value):
         return Block((Line(symbols.number(symbols.entry(value)), 15.0, "number"),))
@@ -96,7 +100,11 @@ def _derivative(bar: Any, terms: Sequence[Any]) -> Block:
         return Block(tuple(Line(text, 15.0, "number") for text in summed(bar, terms)))
     many = f"sum of {len(terms)}" if len(terms) > 1 else ""
     if isinstance(bar, Summary):
-        texts = (f"∂ {symbols.number(bar.least)} to {symbols.number(bar.largest)}", f"norm {symbols.number(bar.norm)}", many)
+        texts = (
+            f"∂ {symbols.number(bar.least)} to {symbols.number(bar.largest)}",
+            f"norm {symbols.number(bar.norm)}",
+            many,
+        )
         return Block(tuple(Line(text, 12.0, "note") for text in texts if text))
     drawn = heat_map(bar)
     if drawn is None:
@@ -127,10 +135,13 @@ def _middle(part: Part) -> Block:
         lines = [Line(cut(part.name), 16.0, "symbol"), Line(part.symbol, 12.0, "note")]
     else:
         if part.symbol and part.kind != "output":
-            lines.append(Line(cut(part.symbol), 18.0 if len(part.symbol) < 9 else 15.0, "symbol"))
+            sign, _, axis = part.symbol.partition(" over ")
+            lines.append(Line(cut(sign), 18.0 if len(sign) < 9 else 15.0, "symbol"))
+            lines += [Line(f"over {axis}", 12.0, "note")] if axis else []
         own = part.kind in ("given", "output") or part.name != part.node.name or not automatic(part.node)
         if part.name:
-            lines.append(Line(cut(part.name), 16.0 if part.kind == "given" else 13.0, "name own" if own else "name"))
+            size = 16.0 if part.kind == "given" else 14.0 if own else 13.0
+            lines.append(Line(cut(part.name), size, "name own" if own else "name"))
         elif not lines:
             lines.append(Line("constant", 12.0, "note"))
     return Block(tuple(lines))
@@ -144,9 +155,9 @@ def cut(text: str) -> str:
 def drawn(card: Card, x: float, y: float, round_: bool) -> str:
     """The SVG of a card whose top left corner is at (x, y)."""
     radius = 16 if round_ else 7
-    out = [f'<rect class="card" x="{_n(x)}" y="{_n(y)}" width="{_n(card.width)}" height="{_n(card.height)}" rx="{radius}"/>']
+    place = f'x="{_n(x)}" y="{_n(y)}" width="{_n(card.width)}" height="{_n(card.height)}" rx="{radius}"'
+    out = [f'<rect class="card" {place}/>']
     at = x if card.beside else y
-    filled = [not block.empty for block in card.blocks]
     spare = (card.width if card.beside else card.height) - sum(_room(block, card.beside) for block in card.blocks)
     for k, (block, kind) in enumerate(zip(card.blocks, ("value", "middle", "bar"), strict=True)):
         if block.empty:
@@ -154,10 +165,11 @@ def drawn(card: Card, x: float, y: float, round_: bool) -> str:
         # what is left over goes to the middle
         room = _room(block, card.beside) + (spare if k == 1 else 0)
         box = (at, y, room, card.height) if card.beside else (x, at, card.width, room)
-        tint = _tinted(box, radius, card.beside, k, filled) if k != 1 else ""
+        tint = _tinted(box, radius, card.beside, k) if k != 1 else ""
         out.append(f'<g class="{kind}">{tint}{_filled(block, box)}</g>')
         at += room
-    return "".join(out)
+    # the rim comes last, so that no tint covers it
+    return "".join([*out, f'<rect class="rim" {place}/>'])
 
 
 def _room(block: Block, beside: bool) -> float:
@@ -166,13 +178,12 @@ def _room(block: Block, beside: bool) -> float:
     return block.width + 2 * PADDING if beside else block.height + PADDING
 
 
-def _tinted(box: tuple[float, float, float, float], radius: float, beside: bool, k: int, filled: list[bool]) -> str:
+def _tinted(box: tuple[float, float, float, float], radius: float, beside: bool, k: int) -> str:
     """The tint behind the first or the last third, round where the card is."""
     x, y, w, h = (box[0] + 1, box[1] + 1, box[2] - 2, box[3] - 2)
     r = radius - 1
     corners = [k == 0, k == 0, k == 2, k == 2] if not beside else [k == 0, k == 2, k == 2, k == 0]
     a, b, c, d = (r if corner else 0 for corner in corners)
-    del filled
     return (
         f'<path class="tint" d="M{_n(x + a)} {_n(y)}H{_n(x + w - b)}{_arc(b, b, b)}V{_n(y + h - c)}{_arc(c, -c, c)}'
         f'H{_n(x + d)}{_arc(d, -d, -d)}V{_n(y + a)}{_arc(a, a, -a)}z"/>'
@@ -200,7 +211,7 @@ def _filled(block: Block, box: tuple[float, float, float, float]) -> str:
 
 
 #: The sizes that the style sheet gives; another one stands at the text.
-_STYLED = {"symbol": 18.0, "name": 13.0, "name own": 13.0, "number": 15.0, "note": 12.0}
+_STYLED = {"symbol": 18.0, "name": 13.0, "name own": 14.0, "number": 15.0, "note": 12.0}
 
 
 def _sized(line: Line) -> str:

@@ -1,7 +1,7 @@
 """Where boxes stand and how the edges between them run: a layered layout.
 
-Promises: a pure function of sizes and edges. Every edge runs forward and through no box, no two boxes overlap, straight
-chains come out straight, and the work grows nearly linearly with boxes and edges. The steps are those of Sugiyama et al.
+Promises: a pure function of sizes and edges. Every edge runs forward and through no box, no two boxes overlap, chains
+come out straight, and the work grows nearly linearly with boxes and edges. The steps are those of Sugiyama et al.
 (1981): layers, an order within each that crosses few edges (sweeps of barycentres, then exchanges of neighbours), and
 coordinates by Brandes and Köpf (2001). Everything is computed from left to right; downwards is the mirror image.
 Words: a long edge passes each layer between its ends at a bend, a box without size.
@@ -9,6 +9,7 @@ Words: a long edge passes each layer between its ends at a bend, a box without s
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 Point = tuple[float, float]
@@ -119,7 +120,7 @@ class _Bent:
             self.layer.extend(range(layers[tail] + 1, layers[head]))
             chain = [tail, *bends, head]
             self.chains.append(chain)
-            links += zip(chain, chain[1:], strict=False)
+            links += pairwise(chain)
         self.above, self.below = _neighbours(len(self.layer), links)
         self.rows: list[list[int]] = [[] for _ in range(max(self.layer, default=-1) + 1)]
         self.place = [0] * len(self.layer)
@@ -219,7 +220,7 @@ def _inversions(values: list[int]) -> tuple[int, list[int]]:
 
 def _coordinates(graph: _Bent, heights: list[float], real: int) -> list[float]:
     """The middle of each box across the layers: of four extreme placements the mean of the inner two."""
-    conflicts = _conflicts(graph, real)
+    conflicts = _conflicts(graph, real) | _minor(graph)
     found = []
     for upwards in (False, True):
         rows = graph.rows[::-1] if upwards else graph.rows
@@ -238,7 +239,44 @@ def _coordinates(graph: _Bent, heights: list[float], real: int) -> list[float]:
         # the upper placements meet at the upper end of the narrowest, the lower at its lower end
         shift = max(narrowest) - max(y) if k % 2 else min(narrowest) - min(y)
         found[k] = [each + shift for each in y]
-    return [sum(sorted(four)[1:3]) / 2 for four in zip(*found, strict=True)]
+    y = [sum(sorted(four)[1:3]) / 2 for four in zip(*found, strict=True)]
+    _relaxed(graph, y, lambda u, v: _apart(heights, real, u, v))
+    return y
+
+
+def _relaxed(graph: _Bent, y: list[float], apart: Callable[[int, int], float]) -> None:
+    """Move the straight inner part of each long edge as near to its ends as its neighbours allow."""
+    for chain in [each for each in graph.chains if len(each) > 2] * 2:
+        bends = chain[1:-1]
+        low, high = float("-inf"), float("inf")
+        for v in bends:
+            row, i = graph.rows[graph.layer[v]], graph.place[v]
+            if i:
+                low = max(low, y[row[i - 1]] + apart(row[i - 1], v))
+            if i + 1 < len(row):
+                high = min(high, y[row[i + 1]] - apart(v, row[i + 1]))
+        # at the height of one end there is one curve less than in the middle
+        wished = min(
+            (y[chain[0]], y[chain[-1]]), key=lambda end: (abs(min(max(end, low), high) - end), abs(end - y[bends[0]]))
+        )
+        if low <= high:
+            for v in bends:
+                y[v] = min(max(wished, low), high)
+
+
+def _minor(graph: _Bent) -> set[tuple[int, int]]:
+    """Links into a box that reads something deeper too: the longest line runs straight, not they."""
+    depth = [0] * len(graph.layer)
+    for row in graph.rows:
+        for v in row:
+            bend = v >= graph.real
+            depth[v] = max((depth[u] + (not bend) for u in graph.above[v]), default=0)
+    return {
+        (min(u, v), max(u, v))
+        for v in range(graph.real)
+        for u in graph.above[v]
+        if depth[u] < max(depth[w] for w in graph.above[v])
+    }
 
 
 def _apart(heights: list[float], real: int, u: int, v: int) -> float:
@@ -249,7 +287,7 @@ def _apart(heights: list[float], real: int, u: int, v: int) -> float:
 def _conflicts(graph: _Bent, real: int) -> set[tuple[int, int]]:
     """Links that cross the inner part of a long edge: the long edge stays straight."""
     found = set()
-    for upper, row in zip(graph.rows, graph.rows[1:], strict=False):
+    for upper, row in pairwise(graph.rows):
         left, scanned = 0, 0
         for i, v in enumerate(row):
             inner = next((u for u in graph.above[v] if u >= real), None) if v >= real else None
@@ -287,7 +325,7 @@ def _packed(rows: list[list[int]], root: dict[int, int], apart: Callable[[int, i
     before: dict[int, dict[int, float]] = defaultdict(dict)
     after: dict[int, dict[int, float]] = defaultdict(dict)
     for row in rows:
-        for u, v in zip(row, row[1:], strict=False):
+        for u, v in pairwise(row):
             a, b = root[u], root[v]
             before[b][a] = after[a][b] = max(before[b].get(a, 0.0), apart(u, v))
     lines = _sorted_lines(list(dict.fromkeys(root.values())), before, after)
@@ -319,14 +357,13 @@ def _columns(
 ) -> list[float]:
     """Where each layer begins: behind it there is room for the labels, and for curves that are not too steep."""
     gaps = [BETWEEN] * len(widths)
-    for (tail, head), label, chain in zip(edges, labels, graph.chains, strict=True):
+    for (_, head), label, chain in zip(edges, labels, graph.chains, strict=True):
         if label:
             k = graph.layer[head] - 1
             gaps[k] = max(gaps[k], label + BETWEEN - 10)
-        for u, v in zip(chain, chain[1:], strict=False):
+        for u, v in pairwise(chain):
             rise = abs(middles[u] - middles[v])
             gaps[graph.layer[u]] = max(gaps[graph.layer[u]], BETWEEN + min(0.16 * rise, 56.0))
-        del tail
     starts, x = [], MARGIN
     for width, gap in zip(widths, gaps, strict=True):
         starts.append(x)
@@ -351,7 +388,7 @@ def _routes(
     for e, (tail, head) in enumerate(edges):
         chain = graph.chains[e]
         route = []
-        for u, v in zip(chain, chain[1:], strict=False):
+        for u, v in pairwise(chain):
             k = graph.layer[u]
             x0 = corners[tail][0] + lengths[tail] if u == tail else starts[k] + widths[k]
             x1 = corners[head][0] if v == head else starts[k + 1]

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnn.glassbox import symbols
-from fnn.glassbox.nodes import Summary
 from fnn.glassbox.themes import SHADES
 
 #: Cells along a side; larger arrays are averaged.
@@ -29,7 +28,7 @@ class Map(NamedTuple):
 
 def heat_map(value: Any) -> Map | None:
     """The map of an array of numbers; None for what has no entries to draw."""
-    if isinstance(value, Summary) or getattr(value, "size", 0) == 0 or getattr(value.dtype, "kind", "") not in "fiub":
+    if not symbols.numeric(value) or value.size == 0 or value.dtype.kind == "c":
         return None
     entries = np.asarray(value, np.float64)
     table = entries.reshape(-1, entries.shape[-1]) if entries.ndim > 1 else entries.reshape(1, -1)
@@ -39,6 +38,8 @@ def heat_map(value: Any) -> Map | None:
     largest = float(np.max(np.abs(cells[np.isfinite(cells)]), initial=0.0))
     rows, columns = cells.shape
     size = max(4.0, min(CELL, SIDE / max(rows, columns)))
+    # a row or a column of many cells would be a thin line
+    across, along = (max(size, CELL) if count == 1 else size for count in (columns, rows))
     paths: dict[str, list[str]] = {}
     for i, row in enumerate(cells):
         j = 0
@@ -51,10 +52,11 @@ def heat_map(value: Any) -> Map | None:
     scale = "all 0" if not largest else f"±{symbols.number(float(np.max(finite)) if block == (1, 1) else largest)}"
     if not len(finite):
         scale = "not finite"
-    note = f"mean of {block[0]} × {block[1]}" if block != (1, 1) else ""
-    width, height = columns * size, rows * size
+    each = f"{block[1]}" if entries.ndim < 2 else f"{block[0]} × {block[1]}"
+    note = f"mean of {each}" if block != (1, 1) else ""
+    width, height = columns * across, rows * along
     drawing = (
-        f'<g transform="scale({size:g})" shape-rendering="crispEdges">{drawn}</g>'
+        f'<g transform="scale({across:g} {along:g})" shape-rendering="crispEdges">{drawn}</g>'
         f'<rect class="frame" width="{width:g}" height="{height:g}"/>'
     )
     return Map(width, height, drawing, scale, note)

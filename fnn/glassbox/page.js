@@ -2,7 +2,7 @@
 const views = JSON.parse(document.getElementById("data").textContent).views;
 const at = (id) => document.getElementById(id);
 const all = (within, selector) => [...within.querySelectorAll(selector)];
-//: Milliseconds between two steps of Play: time to read a sentence.
+// Milliseconds between two steps of Play: time to read a sentence.
 const PACE = 1400;
 let name = "whole", step = 0, timer = 0;
 
@@ -96,9 +96,9 @@ function label() {
 
 for (const each of Object.keys(views)) {
   const svg = at(each).querySelector("svg"), width = Number(svg.getAttribute("width"));
-  // as wide as the page, but neither larger than drawn nor too small to read
-  svg.style.maxWidth = `${width}px`;
-  svg.style.minWidth = `${Math.min(width, Math.max(0.72 * width, 320))}px`;
+  // as wide as the page, but not huge, and not too small to read unless that is asked for
+  svg.style.maxWidth = `${Math.max(width, Math.min(1.4 * width, 900))}px`;
+  svg.style.setProperty("--least", `${0.85 * width}px`);
   svg.removeAttribute("role");
   for (const part of all(svg, ".part")) {
     const k = Number(part.dataset.part);
@@ -128,6 +128,10 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
 if (at("fold")) at("fold").addEventListener("click", () => {
   turn(name === "whole" ? "folded" : "whole");
   at("fold").setAttribute("aria-pressed", String(name === "folded"));
+});
+at("fit").addEventListener("click", () => {
+  const fit = at("pictures").classList.toggle("fit");
+  at("fit").setAttribute("aria-pressed", String(fit));
 });
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;

@@ -1,7 +1,7 @@
 """The graph as one page that needs nothing else: no network, no font, no other file.
 
-Promises: everything that came from the user is text, never markup; the page's own policy forbids every request; identical
-graphs give identical bytes. Its script (`page.js`) only shows and hides what stands in the page.
+Promises: everything that came from the user is text, never markup; the page's own policy forbids every request;
+identical graphs give identical bytes. Its script (`page.js`) only shows and hides what stands in the page.
 """
 
 import base64
@@ -32,10 +32,14 @@ def html(graph: "Graph") -> str:
     views = [("whole", scene(graph))] + ([("folded", scene(graph, True))] if foldable(graph) else [])
     script, sheet = _file("page.js"), _styles() + _file("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
     data = {"views": {name: _view(graph, drawing) for name, drawing in views}}
     pictures = "\n".join(
-        f'<div class="view" id="{name}" tabindex="-1"{" hidden" if name == "folded" else ""}>{picture(drawing, graph.name, "fnn")}</div>'
+        f'<div class="view" id="{name}" tabindex="-1"{" hidden" if name == "folded" else ""}>'
+        f"{picture(drawing, graph.name, 'fnn')}</div>"
         for name, drawing in views
     )
     folding = '<button id="fold" type="button" aria-pressed="false">Fold groups</button>' if len(views) > 1 else ""
@@ -55,7 +59,10 @@ def html(graph: "Graph") -> str:
 <body>
 <header>
 <h1>{escape(graph.name)}</h1>
-<div class="choices">{folding}<button id="theme" type="button">Dark</button></div>
+<div class="choices">
+{folding}<button id="fit" type="button" aria-pressed="false">Fit width</button>
+<button id="theme" type="button">Dark</button>
+</div>
 </header>
 <div class="walk">
 <div class="controls" role="group" aria-label="Steps">
@@ -86,12 +93,17 @@ def _file(name: str) -> str:
 
 
 def _styles() -> str:
-    dark = f":root:not([data-theme=light]){{{_variables(DARK)}}}\n{style(DARK, ':root:not([data-theme=light]) .fnn')}"
-    return (
-        f":root{{color-scheme:light dark;{_variables(LIGHT)}}}\n{style(LIGHT, '.fnn')}\n"
-        f"@media (prefers-color-scheme:dark){{{dark}}}\n"
-        f":root[data-theme=dark]{{color-scheme:dark;{_variables(DARK)}}}\n{style(DARK, ':root[data-theme=dark] .fnn')}\n"
-        ":root[data-theme=light]{color-scheme:light}\n"
+    """The themes: as the system asks, unless the reader chose one."""
+    asked, chosen = ":root:not([data-theme=light])", ":root[data-theme=dark]"
+    return "\n".join(
+        [
+            f":root{{color-scheme:light dark;{_variables(LIGHT)}}}",
+            style(LIGHT, ".fnn"),
+            f"@media (prefers-color-scheme:dark){{{asked}{{{_variables(DARK)}}}\n{style(DARK, f'{asked} .fnn')}}}",
+            f"{chosen}{{color-scheme:dark;{_variables(DARK)}}}",
+            style(DARK, f"{chosen} .fnn"),
+            ":root[data-theme=light]{color-scheme:light}\n",
+        ]
     )
 
 
@@ -131,7 +143,12 @@ def _part(graph: "Graph", drawing: Scene, k: int) -> dict[str, Any]:
         ("kept for backward", ", ".join(dict.fromkeys(graph.nodes[i].name for each in held for i in each.kept))),
         ("operations", f"{sum(n.operations for n in held)} forward, {sum(n.operations_back for n in held)} backward"),
         ("bytes", f"{sum(n.bytes for n in held)}"),
-        ("stands for", "\n".join(_line(graph, each) for each in held[:24]) + ("\n…" if len(held) > 24 else "") if len(held) > 1 else ""),
+        (
+            "stands for",
+            "\n".join(_line(graph, each) for each in held[:24]) + ("\n…" if len(held) > 24 else "")
+            if len(held) > 1
+            else "",
+        ),
     ]
     if node.given:
         rows = [row for row in rows if row[0] not in ("operations", "kept for backward")]
@@ -172,7 +189,7 @@ def _written(value: Any) -> str:
     """The number, or the array as NumPy prints it."""
     if isinstance(value, Summary):
         return f"{value}, {int(value.not_finite)} not finite"
-    if getattr(value.dtype, "kind", "") not in "fiubc":
+    if not symbols.numeric(value):
         return f"{value.dtype}"
     if value.size == 1 and not value.shape:
         return str(np.asarray(value)[()])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fnn.glassbox.graph import Graph
 
 #: With more layers than this the picture runs downwards: side by side they would be too small for a slide.
-SIDE_BY_SIDE = 18
+SIDE_BY_SIDE = 24
 #: Pixels of an arrowhead.
 HEAD = 9.0
 
@@ -62,9 +62,10 @@ def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
         for k, (part, each, (x, y)) in enumerate(zip(drawing.parts, cards, plan.corners, strict=True))
     ]
     size = f"{round(width)} {round(height)}"
+    told = escape(f"The graph of {title}: {len(drawing.parts)} boxes")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" viewBox="0 0 {size}" width="{round(width)}" '
-        f'height="{round(height)}" role="img" aria-label="{escape(f"The graph of {title}: {len(drawing.parts)} boxes")}">'
+        f'height="{round(height)}" role="img" aria-label="{told}">'
         + (f"<style>{sheet}</style>" if sheet else "")
         + f'<rect class="sheet" width="{round(width)}" height="{round(height)}"/>'
         + "".join(flows) + "".join(parts)
@@ -84,10 +85,9 @@ def _behind(part: Part, each: Card, x: float, y: float) -> str:
     """A second sheet behind a box that stands for several."""
     if part.times < 2:
         return ""
-    return (
-        f'<rect class="card" x="{x + 5:g}" y="{y - 5:g}" width="{round(each.width, 1):g}" '
-        f'height="{round(each.height, 1):g}" rx="{16 if part.kind == "stack" else 7}"/>'
-    )
+    place = f'x="{x + 5:g}" y="{y - 5:g}" width="{round(each.width, 1):g}" height="{round(each.height, 1):g}"'
+    radius = 16 if part.kind == "stack" else 7
+    return "".join(f'<rect class="{kind}" {place} rx="{radius}"/>' for kind in ("card", "rim"))
 
 
 def _told(part: Part) -> str:
@@ -109,7 +109,9 @@ def _label(flow: Flow, down: bool) -> _Label | None:
     return _Label(local, share, max(text_width(share, 14, True), text_width(local, 13)) + 4)
 
 
-def _flows(drawing: Scene, plan: Layout, labels: Sequence[_Label | None], cards: Sequence[Card], down: bool) -> list[str]:
+def _flows(
+    drawing: Scene, plan: Layout, labels: Sequence[_Label | None], cards: Sequence[Card], down: bool
+) -> list[str]:
     boxes = [(x, y, x + each.width, y + each.height) for (x, y), each in zip(plan.corners, cards, strict=True)]
     taken = _Taken(boxes)
     for e, route in enumerate(plan.routes):
@@ -119,9 +121,14 @@ def _flows(drawing: Scene, plan: Layout, labels: Sequence[_Label | None], cards:
         text = ""
         if label:
             x, y = taken.place(e, route, label)
-            lines = [("local", label.local, -5.0), ("share", label.share, 13.0)] if label.local else [("share", label.share, 5.0)]
+            lines = (
+                [("local", label.local, -5.0), ("share", label.share, 13.0)]
+                if label.local
+                else [("share", label.share, 5.0)]
+            )
             text = '<g class="back">' + "".join(
-                f'<text class="{kind}" x="{round(x, 1):g}" y="{round(y + dy, 1):g}" text-anchor="middle">{escape(words)}</text>'
+                f'<text class="{kind}" x="{round(x, 1):g}" y="{round(y + dy, 1):g}" text-anchor="middle">'
+                f"{escape(words)}</text>"
                 for kind, words, dy in lines
             ) + "</g>"  # fmt: skip
         still = "" if flow.active else " still"
@@ -142,7 +149,11 @@ def _arrow(route: Sequence[Curve], down: bool) -> str:
             c = (c[0], min(c[1], d[1])) if down else (min(c[0], d[0]), c[1])
         if a != at:
             steps.append(f"L{_p(a)}")
-        steps.append(f"C{_p(b)} {_p(c)} {_p(d)}" if len({a[not down], b[not down], c[not down], d[not down]}) > 1 else f"L{_p(d)}")
+        steps.append(
+            f"C{_p(b)} {_p(c)} {_p(d)}"
+            if len({a[not down], b[not down], c[not down], d[not down]}) > 1
+            else f"L{_p(d)}"
+        )
         at = d
     x, y = route[-1][3]
     wing = HEAD / 2
@@ -157,7 +168,10 @@ def _p(point: Point) -> str:
 def on_curve(curve: Curve, t: float) -> Point:
     """The point at t from 0 to 1 of a cubic Bézier curve."""
     weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-    return (sum(w * p[0] for w, p in zip(weights, curve, strict=True)), sum(w * p[1] for w, p in zip(weights, curve, strict=True)))
+    return (
+        sum(w * p[0] for w, p in zip(weights, curve, strict=True)),
+        sum(w * p[1] for w, p in zip(weights, curve, strict=True)),
+    )
 
 
 class _Taken:
@@ -192,17 +206,29 @@ class _Taken:
         for back, curve in enumerate(reversed(route)):
             for t in (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74):
                 x, y = on_curve(curve, t)
-                box = (x - label.width / 2, y - (18 if label.local else 9), x + label.width / 2, y + (17 if label.local else 9))
+                box = (
+                    x - label.width / 2,
+                    y - (18 if label.local else 9),
+                    x + label.width / 2,
+                    y + (17 if label.local else 9),
+                )
                 cost = self._cost(e, box) + abs(t - 0.5) + 0.6 * back
                 if cost < least:
                     best, least = (x, y), cost
         x, y = best
-        self._add((x - label.width / 2, y - (18 if label.local else 9), x + label.width / 2, y + (17 if label.local else 9)))
+        self._add(
+            (x - label.width / 2, y - (18 if label.local else 9), x + label.width / 2, y + (17 if label.local else 9))
+        )
         return best
 
     def _cost(self, e: int, box: tuple[float, float, float, float]) -> float:
         cells = self._cells(box)
-        over = {b for cell in cells for b in self.boxes[cell] if b[0] < box[2] and box[0] < b[2] and b[1] < box[3] and box[1] < b[3]}
+        over = {
+            b
+            for cell in cells
+            for b in self.boxes[cell]
+            if b[0] < box[2] and box[0] < b[2] and b[1] < box[3] and box[1] < b[3]
+        }
         area = sum((min(b[2], box[2]) - max(b[0], box[0])) * (min(b[3], box[3]) - max(b[1], box[1])) for b in over)
         crossed = sum(
             1 for cell in cells for x, y, other in self.points[cell]
@@ -231,7 +257,7 @@ def _legend(drawing: Scene, labels: Sequence[_Label | None], size: Point) -> tup
     for (kind, text), width in zip(entries, widths, strict=True):
         if x > 18 and x + width > limit + 18:
             x, y = 18.0, y + 19
-        words = f'<text class="{"note" if kind == "note" else kind}" x="{round(x, 1):g}" y="{round(y, 1):g}">{escape(text)}</text>'
+        words = f'<text class="{kind}" x="{round(x, 1):g}" y="{round(y, 1):g}">{escape(text)}</text>'
         out.append(f'<g class="{kind}">{words}</g>' if kind in ("value", "bar") else words)
         x += width
         widest = max(widest, x)

@@ -1,9 +1,9 @@
 """What of a graph is drawn: boxes and the flows between them.
 
-Promises: no gradient is hidden. Constant numbers stand in the label of their step; steps that only rename entries, and
-arithmetic on indices, are part of the flow; what is drawn of a value are its own numbers. A `Part` stands for a node, or
-folded for a whole call or named scope, or for a row of equal ones; the contributions on the flows into a value add up
-to its cotangent.
+Promises: no gradient is hidden. Constant numbers stand in the label of their step; steps that only rename entries,
+and arithmetic on indices, are part of the flow; what is drawn of a value are its own numbers. A `Part` stands for a
+node, or folded for a whole call or named scope, or for a row of equal ones; the contributions on the flows into a value
+add up to its cotangent.
 """
 
 import itertools
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from fnn.glassbox.graph import Graph
 
 #: Steps that hand every entry on as it is.
-PLUMBING = frozenset("reshape squeeze expand_dims convert_element_type copy copy_p optimization_barrier".split())
+PLUMBING = frozenset(
+    ("reshape", "squeeze", "expand_dims", "convert_element_type", "copy", "copy_p", "optimization_barrier")
+)
 #: So many equal neighbours become one box.
 ROW = 3
 
@@ -80,7 +82,8 @@ class Scene:
 
     def terms(self, part: int) -> list[Any]:
         """The contributions to the cotangent of a part, in the order in which the backward pass hands them over."""
-        return [flow.share for flow in sorted(self.out_of(part), key=lambda f: -f.head) if flow.share is not None]
+        handed = sorted(self.out_of(part), key=lambda flow: -flow.head)
+        return [f.share for f in handed if f.share is not None and self.parts[f.head].kind != "output"]
 
 
 def scene(graph: "Graph", fold: bool | tuple[str, ...] = False) -> Scene:
@@ -121,10 +124,12 @@ class _Drawing:
     def text(self, k: int) -> str | None:
         """The constant number that node k is everywhere, None for everything else."""
         value = self.nodes[k].value
-        if k not in self.fixed or isinstance(value, Summary) or getattr(value.dtype, "kind", "") not in "fiub":
+        if k not in self.fixed or not symbols.numeric(value):
             return None
         entries = np.asarray(value)
-        if entries.size == 0 or not np.array_equal(entries, np.full_like(entries, entries.flat[0]), equal_nan=entries.dtype.kind == "f"):
+        if entries.size == 0 or not np.array_equal(
+            entries, np.full_like(entries, entries.flat[0]), equal_nan=entries.dtype.kind == "f"
+        ):
             return None
         return symbols.number(entries.flat[0])
 
@@ -177,7 +182,9 @@ class _Drawing:
             return sum(size > 1 for size in node.shape) < 2
         if node.operation == "stop_gradient":
             return node.cotangent is None and self.nodes[node.inputs[0]].cotangent is None
-        return node.operation == "broadcast_in_dim" and (node.cotangent is None or node.size == self.nodes[node.inputs[0]].size)
+        return node.operation == "broadcast_in_dim" and (
+            node.cotangent is None or node.size == self.nodes[node.inputs[0]].size
+        )
 
     def _siblings(self) -> dict[int, int]:
         """{output of a step with several: the one at which the step is drawn, the first that is used}."""
@@ -235,7 +242,12 @@ class _Drawing:
 
         for k in self.source:
             root = self.resolved(k)
-            if root in names and automatic(self.nodes[root]) and not automatic(self.nodes[k]) and _stem(k) != _stem(root):
+            if (
+                root in names
+                and automatic(self.nodes[root])
+                and not automatic(self.nodes[k])
+                and _stem(k) != _stem(root)
+            ):
                 names[root] = self.nodes[k].name
         return names
 
@@ -254,7 +266,9 @@ def _groups(drawing: _Drawing, fold: bool | tuple[str, ...]) -> dict[int, tuple[
 
     A group is a run of steps without a gap, so that no path leaves it and comes back.
     """
-    steps = [k for k in drawing.drawn if not drawing.nodes[k].given and k not in drawing.fixed and not _satellite(drawing, k)]
+    steps = [
+        k for k in drawing.drawn if not drawing.nodes[k].given and k not in drawing.fixed and not _satellite(drawing, k)
+    ]
     wanted = (fold,) if isinstance(fold, str) else fold
     runs: list[tuple[tuple[str, ...], list[int]]] = []
     for path, members in itertools.groupby(steps, key=lambda k: _scope(drawing.nodes[k].calls, wanted)):
@@ -287,8 +301,10 @@ def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, .
     return ()
 
 
-def _signed(drawing: _Drawing, runs: list[tuple[tuple[str, ...], list[int]]]) -> list[tuple[tuple[Any, str, Any], list[int]]]:
-    """Each run with what makes it equal to another: what is around it, its name without a number, its steps, its shapes."""
+def _signed(
+    drawing: _Drawing, runs: list[tuple[tuple[str, ...], list[int]]]
+) -> list[tuple[tuple[Any, str, Any], list[int]]]:
+    """Each run with what makes it equal to another: what is around it, its name without a number, steps and shapes."""
     signed = []
     for path, members in runs:
         stem = re.sub(r"#\d+$", "", path[-1]) if path else ""
@@ -313,7 +329,7 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
     leaving = {place: _leaving(drawing, place, held, home) for place, held in members.items()}
     # a group of several outputs shows its last; the others are boxes of their own, fed by the group
     spare = {k: place for place, outs in leaving.items() if place[0] == "group" for k in outs[:-1]}
-    order = sorted(members, key=lambda place: (max(members[place]) if place[0] == "group" else place[1]))
+    order = sorted(members, key=lambda place: max(members[place]) if place[0] == "group" else place[1])
     # arguments first, then a box where all that it reads stands before it
     places: list[tuple[str, int]] = []
     for place in order:
@@ -370,7 +386,11 @@ def _stacks(drawing: _Drawing, groups: dict, home: dict) -> dict[int, tuple[str,
     by_role: dict[Any, list[int]] = defaultdict(list)
     for k in drawing.drawn:
         node = drawing.nodes[k]
-        if node.operation == "argument" and consumers[k] and all(c in groups and groups[c][2] > 1 for c in consumers[k]):
+        if (
+            node.operation == "argument"
+            and consumers[k]
+            and all(c in groups and groups[c][2] > 1 for c in consumers[k])
+        ):
             first = min(consumers[k])
             by_role[home[first], re.sub(r"_?\d+$", "", node.name), node.shape].append(k)
     for held in by_role.values():
@@ -402,7 +422,9 @@ def _part(drawing: _Drawing, groups: dict, place: tuple[str, int], members: dict
         names = [drawing.nodes[each].name for each in held]
         return Part(f"s{k}", "stack", f"{names[0]} … {names[-1]}", "", node, held, times=len(held))
     if k in drawing.fixed:
-        return Part(f"n{k}", "constant", "" if automatic(node) or node.operation == "constant" else node.name, "", node, held)
+        return Part(
+            f"n{k}", "constant", "" if automatic(node) or node.operation == "constant" else node.name, "", node, held
+        )
     if node.operation == "argument":
         return Part(f"n{k}", "given", node.name, "", node, held)
     if k in drawing.leader:

@@ -118,7 +118,9 @@ def _handed(scene: Scene, k: int, flows: list[Flow]) -> str:
         node, name = scene.parts[flow.tail].node, _name(scene, flow.tail)
         if flow.share is not None and symbols.single(flow.share):
             share = symbols.number(symbols.entry(flow.share))
-            product = f"{symbols.number(symbols.entry(bar))} · {_factor(flow.local)} = " if flow.local is not None else ""
+            product = (
+                f"{symbols.number(symbols.entry(bar))} · {_factor(flow.local)} = " if flow.local is not None else ""
+            )
             words.append(f"{product}{share} to {name}")
         else:
             shape = f"an array of {symbols.shape(node)}" if node.shape else "its contribution"

@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from fnn.glassbox.nodes import Node, Summary
+from fnn.glassbox.nodes import Node
 
 #: Digits that are shown of a number.
 DIGITS = 4
@@ -27,10 +28,15 @@ FORMULAS = {
 WORDS = {
     "broadcast_in_dim": "copies", "convert_element_type": "convert", "concatenate": "join", "select_n": "where",
     "reduce_max": "max", "reduce_min": "min", "reduce_and": "all", "reduce_or": "any", "custom_jvp_call": "relu",
-    "stop_gradient": "stop", "scatter-add": "add at", "scatter": "set at", "scatter-mul": "multiply at", "rev": "reverse",
-    "iota": "0, 1, 2, …", "clamp": "clip", "dynamic_update_slice": "replace", "top_k": "largest", "expand_dims": "reshape",
-    "squeeze": "reshape", "integer_pow": "power", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "stop_gradient": "stop", "scatter-add": "add at", "scatter": "set at", "scatter-mul": "multiply at",
+    "rev": "reverse", "iota": "0, 1, 2, …", "clamp": "clip", "dynamic_update_slice": "replace", "top_k": "largest",
+    "expand_dims": "reshape", "squeeze": "reshape", "integer_pow": "power", "pow": "power", "asin": "arcsin",
+    "acos": "arccos", "atan": "arctan",
 }  # fmt: skip
+#: What a sentence calls them, their argument in brackets.
+SPOKEN = {"log": "ln", "sqrt": "√", "cbrt": "∛", "logistic": "σ", "reduce_sum": "Σ", "reduce_prod": "Π"}
+#: Formulas that are written around the name of what they read.
+AROUND = frozenset(("integer_pow", "square", "neg", "abs", "transpose", "floor", "ceil"))
 _RAISED = str.maketrans("-−0123456789", "⁻⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -67,9 +73,15 @@ def shape(node: Node) -> str:
     return " × ".join(map(str, node.shape))
 
 
+def numeric(value: Any) -> bool:
+    """True for an array of numbers or truths that was kept: no `Summary`, no key."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_))
+
+
 def single(value: Any) -> bool:
     """True for one number in an array of any rank."""
-    return not isinstance(value, Summary) and getattr(value, "size", 0) == 1 and getattr(value.dtype, "kind", "") in "fiubc"
+    return numeric(value) and value.size == 1
 
 
 def entry(value: Any) -> Any:
@@ -84,27 +96,6 @@ def symbol(node: Node, texts: Sequence[str | None]) -> str:
         node: the step.
         texts: per input, the constant as text, or None for what is drawn.
     """
-    return _written(node, list(texts), "x")
-
-
-def sentence(node: Node, texts: Sequence[str]) -> str:
-    """The operation as a formula over the names of what it reads: `q × z`, `ln(total)`."""
-    name = node.operation
-    if name in INFIX and len(texts) == 2:
-        return f"{texts[0]} {INFIX[name]} {texts[1]}"
-    if name == "div":
-        return f"{texts[0]}/{texts[1]}"
-    if name == "pow":
-        return f"{texts[0]}^{texts[1]}"
-    if name in ("integer_pow", "square", "exp", "exp2", "neg", "abs", "transpose", "floor", "ceil") and len(texts) == 1:
-        return _unary(node).replace("x", texts[0]) if name[:3] != "exp" else f"{name}({texts[0]})"
-    word = _unary(node)
-    word = WORDS.get(name) or {"log": "ln", "sqrt": "√", "logistic": "σ", "reduce_sum": "Σ", "reduce_prod": "Π"}.get(name)
-    word = word or name.removeprefix("reduce_").replace("_", " ")
-    return f"{word}({', '.join(texts)})"
-
-
-def _written(node: Node, texts: list[str | None], x: str) -> str:
     name, drawn = node.operation, [text for text in texts if text is None]
     if name in INFIX and len(texts) == 2:
         sign = INFIX[name]
@@ -115,19 +106,33 @@ def _written(node: Node, texts: list[str | None], x: str) -> str:
             return f"{sign} {right}"
         if name in ("add", "add_any", "mul"):
             return f"{sign} {left}"
-        return f"{left}/{x}" if name == "div" else f"{left} {sign} {x}"
+        return f"{left}/x" if name == "div" else f"{left} {sign} x"
     if name == "pow" and len(texts) == 2:
         base, exponent = texts
         if exponent is not None and base is None:
             return f"x{raised(exponent)}" if set(exponent) <= set("−0123456789") else f"x^{exponent}"
         return f"{base}ˣ" if base is not None else "xʸ"
     if name in ("max", "min", "atan2", "clamp", "nextafter") and len(drawn) < len(texts):
-        return f"{WORDS.get(name, name)}({', '.join(text or x for text in texts)})"
+        return f"{WORDS.get(name, name)}({', '.join(text or 'x' for text in texts)})"
     if name == "select_n" and len(drawn) < len(texts) and len(texts) == 3:
         # select_n takes the second case where it is true
         choice, false, true = (text or "·" for text in texts)
         return f"where({choice}, {true}, {false})"
     return _unary(node)
+
+
+def sentence(node: Node, texts: Sequence[str]) -> str:
+    """The operation as a formula over the names of what it reads: `q × z`, `ln(total)`."""
+    name, listed = node.operation, ", ".join(texts)
+    if name in INFIX and len(texts) == 2:
+        return f"{texts[0]} {INFIX[name]} {texts[1]}"
+    if name in ("gather", "dynamic_slice") and len(texts) > 1:
+        return f"{texts[0]}[{', '.join(texts[1:])}]"
+    if name == "pow" and len(texts) == 2:
+        return f"{texts[0]}^{texts[1]}"
+    if name in AROUND and len(texts) == 1:
+        return _unary(node).replace("x", texts[0])
+    return f"{SPOKEN.get(name) or WORDS.get(name) or name.removeprefix('reduce_').replace('_', ' ')}({listed})"
 
 
 def _unary(node: Node) -> str:

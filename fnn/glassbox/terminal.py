@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fnn.glassbox.graph import Graph
 
 #: No column of values is wider.
-WIDEST = 24
+WIDEST = 28
 
 
 def text(graph: "Graph", width: int = 100) -> str:
@@ -33,7 +33,9 @@ def text(graph: "Graph", width: int = 100) -> str:
     first = min(first, max((len(row[0]) for row in rows), default=0))
     lines = [_cut(title, width)]
     for made, number, back, terms in rows:
-        lines.append(f"{_cut(made, first):<{first}}  {_cut(number, value):>{value}}  {_cut(back, bar)}".rstrip()[:width])
+        lines.append(
+            f"{_cut(made, first):<{first}}  {_cut(number, value):>{value}}  {_cut(back, bar)}".rstrip()[:width]
+        )
         lines += [f"    ∂ {_cut(terms, width - 6)}"] if terms else []
     lines += [_cut(note, width) for note in graph.notes]
     return "\n".join(lines)
@@ -42,7 +44,9 @@ def text(graph: "Graph", width: int = 100) -> str:
 def _made(graph: "Graph", node: Node, lone: set[int]) -> str:
     if node.given:
         return node.name
-    inputs = [symbols.number(symbols.entry(graph.nodes[i].value)) if i in lone else graph.nodes[i].name for i in node.inputs]
+    inputs = [
+        symbols.number(symbols.entry(graph.nodes[i].value)) if i in lone else graph.nodes[i].name for i in node.inputs
+    ]
     return f"{node.name} = {node.operation}({', '.join(inputs)})"
 
 
@@ -55,7 +59,7 @@ def _terms(graph: "Graph", node: Node) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, Summary):
         return f"{symbols.number(value.least)} … {symbols.number(value.largest)}"
-    if getattr(value.dtype, "kind", "") not in "fiubc":
+    if not symbols.numeric(value):
         return str(value.dtype)
     entries = np.asarray(value)
     if not entries.shape:
@@ -63,6 +67,8 @@ def _short(value: Any) -> str:
     shape = f"[{'×'.join(map(str, entries.shape))}]"
     if not entries.size or entries.dtype.kind == "c":
         return shape
+    if entries.size == 1:
+        return f"{shape} {symbols.number(entries.flat[0])}"
     return f"{shape} {symbols.number(entries.min())} … {symbols.number(entries.max())}"
 
 

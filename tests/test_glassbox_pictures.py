@@ -1,0 +1,370 @@
+"""What the glass box shows: layout, scenes, pictures, pages and text."""
+
+import re
+import sys
+from html import unescape
+from random import Random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from fnn.glassbox import layout as layout_module
+from fnn.glassbox.graph import graph
+from fnn.glassbox.layout import MARGIN, layered, layout
+from fnn.glassbox.maps import CELLS, heat_map
+from fnn.glassbox.pictures import SIDE_BY_SIDE, on_curve
+from fnn.glassbox.scenes import foldable, scene
+from fnn.glassbox.steps import steps
+from fnn.glassbox.symbols import number
+from tests.corpus import CORPUS
+from tests.tolerances import PRINTED
+
+
+def made(name):
+    """The graph of an entry of the corpus. Its functions promote as users' functions do."""
+    f, args = CORPUS[name]
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return graph(f, *args)
+
+
+@pytest.fixture(scope="module")
+def boxes():
+    """Graphs of the corpus, each made once."""
+    held = {}
+
+    def box(name):
+        if name not in held:
+            held[name] = made(name)
+        return held[name]
+
+    return box
+
+
+def web(count, seed=0):
+    """(sizes, edges) of a graph such as programs have: mostly the values just made, now and then an old one."""
+    draw = Random(seed)
+    edges = [
+        (max(0, v - 1 - int(draw.expovariate(0.3))), v) for v in range(1, count) for _ in range(draw.choice((1, 1, 2)))
+    ]
+    return [(draw.uniform(50, 150), draw.uniform(40, 160)) for _ in range(count)], edges
+
+
+def texts(svg):
+    """The texts of an SVG."""
+    return [unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+
+
+# ---- layout ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 12, 60, 200])
+def test_boxes_are_apart_and_inside_and_edges_run_forward_through_no_box(count, down):
+    sizes, edges = web(count)
+    plan = layout(sizes, edges, [60.0] * len(edges), down=down)
+    corners = [(x, y, x + w, y + h) for (x, y), (w, h) in zip(plan.corners, sizes, strict=True)]
+    for k, (a, b, c, d) in enumerate(corners):
+        assert a >= MARGIN - 1 and b >= MARGIN - 1 and c <= plan.size[0] - MARGIN + 1 and d <= plan.size[1] - MARGIN + 1
+        assert not any(a < r and p < c and b < s and q < d for p, q, r, s in corners[:k])
+    axis = 1 if down else 0
+    for (tail, head), route in zip(edges, plan.routes, strict=True):
+        assert plan.layers[tail] < plan.layers[head]
+        points = [on_curve(curve, t / 8) for curve in route for t in range(9)]
+        along = [point[axis] for point in points]
+        assert along == sorted(along)
+        assert route[0][0][axis] == pytest.approx(corners[tail][axis + 2], abs=0.11)
+        assert route[-1][3][axis] == pytest.approx(corners[head][axis], abs=0.11)
+        for k, (a, b, c, d) in enumerate(corners):
+            if k not in (tail, head):
+                assert not any(a + 0.2 < x < c - 0.2 and b + 0.2 < y < d - 0.2 for x, y in points), (tail, head, k)
+
+
+def test_a_chain_is_straight_and_a_layout_is_the_same_each_time():
+    plan = layout([(60.0, 40.0 + 10 * k) for k in range(6)], [(k, k + 1) for k in range(5)])
+    assert len({round(y + 20 + 5 * k, 1) for k, (_, y) in enumerate(plan.corners)}) == 1
+    sizes, edges = web(80, seed=4)
+    assert layout(sizes, edges) == layout(sizes, edges)
+
+
+def test_arguments_stand_beside_their_first_consumer():
+    # 0 → 2 → 3 → 4, and 1 is read by 4 alone
+    assert layered(5, [(0, 2), (2, 3), (3, 4), (1, 4)]) == [0, 2, 1, 2, 3]
+
+
+def test_edges_must_run_forward():
+    with pytest.raises(ValueError, match="topological order"):
+        layout([(1.0, 1.0)] * 2, [(1, 0)])
+
+
+def test_the_work_of_a_layout_grows_nearly_linearly():
+    def lines(count):
+        """How many lines of the layout run."""
+        ran = 0
+
+        def trace(frame, event, _):
+            nonlocal ran
+            ran += event == "line"
+            return trace if frame.f_code.co_filename == layout_module.__file__ else None
+
+        sizes, edges = web(count, seed=1)
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            layout(sizes, edges)
+        finally:
+            sys.settrace(before)
+        return ran
+
+    small, large = lines(100), lines(400)
+    # four times the boxes: at most six times the lines, where a quadratic layout would need sixteen
+    assert large < 6 * small
+
+
+# ---- scenes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("name", sorted(CORPUS))
+def test_every_scene_is_in_order_and_hides_no_gradient(boxes, name, fold):
+    box = boxes(name)
+    drawing = scene(box, fold)
+    assert len({part.key for part in drawing.parts}) == len(drawing.parts)
+    assert all(flow.tail < flow.head for flow in drawing.flows)
+    drawn = {k for part in drawing.parts for k in part.members}
+    assert {node.index for node in box.nodes if node.operation == "argument"} <= drawn
+    for k, part in enumerate(drawing.parts):
+        terms = drawing.terms(k)
+        bar = part.node.cotangent
+        if k in drawing.outputs or part.times > 1 or part.kind == "output" or bar is None or not terms:
+            continue
+        if part.kind == "group" and len(drawing.out_of(k)) != len(terms):
+            continue
+        if any(drawing.parts[flow.head].kind == "output" for flow in drawing.out_of(k)):
+            continue
+        total = sum(np.reshape(np.asarray(term, np.float64), np.shape(bar)) for term in terms)
+        scale = max(1.0, np.max(np.abs(np.nan_to_num(total)), initial=0))
+        np.testing.assert_allclose(total, bar, atol=PRINTED[4] * scale, err_msg=f"{name}: {part.name}")
+
+
+def neuron(theta, x):
+    with jax.named_scope("neuron"):
+        z = theta[0] * x[0] + theta[1] * x[1] + theta[2]
+        return 1 / (1 + jnp.exp(-z))
+
+
+def test_sigmoid_of_claim_e4_is_one_node_or_its_six(boxes):
+    _, args = CORPUS["e4"]
+    box = graph(neuron, *args)
+    whole, folded = scene(box), scene(box, ("neuron",))
+    # the six operations of the slide: ×, +, negate, exp, +1, 1/x; the first two occur twice
+    assert [part.symbol for part in whole.parts if part.kind == "step"] == [
+        "×",
+        "×",
+        "+",
+        "+",
+        "−x",
+        "eˣ",
+        "+ 1",
+        "1/x",
+    ]
+    steps_folded = [part for part in folded.parts if part.kind != "given"]
+    assert [part.name for part in steps_folded] == ["neuron"]
+    assert not foldable(boxes("e4")) and foldable(box)
+    for drawing in (whole, folded):
+        for part in drawing.parts:
+            if part.kind == "given":
+                assert float(part.node.cotangent) == pytest.approx(float(box[part.name].cotangent))
+    # folded, the arrow into the neuron carries the whole local derivative: the output's cotangent is 1
+    assert [flow.local for flow in folded.flows] == pytest.approx([float(flow.share) for flow in folded.flows])
+
+
+def test_constants_indices_and_plumbing_are_no_boxes(boxes):
+    symbols = [part.symbol for part in scene(boxes("c7")).parts if part.kind == "step"]
+    assert symbols == ["+", "×", "− 1", "x²"]
+    drawn = [part.node.operation for part in scene(boxes("mlp_tanh")).parts]
+    assert not {"lt", "reshape", "squeeze", "constant", "stop_gradient"}.intersection(drawn)
+    # a broadcast that adds up a gradient stays to be seen
+    assert drawn.count("broadcast_in_dim") == 2
+    # a mask that no argument reaches is one grey box
+    (mask,) = (part for part in scene(boxes("attention")).parts if part.kind == "constant")
+    assert mask.name == "mask"
+
+
+def test_equal_layers_in_a_row_are_one_box():
+    net = fnn.mlp(3, *[4] * 13, 3)
+    box = graph(
+        fnn.objective(net, fnn.squared_error),
+        net.init(jax.random.key(0)),
+        np.ones((4, 3), np.float32),
+        np.zeros((4, 3), np.float32),
+    )
+    folded = scene(box, True)
+    (row,) = (part for part in folded.parts if part.times > 1 and part.kind == "group")
+    assert row.name == "dense × 13" and row.symbol == "13 × 4 steps"
+    assert "dense14" in [part.name for part in folded.parts]
+    assert len(folded.parts) < 16 < len(scene(box).parts)
+    assert "dense × 13" in texts(box.svg(fold=True))
+
+
+def test_a_value_that_is_used_twice_by_one_step_has_two_arrows():
+    drawing = scene(graph(lambda x: x * x, 3.0))
+    assert [float(flow.share) for flow in drawing.flows] == [3.0, 3.0]
+
+
+# ---- numbers and maps -----------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_short():
+    pairs = {
+        0.19661193: "0.1966",
+        -4.0: "−4",
+        1234567.0: "1.235·10⁶",
+        -1.2e-7: "−1.2·10⁻⁷",
+        0.0: "0",
+        float("inf"): "∞",
+    }
+    assert {value: number(value) for value in pairs} == pairs
+    assert (
+        number(np.int32(1234567)) == "1234567" and number(np.bool_(False)) == "false" and number(float("nan")) == "NaN"
+    )
+
+
+def test_maps_have_at_most_sixteen_cells_a_side_and_say_that_they_average():
+    small, large = heat_map(np.eye(CELLS)), heat_map(np.ones((50, 64)))
+    assert small and large and not small.averaged and large.averaged == "mean of 4 × 4"
+    assert max(large.width, large.height) <= 64.0
+    assert "nan" not in heat_map(np.array([np.nan, -np.inf, 1.0])).drawing
+    assert heat_map(np.zeros((0, 3))) is None
+    assert heat_map(np.zeros(3)).scale == "all 0"
+
+
+# ---- pictures -------------------------------------------------------------------------------------------------------
+
+LECTURES = {
+    "a10": "1 3 11 121 124 22 44 66",
+    "c7": "1 2 4 3 12 11 121 88 66 22",
+    "d3": "1.2 −0.7 −1.008 0.5 1.016 0.125 1.141 4.137",
+    "e3": "−2 5 −4 3 −12",
+    "e4": "2 −3 −1 −2 6 4 1 0.3679 1.368 0.7311 0.1966 0.3932 −0.5898 −0.5344",
+    "e5": "3 −1 6 5 1.667 0.8333 0.5 1.833",
+}
+
+
+@pytest.mark.parametrize("name", sorted(LECTURES))
+def test_every_number_of_the_lectures_stands_in_the_picture(boxes, name):
+    words = set(" ".join(texts(boxes(name).svg())).split())
+    assert set(LECTURES[name].split()) <= words
+    for node in boxes(name).nodes:
+        if node.operation != "constant":
+            assert number(float(node.value)) in words and number(float(node.cotangent)) in words
+            assert all(number(float(share.bar)) in words for share in node.shares)
+
+
+def test_branches_are_summed_in_sight(boxes):
+    assert "∂ 1 + 0.8333 = 1.833" in texts(boxes("e5").svg())
+    assert "∂ 4 + 22 = 26" in texts(graph(lambda x: x * 22 + x * 4, 1.0).svg())
+
+
+@pytest.mark.parametrize("name", sorted(CORPUS))
+def test_pictures_pages_and_texts_of_the_corpus_are_whole_and_repeat_byte_for_byte(boxes, name):
+    box = boxes(name)
+    again = made(name) if name in LECTURES else box
+    for shown in (lambda b: b.svg(), lambda b: b.svg(fold=True, dark=True), lambda b: b.html(), str):
+        assert shown(box) == shown(again)
+    for fold in (False, True):
+        picture = box.svg(fold=fold)
+        assert (
+            picture.startswith("<svg")
+            and "nan" not in picture
+            and "var(--" not in picture
+            and "http" not in picture[40:]
+        )
+        assert len(re.findall(r'class="part', picture)) == len(scene(box, fold).parts)
+    assert max(map(len, str(box).splitlines())) <= 100
+
+
+@pytest.mark.parametrize("count", [12, 60, 200])
+def test_graphs_of_many_nodes_are_drawn(count):
+    def f(x):
+        values = [x, jnp.sin(x)]
+        while len(values) < count:
+            k = len(values)
+            values.append(values[-1] * values[(7 * k) % (k - 1)] if k % 2 else jnp.tanh(values[-2]))
+        return values[-1] + values[-2]
+
+    box = graph(f, 0.3)
+    picture = box.svg()
+    assert len(scene(box).parts) >= 0.9 * count // 2
+    down = (
+        max(layout_module.layered(len(scene(box).parts), [(e.tail, e.head) for e in scene(box).flows])) >= SIDE_BY_SIDE
+    )
+    width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', picture).groups())
+    assert (height > width) == down
+
+
+def test_what_a_user_names_is_never_markup():
+    evil = "</script><script>alert(1)</script>&\"'"
+
+    def f(x):
+        with jax.named_scope("<b>scope</b>"):
+            return fnn.glassbox.names.name(jnp.sin(x), evil) * 2
+
+    f.__name__ = evil
+    box = graph(f, 1.0)
+    object.__setattr__(box.nodes[0], "name", evil)
+    for shown in (box.svg(), box.svg(fold=True), box.html()):
+        assert "<script>alert" not in shown and "<b>" not in shown
+    page = box.html()
+    assert page.count("<script") == 2 and page.count("</script>") == 2
+
+
+def test_a_page_forbids_every_request(boxes):
+    page = boxes("e4").html()
+    assert "default-src 'none'" in page
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page) and "@import" not in page and "url(" not in page
+
+
+def test_walks_compute_forward_then_hand_back(boxes):
+    drawing = scene(boxes("e3"))
+    captions = [step.caption for step in steps(drawing).steps]
+    assert captions[1:] == [
+        "Given: x = −2, y = 5, z = −4.",
+        "Forward 1 of 2: q = x + y = 3.",
+        "Forward 2 of 2: product = q × z = −12.",
+        "Backward: the derivative of product with respect to itself is 1.",
+        "Backward 1 of 2: product hands 1 · 3 = 3 to z, 1 · (−4) = −4 to q; z\u0304 = 3, q\u0304 = −4.",
+        "Backward 2 of 2: q hands −4 · 1 = −4 to x, −4 · 1 = −4 to y; x\u0304 = −4, y\u0304 = −4.",
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(CORPUS))
+@pytest.mark.parametrize("fold", [False, True])
+def test_every_walk_knows_every_value_and_completes_every_cotangent(boxes, name, fold):
+    drawing = scene(boxes(name), fold)
+    walk = steps(drawing)
+    for k, part in enumerate(drawing.parts):
+        assert walk.values[k] >= 1
+        assert (walk.bars[k] > 0) == (part.node.cotangent is not None), part.name
+    for e, flow in enumerate(drawing.flows):
+        # a value flows when it is known, a contribution when the cotangent of its consumer is complete
+        assert walk.values[flow.tail] <= walk.values[flow.head]
+        assert (walk.shares[e] > 0) == flow.active
+        if flow.active:
+            assert walk.bars[flow.head] < walk.shares[e] <= walk.bars[flow.tail]
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
+def test_text_has_a_line_per_node_and_fits_its_width(boxes):
+    from fnn.glassbox.terminal import text
+
+    lines = str(boxes("e5")).splitlines()
+    assert lines[1].split() == ["a", "3", "∂", "1.833"]
+    assert lines[2].split() == ["∂", "1", "from", "sum1", "+", "0.8333", "from", "largest"]
+    assert any(line.startswith("average = div(sum2, 3)") for line in lines)
+    for width in (40, 72, 120):
+        assert max(map(len, text(boxes("attention"), width).splitlines())) <= width
