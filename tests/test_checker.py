@@ -19,7 +19,7 @@ from fnn.checker.jaxprs import rounded
 from fnn.checker.judge import Settings, examine
 from fnn.losses import LOSSES
 from fnn.network import Dense, Repeated, Skip
-from tests.cases import predictions, random, targets
+from tests.cases import drawn, predictions, random, targets
 
 X = jnp.asarray(random("checker").normal(size=(6, 4)), jnp.float32)
 Y = jnp.array([0, 1, 2, 0, 1, 2])
@@ -121,6 +121,24 @@ def test_a_layer_that_hands_on_what_another_kept_is_named():
     changed = next(cls for _, told, cls in mutants(Repeated, "_sweep") if told == "x_bar for x: x")
     report = checked(fnn.sequential(changed(fnn.dense(4, 4, activation="tanh"), 3), fnn.dense(4, 3)))
     assert report.culprits == ("repeated",)
+
+
+@dataclass(frozen=True, repr=False)
+class Broken(Repeated):
+    """Sound as long as the layer inside keeps nothing but its input and its output."""
+
+    def _sweep(self, rule, params, residuals, y_bar):
+        assert not residuals[1]
+        return super()._sweep(rule, params, residuals, y_bar)
+
+
+def test_a_rule_that_does_not_run_is_named():
+    layer = Broken(fnn.dense(4, 4, activation="tanh"), 3)
+    params, x = drawn(layer, random("broken")), X
+    assert layer.backward(params, layer.forward(params, x)[1], x)[1].shape == x.shape
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        (found,) = examine(rules._layer_rule(layer, params, x, layer), Settings())
+    assert found.verdict == fnn.Verdict.FORMULA and found.says.startswith("the rule does not run: AssertionError")
 
 
 @dataclass(frozen=True, repr=False)

@@ -231,7 +231,7 @@ def drawn(seed: int, count: int, *, without: tuple[Mutant, ...] = ()) -> tuple[l
 #: nets -> for each size (inputs, hidden units, outputs, examples); no two alike, so that a transposition shows.
 SIZES = {
     "first": ((4, (5, 5), 3, 6), (9, (12, 8), 5, 16)),
-    "held out": ((7, (6, 4), 5, 8), (12, (10, 14), 9, 11)),
+    "held out": ((8, (5, 7), 4, 6), (10, (14, 11), 6, 13)),
 }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fnn.checker.diagnosis import Diagnosis, Look, diagnose
 from fnn.checker.oracles import is_float
+from fnn.checker.witnesses import DOES_NOT_RUN
 from fnn.types import PyTree
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _look(point: "Point", inputs: tuple, y_bar: PyTree, path: tuple, settings: "
     for what, repaired in pair.repairs().items():
         try:
             tries[what] = leaf(settings.programs.of(repaired).compare(inputs, data, y_bar)[1])
-        except (TypeError, ValueError):
+        except DOES_NOT_RUN:
             # this rule keeps something of another structure: nothing to learn here
             continue
     if jax.tree.map(np.shape, inputs) == (np.shape(output),):

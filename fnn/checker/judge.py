@@ -233,7 +233,7 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         value, hand, output, auto = point.compared
     except DOES_NOT_RUN as error:
         linear = "; the tangent of a custom_jvp must be linear in its tangents" if rule.pair.has_forward_rule else ""
-        says = f"the rule does not run: {str(error).splitlines()[0]}{linear}"
+        says = f"the rule does not run: {_raised(error)}{linear}"
         return [_said(rule, Verdict.FORMULA, says, kind="error")]
     hand, told = _aligned(point.inputs, hand)
     if told:
@@ -262,6 +262,11 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         if not point.generic and all(f.verdict == Verdict.OK for f in findings):
             findings = _in_working_dtype(point, settings, findings)
     return findings
+
+
+def _raised(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list[Leaf]]:
@@ -444,7 +449,7 @@ def _batched_findings(point: Point, settings: Settings) -> list[Finding]:
     try:
         together, apart = point.witnesses.batched(point.inputs, point.data, y_bars)
     except DOES_NOT_RUN as error:
-        says = f"the rule does not run under jax.vmap: {str(error).splitlines()[0]}"
+        says = f"the rule does not run under jax.vmap: {_raised(error)}"
         return [_said(point.rule, Verdict.FORMULA, says, "in a batch", "batch")]
     for g, t in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
         if not np.abs(g - t).max(initial=0) <= SHARE * np.abs(t).max(initial=0) + 1e-300:
