@@ -333,7 +333,7 @@ def test_walks_compute_forward_then_hand_back(boxes):
     assert captions[1:] == [
         "Given: x = −2, y = 5, z = −4.",
         "Forward 1 of 2: q = x + y = 3.",
-        "Forward 2 of 2: product = q × z = −12.",
+        "Forward 2 of 2: e3 = q × z = −12.",
         "Backward: the derivative of product with respect to itself is 1.",
         "Backward 1 of 2: product hands 1 · 3 = 3 to z, 1 · (−4) = −4 to q; z\u0304 = 3, q\u0304 = −4.",
         "Backward 2 of 2: q hands −4 · 1 = −4 to x, −4 · 1 = −4 to y; x\u0304 = −4, y\u0304 = −4.",
