@@ -14,7 +14,6 @@ steps in the formulas are one side's, h/2 of the lecture's h. Operations are cou
 loop once: so the differences are counted where all entries are taken at once.
 """
 
-import time
 from typing import Any
 
 import jax
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
+from experiments import costs as measuring
 from experiments.claims import Judgement, judged
 from experiments.options import FiniteDifferences
 from experiments.progress import Watch, silent
@@ -177,36 +177,9 @@ def _cost(net: fnn.Layer, parameters: int, options: FiniteDifferences) -> tuple[
     for name, way in ways.items():
         program = jax.jit(way).lower(params, x, y).compile()
         whole = name != "differences" or parameters <= COUNTED
-        counted[name] = int(_operations(program)) if whole else None
-        timed[name] = _seconds(program, (params, x, y), options.repeats)
+        counted[name] = int(measuring.operations(program)) if whole else None
+        timed[name] = measuring.seconds(program, (params, x, y), options.repeats)
     return counted, timed
-
-
-def _operations(program: Any) -> float:
-    analysis = program.cost_analysis()
-    # older releases give a list with one entry per device
-    return (analysis[0] if isinstance(analysis, list) else analysis)["flops"]
-
-
-def _seconds(program: Any, arguments: tuple[Any, ...], repeats: int) -> float:
-    """The fastest of so many runs, each long enough for the clock."""
-    result, fastest, calls = jax.block_until_ready(program(*arguments)), np.inf, 1
-    for _ in range(repeats):
-        while True:
-            start = time.perf_counter()
-            for _ in range(calls):
-                result = program(*arguments)
-            jax.block_until_ready(result)
-            spent = time.perf_counter() - start
-            # three milliseconds are tens of thousands of ticks of the clock
-            if spent > 3e-3:
-                break
-            calls *= 4
-        fastest = min(fastest, spent / calls)
-        # what takes so long is told well enough by a single run
-        if fastest > 0.3:
-            break
-    return fastest
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ The Jacobian of a layer with I inputs and O outputs is O × I, the output's on t
 from the left and forward mode from the right. That the orders give equal products is checked too.
 """
 
-import time
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments import costs
 from experiments.claims import Judgement, judged
 from experiments.options import MatrixChain
 from experiments.progress import Watch, silent
@@ -154,33 +154,12 @@ def _measured(
             return product(matrices, order[0]) @ product(matrices, order[1])
 
         program = jax.jit(product).lower(matrices).compile()
-        operations[name] = int(_operations(program))
+        operations[name] = int(costs.operations(program))
         counted[name] = cost(order, sizes)
-        seconds[name] = _seconds(program, matrices, options.repeats)
+        seconds[name] = costs.seconds(program, (matrices,), options.repeats)
         products.append(np.asarray(program(matrices), np.float64))
     apart = max(float(np.abs(each - products[0]).max()) for each in products) / float(np.abs(products[0]).max())
     return {"multiplications": counted, "operations": operations, "products_apart": float(f"{apart:.2g}")}, seconds
-
-
-def _operations(program: Any) -> float:
-    analysis = program.cost_analysis()
-    # older releases give a list with one entry per device
-    return (analysis[0] if isinstance(analysis, list) else analysis)["flops"]
-
-
-def _seconds(program: Any, matrices: list[jax.Array], repeats: int) -> float:
-    """The fastest of so many runs, each of enough calls for the clock."""
-    jax.block_until_ready(program(matrices))
-    calls = 20
-    fastest = np.inf
-    for _ in range(repeats):
-        start = time.perf_counter()
-        for _ in range(calls):
-            program(matrices).block_until_ready()
-        fastest = min(fastest, (time.perf_counter() - start) / calls)
-        # what takes long needs no second run in a row
-        calls = 1 if fastest > 1e-3 else calls
-    return fastest
 
 
 def _told(order: Any) -> str:

@@ -334,8 +334,8 @@ def test_walks_compute_forward_then_hand_back(boxes):
         "Given: x = −2, y = 5, z = −4.",
         "Forward 1 of 2: q = x + y = 3.",
         "Forward 2 of 2: e3 = q × z = −12.",
-        "Backward: the derivative of product with respect to itself is 1.",
-        "Backward 1 of 2: product hands 1 · 3 = 3 to z, 1 · (−4) = −4 to q; z\u0304 = 3, q\u0304 = −4.",
+        "Backward: the derivative of e3 with respect to itself is 1.",
+        "Backward 1 of 2: e3 hands 1 · 3 = 3 to z, 1 · (−4) = −4 to q; z\u0304 = 3, q\u0304 = −4.",
         "Backward 2 of 2: q hands −4 · 1 = −4 to x, −4 · 1 = −4 to y; x\u0304 = −4, y\u0304 = −4.",
     ]
 
@@ -364,7 +364,7 @@ def test_text_has_a_line_per_node_and_fits_its_width(boxes):
 
     lines = str(boxes("e5")).splitlines()
     assert lines[1].split() == ["a", "3", "∂", "1.833"]
-    assert lines[2].split() == ["∂", "1", "from", "sum1", "+", "0.8333", "from", "largest"]
+    assert lines[2].split() == ["∂", "1", "from", "added1", "+", "0.8333", "from", "largest"]
     assert any(line.startswith("average = div(sum2, 3)") for line in lines)
     for width in (40, 72, 120):
         assert max(map(len, text(boxes("attention"), width).splitlines())) <= width

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments.options.data import Wine
-from experiments.options.decisions import Logistic, Perceptron, Trees, Xor
+from experiments.options.decisions import Logistic, Perceptron, Trees, UniversalApproximation, Xor
 from experiments.options.differentiation import FiniteDifferences, Graphs, MatrixChain, Softmax
 from experiments.options.formulas import Layers, LinearCollapse, Losses
 from experiments.options.learning import (
@@ -53,6 +53,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "logistic": Experiment(Logistic, "experiments.logistic", ("B3",), {"sets": 20}),
     "trees": Experiment(
         Trees, "experiments.trees", ("A4",), {"trees": ("two moons", "signs"), "points": 5_000, "steps": 3}
+    ),
+    "universal_approximation": Experiment(
+        UniversalApproximation, "experiments.universal_approximation", ("A3", "B16", "C4"), {"steps": 20, "seeds": 1}
     ),
     "softmax": Experiment(Softmax, "experiments.softmax", ("A5", "A6", "A7", "B7", "B15", "B20"), {"rows": 500}),
     "graphs": Experiment(Graphs, "experiments.graphs", ("A10", "C7", "D3", "E3", "E4", "E5")),

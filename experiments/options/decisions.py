@@ -101,3 +101,22 @@ class Logistic:
         require(self.examples >= 20, "--examples", self.examples, "at least 20")
         require(self.steps >= 1, "--steps", self.steps, "at least 1")
         require_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class UniversalApproximation:
+    """Approximate functions by one hidden layer: error against width, constructed and trained; depth against width."""
+
+    steps: int = 2000
+    """Updates of the trained nets."""
+    seeds: int = 4
+    """How many nets are trained for each function and width; the best counts."""
+    seed: int = 0
+    """Of the first net; the others take the numbers that follow."""
+    out: Path = Path("results/universal_approximation")
+    """Folder for the metrics (JSON) and the figures (SVG); made if it does not exist."""
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "--steps", self.steps, "at least 1")
+        require(self.seeds >= 1, "--seeds", self.seeds, "at least 1")
+        require_seed(self.seed)
