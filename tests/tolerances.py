@@ -38,6 +38,10 @@ MOMENTS = 7e-3
 # hundred is 2500 times the FORWARD tolerance of float32.
 FAR = 1e-2
 
+# Integrals by a fixed rule: Gauss-Legendre over each smooth half of a normal is exact to rounding, the midpoint rule of
+# the Bayes risk errs by the square of its cells, 1e-3, at the kink; a wrong integrand is off by a hundredth and more.
+QUADRATURE = 1e-5
+
 
 def five_standard_errors(share, count) -> float:
     """How far a share among `count` independent draws may lie off: beyond it once in two million."""
