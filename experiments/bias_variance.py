@@ -62,7 +62,7 @@ def run(options: BiasVariance, watch: Watch = silent) -> dict[str, Any]:
 def density(points: np.ndarray, label: int) -> np.ndarray:
     """p(x | class) of the mixture, for points (…, 2)."""
     clouds = [np.exp(-np.sum((points - np.array(c)) ** 2, axis=-1) / (2 * DEVIATION**2)) for c in CENTRES[label]]
-    return sum(clouds) / (2 * 2 * np.pi * DEVIATION**2)
+    return np.mean(clouds, axis=0) / (2 * np.pi * DEVIATION**2)
 
 
 def bayes_risk(side: int = 1200) -> float:

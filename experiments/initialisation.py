@@ -229,7 +229,8 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     result = saved["result"]
     figure = figures.Figure(figsize=(14, 5), layout="constrained")
     figures.FigureCanvasAgg(figure)
-    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1, 1.25)))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+    left, right = halves
     loss, apart = left.subplots(2, 1, sharex=True)
     colors = dict(zip(STARTS, (figures.RED, figures.ORANGE, figures.BLUE), strict=True))
     for (name, each), style in zip(result["starts"].items(), ("-", "--", "-"), strict=True):

@@ -104,7 +104,7 @@ def _deep_linear(options: LinearCollapse) -> dict[str, Any]:
 
     formulas = closed(W1, W2, W3, column, W3 @ W2 @ W1 @ column - target)
     sizes = [np.abs(each) for each in (W1, W2, W3, column)]
-    scale = closed(*sizes, sizes[2] @ sizes[1] @ sizes[0] @ sizes[3] + np.abs(target))
+    scale = closed(sizes[0], sizes[1], sizes[2], sizes[3], sizes[2] @ sizes[1] @ sizes[0] @ sizes[3] + np.abs(target))
     one = tuple({name: jnp.asarray(leaf[0]) for name, leaf in layer.items()} for layer in params)
     objective = fnn.objective(net, fnn.half_squared_error)
     x1, y1 = jnp.asarray(x[0]), jnp.asarray(y[0])

@@ -50,7 +50,7 @@ def run(options: Regularization, watch: Watch = silent) -> dict[str, Any]:
 def _diabetes() -> tuple[np.ndarray, np.ndarray, list[str]]:
     from sklearn.datasets import load_diabetes
 
-    data = load_diabetes()
+    data: Any = load_diabetes()
     x, y = np.asarray(data["data"]), np.asarray(data["target"])
     # the target in units of its deviation; its mean stays, for the bias to find
     return (x - x.mean(axis=0)) / x.std(axis=0), (y / y.std())[:, None], list(data["feature_names"])

@@ -2,16 +2,18 @@
 descent, early stopping), which does a deep net on digits miss most?
 
 Prediction: the whole recipe (relu, He's weights, L2, Nesterov's momentum, early stopping) reads digits well; with any
-one of the five left out the loss on unseen images is higher, or training takes longer; with none of them a deep net
-does not learn at all (B14).
+one of the five left out the loss on unseen images is higher, or training takes longer (acceleration), or both do where
+another does its work (early stopping without a penalty); with none of them a deep net does not learn at all (B14).
 Refuted by: an ingredient whose lack makes things better. Open: one whose lack makes no difference beyond chance here.
 
-Seven layers, 300 training images, so that there is something to overfit. Every variant gets its own best learning rate of
-four, chosen by validation; the test images are looked at once per net. Effects are paired by seed, and count where
-they exceed two standard errors. Without initialisation: weights from N(0, 0.01²). Without activation: sigmoid.
+Seven layers, 300 training images, so that there is something to overfit. Every variant gets its own best learning rate
+of three and strength of two, chosen by validation; the test images are looked at once per net. Effects are paired by
+seed, and count where they exceed two standard errors. Without initialisation: weights from N(0, 0.01²). Without
+activation: sigmoid.
 """
 
 import time
+from itertools import product
 from typing import Any
 
 import jax
@@ -29,7 +31,8 @@ from experiments.progress import Watch, silent
 SIZES = {"train": 300, "validation": 300, "test": 1197}
 #: Seven layers of weights; 32 units read digits well in shallow nets.
 HIDDEN = (32,) * 6
-STRENGTH = 3e-4
+#: Of L2, where there is any.
+STRENGTHS = (3e-4, 3e-3)
 SMALL = fnn.normal(0.01)
 #: The loss at which a training counts as done: a twentieth of guessing.
 DONE = float(np.log(10)) / 20
@@ -47,21 +50,23 @@ def heavy_ball(learning_rate: Any) -> Any:
 
 #: Rates of each optimizer, about a factor of three apart: momentum of 0.9 takes steps ten times as long.
 RATES = {
-    nesterov: (0.01, 0.03, 0.1, 0.3), heavy_ball: (0.01, 0.03, 0.1, 0.3), optax.sgd: (0.03, 0.1, 0.3, 1.0),
-    optax.adam: (5e-4, 1.5e-3, 5e-3, 1.5e-2),
+    nesterov: (0.003, 0.01, 0.03), heavy_ball: (0.003, 0.01, 0.03), optax.sgd: (0.01, 0.03, 0.1),
+    optax.adam: (5e-4, 1.5e-3, 5e-3),
 }  # fmt: skip
-#: name: (activation, initializer, strength, optimizer, early stopping)
+#: name: (activation, initializer, strengths, optimizer, early stopping)
 VARIANTS = {
-    "the whole recipe": ("relu", "he_normal", STRENGTH, nesterov, True),
-    "without initialisation": ("relu", SMALL, STRENGTH, nesterov, True),
-    "without activation": ("sigmoid", "glorot_uniform", STRENGTH, nesterov, True),
-    "without regularization": ("relu", "he_normal", 0.0, nesterov, True),
-    "without acceleration": ("relu", "he_normal", STRENGTH, optax.sgd, True),
-    "without early stopping": ("relu", "he_normal", STRENGTH, nesterov, False),
-    "momentum in its place": ("relu", "he_normal", STRENGTH, heavy_ball, True),
-    "Adam in its place": ("relu", "he_normal", STRENGTH, optax.adam, True),
-    "none of the five": ("sigmoid", SMALL, 0.0, optax.sgd, False),
+    "the whole recipe": ("relu", "he_normal", STRENGTHS, nesterov, True),
+    "without initialisation": ("relu", SMALL, STRENGTHS, nesterov, True),
+    "without activation": ("sigmoid", "glorot_uniform", STRENGTHS, nesterov, True),
+    "without regularization": ("relu", "he_normal", (0.0,), nesterov, True),
+    "without acceleration": ("relu", "he_normal", STRENGTHS, optax.sgd, True),
+    "without early stopping": ("relu", "he_normal", STRENGTHS, nesterov, False),
+    "neither penalty nor stopping": ("relu", "he_normal", (0.0,), nesterov, False),
+    "momentum in its place": ("relu", "he_normal", STRENGTHS, heavy_ball, True),
+    "Adam in its place": ("relu", "he_normal", STRENGTHS, optax.adam, True),
+    "none of the five": ("sigmoid", SMALL, (0.0,), optax.sgd, False),
 }
+NEITHER = "neither penalty nor stopping"
 LEFT_OUT = tuple(name for name in VARIANTS if name.startswith("without"))
 
 
@@ -82,9 +87,10 @@ def run(options: WhatMadeItWork, watch: Watch = silent) -> dict[str, Any]:
             watch("programs", k, len(programs), ", ".join(names))
     result = {"sizes": SIZES, "epochs": options.epochs, "seeds": options.seeds, "done": DONE}
     result["variants"] = {name: found[name] for name in VARIANTS}
-    whole = np.array(found["the whole recipe"]["test_loss"])
-    for name in LEFT_OUT:
-        effect = np.array(found[name]["test_loss"]) - whole
+    for name in (*LEFT_OUT, NEITHER):
+        # stopping early may do what the penalty does: it is left out once more where there is no penalty
+        beside = "without regularization" if name == NEITHER else "the whole recipe"
+        effect = np.array(found[name]["test_loss"]) - np.array(found[beside]["test_loss"])
         found[name]["effect"] = float(effect.mean())
         found[name]["effect_error"] = (
             float(effect.std(ddof=1) / np.sqrt(options.seeds)) if options.seeds > 1 else float(np.log(10))
@@ -98,17 +104,22 @@ def _trained(
     """The variants of one program: every rate and seed of each."""
     net = fnn.mlp(64, *HIDDEN, 10, activation=activation)
     seeds = range(options.seed, options.seed + options.seeds)
+    settings = {name: list(product(RATES[optimizer], VARIANTS[name][2])) for name in names}
     rows = [
-        (seed, rate, VARIANTS[name][2], VARIANTS[name][1])
+        (seed, rate, strength, VARIANTS[name][1])
         for name in names
-        for rate in RATES[optimizer]
+        for rate, strength in settings[name]
         for seed in seeds
     ]
-    over = dict(zip(("seed", "learning_rate", "strength", "weights"), map(list, zip(*rows, strict=True)), strict=True))
+    over: dict[str, Any] = dict(
+        zip(("seed", "learning_rate", "strength", "weights"), map(list, zip(*rows, strict=True)), strict=True)
+    )
     sweep = fnn.sweep(
         fnn.backprop(net, fnn.softmax_cross_entropy, fnn.l2), parts["train"], over=over, optimizer=optimizer,
         epochs=options.epochs, batch_size=20, validation=parts["validation"], shared_shuffle=True,
         patience=options.patience if stops else None,
+        # the loss without the penalty, which is another for each strength
+        metrics={"bare": fnn.objective(net, fnn.softmax_cross_entropy)},
     )  # fmt: skip
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sweep.params)
 
@@ -124,21 +135,23 @@ def _trained(
         return jax.vmap(one)(params)
 
     losses, accuracy = jax.tree.map(lambda each: np.asarray(each, np.float64), tested(stacked))
-    count, rates = options.seeds, RATES[optimizer]
+    count, first = options.seeds, 0
     found = {}
-    for k, name in enumerate(names):
-        mine = slice(k * len(rates) * count, (k + 1) * len(rates) * count)
+    for name in names:
+        mine = slice(first, first + len(settings[name]) * count)
+        first = mine.stop
         # a run that failed is worse than any
-        validation = np.nan_to_num(losses["validation"][mine].reshape(len(rates), count), nan=1e3, posinf=1e3)
+        validation = np.nan_to_num(losses["validation"][mine].reshape(-1, count), nan=1e3, posinf=1e3)
         best = int(np.argmin(validation.mean(axis=1)))
+        rate, strength = settings[name][best]
         chosen = slice(mine.start + best * count, mine.start + (best + 1) * count)
-        curves = sweep.epochs["loss"][chosen]
-        # the training objective, penalty included; a stopped run stays where it was
-        reached = [np.flatnonzero(curve <= DONE + STRENGTH * 300) for curve in curves]
+        curves = sweep.epochs["bare"][chosen]
+        reached = [np.flatnonzero(curve <= DONE) for curve in curves]
         test = np.nan_to_num(losses["test"][chosen], nan=1e3, posinf=1e3)
         held_out = sweep.epochs["validation_loss"][chosen]
         found[name] = {
-            "rate": rates[best],
+            "rate": rate,
+            "strength": strength,
             "test_loss": test,
             "test_accuracy": accuracy[chosen],
             "train_loss": float(np.nan_to_num(losses["train"][chosen], nan=1e3, posinf=1e3).mean()),
@@ -174,6 +187,8 @@ def predictions(result: dict[str, Any]) -> dict[str, bool | None]:
     held: dict[str, bool | None] = {f"{name} it is worse on unseen images": worse(name) for name in LEFT_OUT}
     if not held["without acceleration it is worse on unseen images"]:
         held["without acceleration it is worse on unseen images"] = slower()
+    if not held["without early stopping it is worse on unseen images"]:
+        held["without early stopping it is worse on unseen images"] = worse(NEITHER)
     whole, none = variants["the whole recipe"], variants["none of the five"]
     held["the whole recipe reads nine of ten"] = float(np.mean(whole["test_accuracy"])) >= 0.9
     held["with none of the five nothing is learned"] = float(np.mean(none["test_accuracy"])) <= 0.2
@@ -194,8 +209,9 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     speed = ", ".join(f"{name} {np.mean(e):.0f}" if e else f"{name} never" for name, e in epochs.items())
     evidence = (
         f"Loss on unseen digits, whole recipe {np.mean(whole['test_loss']):.3f} ({np.mean(whole['test_accuracy']):.1%} "
-        f"right), change when one is left out (± standard error over {result['seeds']} seeds): {told}. Epochs to a "
-        f"training loss of {result['done']:.2f}: {speed}. With none of the five {np.mean(none['test_accuracy']):.1%}."
+        f"right), change when one is left out (± standard error over {result['seeds']} seeds): {told}; early stopping "
+        f"where there is no penalty {variants[NEITHER]['effect']:+.3f} ± {variants[NEITHER]['effect_error']:.3f}. Epochs "
+        f"to a training loss of {result['done']:.2f}: {speed}. With none of the five {np.mean(none['test_accuracy']):.1%}."
     )
     if False in held.values():
         return {"B14": judged(False, evidence, "ablation.svg")}
@@ -210,14 +226,14 @@ def show(saved: dict[str, Any], console: Console) -> None:
     """Print losses and accuracies of all variants, and which predictions held."""
     result = saved["result"]
     table = Table(title=f"Digits, seven layers, {result['sizes']['train']} training images, {result['seeds']} seeds")
-    for heading in ("variant", "rate", "training loss", "test loss", "± over seeds", "read correctly", "epochs"):
+    for heading in ("variant", "rate", "λ", "training loss", "test loss", "± over seeds", "read correctly", "epochs"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, each in result["variants"].items():
         done = [epoch for epoch in each["epochs_to_done"] if epoch is not None]
         table.add_row(
-            name, f"{each['rate']:g}", f"{each['train_loss']:.3f}", f"{np.mean(each['test_loss']):.3f}",
-            f"{np.std(each['test_loss']):.3f}", f"{np.mean(each['test_accuracy']):.1%}",
-            f"{np.mean(done):.0f}" if done else "never",
+            name, f"{each['rate']:g}", f"{each['strength']:g}", f"{each['train_loss']:.3f}",
+            f"{np.mean(each['test_loss']):.3f}", f"{np.std(each['test_loss']):.3f}",
+            f"{np.mean(each['test_accuracy']):.1%}", f"{np.mean(done):.0f}" if done else "never",
         )  # fmt: skip
     console.print(table)
     words = {True: "held", False: "NOT HELD", None: "open"}
@@ -234,7 +250,13 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     names = list(result["variants"])
     for k, name in enumerate(names):
         values = np.array(result["variants"][name]["test_loss"])
-        color = figures.GREEN if k == 0 else figures.RED if name in (*LEFT_OUT, "none of the five") else figures.BLUE
+        color = (
+            figures.GREEN
+            if k == 0
+            else figures.RED
+            if name in (*LEFT_OUT, NEITHER, "none of the five")
+            else figures.BLUE
+        )
         losses.plot(values, np.full(len(values), k), "o", color=color, alpha=0.6, ms=6)
         losses.plot(values.mean(), k, "|", color="black", ms=18, mew=2.5)
         right = np.mean(result["variants"][name]["test_accuracy"])
@@ -243,8 +265,10 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     losses.axvline(np.log(10), color="0.4", lw=1, ls=":")
     losses.set_yticks(range(len(names)), names)
     losses.invert_yaxis()
+    losses.set_xscale("log")
+    losses.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
+    losses.minorticks_off()
     losses.set(
-        xscale="log",
         xlabel="loss on unseen images (nats; dotted: guessing)",
         title="One ingredient left out; bar: mean",
     )
@@ -254,6 +278,9 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     for name, color, style in zip(shown, colors, ("-", "--", "-.", "-", (0, (4, 1)), ":"), strict=True):
         curve = [np.nan if value is None else value for value in result["variants"][name]["curve"]]
         curves.plot(range(1, len(curve) + 1), curve, ls=style, color=color, lw=2, label=name)
-    curves.set(yscale="log", xlabel="epoch", ylabel="validation loss (nats)", title="The first seed of each")
+    curves.set_yscale("log")
+    curves.set_yticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
+    curves.minorticks_off()
+    curves.set(xlabel="epoch", ylabel="validation loss (nats)", title="The first seed of each")
     curves.legend(fontsize=9)
     return {"ablation.svg": figure}

@@ -211,15 +211,15 @@ class BiasVariance:
 class WhatMadeItWork:
     """Leave out one by one what made deep nets work: initialisation, activation, penalty, acceleration, stopping.
 
-    A net of seven layers reads digits from 300 examples; each variant has the best of four learning rates.
+    A net of seven layers reads digits from 300 examples; each variant has its own best learning rate and strength.
     """
 
     epochs: int = 60
     """At most so many passes over the training images."""
-    patience: int = 12
+    patience: int = 15
     """Epochs without improvement after which early stopping ends a run."""
     seeds: int = 6
-    """How many nets of each variant and rate."""
+    """How many nets of each variant, rate and strength."""
     seed: int = 0
     """Of the first net; the others take the numbers that follow."""
     out: Path = Path("results/what_made_it_work")
