@@ -38,14 +38,11 @@ MOMENTS = 7e-3
 # hundred is 2500 times the FORWARD tolerance of float32.
 FAR = 1e-2
 
-<<<<<<< HEAD
 # Text on its ground: WCAG 2.2, success criterion 1.4.3, asks for this much at least.
 CONTRAST = 4.5
-=======
 # Integrals by a fixed rule: Gauss-Legendre over each smooth half of a normal is exact to rounding, the midpoint rule of
 # the Bayes risk errs by the square of its cells, 1e-3, at the kink; a wrong integrand is off by a hundredth and more.
 QUADRATURE = 1e-5
->>>>>>> claims2
 
 
 def five_standard_errors(share, count) -> float:
