@@ -25,30 +25,33 @@ X = jnp.asarray(random("checker").normal(size=(6, 4)), jnp.float32)
 Y = jnp.array([0, 1, 2, 0, 1, 2])
 
 
-def checked(net, loss="softmax_cross_entropy", regularizer=None, y=Y, **options):
-    params = jax.tree.map(lambda leaf: leaf + 0.1, net.init(jax.random.key(3)))
-    return fnn.check(fnn.backprop(net, loss, regularizer), params, X, y, **options)
+#: What is compiled for one test serves the others: they are built of few layers.
+PROGRAMS = fnn.checker.Programs()
+
+
+def verdicts(rule):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        return {f.verdict for f in examine(rule, Settings(), recorded=False)}
+
+
+def checked(net, loss="softmax_cross_entropy", regularizer=None, y=Y, check=fnn.check, **options):
+    params = jax.tree.map(lambda leaf: leaf + 0.1, drawn(net, random("params")))
+    return check(fnn.backprop(net, loss, regularizer), params, X, y, programs=PROGRAMS, **options)
 
 
 # ---- correct rules --------------------------------------------------------------------------------------------------
 
 
-def test_correct_nets_are_ok():
-    report = checked(fnn.sequential(fnn.skip(fnn.mlp(4, 5, 4)), fnn.dense(4, 3, activation="relu")))
+def test_correct_layers_of_every_kind_and_a_regularizer_are_ok():
+    layers = fnn.skip(fnn.mlp(4, 5, 4)), fnn.repeated(fnn.dense(4, 4, activation="tanh"), 2), fnn.dense(4, 3)
+    report = checked(fnn.sequential(*layers), regularizer="l2", strength=0.1)
     assert report.ok, str(report)
     assert report.culprits == () and report.skipped == ("y (integers)",)
     assert report.looked_at["compared with autodiff"] > 300 and report.looked_at["differenced"] > 100
-
-
-def test_correct_regularizers_and_repeated_layers_are_ok():
-    net = fnn.sequential(fnn.repeated(fnn.dense(4, 4, activation="silu"), 2), fnn.dense(4, 3))
-    report = checked(net, regularizer="l2", strength=0.1)
-    assert report.ok, str(report)
-    assert {"silu", "l2", "repeated", "objective", "gradient"} <= {f.rule for f in report.findings}
-
-
-def test_the_callers_settings_are_left_alone():
-    checked(fnn.mlp(4, 3))
+    assert {"tanh", "skip", "repeated", "sequential", "l2", "objective", "gradient"} <= {
+        f.rule for f in report.findings
+    }
+    # the caller's settings are left alone
     assert not jax.config.jax_enable_x64 and jnp.ones(1).dtype == jnp.float32
 
 
@@ -65,17 +68,20 @@ class WrongTanh(fnn.Activation):
 
 
 def test_a_wrong_activation_is_named_and_not_the_layer_around_it():
-    report = checked(fnn.mlp(4, 5, 3, activation=WrongTanh()))
+    net = fnn.mlp(4, 5, 3, activation=WrongTanh())
+    report = checked(net)
     assert not report.ok and report.culprits == ("wrong_tanh",)
     (found,) = [f for f in report.findings if f.rule == "wrong_tanh"]
     assert found.verdict == fnn.Verdict.FORMULA and found.argument == "z" and found.where.startswith("test_checker.py:")
     assert found.says.startswith("right with the output kept") and found.certain
     assert "NOT OK, wrong: wrong_tanh" in str(report)
     with pytest.raises(AssertionError, match="NOT OK, wrong: wrong_tanh"):
-        fnn.assert_gradients(
-            fnn.backprop(fnn.mlp(4, 3, output=WrongTanh()), "squared_error"),
-            fnn.mlp(4, 3).init(jax.random.key(0)), X, jnp.ones((6, 3)),
-        )  # fmt: skip
+        checked(net, check=fnn.assert_gradients)
+    # what is wrong stands first in the text, which fits its width and has colours only when asked
+    table = report.text(width=80).split("\n\n")[0].splitlines()
+    assert max(map(len, table[:-1])) <= 80 and "\x1b" not in report.text()
+    assert "\x1b[1;31mFORMULA" in report.text(colour=True)
+    assert table[2].startswith("wrong_tanh")
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,29 +104,18 @@ class WrongObjective(fnn.Objective):
         return replace(fnn.objective(self.net, self.loss))._sweep(params, (*residuals[:2], None), value_bar)
 
 
-def test_a_wrong_bias_gradient_is_named_with_its_factor():
-    report = checked(fnn.sequential(WrongDense(4, 5, fnn.tanh), fnn.dense(5, 3)))
-    assert report.culprits == ("dense(4, 5, activation=tanh)",)
-    (found,) = [
-        f for f in report.findings if f.argument == "params['b']" and f.verdict == "FORMULA" and f.rule != "gradient"
-    ]
-    assert found.says == "a factor of 1/6 too many" and found.certain
-
-
-def test_a_branch_that_is_not_added_is_named():
-    report = checked(fnn.sequential(WrongSkip(fnn.dense(4, 4, activation="tanh")), fnn.dense(4, 3)))
-    assert report.culprits == ("wrongskip",)
-    (found,) = [f for f in report.findings if f.rule == "wrongskip" and f.verdict == "FORMULA"]
-    assert (
-        found.says == "a term is missing that equals the cotangent of the output: a branch whose gradient was not added"
-    )
-
-
-def test_a_layer_that_hands_on_what_another_kept_is_named():
+def test_wrong_layers_are_named_with_what_is_wrong_and_no_other():
     # the repetitions before the last are given a cotangent as the output that they kept, which tanh reads
-    changed = next(cls for _, told, cls in mutants(Repeated, "_sweep") if told == "x_bar for x: x")
-    report = checked(fnn.sequential(changed(fnn.dense(4, 4, activation="tanh"), 3), fnn.dense(4, 3)))
-    assert report.culprits == ("repeated",)
+    wrong_repeated = next(cls for _, told, cls in mutants(Repeated, "_sweep") if told == "x_bar for x: x")
+    inner = fnn.dense(4, 4, activation="tanh")
+    layers = WrongDense(4, 4, fnn.tanh), WrongSkip(inner), wrong_repeated(inner, 3), inner, fnn.dense(4, 3)
+    report = checked(fnn.sequential(*layers))
+    assert report.culprits == ("dense(4, 4, activation=tanh)", "wrongskip", "repeated")
+    wrong = {(f.rule, f.argument): f for f in report.findings if f.verdict == "FORMULA" and f.rule != "gradient"}
+    bias = wrong["dense(4, 4, activation=tanh)", "params['b']"]
+    assert bias.says == "a factor of 1/6 too many" and bias.certain
+    says = "a term is missing that equals the cotangent of the output: a branch whose gradient was not added"
+    assert wrong["wrongskip", "x"].says == says
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,16 +145,18 @@ class Handing(Dense):
         return super().cotangents(params, (x, fnn.affine(params["W"], params["b"], x)), y_bar)
 
 
-def test_a_layer_that_hands_its_activation_another_value_is_named_if_that_is_wrong():
-    for activation, culprits in ((fnn.tanh, ("dense(4, 5, activation=tanh)",)), (fnn.softplus, ())):
-        report = checked(fnn.sequential(Handing(4, 5, activation), fnn.dense(5, 3)))
-        assert report.culprits == culprits
+def test_a_layer_that_hands_its_activation_another_value_is_wrong_where_that_is_wrong():
+    params = drawn(fnn.dense(4, 5), random("handing"))
+    for activation, verdict in ((fnn.tanh, "FORMULA"), (fnn.softplus, "OK")):
+        layer = Handing(4, 5, activation)
+        assert verdicts(rules._layer_rule(layer, params, X, layer)) == {verdict}
 
 
 def test_a_forgotten_penalty_is_named():
     objective = WrongObjective(fnn.mlp(4, 3), fnn.softmax_cross_entropy, fnn.l2)
-    params = objective.net.init(jax.random.key(0))
-    assert fnn.check(fnn.Backprop(objective), params, X, Y, strength=0.3).culprits == ("objective",)
+    params = drawn(objective.net, random("penalty"))
+    report = fnn.check(fnn.Backprop(objective), params, X, Y, strength=0.3, programs=PROGRAMS)
+    assert report.culprits == ("objective",)
 
 
 # ---- rules inside any JAX function ----------------------------------------------------------------------------------
@@ -267,9 +264,13 @@ def test_what_rounding_of_an_inner_value_explains_is_not_called_wrong():
         report = fnn.check(lambda x: jnp.sum(x**2), x64, gradient=lambda x: 2 * lossy(x))
         assert {f.verdict for f in report.findings} == {fnn.Verdict.PRECISION}
         # what rounding does not explain is still wrong, however small
-        for off in (1e-8, 1e-7, 1e-3):
-            report = fnn.check(lambda x: jnp.sum(x**2), x64, gradient=lambda x, off=off: 2 * x * (1 + off))
-            assert {f.verdict for f in report.findings} == {fnn.Verdict.FORMULA}
+        off = {"1e-8": 1e-8, "1e-7": 1e-7, "1e-3": 1e-3}
+        report = fnn.check(
+            lambda x: sum(jnp.sum(leaf**2) for leaf in x.values()),
+            dict.fromkeys(off, x64),
+            gradient=lambda x: {name: 2 * leaf * (1 + off[name]) for name, leaf in x.items()},
+        )
+        assert [f.verdict for f in report.findings] == [fnn.Verdict.FORMULA] * 3
 
 
 def test_what_puts_layers_together_is_tried_on_narrow_ones():
@@ -383,11 +384,6 @@ def sample(table, method, made, count):
     return drawn
 
 
-def verdicts(rule):
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        return {f.verdict for f in examine(rule, Settings(), recorded=False)}
-
-
 def test_mutants_of_activations_are_caught():
     z = jnp.asarray(random("z").normal(size=(5, 7)), jnp.float32)
     learned = {name: a for name, a in ACTIVATIONS.items() if name not in ("sign", "hard_threshold")}
@@ -420,7 +416,8 @@ def test_correct_rules_at_random_points_raise_no_alarm():
 
 def test_a_sample_of_ten_thousand_random_nets_raises_no_alarm():
     with jax.numpy_dtype_promotion("standard"):
-        found = alarms.measured(20, silent, seed=3)
+        # this seed draws a net of two layers
+        found = alarms.measured(20, silent, seed=6)
     assert found["checks"] == 20 and found["alarms"] == []
 
 
@@ -431,8 +428,11 @@ def test_points_on_and_beside_kinks_raise_no_alarm():
 
 
 def test_a_correct_rule_in_bfloat16_is_ok():
-    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), fnn.mlp(4, 3).init(jax.random.key(0)))
-    report = fnn.check(fnn.backprop(fnn.mlp(4, 3), "softmax_cross_entropy"), params, X.astype(jnp.bfloat16), Y)
+    params, by_hand = (
+        drawn(fnn.mlp(4, 3), random("half"), jnp.bfloat16),
+        fnn.backprop(fnn.mlp(4, 3), "softmax_cross_entropy"),
+    )
+    report = fnn.check(by_hand, params, X.astype(jnp.bfloat16), Y, programs=PROGRAMS)
     assert report.ok, str(report)
     assert np.isfinite(report.looked_at["differenced"])
 
@@ -506,16 +506,16 @@ def test_the_chance_of_missing_something_is_stated_and_can_be_set():
 
 
 def test_equal_rules_are_compiled_once_and_kept_programs_are_used_again():
-    counts = []
-    for depth in (2, 5):
-        net, programs = fnn.mlp([4] * depth + [3]), fnn.checker.Programs()
-        by_hand = fnn.backprop(net, "softmax_cross_entropy")
-        fnn.check(by_hand, net.init(jax.random.key(0)), X, Y, programs=programs)
-        counts.append(len(programs._known))
-        # a second check makes no program
-        assert fnn.check(by_hand, net.init(jax.random.key(0)), X, Y, programs=programs).ok
-        assert counts[-1] == len(programs._known)
-    assert counts[0] == counts[1]
+    programs, counts = fnn.checker.Programs(), []
+    for depth in (2, 4):
+        net = fnn.mlp([4] * depth + [3])
+        by_hand, params = fnn.backprop(net, "softmax_cross_entropy"), drawn(net, random("deep"))
+        for _ in range(2):
+            # a second check makes no program
+            assert fnn.check(by_hand, params, X, Y, programs=programs).ok
+            counts.append(len(programs._known))
+    # a deeper net of equal layers makes those of what holds all of them: sequential, objective, gradient
+    assert counts[0] == counts[1] and counts[2] == counts[3] == counts[0] + 3
 
 
 def test_the_first_value_that_is_not_finite_is_named_with_its_place():
@@ -553,15 +553,6 @@ def test_check_grads_can_be_dropped_in():
         fnn.checker.check_grads(wrong, (V,), order=1)
     with pytest.raises(ValueError, match="modes must be"):
         fnn.checker.check_grads(right, (V,), order=1, modes=("both",))
-
-
-def test_the_text_fits_its_width_and_colours_only_when_asked():
-    report = checked(fnn.mlp(4, 5, 3, activation=WrongTanh()))
-    table = report.text(width=80).split("\n\n")[0].splitlines()
-    assert max(map(len, table[:-1])) <= 80 and "\x1b" not in report.text()
-    assert "\x1b[1;31mFORMULA" in report.text(colour=True)
-    # what is wrong stands first
-    assert table[2].startswith("wrong_tanh")
 
 
 # ---- diagnoses ------------------------------------------------------------------------------------------------------

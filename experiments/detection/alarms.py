@@ -58,13 +58,13 @@ def at_kinks(points: int, watch: Watch, seed: int) -> dict[str, Any]:
     alarms, done, kinks = [], 0, 0
     shape = (5, 7)
     cases = _kinks(shape[1])
-    programs = {name: fnn.checker.Programs() for name in cases}
+    programs = fnn.checker.Programs()
     while done < points:
         for name, (by_hand, params, targets, kink) in cases.items():
             y = random.choice([-1.0, 1.0], shape) if targets == "signs" else random.normal(0, 1, shape)
             x = kink * y + random.choice(NEAR, shape) * random.choice([-1.0, 1.0], shape)
             x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-            report = fnn.check(by_hand, params, x, y, programs=programs[name])
+            report = fnn.check(by_hand, params, x, y, programs=programs)
             done += x.size
             kinks += sum(f.verdict == fnn.Verdict.KINK for f in report.findings)
             if not report.ok:

@@ -36,7 +36,7 @@ ALONG = 1e-6
 TAYLOR = 1e-2 * 0.25 ** np.arange(5)
 #: The step of the complex-step derivative: its square is below the rounding of everything.
 COMPLEX = 1e-30
-#: What Python raises of code that is wrong, and JAX where a function cannot be traced, or not transposed, or not batched,
+#: What Python raises of code that is wrong, and JAX where a function cannot be traced, or transposed, or batched,
 #: or takes no complex numbers. Not what is raised where the machine is at its end (RuntimeError, MemoryError).
 DOES_NOT_RUN = (
     TypeError, ValueError, NotImplementedError, ArithmeticError, AssertionError, AttributeError, LookupError, NameError,
