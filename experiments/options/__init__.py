@@ -55,7 +55,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         Trees, "experiments.trees", ("A4",), {"trees": ("two moons", "signs"), "points": 5_000, "steps": 3}
     ),
     "universal_approximation": Experiment(
-        UniversalApproximation, "experiments.universal_approximation", ("A3", "B16", "C4"), {"steps": 20, "seeds": 1}
+        UniversalApproximation,
+        "experiments.universal_approximation",
+        ("A3", "B16", "C4"),
+        {"steps": 20, "seeds": 1, "dimensions": (1,)},
     ),
     "softmax": Experiment(Softmax, "experiments.softmax", ("A5", "A6", "A7", "B7", "B15", "B20"), {"rows": 500}),
     "graphs": Experiment(Graphs, "experiments.graphs", ("A10", "C7", "D3", "E3", "E4", "E5")),

@@ -107,8 +107,10 @@ class Logistic:
 class UniversalApproximation:
     """Approximate functions by one hidden layer: error against width, constructed and trained; depth against width."""
 
-    steps: int = 2000
+    steps: int = 1500
     """Updates of the trained nets."""
+    dimensions: tuple[Literal[1, 2], ...] = (1, 2)
+    """Of the functions: on the line, in the square."""
     seeds: int = 4
     """How many nets are trained for each function and width; the best counts."""
     seed: int = 0
@@ -118,5 +120,6 @@ class UniversalApproximation:
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "--steps", self.steps, "at least 1")
+        require(len(self.dimensions) >= 1, "--dimensions", self.dimensions, "1, 2, or both")
         require(self.seeds >= 1, "--seeds", self.seeds, "at least 1")
         require_seed(self.seed)
