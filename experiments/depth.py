@@ -103,18 +103,12 @@ def predicted(activation: str, gain: float, depth: int) -> dict[str, list[float]
     return {"activation": squares, "gradient": bars[::-1]}
 
 
-def _initializers(width: int) -> dict[str, Any]:
+def _initializers(width: int, names: tuple[str, ...]) -> dict[str, Any]:
     return {
         DRAWN[0]: fnn.normal(0.3 / width**0.5),
         DRAWN[3]: fnn.normal(3 / width**0.5),
-        **{
-            name: fnn.initializer(name)
-            for name in (
-                "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
-                "orthogonal",
-            )
-        },
-    }  # fmt: skip
+        **{name: fnn.initializer(name) for name in names},
+    }
 
 
 def _sizes(options: Depth, watch: Watch) -> dict[str, Any]:
@@ -144,7 +138,7 @@ def _sizes(options: Depth, watch: Watch) -> dict[str, Any]:
 
     programs = {name: jax.jit(jax.vmap(lambda W, name=name: measured(name, W))) for name in ACTIVATIONS}
     found: dict[str, Any] = {name: {} for name in ACTIVATIONS}
-    initializers = _initializers(width)
+    initializers = _initializers(width, options.initializers)
     keys = jax.jit(lambda: jax.random.split(jax.random.key(options.seed), seeds * depth))()
     for k, (told, initializer) in enumerate(initializers.items(), start=1):
         W = jax.jit(jax.vmap(lambda key, make=initializer: make(key, (width, width), jnp.float64)))(keys)
@@ -371,6 +365,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
         result
     ).values()
     sizes, rounding, nets = result["sizes"], result["rounding"], result["learning"]["nets"]
+    count = sum(len(sizes[name]) for name in ACTIVATIONS)
     worst = max(max(r["activation_off"], r["gradient_off"]) for name in ACTIVATIONS for r in sizes[name].values())
 
     def gradient(activation: str, initializer: str) -> str:
@@ -384,7 +379,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
             follows and shrink,
             f"First over last cotangent after {layers} layers: sigmoid (Glorot) "
             f"{gradient('sigmoid', 'glorot_uniform')}, tanh with large weights {gradient('tanh', DRAWN[3])}, relu (He) "
-            f"{gradient('relu', 'he_normal')}; 27 activations × initializers follow variance propagation to "
+            f"{gradient('relu', 'he_normal')}; {count} activations × initializers follow variance propagation to "
             f"{worst:.3f} decades per layer (bound 0.05).",
             "sizes.svg",
         ),

@@ -456,6 +456,7 @@ def variant(effect=0.5, accuracy=0.92, epochs=30):
 
 ABLATION = {
     "seeds": 1,
+    "epochs": 50,
     "done": 0.1,
     "variants": {
         "the whole recipe": variant(epochs=16),

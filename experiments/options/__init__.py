@@ -89,17 +89,17 @@ EXPERIMENTS: dict[str, Experiment] = {
         Depth,
         "experiments.depth",
         ("A13", "A14", "A17", "B5", "B10", "B17"),
-        {"seeds": 4, "repeats": 1, "steps": 100},
+        {"initializers": ("glorot_uniform", "he_normal"), "seeds": 4, "repeats": 1, "steps": 100},
     ),
     "initialisation": Experiment(Initialisation, "experiments.initialisation", ("B10", "B11"), {"permutations": 50}),
     "regularization": Experiment(
         Regularization, "experiments.regularization", ("B9", "B18"), {"strengths": 8, "net_steps": 400}
     ),
     "bias_variance": Experiment(
-        BiasVariance, "experiments.bias_variance", ("B1", "B2"), {"sets": 10, "sizes": (40, 160), "fresh": 2000}
+        BiasVariance, "experiments.bias_variance", ("B1", "B2"), {"sets": 10, "sizes": (40, 640), "fresh": 2000}
     ),
     "what_made_it_work": Experiment(
-        WhatMadeItWork, "experiments.what_made_it_work", ("B14",), {"epochs": 2, "seeds": 1}
+        WhatMadeItWork, "experiments.what_made_it_work", ("B14",), {"hidden": (8,), "epochs": 2, "seeds": 1}
     ),
     "wine": Experiment(
         Wine, "experiments.wine", ("C1", "C2", "C5"), {"starts": 4, "steps": 2000, "epochs": 20, "nets": 3}

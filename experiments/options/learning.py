@@ -112,6 +112,11 @@ class Depth:
     """Units of every layer."""
     depth: int = 24
     """How many layers."""
+    initializers: tuple[str, ...] = (
+        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal",
+    )  # fmt: skip
+    """Those whose sizes are measured, beside small and large normal weights; Glorot's uniform and He's normal among
+    them."""
     seeds: int = 16
     """How many nets each size is averaged over."""
     repeats: int = 5
@@ -125,6 +130,8 @@ class Depth:
 
     def __post_init__(self) -> None:
         require(self.width >= 2, "--width", self.width, "at least 2")
+        both = {"glorot_uniform", "he_normal"} <= set(self.initializers)
+        require(both, "--initializers", self.initializers, "with glorot_uniform and he_normal among them")
         for name in ("depth", "seeds", "repeats", "steps"):
             require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
         require_seed(self.seed)
@@ -214,18 +221,22 @@ class WhatMadeItWork:
     A net of seven layers reads digits from 300 examples; each variant has its own best learning rate and strength.
     """
 
-    epochs: int = 60
+    hidden: tuple[int, ...] = (32,) * 6
+    """Units of each hidden layer, one number per layer."""
+    epochs: int = 50
     """At most so many passes over the training images."""
     patience: int = 15
     """Epochs without improvement after which early stopping ends a run."""
     seeds: int = 6
     """How many nets of each variant, rate and strength."""
     seed: int = 0
-    """Of the first net; the others take the numbers that follow."""
+    """Of the first net, and of the wrong labels; the other nets take the numbers that follow."""
     out: Path = Path("results/what_made_it_work")
     """Folder for the numbers (JSON) and the figure (SVG); made if it does not exist."""
 
     def __post_init__(self) -> None:
+        for size in self.hidden:
+            require(size >= 1, "--hidden", size, "at least 1")
         for name in ("epochs", "patience", "seeds"):
             require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
         require_seed(self.seed)
