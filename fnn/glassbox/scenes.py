@@ -351,7 +351,9 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
             single = _plain(home[k]) and _plain(home[i])
             count = sum(1 for a, b, _ in flows if (a, b) == (tail, head)) if single else 0
             flows.setdefault((tail, head, count), []).extend(taken)
-    made = [_flow(parts, tail, head, shares) for (tail, head, _), shares in sorted(flows.items())]
+    # of several outputs none alone is what the head hands back by: no local derivative
+    several = {tail for tail, head, _ in flows if parts[head].kind == "output"}
+    made = [_flow(parts, tail, head, shares, head in several) for (tail, head, _), shares in sorted(flows.items())]
     named = [_spoken(drawing, part, groups) for part in parts]
     return Scene(tuple(named), tuple(made), tuple(dict.fromkeys(where[k] for k in drawing.outputs)))
 
@@ -450,7 +452,7 @@ def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
     return replace(part, sentence=symbols.sentence(part.node, names))
 
 
-def _flow(parts: list[Part], tail: int, head: int, shares: list[Any]) -> Flow:
+def _flow(parts: list[Part], tail: int, head: int, shares: list[Any], several: bool) -> Flow:
     held = [share for share in shares if share is not None and not isinstance(share, Summary)]
     if not held or parts[tail].times > 1:
         return Flow(tail, head, active=bool([share for share in shares if share is not None]))
@@ -459,7 +461,13 @@ def _flow(parts: list[Part], tail: int, head: int, shares: list[Any]) -> Flow:
         total = total + share if np.shape(total) == np.shape(share) else total + np.reshape(share, np.shape(total))
     local = None
     bar = parts[head].node.cotangent
-    if symbols.single(total) and bar is not None and symbols.single(bar) and parts[head].kind != "output":
+    if (
+        symbols.single(total)
+        and bar is not None
+        and symbols.single(bar)
+        and not several
+        and parts[head].kind != "output"
+    ):
         above, below = float(symbols.entry(total)), float(symbols.entry(bar))
         if below and np.isfinite(above) and np.isfinite(below):
             local = above / below
