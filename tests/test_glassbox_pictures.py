@@ -22,6 +22,48 @@ from fnn.glassbox.symbols import number
 from tests.corpus import CORPUS
 from tests.tolerances import PRINTED
 
+#: Entries of the corpus whose kinds of boxes others show too: a graph takes about a second.
+ALIKE = frozenset(
+    [
+        "arccos",
+        "arccosh",
+        "arcsin",
+        "arcsinh",
+        "arctan",
+        "arctanh",
+        "cbrt",
+        "cos",
+        "cosh",
+        "elementary",
+        "exp2",
+        "expm1",
+        "log1p",
+        "running_others",
+        "running_backwards",
+        "library_softmaxes",
+        "mlp_gelu",
+        "mlp_sigmoid",
+        "mlp_penalized",
+        "newton",
+        "pendulum",
+        "pooling",
+        "products_with_zeros",
+        "reciprocal",
+        "recurrent_backwards",
+        "rms_norm",
+        "sin",
+        "sinh",
+        "smoothness",
+        "special",
+        "splitting",
+        "sqrt",
+        "square",
+        "tan",
+        "two_heads",
+    ]
+)
+SHOWN = sorted(set(CORPUS) - ALIKE)
+
 
 def made(name):
     """The graph of an entry of the corpus. Its functions promote as users' functions do."""
@@ -127,7 +169,7 @@ def test_the_work_of_a_layout_grows_nearly_linearly():
 
 
 @pytest.mark.parametrize("fold", [False, True])
-@pytest.mark.parametrize("name", sorted(CORPUS))
+@pytest.mark.parametrize("name", SHOWN)
 def test_every_scene_is_in_order_and_hides_no_gradient(boxes, name, fold):
     box = boxes(name)
     drawing = scene(box, fold)
@@ -181,6 +223,21 @@ def test_sigmoid_of_claim_e4_is_one_node_or_its_six(boxes):
     assert [flow.local for flow in folded.flows] == pytest.approx([float(flow.share) for flow in folded.flows])
 
 
+def test_a_group_of_two_outputs_shows_both_and_no_local_derivative():
+    @jax.jit
+    def pair(x):
+        return jnp.sin(x) * 2, jnp.cos(x) * 3
+
+    def f(x):
+        a, b = pair(x)
+        return a * b + a
+
+    drawing = scene(graph(f, 1.0), True)
+    assert [part.kind for part in drawing.parts] == ["given", "group", "output", "step", "step"]
+    assert [flow.local is None for flow in drawing.flows if flow.head < 3] == [True, True]
+    assert float(drawing.flows[0].share) == pytest.approx(float(drawing.parts[0].node.cotangent))
+
+
 def test_constants_indices_and_plumbing_are_no_boxes(boxes):
     symbols = [part.symbol for part in scene(boxes("c7")).parts if part.kind == "step"]
     assert symbols == ["+", "×", "− 1", "x²"]
@@ -223,6 +280,7 @@ def test_numbers_are_short():
         -4.0: "−4",
         1234567.0: "1.235·10⁶",
         -1.2e-7: "−1.2·10⁻⁷",
+        -1e-5: "−10⁻⁵",
         0.0: "0",
         float("inf"): "∞",
     }
@@ -268,7 +326,7 @@ def test_branches_are_summed_in_sight(boxes):
     assert "∂ 4 + 22 = 26" in texts(graph(lambda x: x * 22 + x * 4, 1.0).svg())
 
 
-@pytest.mark.parametrize("name", sorted(CORPUS))
+@pytest.mark.parametrize("name", SHOWN)
 def test_pictures_pages_and_texts_of_the_corpus_are_whole_and_repeat_byte_for_byte(boxes, name):
     box = boxes(name)
     again = made(name) if name in LECTURES else box
@@ -329,18 +387,19 @@ def test_a_page_forbids_every_request(boxes):
 
 def test_walks_compute_forward_then_hand_back(boxes):
     drawing = scene(boxes("e3"))
+    f = drawing.parts[-1].name
     captions = [step.caption for step in steps(drawing).steps]
     assert captions[1:] == [
         "Given: x = −2, y = 5, z = −4.",
         "Forward 1 of 2: q = x + y = 3.",
-        "Forward 2 of 2: e3 = q × z = −12.",
-        "Backward: the derivative of e3 with respect to itself is 1.",
-        "Backward 1 of 2: e3 hands 1 · 3 = 3 to z, 1 · (−4) = −4 to q; z\u0304 = 3, q\u0304 = −4.",
+        f"Forward 2 of 2: {f} = q × z = −12.",
+        f"Backward: the derivative of {f} with respect to itself is 1.",
+        f"Backward 1 of 2: {f} hands 1 · 3 = 3 to z, 1 · (−4) = −4 to q; z\u0304 = 3, q\u0304 = −4.",
         "Backward 2 of 2: q hands −4 · 1 = −4 to x, −4 · 1 = −4 to y; x\u0304 = −4, y\u0304 = −4.",
     ]
 
 
-@pytest.mark.parametrize("name", sorted(CORPUS))
+@pytest.mark.parametrize("name", SHOWN)
 @pytest.mark.parametrize("fold", [False, True])
 def test_every_walk_knows_every_value_and_completes_every_cotangent(boxes, name, fold):
     drawing = scene(boxes(name), fold)
@@ -362,9 +421,14 @@ def test_every_walk_knows_every_value_and_completes_every_cotangent(boxes, name,
 def test_text_has_a_line_per_node_and_fits_its_width(boxes):
     from fnn.glassbox.terminal import text
 
-    lines = str(boxes("e5")).splitlines()
-    assert lines[1].split() == ["a", "3", "∂", "1.833"]
-    assert lines[2].split() == ["∂", "1", "from", "added1", "+", "0.8333", "from", "largest"]
-    assert any(line.startswith("average = div(sum2, 3)") for line in lines)
+    def f(a, b):
+        added = a + b
+        largest = jnp.maximum(a, b)
+        return added / 3 * largest
+
+    lines = str(graph(f, 3.0, 3.0)).splitlines()
+    assert lines[1].split() == ["a", "3", "∂", "2"]
+    assert lines[2].split() == ["∂", "1", "from", "largest", "+", "1", "from", "added"]
+    assert any(" = div(added, 3)" in line for line in lines)
     for width in (40, 72, 120):
         assert max(map(len, text(boxes("attention"), width).splitlines())) <= width

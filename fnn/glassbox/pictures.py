@@ -53,7 +53,7 @@ def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
         [(36.0 if down else each.width) if each else 0.0 for each in labels],
         down=down,
     )
-    legend, legend_height, legend_width = _legend(drawing, labels, plan.size)
+    legend, legend_height, legend_width = _legend(drawing, labels, plan.size, down)
     width, height = max(plan.size[0], legend_width), plan.size[1] + legend_height
     flows = _flows(drawing, plan, labels, cards, down)
     parts = [
@@ -240,13 +240,13 @@ class _Taken:
 # ---- the legend -----------------------------------------------------------------------------------------------------
 
 
-def _legend(drawing: Scene, labels: Sequence[_Label | None], size: Point) -> tuple[str, float, float]:
+def _legend(drawing: Scene, labels: Sequence[_Label | None], size: Point, down: bool) -> tuple[str, float, float]:
     """(what the colours and signs mean, as SVG; its height; its width): only what the picture holds."""
     entries = [("value", "blue: value"), ("bar", "∂ orange: derivative of the output")]
     if any(label and label.local for label in labels):
         entries.append(("local", "× local derivative"))
     if any(labels):
-        entries.append(("bar", "← what flows back"))
+        entries.append(("bar", f"{'↑' if down else '←'} what flows back"))
     if any(not flow.active for flow in drawing.flows):
         entries.append(("note", "dashed: no derivative"))
     if any(not symbols.single(part.node.value) for part in drawing.parts):

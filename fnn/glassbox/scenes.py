@@ -266,9 +266,8 @@ def _groups(drawing: _Drawing, fold: bool | tuple[str, ...]) -> dict[int, tuple[
 
     A group is a run of steps without a gap, so that no path leaves it and comes back.
     """
-    steps = [
-        k for k in drawing.drawn if not drawing.nodes[k].given and k not in drawing.fixed and not _satellite(drawing, k)
-    ]
+    left_out = {*drawing.fixed, *drawing.leader}
+    steps = [k for k in drawing.drawn if not drawing.nodes[k].given and k not in left_out]
     wanted = (fold,) if isinstance(fold, str) else fold
     runs: list[tuple[tuple[str, ...], list[int]]] = []
     for path, members in itertools.groupby(steps, key=lambda k: _scope(drawing.nodes[k].calls, wanted)):
@@ -285,10 +284,6 @@ def _groups(drawing: _Drawing, fold: bool | tuple[str, ...]) -> dict[int, tuple[
                 own = _scope(drawing.nodes[members[0]].calls, wanted)[-1]
                 found.update((k, (re.sub(r"#\d+$", "", own), members[0], 1)) for k in members)
     return found
-
-
-def _satellite(drawing: _Drawing, k: int) -> bool:
-    return k in drawing.leader
 
 
 def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, ...]:
@@ -320,7 +315,7 @@ def _signed(
 def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Scene:
     home = {k: ("group", groups[k][1]) if k in groups else ("node", k) for k in drawing.drawn}
     for k in drawing.drawn:
-        if _satellite(drawing, k) and drawing.leader[k] in groups:
+        if drawing.leader.get(k) in groups:
             home[k] = home[drawing.leader[k]]
     home |= _stacks(drawing, groups, home)
     members: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -330,7 +325,6 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
     # a group of several outputs shows its last; the others are boxes of their own, fed by the group
     spare = {k: place for place, outs in leaving.items() if place[0] == "group" for k in outs[:-1]}
     order = sorted(members, key=lambda place: max(members[place]) if place[0] == "group" else place[1])
-    # arguments first, then a box where all that it reads stands before it
     places: list[tuple[str, int]] = []
     for place in order:
         places.append(place)
@@ -348,16 +342,14 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
             if home[i] == home[k]:
                 continue
             tail, head = where[i], index[home[k]]
-            single = _plain(home[k]) and _plain(home[i])
+            single = home[k][0] == home[i][0] == "node"
             count = sum(1 for a, b, _ in flows if (a, b) == (tail, head)) if single else 0
             flows.setdefault((tail, head, count), []).extend(taken)
-    made = [_flow(parts, tail, head, shares) for (tail, head, _), shares in sorted(flows.items())]
+    # of several outputs none alone is what the head hands back by: no local derivative
+    several = {tail for tail, head, _ in flows if parts[head].kind == "output"}
+    made = [_flow(parts, tail, head, shares, head in several) for (tail, head, _), shares in sorted(flows.items())]
     named = [_spoken(drawing, part, groups) for part in parts]
     return Scene(tuple(named), tuple(made), tuple(dict.fromkeys(where[k] for k in drawing.outputs)))
-
-
-def _plain(place: tuple[str, int]) -> bool:
-    return place[0] == "node"
 
 
 def _edges(drawing: _Drawing, k: int) -> list[tuple[int, list[Any]]]:
@@ -450,7 +442,7 @@ def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
     return replace(part, sentence=symbols.sentence(part.node, names))
 
 
-def _flow(parts: list[Part], tail: int, head: int, shares: list[Any]) -> Flow:
+def _flow(parts: list[Part], tail: int, head: int, shares: list[Any], several: bool) -> Flow:
     held = [share for share in shares if share is not None and not isinstance(share, Summary)]
     if not held or parts[tail].times > 1:
         return Flow(tail, head, active=bool([share for share in shares if share is not None]))
@@ -459,7 +451,13 @@ def _flow(parts: list[Part], tail: int, head: int, shares: list[Any]) -> Flow:
         total = total + share if np.shape(total) == np.shape(share) else total + np.reshape(share, np.shape(total))
     local = None
     bar = parts[head].node.cotangent
-    if symbols.single(total) and bar is not None and symbols.single(bar) and parts[head].kind != "output":
+    if (
+        symbols.single(total)
+        and bar is not None
+        and symbols.single(bar)
+        and not several
+        and parts[head].kind != "output"
+    ):
         above, below = float(symbols.entry(total)), float(symbols.entry(bar))
         if below and np.isfinite(above) and np.isfinite(below):
             local = above / below

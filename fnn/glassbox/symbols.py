@@ -60,7 +60,8 @@ def number(value: Any) -> str:
     mantissa, _, exponent = text.replace("-", "−").partition("e")
     if not exponent:
         return mantissa
-    return f"{mantissa}·10{raised(int(exponent.replace('−', '-')))}"
+    power = f"10{raised(int(exponent.replace('−', '-')))}"
+    return f"{mantissa}·{power}" if mantissa.strip("−") != "1" else mantissa.replace("1", power)
 
 
 def raised(exponent: Any) -> str:
