@@ -221,9 +221,9 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     alone = f"{variants[NEITHER]['effect']:+.3f} ± {variants[NEITHER]['effect_error']:.3f}"
     right, without = np.mean(whole["test_accuracy"]), np.mean(none["test_accuracy"])
     evidence = (
-        f"Loss on unseen digits, whole recipe {np.mean(whole['test_loss']):.3f} ({right:.1%} right), change when one is "
-        f"left out (± standard error over {result['seeds']} seeds): {told}; early stopping where there is no penalty "
-        f"{alone}. Epochs to a training loss of {result['done']:.2f}: {speed}. With none of the five {without:.1%}."
+        f"Loss on unseen digits, whole recipe {np.mean(whole['test_loss']):.3f} ({right:.1%} right), change when one "
+        f"is left out (± standard error over {result['seeds']} seeds): {told}; early stopping where there is no "
+        f"penalty {alone}. Epochs to a training loss of {result['done']:.2f}: {speed}. With none of the five {without:.1%}."
     )
     if False in held.values():
         return {"B14": judged(False, evidence, "ablation.svg")}
