@@ -223,7 +223,8 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     evidence = (
         f"Loss on unseen digits, whole recipe {np.mean(whole['test_loss']):.3f} ({right:.1%} right), change when one "
         f"is left out (± standard error over {result['seeds']} seeds): {told}; early stopping where there is no "
-        f"penalty {alone}. Epochs to a training loss of {result['done']:.2f}: {speed}. With none of the five {without:.1%}."
+        f"penalty {alone}. Epochs to a training loss of {result['done']:.2f}: {speed}. With none of the five "
+        f"{without:.1%}."
     )
     if False in held.values():
         return {"B14": judged(False, evidence, "ablation.svg")}
