@@ -73,9 +73,9 @@ def show_backward(
         # backward
         f_bar = 1.0
         q_bar = f_bar * z
-        z_bar = f_bar * q
         x_bar = q_bar
         y_bar = q_bar
+        z_bar = f_bar * q
         return x_bar, y_bar, z_bar
 
     Source: claims A10, E3, E6.

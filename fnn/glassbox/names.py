@@ -47,8 +47,8 @@ def name(value: PyTree, called: str) -> PyTree:
     >>> def f(x):
     ...     hidden = jnp.tanh(x)
     ...     return jnp.sum(fnn.name(hidden, "h") ** 2)
-    >>> fnn.graph(f, jnp.array([0.0, 1.0])).cotangent("h")
-    array([0.      , 1.523188], dtype=float32)
+    >>> fnn.graph(f, jnp.array([0.0, 1.0])).cotangent("h").round(3)
+    array([0.   , 1.523], dtype=float32)
     """
     return checkpoint_name(value, called)
 
