@@ -58,7 +58,7 @@ def _understood(names: list[str], rest: Sequence[str]) -> int:
 
         print(f"Written: {report.write(options(Report).out)}")
         return 0
-    if len(names) > 1 or names == ["all"]:
+    if len(names) > 1 or names == ["all"] or "--quick" in rest:
         told = options(Series)
         from rich.console import Console
 
@@ -92,7 +92,7 @@ def listing() -> str:
     usage = [
         f"Run one:            {PROGRAM} NAME",
         f"See its options:    {PROGRAM} NAME --help",
-        f"Run several:        {PROGRAM} NAME NAME …",
+        f"Run several:        {PROGRAM} NAME NAME … [--quick]",
         f"Run all, report:    {PROGRAM} all [--quick]",
         f"Remake the report:  {PROGRAM} report",
     ]

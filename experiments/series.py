@@ -7,8 +7,8 @@ leaves what is finished and a report of it; the status says how it ended.
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from rich.console import Console
@@ -35,18 +35,33 @@ def run(names: Sequence[str], options: Series, console: Console) -> int:
         results.claim(each.out)
     status, began = DONE, time.perf_counter()
     try:
-        for k, (name, each) in enumerate(told.items(), start=1):
-            console.print(
-                f"[{k} of {len(told)}] {name}: {summary(type(each))}", markup=False, highlight=False, soft_wrap=True
-            )
-            if not _finished(name, each, console):
-                status = FAILED
+        with _compiled_soon() if options.quick else nullcontext():
+            for k, (name, each) in enumerate(told.items(), start=1):
+                console.print(
+                    f"[{k} of {len(told)}] {name}: {summary(type(each))}", markup=False, highlight=False, soft_wrap=True
+                )
+                if not _finished(name, each, console):
+                    status = FAILED
     except KeyboardInterrupt:
         status = STOPPED
         print("stopped; what was finished before is kept.", file=sys.stderr)
     page = report.write(options.out)
     console.print(f"{time.perf_counter() - began:.0f} s. The report: {page}", highlight=False, soft_wrap=True)
     return status
+
+
+@contextmanager
+def _compiled_soon() -> Iterator[None]:
+    """What a quick form computes is over in a moment: nearly all of its time is the compiler's, who then does less."""
+    import jax
+
+    option = "jax_disable_most_optimizations"
+    before = jax.config.read(option)
+    jax.config.update(option, True)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
 
 
 def _options(name: str, options: Series) -> Any:
