@@ -60,6 +60,13 @@ class Objective:
         """Return (value, residuals)."""
         prediction, net_kept = self.net.forward(params, x)
         value, loss_kept = self.loss.forward(prediction, y, weights)
+        self.require_strength(strength)
+        if self.regularizer is not None and strength is not None:
+            value = value + self.regularizer(params, strength)
+        return value, (net_kept, loss_kept, strength)
+
+    def require_strength(self, strength: Strength | None) -> None:
+        """Raise `ValueError` unless there is a strength exactly where there is a regularizer."""
         if (self.regularizer is None) != (strength is None):
             raise ValueError(
                 "a regularizer and its strength come together: "
@@ -70,9 +77,6 @@ class Objective:
                     "Make it with regularizer=fnn.l2."
                 )
             )
-        if self.regularizer is not None and strength is not None:
-            value = value + self.regularizer(params, strength)
-        return value, (net_kept, loss_kept, strength)
 
     def backward(self, params: Params, residuals: Residuals, value_bar: Array | float = 1.0) -> tuple[Params, PyTree]:
         """Return (params_bar, x_bar): the sweep from the value back to the parameters and the inputs."""

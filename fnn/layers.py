@@ -27,6 +27,7 @@ from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.requirements import (
     as_floating,
     require_dtype,
+    require_key,
     require_last_axis,
     require_record,
     require_shape,
@@ -136,6 +137,7 @@ class Dense(Layer):
         require_record("dense", Initializer, self.bias, remedy.replace("tanh", "zeros"))
 
     def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
+        require_key("dense.init", key)
         dtype = require_dtype(dtype)
         W_key, b_key = jax.random.split(key)
         return {

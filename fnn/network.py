@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from fnn.activations import Activation, activation, identity
 from fnn.initializers import Initializer, glorot_uniform, initializer, zeros
 from fnn.layers import Dense, Layer
-from fnn.requirements import require_record, require_size
+from fnn.requirements import require_key, require_record, require_size
 from fnn.types import Array, DType, Key, Params, PyTree, Residuals
 
 
@@ -55,6 +55,7 @@ class Sequential(Layer):
         return self.layers[-1].outputs
 
     def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
+        require_key("sequential.init", key)
         keys = jax.random.split(key, len(self.layers))
         return tuple(layer.init(k, dtype) for layer, k in zip(self.layers, keys, strict=True))
 
@@ -177,6 +178,7 @@ class Repeated(Layer):
         return self.layer.outputs
 
     def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
+        require_key("repeated.init", key)
         return jax.vmap(lambda k: self.layer.init(k, dtype))(jax.random.split(key, self.times))
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:

@@ -15,6 +15,7 @@ import optax
 from fnn.backprop import Backprop, Objective
 from fnn.epochs import Plan, Rows, TrainState, ValueAndGrad, measured
 from fnn.optimizers import Optimizer
+from fnn.regularizers import Strength
 from fnn.requirements import note_cast, require_size, validate
 from fnn.types import Array, Params
 
@@ -68,6 +69,14 @@ def require_optimizer(optimizer: Any, rate: float | None) -> None:
         raise ValueError(f"fit: {optimizer!r} needs a learning rate. Give learning_rate=1e-3, or optax.adam(1e-3).")
     if not 0 < rate < np.inf:
         raise ValueError(f"fit: learning_rate must be finite and above 0; {rate} came. Try 1e-3.")
+
+
+def require_strength(where: str, objective: Objective | None, strength: Strength | None) -> None:
+    """Raise unless there is a strength exactly where there is a regularizer, finite and at least 0."""
+    if objective is not None:
+        objective.require_strength(strength)
+    if strength is not None and not all(0 <= each < np.inf for each in np.ravel(strength)):
+        raise ValueError(f"{where}: strength must be finite and at least 0; {strength} came. Try 1e-4.")
 
 
 def objective_of(value_and_grad: ValueAndGrad) -> Objective | None:

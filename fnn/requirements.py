@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.types import Array, DType
+from fnn.types import Array, DType, is_key
 
 Record = TypeVar("Record")
 
@@ -55,6 +55,12 @@ def require_record(where: str, kind: type, value: Any, remedy: str) -> None:
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIO" else "a"
         raise TypeError(f"{where}: {article} {kind.__name__} is needed; {value!r} came. {remedy}")
+
+
+def require_key(where: str, key: Any) -> None:
+    """Raise `TypeError` unless `key` is a random key of JAX, of the new kind or of the old (uint32)."""
+    if not is_key(key) and getattr(key, "dtype", None) != jnp.uint32:
+        raise TypeError(f"{where}: the key must be one of jax.random; {key!r} came. Give jax.random.key(0).")
 
 
 def require_dtype(dtype: DType) -> DType:

@@ -37,7 +37,7 @@ from fnn.epochs import (
 )
 from fnn.initializers import initializer
 from fnn.layers import Dense, Layer, with_parts
-from fnn.preparation import measured_names, objective_of, prepared, require_optimizer, require_options
+from fnn.preparation import measured_names, objective_of, prepared, require_optimizer, require_options, require_strength
 from fnn.requirements import require_size
 from fnn.shuffles import permutation
 from fnn.types import Array, Key, Params, PyTree, is_key
@@ -150,6 +150,8 @@ def sweep(
                 "sweep: a gradient that knows its objective is needed, to make parameters; a bare function came. Give "
                 "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
             )
+        for k in members:
+            require_strength("sweep", objective, runs[k].get("strength"))
         shape = jax.eval_shape(lambda objective=objective: objective.net.init(jax.random.key(0)))
         rows = prepared(objective, shape, data, "data", floating_dtype(shape))
         if batch_size > len(rows):

@@ -21,9 +21,16 @@ import jax.numpy as jnp
 from fnn import faults, interrupts, progress
 from fnn.checkpoints import CheckpointError, Checkpoints
 from fnn.epochs import AnyOptimizer, Metric, Numbers, Plan, TrainState, ValueAndGrad, floating_dtype, measuring_dtype
-from fnn.preparation import objective_of, prepared, require_monitor, require_optimizer, require_options
+from fnn.preparation import (
+    objective_of,
+    prepared,
+    require_monitor,
+    require_optimizer,
+    require_options,
+    require_strength,
+)
 from fnn.regularizers import Strength
-from fnn.requirements import require_size
+from fnn.requirements import require_key, require_size
 from fnn.runs import History, Metrics, Run, StreamedRun, told
 from fnn.streams import Stream
 from fnn.types import Key, Params
@@ -121,6 +128,9 @@ def fit(
             "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
             + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
         )
+    if key is not None:
+        require_key("fit", key)
+    require_strength("fit", objective, strength)
     dtype = floating_dtype(start)
     rows = data if isinstance(data, Stream) else prepared(objective, start, data, "data", dtype)
     if batch_size > len(rows):

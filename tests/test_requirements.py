@@ -28,6 +28,7 @@ from tests.witnesses import assert_close, assert_finite
 
 NET = fnn.mlp(4, 5, 3)
 CROSS_ENTROPY = fnn.backprop(NET, fnn.softmax_cross_entropy)
+PENALIZED = fnn.backprop(NET, "softmax_cross_entropy", "l2")
 SQUARED = fnn.backprop(NET, fnn.squared_error)
 
 
@@ -151,6 +152,12 @@ MESSAGES = [
         lambda: fnn.repeated(fnn.dense(4, 4), 3).values(layer_params(4, 4)[0], X)),
     row("integer dtype", TypeError, "parameters must have a floating dtype", "int32", "Use float32")(
         lambda: NET.init(jax.random.key(0), jnp.int32)),
+    row("a seed for a key", TypeError, "sequential.init: the key must be one of", "0 came", "random.key(0)")(
+        lambda: NET.init(0)),
+    row("a seed for the key of a layer", TypeError, "dense.init: the key must be", "7 came")(
+        lambda: fnn.dense(2, 2).init(7)),
+    row("a seed for the key of repeated layers", TypeError, "repeated.init: the key must be", "None came")(
+        lambda: fnn.repeated(fnn.dense(2, 2), 2).init(None)),
     # ---- sizes and parts --------------------------------------------------------------------------------------------
     row("size 0", ValueError, "mlp: size 2 must be at least 1", "0")(lambda: fnn.mlp(4, 0, 3)),
     row("negative inputs", ValueError, "dense: inputs must be at least 1", "-4")(lambda: fnn.dense(-4, 3)),
@@ -331,6 +338,14 @@ MESSAGES = [
         lambda: fit(learning_rate=0.1)),
     row("a negative rate", ValueError, "learning_rate must be finite and above 0", "-0.1 came", "1e-3")(
         lambda: fit(optimizer=optax.adam, learning_rate=-0.1)),
+    row("a seed for a training", TypeError, "fit: the key must be one of jax.random; 1 came", "jax.random.key(0)")(
+        lambda: fit(key=1)),
+    row("a strength for no penalty", ValueError, "strength=0.1 came, but the objective has no regularizer")(
+        lambda: fit(strength=0.1)),
+    row("a negative strength", ValueError, "fit: strength must be finite and at least 0", "-0.1 came", "1e-4")(
+        lambda: fit(gradient=PENALIZED, strength=-0.1)),
+    row("a negative strength of a run", ValueError, "sweep: strength must be finite and at least 0", "-1.0 came")(
+        lambda: sweep(gradient=PENALIZED, over={"strength": [0.1, -1.0]})),
     row("a rate of 0", ValueError, "sgd: learning_rate must be finite and above 0", "0.0", "1e-3")(
         lambda: fnn.sgd(0.0)),
     row("a decay of 1", ValueError, "momentum: decay must be at least 0 and below 1", "1.0")(
