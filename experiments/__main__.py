@@ -79,7 +79,7 @@ def _single(name: str, options: Any) -> int:
     experiment.show(saved, console)
     for claim, (verdict, evidence, _) in saved["verdicts"].items():
         console.print(f"{claim} {verdict}: {evidence}", highlight=False, markup=False, soft_wrap=True)
-    saved = trial.draw(experiment, options, saved)
+    saved = trial.draw(experiment, options.out, saved)
     names = [results.FILE, *saved["figures"]]
     console.print(f"\nWritten to {options.out}: {', '.join(names)}", highlight=False, soft_wrap=True)
     return 0

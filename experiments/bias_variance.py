@@ -420,6 +420,8 @@ def _classes_figure(classes: dict[str, Any]) -> Any:
         title="Nobody beats Bayes",
         ylim=(0, None),
     )
+    risks.set_xticks(sizes := sorted({m["size"] for m in classes["models"]}), [str(n) for n in sizes])
+    risks.minorticks_off()
     risks.legend()
     return figure
 

@@ -75,7 +75,7 @@ def _finished(name: str, options: Any, console: Console) -> bool:
     try:
         with shown(console, keep=False) as watch:
             experiment, saved = trial.measure(name, options, watch)
-            saved = trial.draw(experiment, options, saved)
+            saved = trial.draw(experiment, options.out, saved)
     # whatever one experiment stumbles over, the others can still run
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"

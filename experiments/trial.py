@@ -8,6 +8,7 @@ import html
 import importlib
 import re
 import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -30,19 +31,19 @@ def measure(name: str, options: Any, watch: Watch) -> tuple[ModuleType, dict[str
     return experiment, saved
 
 
-def draw(experiment: ModuleType, options: Any, saved: dict[str, Any]) -> dict[str, Any]:
+def draw(experiment: ModuleType, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:
     """Draw the figures into the folder and enter them in the record; return it."""
     figures = {}
     for file, figure in experiment.draw(saved).items():
         if isinstance(figure, str):
             # a picture that the package drew itself
-            (options.out / file).write_text(figure, encoding="utf-8")
+            (folder / file).write_text(figure, encoding="utf-8")
             figures[file] = html.unescape(told[1]) if (told := re.search(r"<title>([^<]*)</title>", figure)) else file
             continue
         # a date in the file would make two equal pictures differ
-        figure.savefig(options.out / file, metadata={"Date": None} if file.endswith(".svg") else None)
+        figure.savefig(folder / file, metadata={"Date": None} if file.endswith(".svg") else None)
         figures[file] = described(figure)
-    return results.store(options.out, saved | {"figures": figures})
+    return results.store(folder, saved | {"figures": figures})
 
 
 def described(figure: Any) -> str:

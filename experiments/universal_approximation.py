@@ -429,6 +429,8 @@ def _by_width(result: dict[str, Any]) -> Any:
                 "constructed (dotted: bound)" if kind == "constructed" else "trained (best; shaded to the worst seed)"
             )
             axes.set(xscale="log", yscale="log", title=f"{where.capitalize()}, {told}", xlabel="hidden units N")
+            axes.set_xticks(units := next(iter(result[kind][dimension].values()))["units"], [str(n) for n in units])
+            axes.minorticks_off()
             axes.legend(fontsize=9)
         row[0].set_ylabel("largest error")
     return figure
@@ -465,6 +467,7 @@ def _by_depth(sawtooth: list[dict[str, Any]]) -> Any:
     spots[1].set(
         xscale="log", yscale="log", title="What an exact net takes", xlabel="slopes $2^k$", ylabel="parameters"
     )
-    spots[1].set_xticks(slopes, [str(n) for n in slopes], minor=False)
+    spots[1].set_xticks(slopes, [str(n) for n in slopes])
+    spots[1].minorticks_off()
     spots[1].legend()
     return figure

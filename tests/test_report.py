@@ -1,6 +1,7 @@
 """The registry of claims, a series of experiments, and the page that is made of what they leave behind."""
 
 import doctest
+import importlib
 import json
 import shlex
 import sys
@@ -316,3 +317,20 @@ def test_committed_results_say_what_their_code_says():
     (saved,) = (run.record for run in runs if run.name == "speed" and "training" in run.record["measured"])
     told = training.verdicts(training.table(saved["measured"]["training"]))
     assert saved["predictions"] == {f"promised {what}; measured {numbers}": held for what, held, _, numbers in told}
+
+
+def test_committed_verdicts_are_those_of_todays_code_and_judge_every_claim():
+    runs = [run for run in report.runs(Path(report.__file__).parent / "measured") if not run.committed]
+    assert [run.name for run in runs] == [name for name, experiment in EXPERIMENTS.items() if not experiment.apart]
+    judged = set()
+    for run in runs:
+        assert not report.small(run.name, run.record["options"])
+        experiment = importlib.import_module(EXPERIMENTS[run.name].module)
+        verdicts = getattr(experiment, "judge", lambda result: {})(run.record["result"])
+        # as JSON tells them
+        assert {claim: [*map(str, told)] for claim, told in verdicts.items()} == {
+            claim: [*map(str, told)] for claim, told in run.record["verdicts"].items()
+        }
+        judged |= set(verdicts)
+    tested = {claim for claim, seen in witnesses().items() if seen.tests}
+    assert judged | tested == set(CLAIMS)
