@@ -4,6 +4,7 @@ Values stand first in a box and in blue, derivatives last, in orange and with th
 derivative (× −4) and what flows back along it (← −4), where these are numbers.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
@@ -169,8 +170,8 @@ def on_curve(curve: Curve, t: float) -> Point:
     """The point at t from 0 to 1 of a cubic Bézier curve."""
     weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
     return (
-        sum(w * p[0] for w, p in zip(weights, curve, strict=True)),
-        sum(w * p[1] for w, p in zip(weights, curve, strict=True)),
+        math.fsum(w * p[0] for w, p in zip(weights, curve, strict=True)),
+        math.fsum(w * p[1] for w, p in zip(weights, curve, strict=True)),
     )
 
 
@@ -229,7 +230,7 @@ class _Taken:
             for b in self.boxes[cell]
             if b[0] < box[2] and box[0] < b[2] and b[1] < box[3] and box[1] < b[3]
         }
-        area = sum((min(b[2], box[2]) - max(b[0], box[0])) * (min(b[3], box[3]) - max(b[1], box[1])) for b in over)
+        area = math.fsum((min(b[2], box[2]) - max(b[0], box[0])) * (min(b[3], box[3]) - max(b[1], box[1])) for b in over)
         crossed = sum(
             1 for cell in cells for x, y, other in self.points[cell]
             if other != e and box[0] < x < box[2] and box[1] < y < box[3]
