@@ -222,7 +222,9 @@ def _sized(line: Line) -> str:
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """About how wide a text is; rather too wide, as fonts differ."""
     narrow, wide = " ijltfrI.,:;|!'()[]·", "mwMW@…→←↑≤≥×−+=<>≠Σ∂∞"
-    units = math.fsum(0.36 if c in narrow else 0.86 if c in wide else 0.5 if c in "ˣ⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ" else 0.6 for c in text)
+    units = math.fsum(
+        0.36 if c in narrow else 0.86 if c in wide else 0.5 if c in "ˣ⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ" else 0.6 for c in text
+    )
     # letters of other scripts may be as wide as they are high
     units += math.fsum(0.4 for c in text if ord(c) > 0x2E80)
     return units * size * (1.06 if bold else 1.0)

@@ -22,6 +22,8 @@ Curve = tuple[Point, Point, Point, Point]
 APART, PASSING, ABREAST = 26.0, 18.0, 15.0
 #: Between two layers: room for an arrowhead and a curve that is no corner.
 BETWEEN = 44.0
+#: More of it for each of the first two crossings.
+CROSSED = 24.0
 #: Around the picture.
 MARGIN = 18.0
 #: Between two arrowheads on one side of a box, and from its corners.
@@ -195,11 +197,12 @@ def _exchange(graph: _Bent) -> None:
 
 def _crossings(graph: _Bent) -> int:
     """How many pairs of links cross, by merge counting."""
-    total = 0
-    for row in graph.rows:
-        ends = [graph.place[w] for v in row for w in sorted(graph.below[v], key=graph.place.__getitem__)]
-        total += _inversions(ends)[0]
-    return total
+    return sum(_crossings_below(graph, row) for row in graph.rows)
+
+
+def _crossings_below(graph: _Bent, row: list[int]) -> int:
+    ends = [graph.place[w] for v in row for w in sorted(graph.below[v], key=graph.place.__getitem__)]
+    return _inversions(ends)[0]
 
 
 def _inversions(values: list[int]) -> tuple[int, list[int]]:
@@ -366,6 +369,10 @@ def _columns(
         for u, v in pairwise(chain):
             rise = abs(middles[u] - middles[v])
             gaps[graph.layer[u]] = max(gaps[graph.layer[u]], BETWEEN + min(0.16 * rise, 56.0))
+    labelled = {graph.layer[head] - 1 for (_, head), label in zip(edges, labels, strict=True) if label}
+    for k in labelled:
+        # room for a label to step aside of the arrows that cross its own
+        gaps[k] += min(CROSSED * _crossings_below(graph, graph.rows[k]), 2 * CROSSED)
     starts, x = [], MARGIN
     for width, gap in zip(widths, gaps, strict=True):
         starts.append(x)
