@@ -24,6 +24,9 @@ from fnn.glassbox.sweep import active, backward, forward, is_float
 from fnn.glassbox.trouble import Size, Trouble
 from fnn.types import Array, PyTree
 
+#: The program of a graph runs once: what a reader waits for is how long it is compiled.
+ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -215,7 +218,7 @@ def _swept(
         told = {n: bar if n in program.inputs else _kept(bar) for n, bar in bars.items()}
         return kept, told, [_kept(c.bar) for c in contributions]
 
-    values, bars, contributed = jax.device_get(jax.jit(both)(leaves, [bar for _, bar in starts]))
+    values, bars, contributed = jax.device_get(jax.jit(both, compiler_options=ONCE)(leaves, [bar for _, bar in starts]))
     shares: dict[int, list[tuple[int, Any]]] = {}
     for (number, consumer), bar in zip(consumers, contributed, strict=True):
         shares.setdefault(number, []).append((consumer, bar))

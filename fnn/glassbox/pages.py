@@ -11,6 +11,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from fnn.glassbox import symbols
@@ -192,5 +193,9 @@ def _written(value: Any) -> str:
     if not symbols.numeric(value):
         return f"{value.dtype}"
     if value.size == 1 and not value.shape:
-        return str(np.asarray(value)[()])
+        number = np.asarray(value)[()]
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return str(number)
+        # the digits that the dtype holds for certain: the next one is rounding, and differs between machines
+        return f"{float(number):.{jnp.finfo(value.dtype).precision}g}"
     return np.array2string(np.asarray(value), precision=4, threshold=ENTRIES, max_line_width=64, suppress_small=False)
