@@ -257,6 +257,14 @@ def test_a_value_that_is_used_twice_by_one_step_has_two_arrows():
     assert [float(flow.share) for flow in drawing.flows] == [3.0, 3.0]
 
 
+def test_the_other_outputs_of_a_step_are_no_contributions_to_it(boxes):
+    # the scan of `recurrent` has two outputs; what flows into the second is not part of the first one's cotangent
+    drawing = scene(boxes("recurrent"))
+    (k,) = (k for k, part in enumerate(drawing.parts) if part.name == "scan1")
+    assert [drawing.parts[flow.head].name for flow in drawing.out_of(k)] == ["scan2", "power"]
+    assert [drawing.parts[flow.head].name for flow in drawing.handed(k)] == ["power"]
+
+
 # ---- numbers and maps -----------------------------------------------------------------------------------------------
 
 

@@ -180,7 +180,7 @@ def _spoken(part: Part) -> str:
 
 
 def _contributions(drawing: Scene, k: int) -> str:
-    flows = [flow for flow in sorted(drawing.out_of(k), key=lambda f: -f.head) if flow.share is not None]
+    flows = [flow for flow in drawing.handed(k) if flow.share is not None]
     if len(flows) < 2:
         return ""
     return "\n".join(f"{drawing.parts[f.head].name or 'constant'}: {_written(f.share)}" for f in flows)

@@ -98,8 +98,12 @@ class Scene:
 
     def terms(self, part: int) -> list[Any]:
         """The contributions to the cotangent of a part, in the order in which the backward pass hands them over."""
-        handed = sorted(self.out_of(part), key=lambda flow: -flow.head)
-        return [f.share for f in handed if f.share is not None and self.parts[f.head].kind != "output"]
+        return [flow.share for flow in self.handed(part) if flow.share is not None]
+
+    def handed(self, part: int) -> list[Flow]:
+        """Who reads a part, the last first; its other outputs, which stand beside it, read nothing."""
+        readers = [flow for flow in self.out_of(part) if self.parts[flow.head].kind != "output"]
+        return sorted(readers, key=lambda flow: -flow.head)
 
 
 def scene(graph: "Graph", fold: bool | tuple[str, ...] = False) -> Scene:
