@@ -6,10 +6,13 @@ Refuted by: one number that differs by more than rounding.
 
 The gradients come from the local rules of `fnn.graph`, one per operation, in reverse topological order, with no
 automatic differentiation; the witness is `jax.grad`. Each picture is the one that `Graph.svg` draws.
+
+`python -m experiments.graphs` renews the pictures and pages of the docs.
 """
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +98,7 @@ def run(options: Graphs, watch: Watch = silent) -> dict[str, Any]:
     rows, pictures = {}, {}
     for k, (claim, case) in enumerate(CASES.items(), start=1):
         box = fnn.graph(case.f, *case.at)
+        pictures |= _pictures(claim, box)
         automatic = jax.grad(case.f, argnums=tuple(range(len(case.at))))(*case.at)
         rows[claim] = {
             "at": list(case.at),
@@ -106,25 +110,50 @@ def run(options: Graphs, watch: Watch = silent) -> dict[str, Any]:
             "nodes": sum(node.operation != "constant" for node in box.nodes),
             "code": str(fnn.show_backward(case.f, *case.at)).split("\n\n\n")[1],
         }
-        pictures[f"{claim}.svg"] = box.svg()
-        if claim == "E4":
-            folded = box.svg(fold=True)
-            pictures["E4_folded.svg"] = folded
         watch("graphs", k, len(CASES) + 1, claim)
-    rows["net"] = _net(options, pictures)
+    net, args = _net(options.seed)
+    box = _box_of_net(net, args)
+    rows["net"] = _agreement(net, args, box)
     watch("graphs", len(CASES) + 1, len(CASES) + 1, "a net")
-    return {"graphs": rows, "pictures": pictures}
+    return {"graphs": rows, "pictures": pictures | _pictures("net", box)}
 
 
-def _net(options: Graphs, pictures: dict[str, str]) -> dict[str, Any]:
-    """Two layers, three examples: the matrices of claim E6, against autodiff and against `fnn.backprop`."""
-    net, loss = fnn.mlp(2, 3, 1, activation=fnn.sigmoid), fnn.half_squared_error
-    params = net.init(jax.random.key(options.seed))
+def files(seed: int = 0) -> dict[str, str]:
+    """{file name: text} of docs/graphs: every picture, and every graph as a page to step through."""
+    boxes = {claim: fnn.graph(case.f, *case.at) for claim, case in CASES.items()} | {"net": _box_of_net(*_net(seed))}
+    pages = {f"{name}.html": box.html() for name, box in boxes.items()}
+    return pages | {file: text for name, box in boxes.items() for file, text in _pictures(name, box).items()}
+
+
+def _pictures(name: str, box: fnn.glassbox.Graph) -> dict[str, str]:
+    """The pictures of a graph; those that would be too wide for a slide folded too, or folded only."""
+    if name == "net":
+        return {"net.svg": box.svg(fold=("loss",))}
+    return {f"{name}.svg": box.svg()} | ({f"{name}_folded.svg": box.svg(fold=True)} if name == "E4" else {})
+
+
+def _net(seed: int) -> tuple[Any, tuple[Any, ...]]:
+    """A net of two layers, and its parameters with three examples."""
+    net = fnn.mlp(2, 3, 1, activation=fnn.sigmoid)
     x, y = jnp.array([[0.5, -1.0], [1.0, 0.25], [-0.75, 0.5]]), jnp.array([[1.0], [0.0], [1.0]])
-    box = fnn.graph(fnn.objective(net, loss), params, x, y)
-    pictures["net.svg"] = box.svg()
-    by_hand = fnn.backprop(net, loss)(params, x, y)[1]
-    automatic = jax.grad(fnn.objective(net, loss))(params, x, y)
+    return net, (net.init(jax.random.key(seed)), x, y)
+
+
+def _box_of_net(net: Any, args: tuple[Any, ...]) -> fnn.glassbox.Graph:
+    """The matrices of claim E6."""
+
+    def e6(params, x, y):
+        p = net.apply(params, x)
+        with jax.named_scope("loss"):
+            return fnn.half_squared_error(p, y)
+
+    return fnn.graph(e6, *args)
+
+
+def _agreement(net: Any, args: tuple[Any, ...], box: fnn.glassbox.Graph) -> dict[str, Any]:
+    """How far the gradients of the net are from those of `fnn.backprop` and of autodiff."""
+    _, by_hand = fnn.backprop(net, fnn.half_squared_error)(*args)
+    automatic = jax.grad(fnn.objective(net, fnn.half_squared_error))(*args)
 
     def apart(other: Any) -> float:
         pairs = zip(jax.tree.leaves(box.gradients[0]), jax.tree.leaves(other), strict=True)
@@ -171,3 +200,9 @@ def show(saved: dict[str, Any], console: Console) -> None:
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
     """{file name: picture as text}, as the glass box drew them."""
     return dict(saved["result"]["pictures"])
+
+
+if __name__ == "__main__":
+    folder = Path(__file__).parents[1] / "docs" / "graphs"
+    for name, text in files().items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")

@@ -43,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         if own & frames or not isinstance(error, kinds):
             traceback.print_exc()
         else:
-            print(error, file=sys.stderr)
+            hint = " Here that is --output 0." if "output=0" in str(error) else ""
+            print(f"{error}{hint}", file=sys.stderr)
         return 2
 
 

@@ -1,5 +1,6 @@
 """A box of the picture as SVG: the value first, the operation and the name in the middle, the derivative last."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -40,7 +41,7 @@ class Block(NamedTuple):
 
     @property
     def height(self) -> float:
-        return self.along + (4 if self.along and self.lines else 0) + sum(each.size * 1.3 for each in self.lines)
+        return self.along + (4 if self.along and self.lines else 0) + math.fsum(each.size * 1.3 for each in self.lines)
 
     @property
     def empty(self) -> bool:
@@ -72,8 +73,8 @@ def card(part: Part, terms: Sequence[Any], *, beside: bool) -> Card:
     widths = [block.width + 2 * PADDING for block in blocks if not block.empty]
     heights = [block.height + PADDING for block in blocks if not block.empty]
     if beside:
-        return Card(max(sum(widths), 48.0), max(max(heights) + 3, 34.0), blocks, True)
-    return Card(max(*widths, 52.0), max(sum(heights), 34.0), blocks, False)
+        return Card(max(math.fsum(widths), 48.0), max(max(heights) + 3, 34.0), blocks, True)
+    return Card(max(*widths, 52.0), max(math.fsum(heights), 34.0), blocks, False)
 
 
 def _shown(value: Any, shape: str, dtype: Any) -> Block:
@@ -158,7 +159,7 @@ def drawn(card: Card, x: float, y: float, round_: bool) -> str:
     place = f'x="{_n(x)}" y="{_n(y)}" width="{_n(card.width)}" height="{_n(card.height)}" rx="{radius}"'
     out = [f'<rect class="card" {place}/>']
     at = x if card.beside else y
-    spare = (card.width if card.beside else card.height) - sum(_room(block, card.beside) for block in card.blocks)
+    spare = (card.width if card.beside else card.height) - math.fsum(_room(block, card.beside) for block in card.blocks)
     for k, (block, kind) in enumerate(zip(card.blocks, ("value", "middle", "bar"), strict=True)):
         if block.empty:
             continue
@@ -221,9 +222,11 @@ def _sized(line: Line) -> str:
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """About how wide a text is; rather too wide, as fonts differ."""
     narrow, wide = " ijltfrI.,:;|!'()[]·", "mwMW@…→←↑≤≥×−+=<>≠Σ∂∞"
-    units = sum(0.36 if c in narrow else 0.86 if c in wide else 0.5 if c in "ˣ⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ" else 0.6 for c in text)
+    units = math.fsum(
+        0.36 if c in narrow else 0.86 if c in wide else 0.5 if c in "ˣ⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ" else 0.6 for c in text
+    )
     # letters of other scripts may be as wide as they are high
-    units += sum(0.4 for c in text if ord(c) > 0x2E80)
+    units += math.fsum(0.4 for c in text if ord(c) > 0x2E80)
     return units * size * (1.06 if bold else 1.0)
 
 

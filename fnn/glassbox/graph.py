@@ -7,8 +7,11 @@ whose Python decides by values, steps without a rule. Source: claims A10, B13, C
 """
 
 import math
+import re
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,10 +22,14 @@ from jax.core import Tracer
 from fnn.glassbox import costs, names, pages, pictures, terminal, trouble
 from fnn.glassbox import rules as _rules  # noqa: F401  (it fills the table)
 from fnn.glassbox.nodes import LARGEST, Node, Share, Summary
-from fnn.glassbox.program import Program, traced
+from fnn.glassbox.program import Program, is_own, traced
 from fnn.glassbox.sweep import active, backward, forward, is_float
 from fnn.glassbox.trouble import Size, Trouble
 from fnn.types import Array, PyTree
+
+_TRACE = "a trace runs f once with placeholders that know only shape and dtype"
+#: The program of a graph runs once: what a reader waits for is how long it is compiled.
+ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +163,9 @@ def graph(
     outputs = tuple(dict.fromkeys(index[n] for n, _ in starts))
     found = trouble.first(nodes)
     gradients = jax.device_get(_gradients(args, program, bars))
-    notes = (*_notes(program), *([f"First trouble: {found}"] if found else []))
+    large = (f"Values of more than {LARGEST:,} entries are shown by their range; the gradients are whole.",)
+    summed = any(isinstance(each, Summary) for node in nodes for each in (node.value, node.cotangent))
+    notes = (*_notes(program), *(large if summed else ()), *([f"First trouble: {found}"] if found else []))
     return Graph(names.called(f), tuple(nodes), outputs, gradients, notes, program)
 
 
@@ -215,7 +224,7 @@ def _swept(
         told = {n: bar if n in program.inputs else _kept(bar) for n, bar in bars.items()}
         return kept, told, [_kept(c.bar) for c in contributions]
 
-    values, bars, contributed = jax.device_get(jax.jit(both)(leaves, [bar for _, bar in starts]))
+    values, bars, contributed = jax.device_get(jax.jit(both, compiler_options=ONCE)(leaves, [bar for _, bar in starts]))
     shares: dict[int, list[tuple[int, Any]]] = {}
     for (number, consumer), bar in zip(consumers, contributed, strict=True):
         shares.setdefault(number, []).append((consumer, bar))
@@ -303,20 +312,45 @@ def _trace(f: Callable[..., PyTree], args: tuple) -> tuple[Program, PyTree]:
         program, shape = traced(f, args)
     except jax.errors.ConcretizationTypeError as error:
         raise TypeError(
-            f"{names.called(f)} decides by the values of its arguments in Python (if, while, int(), bool()), and while "
-            "it is traced they have none yet: a trace runs f once with placeholders that know only shape and dtype. "
-            f"Use jnp.where, jax.lax.cond, or make the value a constant. JAX says: {str(error).splitlines()[0]}"
+            f"{names.called(f)} decides by the values of its arguments in Python (if, while, float(), bool())"
+            f"{_where(error)}, and while it is traced they have none yet: {_TRACE}. Use jnp.where or jax.lax.cond, or "
+            "make the value a constant: lambda x: f(3, x)."
+        ) from None
+    except jax.errors.TracerIntegerConversionError as error:
+        raise TypeError(
+            f"{names.called(f)} uses an argument as a whole number of Python (range, a shape, the place in a list)"
+            f"{_where(error)}, and while it is traced it has no value yet: {_TRACE}. Make the number a constant: "
+            "lambda x: f(3, x)."
+        ) from None
+    except jax.errors.TracerArrayConversionError as error:
+        raise TypeError(
+            f"{names.called(f)} hands an argument to NumPy{_where(error)}, which wants numbers, and while it is traced "
+            f"it has none yet: {_TRACE}. Use jax.numpy instead of numpy."
+        ) from None
+    except jax.errors.NonConcreteBooleanIndexError as error:
+        raise TypeError(
+            f"{names.called(f)} picks entries by a mask{_where(error)}, and how many there are depends on values that "
+            f"it has not got while it is traced: {_TRACE}. Use jnp.where(mask, x, 0)."
         ) from None
     except TypeError as error:
         if "not a valid JAX type" not in str(error):
             raise
+        came = re.search(r"<class '(.+?)'>", str(error))
         raise TypeError(
-            f"{names.called(f)} must return arrays or numbers, or a pytree of them. "
-            f"JAX says: {str(error).splitlines()[0]}"
+            f"{names.called(f)} must return arrays or numbers, or a pytree of them"
+            f"{f'; {came[1]} came' if came else ''}."
         ) from None
     if not program.outputs:
-        raise TypeError(f"{names.called(f)} returns nothing to differentiate, {shape}. Return a number.")
+        raise TypeError(
+            f"{names.called(f)} returns nothing to differentiate, {shape}. Return a number; is `return` missing?"
+        )
     return program, shape
+
+
+def _where(error: BaseException) -> str:
+    """at lecture.py:7, the innermost line of the user's own source; "" where it is not known."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def _refuse_tracers(args: tuple) -> None:

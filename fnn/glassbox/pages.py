@@ -11,6 +11,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from fnn.glassbox import symbols
@@ -179,7 +180,7 @@ def _spoken(part: Part) -> str:
 
 
 def _contributions(drawing: Scene, k: int) -> str:
-    flows = [flow for flow in sorted(drawing.out_of(k), key=lambda f: -f.head) if flow.share is not None]
+    flows = [flow for flow in drawing.handed(k) if flow.share is not None]
     if len(flows) < 2:
         return ""
     return "\n".join(f"{drawing.parts[f.head].name or 'constant'}: {_written(f.share)}" for f in flows)
@@ -192,5 +193,9 @@ def _written(value: Any) -> str:
     if not symbols.numeric(value):
         return f"{value.dtype}"
     if value.size == 1 and not value.shape:
-        return str(np.asarray(value)[()])
+        number = np.asarray(value)[()]
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return str(number)
+        # the digits that the dtype holds for certain: the next one is rounding, and differs between machines
+        return f"{float(number):.{jnp.finfo(value.dtype).precision}g}"
     return np.array2string(np.asarray(value), precision=4, threshold=ENTRIES, max_line_width=64, suppress_small=False)

@@ -4,6 +4,7 @@ Values stand first in a box and in blue, derivatives last, in orange and with th
 derivative (× −4) and what flows back along it (← −4), where these are numbers.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
@@ -37,9 +38,15 @@ def svg(graph: "Graph", *, fold: bool | tuple[str, ...] = False, dark: bool = Fa
 
 
 class _Label(NamedTuple):
-    local: str
-    share: str
+    """What stands on an arrow: lines of (kind, words, how far below the arrow)."""
+
+    lines: tuple[tuple[str, str, float], ...]
     width: float
+
+    def box(self, x: float, y: float) -> tuple[float, float, float, float]:
+        """What the label covers where the arrow passes (x, y)."""
+        top, bottom = self.lines[0][2] - 13, self.lines[-1][2] + 4
+        return x - self.width / 2, y + top, x + self.width / 2, y + bottom
 
 
 def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
@@ -106,7 +113,10 @@ def _label(flow: Flow, down: bool) -> _Label | None:
         return None
     share = f"{'↑' if down else '←'} {symbols.number(symbols.entry(flow.share))}"
     local = f"× {symbols.number(flow.local)}" if flow.local is not None else ""
-    return _Label(local, share, max(text_width(share, 14, True), text_width(local, 13)) + 4)
+    # above and below the arrow; an arrow that runs down passes between the letters of one line
+    lines = [("local", local, -5.0)] if local else []
+    lines.append(("share", share, 5.0 if down and not local else 13.0))
+    return _Label(tuple(lines), max(text_width(share, 14, True), text_width(local, 13)) + 4)
 
 
 def _flows(
@@ -121,15 +131,10 @@ def _flows(
         text = ""
         if label:
             x, y = taken.place(e, route, label)
-            lines = (
-                [("local", label.local, -5.0), ("share", label.share, 13.0)]
-                if label.local
-                else [("share", label.share, 5.0)]
-            )
             text = '<g class="back">' + "".join(
                 f'<text class="{kind}" x="{round(x, 1):g}" y="{round(y + dy, 1):g}" text-anchor="middle">'
                 f"{escape(words)}</text>"
-                for kind, words, dy in lines
+                for kind, words, dy in label.lines
             ) + "</g>"  # fmt: skip
         still = "" if flow.active else " still"
         out.append((f'<g class="flow{still}" data-flow="{e}">{_arrow(route, down)}', f"{text}</g>"))
@@ -169,8 +174,8 @@ def on_curve(curve: Curve, t: float) -> Point:
     """The point at t from 0 to 1 of a cubic Bézier curve."""
     weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
     return (
-        sum(w * p[0] for w, p in zip(weights, curve, strict=True)),
-        sum(w * p[1] for w, p in zip(weights, curve, strict=True)),
+        math.fsum(w * p[0] for w, p in zip(weights, curve, strict=True)),
+        math.fsum(w * p[1] for w, p in zip(weights, curve, strict=True)),
     )
 
 
@@ -196,29 +201,20 @@ class _Taken:
     def line(self, e: int, route: Sequence[Curve]) -> None:
         """Note where an arrow runs."""
         for curve in route:
-            for k in range(13):
-                x, y = on_curve(curve, k / 12)
+            for k in range(25):
+                x, y = on_curve(curve, k / 24)
                 self.points[int(x // self.cell), int(y // self.cell)].append((x, y, e))
 
     def place(self, e: int, route: Sequence[Curve], label: _Label) -> Point:
         """Where on its arrow a label covers least: near the middle of a curve between layers."""
         best, least = (0.0, 0.0), float("inf")
         for back, curve in enumerate(reversed(route)):
-            for t in (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74):
+            for t in (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.2, 0.8):
                 x, y = on_curve(curve, t)
-                box = (
-                    x - label.width / 2,
-                    y - (18 if label.local else 9),
-                    x + label.width / 2,
-                    y + (17 if label.local else 9),
-                )
-                cost = self._cost(e, box) + abs(t - 0.5) + 0.6 * back
+                cost = self._cost(e, label.box(x, y)) + abs(t - 0.5) + 0.6 * back
                 if cost < least:
                     best, least = (x, y), cost
-        x, y = best
-        self._add(
-            (x - label.width / 2, y - (18 if label.local else 9), x + label.width / 2, y + (17 if label.local else 9))
-        )
+        self._add(label.box(*best))
         return best
 
     def _cost(self, e: int, box: tuple[float, float, float, float]) -> float:
@@ -229,7 +225,9 @@ class _Taken:
             for b in self.boxes[cell]
             if b[0] < box[2] and box[0] < b[2] and b[1] < box[3] and box[1] < b[3]
         }
-        area = sum((min(b[2], box[2]) - max(b[0], box[0])) * (min(b[3], box[3]) - max(b[1], box[1])) for b in over)
+        area = math.fsum(
+            (min(b[2], box[2]) - max(b[0], box[0])) * (min(b[3], box[3]) - max(b[1], box[1])) for b in over
+        )
         crossed = sum(
             1 for cell in cells for x, y, other in self.points[cell]
             if other != e and box[0] < x < box[2] and box[1] < y < box[3]
@@ -243,7 +241,7 @@ class _Taken:
 def _legend(drawing: Scene, labels: Sequence[_Label | None], size: Point, down: bool) -> tuple[str, float, float]:
     """(what the colours and signs mean, as SVG; its height; its width): only what the picture holds."""
     entries = [("value", "blue: value"), ("bar", "∂ orange: derivative of the output")]
-    if any(label and label.local for label in labels):
+    if any(label and len(label.lines) > 1 for label in labels):
         entries.append(("local", "× local derivative"))
     if any(labels):
         entries.append(("bar", f"{'↑' if down else '←'} what flows back"))

@@ -5,6 +5,7 @@ tell), the calls and named scopes around it, and the name that the user gave its
 which they were traced, so every step comes after those that it reads: a topological order.
 """
 
+import functools
 import linecache
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -157,10 +158,16 @@ def _place(equation: Any) -> Place | None:
     """The innermost line of the user's own source, and failing that of this package."""
     traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
     for frame in getattr(traceback, "frames", ()):
-        path = Path(frame.file_name)
-        if not path.is_relative_to(_JAX) and not path.is_relative_to(_HERE) and "/jax/_src/" not in path.as_posix():
+        if is_own(frame.file_name):
             return Place(frame.file_name, frame.line_num, frame.function_name)
     return None
+
+
+@functools.cache
+def is_own(file: str) -> bool:
+    """False for the files of JAX and of the glass box."""
+    path = Path(file)
+    return not path.is_relative_to(_JAX) and not path.is_relative_to(_HERE) and "/jax/_src/" not in path.as_posix()
 
 
 def _scopes(equation: Any) -> tuple[str, ...]:

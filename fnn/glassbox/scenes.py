@@ -8,9 +8,10 @@ add up to its cotangent.
 
 import itertools
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,16 +75,35 @@ class Scene:
 
     def into(self, part: int) -> list[Flow]:
         """What a part reads."""
-        return [flow for flow in self.flows if flow.head == part]
+        return [self.flows[e] for e in self.arriving[part]]
 
     def out_of(self, part: int) -> list[Flow]:
         """Who reads a part."""
-        return [flow for flow in self.flows if flow.tail == part]
+        return [self.flows[e] for e in self._leaving[part]]
+
+    @cached_property
+    def arriving(self) -> list[list[int]]:
+        """Per part, the places in `flows` of what it reads."""
+        return self._by(flow.head for flow in self.flows)
+
+    @cached_property
+    def _leaving(self) -> list[list[int]]:
+        return self._by(flow.tail for flow in self.flows)
+
+    def _by(self, ends: Iterable[int]) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in self.parts]
+        for e, part in enumerate(ends):
+            found[part].append(e)
+        return found
 
     def terms(self, part: int) -> list[Any]:
         """The contributions to the cotangent of a part, in the order in which the backward pass hands them over."""
-        handed = sorted(self.out_of(part), key=lambda flow: -flow.head)
-        return [f.share for f in handed if f.share is not None and self.parts[f.head].kind != "output"]
+        return [flow.share for flow in self.handed(part) if flow.share is not None]
+
+    def handed(self, part: int) -> list[Flow]:
+        """Who reads a part, the last first; its other outputs, which stand beside it, read nothing."""
+        readers = [flow for flow in self.out_of(part) if self.parts[flow.head].kind != "output"]
+        return sorted(readers, key=lambda flow: -flow.head)
 
 
 def scene(graph: "Graph", fold: bool | tuple[str, ...] = False) -> Scene:
@@ -334,16 +354,19 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
 
     parts = [_part(drawing, groups, place, members, leaving) for place in places]
     flows: dict[tuple[int, int, int], list[Any]] = {}
+    drawn_before: Counter[tuple[int, int]] = Counter()
     for place, owner in ((("spare", k), owner) for k, owner in spare.items()):
         node = drawing.nodes[place[1]]
         flows[index[owner], index[place], 0] = [node.cotangent]
+        drawn_before[index[owner], index[place]] = 1
     for k in drawing.drawn:
         for i, taken in _edges(drawing, k):
             if home[i] == home[k]:
                 continue
             tail, head = where[i], index[home[k]]
             single = home[k][0] == home[i][0] == "node"
-            count = sum(1 for a, b, _ in flows if (a, b) == (tail, head)) if single else 0
+            count = drawn_before[tail, head] if single else 0
+            drawn_before[tail, head] += (tail, head, count) not in flows
             flows.setdefault((tail, head, count), []).extend(taken)
     # of several outputs none alone is what the head hands back by: no local derivative
     several = {tail for tail, head, _ in flows if parts[head].kind == "output"}

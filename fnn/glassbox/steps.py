@@ -37,9 +37,9 @@ def steps(scene: Scene) -> Steps:
     told = [Step("Everything at once. Next goes through the forward pass, then the backward pass.", -1, ())]
     count = len(scene.parts)
     working = [k for k in range(count) if scene.into(k)]
-    into = {k: [e for e, flow in enumerate(scene.flows) if flow.head == k] for k in range(count)}
+    into = scene.arriving
     values = [1] * count
-    given = [k for k in range(count) if k not in set(working)]
+    given = [k for k in range(count) if not scene.into(k)]
     told.append(Step(f"Given: {_listed([_is(scene, k) for k in given if scene.parts[k].kind != 'constant'])}.", -1, ()))
     for place, k in enumerate(working, start=1):
         values[k] = len(told)

@@ -16,6 +16,10 @@ from fnn.glassbox.table import DISCRETE, RULES
 from fnn.types import Array
 
 
+class NoRule(NotImplementedError):
+    """A gradient would flow through a step that has no rule; the message names it and its place."""
+
+
 class Contribution(NamedTuple):
     """What one consumer of a value hands back to it."""
 
@@ -96,17 +100,21 @@ def pulled(
     found = RULES.get(step.primitive.name)
     where = f" ({step.place})" if str(step.place) else ""
     if found is None:
-        raise NotImplementedError(
+        raise NoRule(
             f"the operation `{step.primitive.name}`{where} has no rule in the glass box, and a gradient would flow "
             "through it. Write the function without it, or differentiate it with jax.grad."
         )
     y = [values[number] for number in step.outputs]
     y_bar = [bars.get(n, _zeros(value)) for n, value in zip(step.outputs, y, strict=True)]
     given = [values[number] for number in step.inputs]
-    if step.primitive.multiple_results:
-        out = found(y_bar, y, *given, **step.params)
-    else:
-        out = found(y_bar[0], y[0], *given, **step.params)
+    bar, out = (y_bar, y) if step.primitive.multiple_results else (y_bar[0], y[0])
+    try:
+        out = found(bar, out, *given, **step.params)
+    except NoRule:
+        # of a step inside a loop or branch, which has said where
+        raise
+    except NotImplementedError as error:
+        raise NoRule(f"{step.place}: {error}" if where else str(error)) from None
     return [_fitting(out[position], given[position]) for position in wanted]
 
 

@@ -26,7 +26,8 @@ def text(graph: "Graph", width: int = 100) -> str:
         if node.index not in lone:
             bar = "" if node.cotangent is None else f"∂ {_short(node.cotangent)}"
             rows.append((_made(graph, node, lone), _short(node.value), bar, _terms(graph, node)))
-    title = f"{graph.name}: {len(rows)} values; derivatives of {', '.join(graph.nodes[k].name for k in graph.outputs)}"
+    count = "1 value" if len(rows) == 1 else f"{len(rows)} values"
+    title = f"{graph.name}: {count}; derivatives of {', '.join(graph.nodes[k].name for k in graph.outputs)}"
     value = min(max((len(row[1]) for row in rows), default=0), WIDEST)
     bar = min(max((len(row[2]) for row in rows), default=0), WIDEST)
     first = max(width - value - bar - 4, 12)

@@ -72,7 +72,7 @@ def cond(y_bar, y, index, *operands, branches):
 def while_loop(y_bar, y, *_inputs):
     raise NotImplementedError(
         "a gradient would flow through `while`, whose number of turns is not known before it runs, so that nothing can "
-        "be kept for the way back. Use jax.lax.scan, or jax.lax.fori_loop with whole numbers as limits."
+        "be kept for the way back. Use jax.lax.scan, or jax.lax.fori_loop with constant limits."
     )
 
 
