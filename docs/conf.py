@@ -25,7 +25,7 @@ release = next(
 
 extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx.ext.viewcode"),
-    *("reference", "evidence"),
+    *("reference", "evidence", "links"),
 ]
 exclude_patterns = ["_static", "_ext"]
 # a reference that leads nowhere is an error
@@ -45,7 +45,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 88
+python_maximum_signature_line_length = 120
 
 # ---- the evidence ---------------------------------------------------------------------------------------------------
 
