@@ -30,6 +30,8 @@ extensions = [
 exclude_patterns = ["_static", "_ext"]
 # a reference that leads nowhere is an error
 nitpicky = True
+# --option is an option, not a dash
+smartquotes = False
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
 

@@ -247,13 +247,13 @@ def _run(run: Run) -> list[str]:
             lines += [f"- {_badge('confirmed' if held else 'refuted')} {plain(what)}"]
     lines += [""]
     for file, text in _figures(run).items():
-        lines += [_figure(run, file, text, "../", _for_claims(run, file, "../")), ""]
+        lines += [_figure(run, file, text, "../", _for_claims(run, file, "../").capitalize()), ""]
     return lines
 
 
 def _for_claims(run: Run, file: str, up: str) -> str:
     shows = [claim for claim, (*_, figure) in run.record.get("verdicts", {}).items() if figure == file]
-    return f"For {', '.join(_claim(claim, up) for claim in shows)}." if shows else ""
+    return f"shows {', '.join(_claim(claim, up) for claim in shows)}" if shows else ""
 
 
 def _made(run: Run) -> str:
@@ -294,7 +294,7 @@ def _gallery(runs: Iterable[Run]) -> str:
     for run in runs:
         for file, text in _figures(run).items():
             about = [f"[{run.name}](experiments/{run.name}.md)", _for_claims(run, file, "")]
-            caption = ": ".join(filter(None, about)) + f"\n\n    {report.command(run.name, run.record['options'])}"
+            caption = " ".join(filter(None, about)) + f"\n\n    {report.command(run.name, run.record['options'])}"
             lines += [_figure(run, file, text, "", caption, f"experiments/{run.name}.html"), ""]
     return "\n".join([*lines, "::::", ""])
 
