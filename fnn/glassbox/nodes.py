@@ -33,9 +33,9 @@ class Summary(NamedTuple):
 class Share(NamedTuple):
     """What one consumer of a value hands back to it.
 
-    >>> box = fnn.graph(lambda x: x * jnp.sin(x), 0.0)
+    >>> box = fnn.graph(lambda x: x * x + x, 3.0)
     >>> [(box.nodes[share.consumer].operation, float(share.bar)) for share in box.nodes[0].shares]
-    [('mul', 0.0), ('sin', 0.0)]
+    [('add', 1.0), ('mul', 3.0), ('mul', 3.0)]
     """
 
     consumer: int

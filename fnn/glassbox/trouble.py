@@ -22,9 +22,9 @@ SLOPED = ("exp", "exp2", "logistic", "tanh", "erf", "erfc")
 class Trouble(NamedTuple):
     """The first place at which numbers were lost.
 
-    >>> trouble = fnn.graph(lambda x: jnp.log(x), 0.0).trouble
+    >>> trouble = fnn.graph(lambda x: jnp.log(x) * 2, -1.0).trouble
     >>> trouble.what, trouble.node.operation, trouble.backward
-    ('infinite', 'argument', True)
+    ('NaN', 'log', False)
     """
 
     node: Node
