@@ -3,7 +3,7 @@ gallery of all pictures.
 
 Promises: made from the committed results, the experiments' own first lines and the tests that bear a claim's number; no
 verdict, number or sentence is written here. The folder of results is that of the configuration value `fnn_results`.
-Only the standard library and `experiments` are needed to import this file: tests do.
+Sphinx is not needed to import this file: tests do.
 """
 
 import ast
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import generated
+import reference
 
 from experiments import report
 from experiments.claims import CLAIMS, LECTURES, witnesses
@@ -137,8 +138,8 @@ def _table(runs: list[Run]) -> str:
     lines = [
         "# Claims",
         "",
-        f"What five lectures claim, {len(CLAIMS)} sentences, each judged by experiments from their numbers or asserted by "
-        f"tests that bear its number: {told}. The number of a claim leads to its evidence: the verdict of every "
+        f"What five lectures claim, {len(CLAIMS)} sentences, each judged by experiments from their numbers or asserted "
+        f"by tests that bear its number: {told}. The number of a claim leads to its evidence: the verdict of every "
         "experiment, the pictures, the tests with their code. Where a lecture errs, the table says what is right.",
         "",
         "```{toctree}",
@@ -183,11 +184,12 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
         if figure in _figures(run):
             lines += [_figure(run, figure, _figures(run)[figure], "../"), ""]
     pages = [(page, *about) for page, about in derivations().items() if claim in about[2]]
-    if pages:
-        read = ", ".join(f"[{title}](../../../derivations/{page}.md)" for page, title, _, _ in pages)
-        files = dict.fromkeys(file for *_, each, _ in pages for file in each)
-        code = ", ".join(f"[`{file}`]({_module(file)})" for file in files)
-        lines += [f"Derivation: {read}." + (f" Code: {code}." if code else ""), ""]
+    read = ", ".join(f"[{title}](../../../derivations/{page}.md)" for page, title, _, _ in pages)
+    files = dict.fromkeys(file for *_, each, _ in pages for file in each)
+    # the names that cite the claim; where none does, the files that its derivations are about
+    code = ", ".join(f"`{name}`" for name in _cited().get(claim, files))
+    told = [f"{what}: {each}." for what, each in (("Derivation", read), ("Code", code)) if each]
+    lines += [" ".join(told), ""] if told else []
     tests = _seen()[claim].tests
     if tests:
         lines += [f"({claim.lower()}-tests)=", "Tests:", ""]
@@ -195,24 +197,30 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
     return lines
 
 
-def _module(file: str) -> str:
-    """The page of the reference that tells of this file, whose names lead on to their lines."""
-    return f"../../reference/{Path(file).stem}.rst"
+@cache
+def _cited() -> dict[str, list[str]]:
+    """{claim: the public names whose docstrings cite it}."""
+    found: dict[str, list[str]] = {}
+    for name in reference.names():
+        for claim in dict.fromkeys(re.findall(r"\b[A-E]\d+\b", name.described.__doc__ or "")):
+            found.setdefault(claim, []).append(f"{name.where}.{name.name}")
+    return found
 
 
 def _test(test: str) -> str:
     file, name = test.split("::")
     first, last = _lines(file)[name]
     shown = [f"```{{literalinclude}} ../../../../tests/{file}", f":lines: {first}-{last}", ":lineno-match:", "```"]
-    return _details(f"<code>{file}</code>, line {first}: {name.removeprefix('test_').replace('_', ' ')}", "\n".join(shown))
+    said = name.removeprefix("test_").replace("_", " ")
+    return _details(f"<code>{file}</code>, line {first}: {said}", "\n".join(shown))
 
 
 @cache
 def _lines(file: str) -> dict[str, tuple[int, int]]:
     """{test: its first line, decorators included, and its last}."""
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {f.name: (min([f.lineno, *(d.lineno for d in f.decorator_list)]), f.end_lineno or f.lineno) for f in functions}
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {f.name: (min([f.lineno, *(d.lineno for d in f.decorator_list)]), f.end_lineno or f.lineno) for f in found}
 
 
 # ---- experiments and their pictures ---------------------------------------------------------------------------------
@@ -247,13 +255,13 @@ def _run(run: Run) -> list[str]:
             lines += [f"- {_badge('confirmed' if held else 'refuted')} {plain(what)}"]
     lines += [""]
     for file, text in _figures(run).items():
-        lines += [_figure(run, file, text, "../", _for_claims(run, file, "../").capitalize()), ""]
+        lines += [_figure(run, file, text, "../", _for_claims(run, file, "../")), ""]
     return lines
 
 
 def _for_claims(run: Run, file: str, up: str) -> str:
     shows = [claim for claim, (*_, figure) in run.record.get("verdicts", {}).items() if figure == file]
-    return f"shows {', '.join(_claim(claim, up) for claim in shows)}" if shows else ""
+    return f"Shows {', '.join(_claim(claim, up) for claim in shows)}." if shows else ""
 
 
 def _made(run: Run) -> str:
@@ -294,7 +302,7 @@ def _gallery(runs: Iterable[Run]) -> str:
     for run in runs:
         for file, text in _figures(run).items():
             about = [f"[{run.name}](experiments/{run.name}.md)", _for_claims(run, file, "")]
-            caption = " ".join(filter(None, about)) + f"\n\n    {report.command(run.name, run.record['options'])}"
+            caption = ". ".join(filter(None, about)) + f"\n\n    {report.command(run.name, run.record['options'])}"
             lines += [_figure(run, file, text, "", caption, f"experiments/{run.name}.html"), ""]
     return "\n".join([*lines, "::::", ""])
 

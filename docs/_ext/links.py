@@ -17,6 +17,7 @@ from experiments.options import EXPERIMENTS
 
 CLAIM = re.compile(r"\b[A-E]\d{1,2}\b")
 COMMAND = re.compile(r"python -m experiments (\w+)")
+LEFT_ALONE = (nodes.title, nodes.reference, pending_xref, nodes.math, nodes.FixedTextElement, nodes.raw)
 FILE = re.compile(r"fnn/(\w+)(?:\.py|/)")
 
 
@@ -26,7 +27,7 @@ class Links(SphinxTransform):
 
     def apply(self, **_: Any) -> None:
         for text in list(self.document.findall(nodes.Text)):
-            if not _within(text, nodes.title, nodes.reference, pending_xref, nodes.math, nodes.FixedTextElement, nodes.raw):
+            if not _within(text, *LEFT_ALONE):
                 self._link(text)
 
     def _link(self, text: nodes.Text) -> None:

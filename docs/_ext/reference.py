@@ -150,7 +150,7 @@ def _entry(name: Name) -> list[str]:
 
 
 def _index(by_page: dict[str, list[Name]]) -> str:
-    lines = [*_heading("Reference"), "Every public name, file by file in the order in which they build on each other.", ""]
+    lines = [*_heading("Reference"), "Every public name, file by file. [source] leads to its lines.", ""]
     lines += [".. toctree::", "   :hidden:", "", *(f"   {page.removeprefix('fnn.')}" for page in by_page), ""]
     lines += [".. list-table::", "   :class: names", "   :widths: auto", ""]
     for page, each in by_page.items():
@@ -231,6 +231,6 @@ def _code_or_name(role: str, raw: str, text: str, line: int, inliner: Any, *rest
     found = next((name for name in names() if plain in (name.name, f"{name.where}.{name.name}")), None)
     if found is None:
         return [code], []
-    to = pending_xref("", code, refdomain="py", reftype="obj", reftarget=f"{found.where}.{found.name}", refexplicit=True)
-    to["refdoc"] = inliner.document.settings.env.current_document.docname
-    return [to], []
+    page = inliner.document.settings.env.current_document.docname
+    target = f"{found.where}.{found.name}"
+    return [pending_xref("", code, refdomain="py", reftype="obj", reftarget=target, refexplicit=True, refdoc=page)], []
