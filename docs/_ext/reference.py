@@ -130,6 +130,9 @@ def _page(module: str, each: list[Name]) -> str:
     lines = [*_heading(module.removeprefix("fnn.")), f".. currentmodule:: {each[0].where}", ""]
     lines += [*_indented_as_written(markup(about.splitlines())), ""]
     for name in each:
+        if name.where != "fnn":
+            # the page of the source leads back to where it thinks that the name is public
+            lines += [".. raw:: html", "", f'   <span id="fnn.{name.name}"></span>', ""]
         lines += [*_entry(name), ""]
     return "\n".join(lines) + "\n"
 
