@@ -150,10 +150,10 @@ def _table(runs: list[Run]) -> str:
         "",
     ]
     for letter, lecture in LECTURES.items():
-        lines += [f"## Lecture {letter}", "", f"{plain(lecture)}.", ""]
+        lines += [f"## Lecture {letter}", "", f"{plain(lecture)}.", "", ":::{container} claims", ""]
         lines += ["| no. | claim | verdict | looked at by |", "|---|---|---|---|"]
         lines += [_row(claim, runs) for claim in CLAIMS if claim[0] == letter]
-        lines += [""]
+        lines += ["", ":::", ""]
     return "\n".join(lines)
 
 
