@@ -226,6 +226,15 @@ UNRENDERED = r"""
   return wrong.map(e => e.textContent);
 })()
 """
+#: What reaches beyond the window where nothing scrolls: it would be cut.
+CUT = """
+[...document.querySelectorAll('article *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+  .filter(e => e.checkVisibility() && !e.closest('mjx-assistive-mml')).filter(e => {
+    for (; e.tagName !== 'ARTICLE'; e = e.parentElement)
+      if (['auto', 'scroll'].includes(getComputedStyle(e).overflowX)) return false;
+    return true;
+  }).map(e => e.textContent.slice(0, 60))
+"""
 RENDERED = "window.MathJax?.startup ? MathJax.startup.promise.then(() => 0) : 0"
 PHONE = 390
 
@@ -248,6 +257,7 @@ def test_every_page_as_it_is_read():
             page.emulate(width=PHONE)
             if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
                 wrong.append((file.name, "wider than a phone", width))
+            wrong += [(file.name, "cut on a phone", text) for text in page.evaluate(CUT)]
         wrong += page.console + [url for url in page.requests if not url.startswith("file:")]
     assert not wrong, wrong[:20]
     assert formulas > 500

@@ -36,8 +36,11 @@ class Links(SphinxTransform):
             found = [match for match in CLAIM.finditer(text) if match[0] in CLAIMS]
             if found:
                 text.parent.replace(text, self._claims(str(text), found))
-        elif to := _target(str(text)):
-            code.replace_self(self._reference(code.deepcopy(), *to))
+        elif page := _page(str(text)):
+            to = self.app.builder.get_relative_uri(self.env.current_document.docname, page)
+            code.replace_self(nodes.reference("", "", code.deepcopy(), internal=True, refuri=to))
+        elif name := _name(str(text)):
+            code.replace_self(self._reference(code.deepcopy(), "py", "obj", name))
 
     def _claims(self, text: str, found: list[re.Match[str]]) -> list[nodes.Node]:
         pieces: list[nodes.Node] = []
@@ -61,17 +64,19 @@ def _within(node: nodes.Node, *kinds: type) -> bool:
     return False
 
 
-def _target(code: str) -> tuple[str, str, str] | None:
-    """(domain, role, target) of what this code names, if the site tells of it."""
-    if command := COMMAND.match(code):
-        return ("std", "doc", f"/generated/evidence/experiments/{command[1]}") if command[1] in EXPERIMENTS else None
-    names = reference.names()
-    if file := FILE.fullmatch(code):
-        told = f"fnn.{file[1]}" in {name.page for name in names}
-        return ("std", "doc", f"/generated/reference/{file[1]}") if told else None
+def _page(code: str) -> str:
+    """The page about the command or the file that this code is, if there is one."""
+    if (command := COMMAND.match(code)) and command[1] in EXPERIMENTS:
+        return f"generated/evidence/experiments/{command[1]}"
+    if (file := FILE.fullmatch(code)) and f"fnn.{file[1]}" in {name.page for name in reference.names()}:
+        return f"generated/reference/{file[1]}"
+    return ""
+
+
+def _name(code: str) -> str:
+    """The public name that this code is, or calls."""
     plain = re.sub(r"\(.*\)$", "", code)
-    known = {f"{name.where}.{name.name}" for name in names}
-    return ("py", "obj", plain) if plain in known else None
+    return plain if plain in {f"{name.where}.{name.name}" for name in reference.names()} else ""
 
 
 def setup(app: Any) -> dict[str, bool]:
