@@ -233,7 +233,7 @@ CUT = """
     for (; e.tagName !== 'ARTICLE'; e = e.parentElement)
       if (['auto', 'scroll'].includes(getComputedStyle(e).overflowX)) return false;
     return true;
-  }).map(e => e.textContent.slice(0, 60))
+  }).map(e => e.textContent.trim().slice(0, 60)).filter(text => text)
 """
 RENDERED = "window.MathJax?.startup ? MathJax.startup.promise.then(() => 0) : 0"
 PHONE = 390
