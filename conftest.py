@@ -1,18 +1,52 @@
 """What every test finds: doctests know `fnn`, `jax` and `jnp`; the code blocks of the README and of docs/ run, one page
-one program; matrix products are in full precision, so that TF32 never looks like a wrong gradient.
+one program, and what an ```output block shows is what the block above it prints; matrix products are in full precision,
+so that TF32 never looks like a wrong gradient.
 """
+
+import contextlib
+import doctest
+import importlib.util
+import io
 
 import jax
 import jax.numpy as jnp
 import pytest
-from sybil import Sybil
-from sybil.parsers.myst import PythonCodeBlockParser
+from sybil import Example, Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 import fnn
 
 jax.config.update("jax_default_matmul_precision", "highest")
 
-pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=["*.md"]).pytest()
+run_python = PythonEvaluator()
+
+
+def run(example: Example) -> None:
+    """Run a block, and keep what it prints for the block below."""
+    printed = example.namespace["__printed__"] = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run_python(example)
+
+
+def compare(example: Example) -> str | None:
+    """The output that the page shows, `...` standing for anything, against what the block above printed."""
+    shown, printed = example.parsed, example.namespace["__printed__"].getvalue()
+    alike = doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    return None if alike else f"The page shows\n{shown}\nThe block above it printed\n{printed}"
+
+
+def missing(package: str) -> bool:
+    """For blocks about another library, which are skipped where it is not installed."""
+    return importlib.util.find_spec(package) is None
+
+
+pages = Sybil(
+    parsers=[CodeBlockParser("python", run), CodeBlockParser("output", compare), SkipParser()],
+    patterns=["*.md"],
+    setup=lambda namespace: namespace.update(missing=missing),
+)
+pytest_collect_file = pages.pytest()
 
 
 @pytest.fixture(autouse=True)

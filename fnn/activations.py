@@ -55,7 +55,12 @@ class Activation(Record):
 
 
 class Identity(Activation):
-    """a = z, a' = 1 (claim B5: the linear activation)."""
+    """a = z, a' = 1 (claim B5: the linear activation).
+
+    >>> z = jnp.array([-2.0, 0.0, 1.0])
+    >>> fnn.identity(z).tolist(), fnn.identity.derivative(z).tolist()
+    ([-2.0, 0.0, 1.0], [1.0, 1.0, 1.0])
+    """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         return z, ()
@@ -65,7 +70,13 @@ class Identity(Activation):
 
 
 class Sigmoid(Activation):
-    """a = 1 / (1 + e^(−z)), a' = a (1 − a). Keeps the output. `jax.nn.sigmoid` does not overflow (claim C10)."""
+    """a = 1 / (1 + e^(−z)), a' = a (1 − a). Keeps the output. `jax.nn.sigmoid` does not overflow (claim C10).
+
+    >>> [round(float(a), 4) for a in fnn.sigmoid(jnp.array([-2.0, 0.0, 1.0]))]
+    [0.1192, 0.5, 0.7311]
+    >>> [round(float(slope), 4) for slope in fnn.sigmoid.derivative(jnp.array([-2.0, 0.0, 1.0]))]
+    [0.105, 0.25, 0.1966]
+    """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         a = jax.nn.sigmoid(z)
@@ -78,7 +89,13 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """a = tanh z, a' = 1 − a². Keeps the output."""
+    """a = tanh z, a' = 1 − a². Keeps the output.
+
+    >>> [round(float(a), 4) for a in fnn.tanh(jnp.array([-2.0, 0.0, 1.0]))]
+    [-0.964, 0.0, 0.7616]
+    >>> [round(float(slope), 4) for slope in fnn.tanh.derivative(jnp.array([-2.0, 0.0, 1.0]))]
+    [0.0707, 1.0, 0.42]
+    """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         a = jnp.tanh(z)
@@ -91,7 +108,12 @@ class Tanh(Activation):
 
 
 class Relu(Activation):
-    """a = max(z, 0), a' = 1[z > 0]; at the kink z = 0 the derivative is 0. Keeps the output."""
+    """a = max(z, 0), a' = 1[z > 0]; at the kink z = 0 the derivative is 0. Keeps the output.
+
+    >>> z = jnp.array([-2.0, 0.0, 1.0])
+    >>> fnn.relu(z).tolist(), fnn.relu.derivative(z).tolist()
+    ([0.0, 0.0, 1.0], [0.0, 0.0, 1.0])
+    """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         # z <= 0 is false for NaN, so NaN goes through; max(z, 0) would have derivative ½ at 0 under autodiff
@@ -109,6 +131,10 @@ class LeakyRelu(Activation):
     """a = z where z > 0, else slope·z; the derivative at 0 is `slope`. Keeps the output, whose sign is that of z.
 
     Raises `ValueError` for a slope outside [0, ∞): with a negative one the output would not tell the sign of z.
+
+    >>> half = fnn.activations.LeakyRelu(slope=0.5)
+    >>> half(jnp.array([-2.0, 3.0])).tolist(), half.derivative(jnp.array([-2.0, 3.0])).tolist()
+    ([-1.0, 3.0], [0.5, 1.0])
     """
 
     slope: float = 0.01
@@ -132,6 +158,11 @@ class Elu(Activation):
     """a = z where z > 0, else alpha (e^z − 1); a' = 1 or alpha e^z = a + alpha; at 0 it is alpha. Keeps the output.
 
     Raises `ValueError` unless alpha > 0 and finite.
+
+    >>> [round(float(a), 4) for a in fnn.elu(jnp.array([-2.0, 0.0, 1.0]))]
+    [-0.8647, 0.0, 1.0]
+    >>> [round(float(slope), 4) for slope in fnn.elu.derivative(jnp.array([-2.0, 0.0, 1.0]))]
+    [0.1353, 1.0, 1.0]
     """
 
     alpha: float = 1.0
@@ -152,7 +183,13 @@ class Elu(Activation):
 
 
 class Softplus(Activation):
-    """a = ln(1 + e^z), a' = σ(z). Keeps z."""
+    """a = ln(1 + e^z), a' = σ(z). Keeps z.
+
+    >>> [round(float(a), 4) for a in fnn.softplus(jnp.array([-2.0, 0.0, 1.0]))]
+    [0.1269, 0.6931, 1.3133]
+    >>> [round(float(slope), 4) for slope in fnn.softplus.derivative(jnp.array([-2.0, 0.0, 1.0]))]
+    [0.1192, 0.5, 0.7311]
+    """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         return jnp.logaddexp(z, jnp.zeros_like(z)), z
@@ -164,7 +201,13 @@ class Softplus(Activation):
 
 
 class Gelu(Activation):
-    """a = z Φ(z) with the normal distribution function Φ; a' = Φ(z) + z φ(z). Keeps z. (Hendrycks & Gimpel 2016)"""
+    """a = z Φ(z) with the normal distribution function Φ; a' = Φ(z) + z φ(z). Keeps z. (Hendrycks & Gimpel 2016)
+
+    >>> [round(float(a), 4) for a in fnn.gelu(jnp.array([-2.0, 0.0, 1.0]))]
+    [-0.0455, 0.0, 0.8413]
+    >>> [round(float(slope), 4) for slope in fnn.gelu.derivative(jnp.array([-2.0, 0.0, 1.0]))]
+    [-0.0852, 0.5, 1.0833]
+    """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         return z * _normal_cdf(z), z
@@ -179,6 +222,11 @@ class GeluTanh(Activation):
     """a = ½ z (1 + tanh u), u = √(2/π)(z + 0.044715 z³), the approximation of gelu in its paper. Keeps z and σ(2u).
 
     Computed as z σ(2u), the same function: ½ (1 + tanh u) = σ(2u), without the cancellation where tanh u is near −1.
+
+    >>> [round(float(a), 4) for a in fnn.gelu_tanh(jnp.array([-2.0, 0.0, 1.0]))]
+    [-0.0454, 0.0, 0.8412]
+    >>> [round(float(slope), 4) for slope in fnn.gelu_tanh.derivative(jnp.array([-2.0, 0.0, 1.0]))]
+    [-0.0861, 0.5, 1.083]
     """
 
     # √(2/π) makes the slope of ½ (1 + tanh u) at 0 that of Φ; 0.044715 is the cubic coefficient of the paper.
@@ -197,7 +245,13 @@ class GeluTanh(Activation):
 
 
 class Silu(Activation):
-    """a = z σ(z), a' = s + a (1 − s) with s = σ(z). Keeps z and s. Also called swish."""
+    """a = z σ(z), a' = s + a (1 − s) with s = σ(z). Keeps z and s. Also called swish.
+
+    >>> [round(float(a), 4) for a in fnn.silu(jnp.array([-2.0, 0.0, 1.0]))]
+    [-0.2384, 0.0, 0.7311]
+    >>> [round(float(slope), 4) for slope in fnn.silu.derivative(jnp.array([-2.0, 0.0, 1.0]))]
+    [-0.0908, 0.5, 0.9277]
+    """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         s = jax.nn.sigmoid(z)
@@ -214,6 +268,11 @@ class Sign(Activation):
 
     It is 0 at the jump too, by choice. Nothing below a sign ever receives a gradient: weights there do not learn
     (claim A14), which is why the perceptron has a learning rule of its own.
+
+    >>> fnn.sign(jnp.array([-2.0, 0.0, 1.0])).tolist()
+    [-1.0, 1.0, 1.0]
+    >>> fnn.sign.derivative(jnp.array([-2.0, 0.0, 1.0])).tolist()
+    [0.0, 0.0, 0.0]
     """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
@@ -224,7 +283,13 @@ class Sign(Activation):
 
 
 class HardThreshold(Activation):
-    """a = 1 where z ≥ 0, else 0; the derivative is 0 everywhere, so that nothing below it learns (claims A14, B5)."""
+    """a = 1 where z ≥ 0, else 0; the derivative is 0 everywhere, so that nothing below it learns (claims A14, B5).
+
+    >>> fnn.hard_threshold(jnp.array([-2.0, 0.0, 1.0])).tolist()
+    [0.0, 1.0, 1.0]
+    >>> fnn.hard_threshold.derivative(jnp.array([-2.0, 0.0, 1.0])).tolist()
+    [0.0, 0.0, 0.0]
+    """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         return _step(z, below=0.0), ()
@@ -238,6 +303,9 @@ class Softmax(Activation):
 
     Jacobian ∂a_k/∂z_j = a_k (1[k = j] − a_j), hence z_bar = a ⊙ (a_bar − ⟨a, a_bar⟩). Adding a constant to all
     z_k changes nothing (claim B15); the largest is subtracted before e^z, which cannot overflow then.
+
+    >>> [round(float(p), 4) for p in fnn.softmax(jnp.array([-3.44, 1.16, -0.81, 3.91]))]
+    [0.0006, 0.0596, 0.0083, 0.9315]
     """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:

@@ -24,7 +24,14 @@ from fnn.types import Array, Params, PyTree, Residuals
 
 @dataclass(frozen=True)
 class Objective:
-    """What training minimizes: loss(net(x), y) + λ Ω(params). Made by `objective`; calling it gives the value."""
+    """What training minimizes: loss(net(x), y) + λ Ω(params). Made by `objective`; calling it gives the value.
+
+    >>> objective = fnn.objective(fnn.mlp(2, 1), fnn.squared_error, fnn.l2)
+    >>> params = ({"W": jnp.array([[1.0], [2.0]]), "b": jnp.zeros(1)},)
+    >>> x, y = jnp.array([[1.0, 1.0]]), jnp.array([[1.0]])
+    >>> float(objective(params, x, y, strength=0.5))  # (3 − 1)² + ½ (1² + 2²)
+    6.5
+    """
 
     net: Layer
     loss: Loss
@@ -113,7 +120,16 @@ class Objective:
 
 @dataclass(frozen=True)
 class Backprop:
-    """The gradient of an objective by hand. Made by `backprop`; calling it gives (value, gradients)."""
+    """The gradient of an objective by hand. Made by `backprop`; calling it gives (value, gradients).
+
+    >>> by_hand = fnn.backprop(fnn.mlp(2, 3, 1), fnn.squared_error)
+    >>> by_hand.net, by_hand.loss
+    (sequential(dense(2, 3, activation=tanh), dense(3, 1)), squared_error)
+    >>> params = by_hand.net.init(jax.random.key(0))
+    >>> value, gradients = by_hand(params, jnp.ones((4, 2)), jnp.zeros((4, 1)))
+    >>> gradients[0]["W"].shape
+    (2, 3)
+    """
 
     objective: Objective
 

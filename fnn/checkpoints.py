@@ -32,7 +32,15 @@ LONGEST_MANIFEST = 2**24
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used, or a folder in which none can be kept."""
+    """A checkpoint that cannot be used, or a folder in which none can be kept.
+
+    >>> from tempfile import NamedTemporaryFile
+    >>> with NamedTemporaryFile() as file, fnn.Checkpoints(file.name).opened():
+    ...     pass
+    Traceback (most recent call last):
+    ...
+    fnn.checkpoints.CheckpointError: no checkpoints can be kept in ...: ... Give another folder.
+    """
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,9 @@ class Checkpoints:
         folder: made if it does not exist; one run at a time.
         seconds: time between two checkpoints; one is also written at the end, and when the run is interrupted.
         keep: how many are kept.
+
+    >>> fnn.Checkpoints("runs/a", seconds=600, keep=2)
+    Checkpoints(folder='runs/a', seconds=600, keep=2)
     """
 
     folder: str | os.PathLike[str]

@@ -41,7 +41,16 @@ class Best(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """What the next step needs."""
+    """What the next step needs.
+
+    >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.xor()
+    >>> by_hand, params = fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0))
+    >>> options = {"optimizer": fnn.sgd(0.1), "epochs": 3, "batch_size": 4}
+    >>> state, _ = fnn.fit(by_hand, params, (x, y), key=jax.random.key(1), **options)
+    >>> state, _ = fnn.fit(by_hand, state, (x, y), **options)  # three epochs more
+    >>> int(state.epoch)
+    6
+    """
 
     params: Params
     optimizer_state: PyTree

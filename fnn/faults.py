@@ -27,6 +27,17 @@ class NotFiniteError(FloatingPointError):
         state: the `TrainState` before the first bad step, its parameters finite.
         step: the number of that step, from 0, in the whole run.
         where: the array that is not finite.
+
+    >>> net = fnn.mlp(1, 1)
+    >>> x = jnp.array([[1.0], [2.0]])
+    >>> try:
+    ...     fnn.fit(
+    ...         fnn.backprop(net, fnn.squared_error), net.init(jax.random.key(0)), (x, 3 * x),
+    ...         optimizer=fnn.sgd(1e3), epochs=50, batch_size=2, key=jax.random.key(1),
+    ...     )
+    ... except fnn.NotFiniteError as error:
+    ...     print(error.where, bool(jnp.isfinite(error.state.params[0]["W"]).all()))
+    the loss True
     """
 
     def __init__(self, says: str, state: TrainState, step: int, where: str) -> None:

@@ -34,6 +34,19 @@ def mnist(folder: str | Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.n
 
     Raises:
         FileNotFoundError: a file is missing. ValueError: one is not what it should be.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> def idx(numbers, *sizes):
+    ...     header = bytes([0, 0, 8, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes)
+    ...     return header + bytes(numbers)
+    >>> with TemporaryDirectory() as folder:
+    ...     for part in ("train", "t10k"):
+    ...         _ = Path(folder, f"{part}-images-idx3-ubyte").write_bytes(idx([0, 255, 0, 255], 1, 2, 2))
+    ...         _ = Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(idx([7], 1))
+    ...     (x, y), test = fnn.mnist(folder)
+    >>> x.tolist(), y.tolist()
+    ([[0.0, 1.0, 0.0, 1.0]], [7])
     """
     train, test = (_part(Path(folder), start) for start in PARTS.values())
     if train[0].shape[1] != test[0].shape[1]:

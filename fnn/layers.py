@@ -120,6 +120,10 @@ class Dense(Layer):
     """The fully connected layer a = σ(x W + b); params {"W": (I, O), "b": (O,)}. Made by `dense`.
 
     Keeps x and what the activation keeps. Inside it names "z" (before the activation) and "a" (after it).
+
+    >>> layer = fnn.Dense(64, 32, fnn.relu)
+    >>> layer, layer == fnn.dense(64, 32, activation="relu")
+    (dense(64, 32, activation=relu), True)
     """
 
     inputs: int

@@ -35,7 +35,12 @@ def accuracy(scores: Array, labels: Any) -> Array:
 
 
 def zero_one_loss(scores: Array, labels: Any) -> Array:
-    """The share of examples that are misclassified, 1[argmax ≠ label] on average (claims B1, B19); see `accuracy`."""
+    """The share of examples that are misclassified, 1[argmax ≠ label] on average (claims B1, B19); see `accuracy`.
+
+    >>> scores = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [5.0, 4.0]])
+    >>> float(fnn.zero_one_loss(scores, jnp.array([0, 1, 1, 0])))
+    0.25
+    """
     scores = jnp.asarray(scores)
     labels = jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):

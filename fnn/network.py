@@ -24,6 +24,10 @@ class Sequential(Layer):
     """Layers one after another: y = f_L(… f_1(x)). params: a tuple with one entry per layer. Made by `sequential`.
 
     The values inside are named by the number of the layer, counted from 1: "1.z", "1.a", "2.z", ….
+
+    >>> net = fnn.sequential(fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1))
+    >>> isinstance(net, fnn.Sequential), net.inputs, net.outputs
+    (True, 2, 1)
     """
 
     layers: tuple[Layer, ...]
@@ -108,7 +112,12 @@ class Sequential(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Skip(Layer):
-    """The skip connection y = x + f(x): x goes two ways, so its two cotangents add (claim E5). Made by `skip`."""
+    """The skip connection y = x + f(x): x goes two ways, so its two cotangents add (claim E5). Made by `skip`.
+
+    >>> net, x = fnn.skip(fnn.dense(2, 2)), jnp.array([3.0, 5.0])
+    >>> net.apply({"W": jnp.eye(2), "b": jnp.ones(2)}, x).tolist()  # x + (x + 1)
+    [7.0, 11.0]
+    """
 
     layer: Layer
 
@@ -157,6 +166,10 @@ class Repeated(Layer):
     params: those of one layer, every leaf with a leading axis of n. It compiles in the time of one layer, whatever n;
     the backward pass is the scan in reverse. The values inside carry that leading axis too. Where a layer keeps its
     own input or output, only the inputs are stacked: the output of one repetition is the input of the next.
+
+    >>> net = fnn.repeated(fnn.dense(3, 3), 4)
+    >>> net.init(jax.random.key(0))["W"].shape  # one leading axis for the four layers
+    (4, 3, 3)
     """
 
     layer: Layer
@@ -293,17 +306,29 @@ def dense(
 
 
 def sequential(*layers: Layer) -> Sequential:
-    """One layer after another; see `Sequential`. Raises `ValueError` where two sizes do not meet."""
+    """One layer after another; see `Sequential`. Raises `ValueError` where two sizes do not meet.
+
+    >>> fnn.sequential(fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1)) == fnn.mlp(2, 3, 1, activation="tanh")
+    True
+    """
     return Sequential(tuple(layers))
 
 
 def skip(layer: Layer) -> Skip:
-    """x + layer(x); see `Skip`."""
+    """x + layer(x); see `Skip`.
+
+    >>> fnn.skip(fnn.dense(3, 3))
+    skip(dense(3, 3))
+    """
     return Skip(layer)
 
 
 def repeated(layer: Layer, times: int) -> Repeated:
-    """`times` copies of the layer, each with parameters of its own; see `Repeated`."""
+    """`times` copies of the layer, each with parameters of its own; see `Repeated`.
+
+    >>> fnn.repeated(fnn.dense(3, 3, activation="tanh"), 4)
+    repeated(dense(3, 3, activation=tanh), 4)
+    """
     return Repeated(layer, times)
 
 

@@ -21,7 +21,13 @@ from fnn.types import Array
 
 
 class PerceptronRun(NamedTuple):
-    """What `perceptron` found."""
+    """What `perceptron` found.
+
+    >>> x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([1.0, -1.0])
+    >>> found = fnn.perceptron(x, y, passes=10)
+    >>> found.w.tolist(), bool(found.settled)
+    ([1.0, -1.0], True)
+    """
 
     w: Array
     """(I,)"""
@@ -60,6 +66,11 @@ def perceptron_pass(w: Array, b: Array, x: Array, y: Array) -> tuple[Array, Arra
 
     Returns:
         w, b, and the number of mistakes, ().
+
+    >>> x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([1.0, -1.0])
+    >>> w, b, mistakes = fnn.perceptron_pass(jnp.zeros(2), jnp.zeros(()), x, y)
+    >>> w.tolist(), float(b), int(mistakes)
+    ([1.0, -1.0], 0.0, 2)
     """
 
     def example(carry: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:

@@ -21,7 +21,19 @@ Record = TypeVar("Record")
 
 
 class CastNote(UserWarning):
-    """Says that data came in another floating dtype than the parameters and was cast to theirs."""
+    """Says that data came in another floating dtype than the parameters and was cast to theirs.
+
+    >>> import warnings
+    >>> net, (x, y) = fnn.mlp(2, 2), fnn.xor()
+    >>> with warnings.catch_warnings(record=True) as notes:
+    ...     warnings.simplefilter("always")
+    ...     _ = fnn.fit(
+    ...         fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0)), (x.astype("float64"), y),
+    ...         optimizer=fnn.sgd(0.1), epochs=1, batch_size=4, key=jax.random.key(1),
+    ...     )
+    >>> notes[0].category.__name__
+    'CastNote'
+    """
 
 
 def require_size(where: str, name: str, size: Any, remedy: str) -> int:

@@ -38,7 +38,16 @@ SECONDS = 0.25
 
 
 class History(NamedTuple):
-    """What a reader plots: one array per curve."""
+    """What a reader plots: one array per curve.
+
+    >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.xor()
+    >>> by_hand, params = fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0))
+    >>> state, history = fnn.fit(
+    ...     by_hand, params, (x, y), optimizer=fnn.sgd(0.1), epochs=3, batch_size=2, key=jax.random.key(1)
+    ... )
+    >>> history.step_loss.shape, {name: curve.shape for name, curve in history.epochs.items()}
+    ((3, 2), {'loss': (3,)})
+    """
 
     step_loss: np.ndarray
     """(E, S): the loss of every batch, before its update."""

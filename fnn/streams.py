@@ -40,6 +40,11 @@ class Stream:
         x, y: anything with a length, that gives rows for an array of row numbers: `numpy.memmap`, h5py, zarr, or a
             class of your own with `__len__` and `__getitem__`.
         rows: C, how many rows are read at a time; rounded up to whole batches.
+
+    >>> x, y = fnn.digits()
+    >>> stream = fnn.Stream(x, y, rows=512)
+    >>> len(stream)
+    1797
     """
 
     x: Any

@@ -49,7 +49,15 @@ ROOM = 32
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What a sweep gave: one row per run."""
+    """What a sweep gave: one row per run.
+
+    >>> found = fnn.sweep(
+    ...     fnn.backprop(fnn.mlp(2, 4, 2), fnn.softmax_cross_entropy), fnn.xor(),
+    ...     over=fnn.grid(seed=[0, 1], learning_rate=[0.01, 1.0]), optimizer=fnn.sgd, epochs=20, batch_size=4,
+    ... )
+    >>> found.runs[found.best]["learning_rate"], found.epochs["loss"].shape, found.failed.tolist()
+    (1.0, (4, 20), [False, False, False, False])
+    """
 
     runs: list[dict[str, Any]]
     """The fields of each run."""

@@ -30,6 +30,10 @@ class Comparisons(Layer):
     The numbers are compared as their bits, in the order of the floats. Processors that flush subnormal numbers take
     the neighbours of 0 for 0 when they subtract, and when they compare floats as well.
     The derivative is 0 everywhere: nothing here or below learns (claim A14).
+
+    >>> steps = fnn.Comparisons(2, (0, 1, 1))
+    >>> steps.apply({"t": jnp.array([0.5, 0.0, 2.0])}, jnp.array([0.5, 1.0])).tolist()
+    [1.0, 0.0, 1.0]
     """
 
     inputs: int
@@ -137,6 +141,15 @@ def soft_tree_network(tree: Any, *, steepness: float, leaf_steepness: float = 10
     Raises:
         TypeError, ValueError: as `tree_network`; a steepness that is not finite and above 0.
 
+    >>> from types import SimpleNamespace as Fitted
+    >>> import numpy as np
+    >>> stump = Fitted(classes_=np.array([0, 1]), tree_=Fitted(n_features=1, n_outputs=1,
+    ...     children_left=np.array([1, -1, -1]), children_right=np.array([2, -1, -1]), feature=np.array([0, -2, -2]),
+    ...     threshold=np.array([0.1, -2, -2]), value=np.array([[[0.5, 0.5]], [[1.0, 0.0]], [[0.0, 1.0]]])))
+    >>> net, params = fnn.soft_tree_network(stump, steepness=50.0)
+    >>> net.apply(params, fnn.tree_inputs([[0.0], [0.2]])).argmax(-1).tolist()
+    [0, 1]
+
     Source: claim A4.
     """
     for name, value in (("steepness", steepness), ("leaf_steepness", leaf_steepness)):
@@ -162,6 +175,9 @@ def tree_inputs(x: Any) -> np.ndarray:
 
     Raises:
         ValueError: an entry that is NaN, infinite, or too large for float32; it is named.
+
+    >>> fnn.tree_inputs([[0.1, 2.0]]).tolist()
+    [[0.10000000149011612, 2.0]]
     """
     with np.errstate(over="ignore"):
         cast = np.asarray(x, np.float32)

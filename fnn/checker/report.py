@@ -16,7 +16,13 @@ import numpy as np
 
 
 class Verdict(StrEnum):
-    """What is said of one argument of one rule."""
+    """What is said of one argument of one rule.
+
+    >>> fnn.Verdict.KINK.fine, fnn.Verdict.FORMULA.fine
+    (True, False)
+    >>> fnn.Verdict.FORMULA == "FORMULA"
+    True
+    """
 
     OK = "OK"
     KINK = "KINK"
@@ -44,7 +50,13 @@ COLOURS = {"OK": "32", "KINK": "36", "UNDECIDED": "33", "PRECISION": "35", "FORM
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found at one argument of one rule."""
+    """What was found at one argument of one rule.
+
+    >>> report = fnn.check(lambda w: jnp.sum(w**2), jnp.arange(3.0), gradient=lambda w: w)
+    >>> finding = report.findings[0]
+    >>> finding.verdict, finding.entry, finding.by_hand, finding.truth, finding.says
+    (<Verdict.FORMULA: 'FORMULA'>, (2,), 2.0, 4.0, 'a factor of ½ too many')
+    """
 
     rule: str
     where: str
@@ -71,7 +83,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """The findings of a check, and what was looked at."""
+    """The findings of a check, and what was looked at.
+
+    >>> report = fnn.check(lambda w: jnp.sum(w**2), jnp.arange(3.0), gradient=lambda w: 2 * w)
+    >>> report.ok, report.culprits
+    (True, ())
+    """
 
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...] = ()

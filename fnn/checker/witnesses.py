@@ -249,6 +249,14 @@ class Programs:
     """The compiled witnesses of many rules, to be reused by further checks: `fnn.check(…, programs=programs)`.
 
     Rules that are equal as records share their programs. A rule must not be changed in place in between.
+
+    >>> kept = fnn.checker.Programs()
+    >>> net = fnn.mlp(2, 2)
+    >>> by_hand, params = fnn.backprop(net, fnn.squared_error), net.init(jax.random.key(0))
+    >>> fnn.check(by_hand, params, jnp.ones((3, 2)), jnp.zeros((3, 2)), programs=kept).ok
+    True
+    >>> fnn.check(by_hand, params, jnp.zeros((3, 2)), jnp.ones((3, 2)), programs=kept).ok  # compiles nothing
+    True
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,16 @@ from fnn.types import PyTree
 
 @dataclass(frozen=True)
 class Backward:
-    """The source of a backward pass; printed, it is the Python function. Made by `show_backward`."""
+    """The source of a backward pass; printed, it is the Python function. Made by `show_backward`.
+
+    >>> def f(x):
+    ...     return x * x
+    >>> source = fnn.show_backward(f, 3.0)
+    >>> scope = {}
+    >>> exec(source.python, scope)
+    >>> [float(g) for g in scope["gradient"](3.0)]
+    [6.0]
+    """
 
     python: str
     """A program with the function `gradient`, of the same arguments."""

@@ -34,7 +34,14 @@ ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes"
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Forward and backward of one function on one set of arguments. Made by `graph`."""
+    """Forward and backward of one function on one set of arguments. Made by `graph`.
+
+    >>> def f(x, y):
+    ...     return fnn.name(x + y, "s") * y
+    >>> box = fnn.graph(f, 2.0, 3.0)
+    >>> float(box.value), [float(g) for g in box.gradients], float(box.cotangent("s"))
+    (15.0, [3.0, 8.0], 3.0)
+    """
 
     name: str
     """The function's name."""

@@ -13,7 +13,11 @@ LARGEST = 8_000_000
 
 
 class Summary(NamedTuple):
-    """What is kept of a value that is too large to keep."""
+    """What is kept of a value that is too large to keep.
+
+    >>> print(fnn.glassbox.Summary(least=-1.0, largest=2.0, norm=30.0, not_finite=0))
+    from -1 to 2, norm 30
+    """
 
     least: float
     largest: float
@@ -27,7 +31,12 @@ class Summary(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What one consumer of a value hands back to it."""
+    """What one consumer of a value hands back to it.
+
+    >>> box = fnn.graph(lambda x: x * x + x, 3.0)
+    >>> [(box.nodes[share.consumer].operation, float(share.bar)) for share in box.nodes[0].shares]
+    [('add', 1.0), ('mul', 3.0), ('mul', 3.0)]
+    """
 
     consumer: int
     """The node that used the value."""
@@ -37,7 +46,12 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A value of a program: where it comes from, what it is, and what flows back into it."""
+    """A value of a program: where it comes from, what it is, and what flows back into it.
+
+    >>> node = fnn.graph(jnp.tanh, 0.0).nodes[-1]
+    >>> node.operation, node.shape, float(node.value), float(node.cotangent)
+    ('tanh', (), 0.0, 1.0)
+    """
 
     index: int
     """Its place in `Graph.nodes`, which is a topological order."""

@@ -20,7 +20,12 @@ SLOPED = ("exp", "exp2", "logistic", "tanh", "erf", "erfc")
 
 
 class Trouble(NamedTuple):
-    """The first place at which numbers were lost."""
+    """The first place at which numbers were lost.
+
+    >>> trouble = fnn.graph(lambda x: jnp.log(x) * 2, -1.0).trouble
+    >>> trouble.what, trouble.node.operation, trouble.backward
+    ('NaN', 'log', False)
+    """
 
     node: Node
     backward: bool
@@ -44,7 +49,11 @@ _WORDS = {"NaN": "is NaN", "infinite": "is infinite", "underflow": "has underflo
 
 
 class Size(NamedTuple):
-    """How large a value is, and how large what flows back into it."""
+    """How large a value is, and how large what flows back into it.
+
+    >>> [(size.name, round(size.value, 3)) for size in fnn.graph(jnp.tanh, 1.0).sizes()]
+    [('x', 1.0), ('tanh', 0.762)]
+    """
 
     name: str
     value: float

@@ -1,0 +1,289 @@
+"""The documentation site: what its pages are made of, and, where it is built, every page as a reader opens it.
+
+The second half opens `site/` from the disk in a real browser. It is skipped where the site is not built;
+FNN_REQUIRE_SITE=1 makes that a failure.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import evidence
+import pytest
+import reference
+
+import fnn
+from experiments import report, results
+from experiments.claims import CLAIMS, witnesses
+from experiments.options import EXPERIMENTS
+from tests import tolerances
+from tests.browser import SECONDS, open_page
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "site"
+
+# ---- what the pages are made of -------------------------------------------------------------------------------------
+
+
+def test_every_public_name_has_a_docstring_and_an_example():
+    assert not [(name.name, what) for name in reference.names() if (what := reference.lacking(name))]
+
+
+def test_a_name_without_docstring_or_example_is_seen(monkeypatch):
+    def without():
+        pass
+
+    def told():
+        """Told, and no more."""
+
+    monkeypatch.setattr(fnn, "told", told, raising=False)
+    monkeypatch.setattr(fnn, "without", without, raising=False)
+    name = reference.names()[0]
+    assert reference.lacking(name._replace(name="without")) == "a docstring"
+    assert reference.lacking(name._replace(name="told")) == "an example"
+
+
+def test_the_reference_has_an_entry_for_every_name():
+    text = "\n".join(reference.pages().values())
+    for name in reference.names():
+        assert re.search(rf"^\.\. (auto|py:)\w+:: ({name.where}\.)?{name.name}\b", text, re.M), name
+
+
+def test_docstrings_are_escaped_outside_code_and_examples():
+    lines = ["Σ |W| of `a_b`, W* and b_", ">>> 2 * 3", "6", "", "Returns:", "    (state, history): both"]
+    shown = reference.markup(lines)
+    assert shown[0] == r"Σ \|W\| of `a_b`, W\* and b\_"
+    assert shown[1:3] == lines[1:3]
+    assert shown[-1] == "    :(state, history): both"
+
+
+@pytest.fixture
+def record(tmp_path):
+    """A folder with one record, of an experiment that found something unexpected."""
+    results.claim(tmp_path / "xor")
+    (tmp_path / "xor" / "regions.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    found = {"A2": ["refuted", "a line with 4 of 4: |w| = $5 <b>", "regions.svg"], "E8": ["open", "more *seeds*", ""]}
+    told = {"experiment": "xor", "options": {"seeds": 3}, "verdicts": found, "figures": {"regions.svg": "Line: $x_2$"}}
+    results.store(tmp_path / "xor", told)
+    return tmp_path
+
+
+def test_claims_are_told_as_their_records_tell_them(record):
+    pages = evidence.pages(record)
+    rows = dict(re.findall(r"^\| \[([A-E]\d+)\]\S+ \| (.*) \|$", pages["claims.md"], re.M))
+    assert list(rows) == list(CLAIMS)
+    assert "{.verdict .refuted}" in rows["A2"] and "{.verdict .open}" in rows["E8"]
+    # nobody judged it here, but tests bear its number
+    assert "asserted by tests" in rows["A5"]
+    about = pages["claims/A.md"].partition("(a2)=")[2].partition("(a3)=")[0]
+    assert r"\|w\| = \$5 \<b\>" in about and "figures/xor/regions.svg" in about
+    assert "(a2-tests)=" in about and "test_training.py" in about
+
+
+def test_pictures_come_with_words_and_the_command_that_makes_them(record):
+    pages = evidence.pages(record)
+    assert ':alt: "Line: x_2"' in pages["gallery.md"] and ':alt: "Line: x_2"' in pages["experiments/xor.md"]
+    assert "python -m experiments xor --seeds 3" in pages["gallery.md"]
+    assert pages["figures/xor/regions.svg"] == (record / "xor" / "regions.svg").read_bytes()
+    (record / "xor" / "regions.svg").unlink()
+    assert "figures/xor" not in "".join(map(str, evidence.pages(record).values()))
+
+
+def test_every_experiment_has_a_page_without_results_too(tmp_path):
+    pages = evidence.pages(tmp_path)
+    for name, experiment in EXPERIMENTS.items():
+        assert report.told(experiment.module).question[1:30] in pages[f"experiments/{name}.md"].replace("\\", "")
+
+
+def test_every_claim_has_a_witness():
+    assert all(witness.experiments or witness.tests for witness in witnesses().values())
+
+
+def test_derivations_say_which_files_and_claims_they_are_about():
+    assert evidence.derivations()["affine"] == (
+        "The affine map", ["fnn/affine.py"], ["A15", "A16", "C3", "D4", "D6", "D8"],
+    )  # fmt: skip
+    assert all(claim in CLAIMS for _, _, claims in evidence.derivations().values() for claim in claims)
+
+
+def test_mathjax_is_the_file_that_it_says():
+    folder = ROOT / "docs" / "_static" / "mathjax"
+    digest = hashlib.sha256((folder / "tex-svg.js").read_bytes()).hexdigest()
+    assert digest in (folder / "SOURCE.md").read_text(encoding="utf-8")
+
+
+# ---- the built site -------------------------------------------------------------------------------------------------
+
+
+class Links(HTMLParser):
+    """What a page leads to, what it loads, and the places in it that one can lead to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.to: list[str] = []
+        self.loads: list[str] = []
+        self.places: set[str] = set()
+        self.without_words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        self.places |= {told["id"]} if told.get("id") else set()
+        if tag == "a" and told.get("href"):
+            self.to.append(told["href"])
+        elif tag in ("script", "img") and told.get("src"):
+            self.loads.append(told["src"])
+        elif tag == "link" and told.get("rel") in ("stylesheet", "icon"):
+            self.loads.append(told["href"])
+        if tag == "img" and not told.get("alt"):
+            self.without_words.append(told.get("src", ""))
+
+
+@functools.cache
+def site() -> dict[Path, Links]:
+    """{page: its links}, of all pages."""
+    if not (SITE / "index.html").exists():
+        if os.environ.get("FNN_REQUIRE_SITE") == "1":
+            pytest.fail(f"FNN_REQUIRE_SITE=1, and {SITE} holds no site. Build it as the README says.")
+        pytest.skip("the site is not built")
+    return {page: Links(page.read_text(encoding="utf-8")) for page in sorted(SITE.rglob("*.html"))}
+
+
+def test_no_link_inside_is_broken():
+    broken = []
+    for page, links in site().items():
+        for address in [*links.to, *links.loads]:
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc:
+                continue
+            to = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            place = unquote(parts.fragment)
+            if not to.exists() or (place and to in site() and place not in site()[to].places):
+                broken.append((page.relative_to(SITE).as_posix(), address))
+    assert not broken
+
+
+def test_nothing_is_loaded_from_outside():
+    loaded = {address for links in site().values() for address in links.loads}
+    assert loaded and not [address for address in loaded if urlsplit(address).scheme not in ("", "data")]
+
+
+def test_every_picture_has_words():
+    # the theme's own logo has none, and there is none here
+    assert not [(page.name, each) for page, links in site().items() for each in links.without_words]
+
+
+def test_every_name_claim_and_experiment_is_there():
+    text = {page.relative_to(SITE).as_posix(): links.places for page, links in site().items()}
+    told = {place for page, places in text.items() if page.startswith("generated/reference/") for place in places}
+    assert not [name for name in reference.names() if f"{name.where}.{name.name}" not in told]
+    assert all(claim.lower() in text[f"generated/evidence/claims/{claim[0]}.html"] for claim in CLAIMS)
+    assert all(f"generated/evidence/experiments/{name}.html" in text for name in EXPERIMENTS)
+
+
+#: Each distinct pair of text and ground once: [(contrast, text)], after WCAG 2.2; large text counts as it is.
+CONTRASTS = """
+(() => {
+  const parse = c => c.match(/[\\d.]+/g).map(Number);
+  const over = (top, under) => top.slice(0, 3).map((v, k) => v * (top[3] ?? 1) + under[k] * (1 - (top[3] ?? 1)));
+  const light = c => c.slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, k) => sum + v * [.2126, .7152, .0722][k], 0);
+  const ground = e => {
+    if (!e) return [255, 255, 255];
+    const c = parse(getComputedStyle(e).backgroundColor);
+    return (c[3] ?? 1) === 1 ? c : over(c, ground(e.parentElement));
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), told = {};
+  for (let node; node = texts.nextNode();) {
+    const e = node.parentElement;
+    if (!node.data.trim() || !e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    const style = getComputedStyle(e);
+    if (e.closest('script, style, mjx-assistive-mml') || style.clip === 'rect(0px, 0px, 0px, 0px)') continue;
+    const under = ground(e), own = over(parse(style.color), under), key = own + '/' + under;
+    if (told[key]) continue;
+    const [a, b] = [light(own), light(under)].sort((x, y) => y - x);
+    told[key] = [(a + .05) / (b + .05), node.data.trim().slice(0, 60)];
+  }
+  return Object.values(told).sort((x, y) => x[0] - y[0]);
+})()
+"""
+#: Formulas that were not rendered: MathJax's errors, macros that it does not know (it writes them in red), elements
+#: that it left as they were, and TeX that stands in running text.
+UNRENDERED = r"""
+(() => {
+  const wrong = [...document.querySelectorAll('[data-mml-node=merror], [data-mjx-error], mjx-container [fill=red]'),
+    ...[...document.querySelectorAll('.math.notranslate')].filter(e => !e.querySelector('mjx-container svg'))];
+  const apart = 'pre, code, script, mjx-container';
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; node = texts.nextNode();)
+    if (!node.parentElement.closest(apart) && /\$[^$\s]|\\[(\[a-zA-Z]/.test(node.data)) wrong.push(node);
+  return wrong.map(e => e.textContent);
+})()
+"""
+#: What reaches beyond the window where nothing scrolls: it would be cut.
+CUT = """
+[...document.querySelectorAll('article *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+  .filter(e => e.checkVisibility() && !e.closest('mjx-assistive-mml')).filter(e => {
+    for (; e.tagName !== 'ARTICLE'; e = e.parentElement)
+      if (['auto', 'scroll'].includes(getComputedStyle(e).overflowX)) return false;
+    return true;
+  }).map(e => e.textContent.trim().slice(0, 60)).filter(text => text)
+"""
+RENDERED = "window.MathJax?.startup ? MathJax.startup.promise.then(() => 0) : 0"
+PHONE = 390
+
+
+def test_every_page_as_it_is_read():
+    """Maths rendered, console silent, nothing asked of a network, readable in both themes, no wider than a phone."""
+    wrong = []
+    formulas = 0
+    with open_page(SITE / "index.html" if site() else "") as page:
+        for file in site():
+            page.emulate(width=1200, dark=False)
+            page.load(file)
+            page.evaluate(RENDERED)
+            formulas += page.evaluate("document.querySelectorAll('mjx-container svg').length")
+            wrong += [(file.name, "not rendered", text) for text in page.evaluate(UNRENDERED)]
+            page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+            for dark in (False, True):
+                page.emulate(dark=dark)
+                wrong += [(file.name, dark, each) for each in page.evaluate(CONTRASTS) if each[0] < tolerances.CONTRAST]
+            page.emulate(width=PHONE)
+            if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
+                wrong.append((file.name, "wider than a phone", width))
+            wrong += [(file.name, "cut on a phone", text) for text in page.evaluate(CUT)]
+        wrong += page.console + [url for url in page.requests if not url.startswith("file:")]
+    assert not wrong, wrong[:20]
+    assert formulas > 500
+
+
+def test_a_typed_query_finds_a_page():
+    with open_page(SITE / "index.html" if site() else "") as page:
+        page.click("input[name=q]")
+        for letter in "back propagation":
+            page.press(letter)
+        page.press("Enter")
+        found: list[str] = []
+        for _ in range(SECONDS * 10):
+            # while the page of results is on its way there is no page to ask
+            with contextlib.suppress(AssertionError):
+                found = page.evaluate("[...document.querySelectorAll('#search-results a')].map(a => a.pathname)")
+            if found:
+                break
+            time.sleep(0.1)
+        assert any(path.endswith("derivations/backprop.html") for path in found), found
+        assert page.console == [] and all(url.startswith("file:") for url in page.requests)
+
+
+def test_the_keyboard_reaches_the_text():
+    with open_page(SITE / "derivations" / "affine.html" if site() else "") as page:
+        page.press("Tab")
+        assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to content"
+        page.press("Enter")
+        assert page.evaluate("location.hash") == "#furo-main-content"
