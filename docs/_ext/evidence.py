@@ -2,11 +2,13 @@
 gallery of all pictures.
 
 Promises: made from the committed results, the experiments' own first lines and the tests that bear a claim's number; no
-verdict, number or sentence is written here. The folder of results is that of the configuration value `fnn_results`.
+verdict, number or sentence is written here. The folder of results is that of the configuration value `fnn_results`;
+their pictures are drawn anew.
 Sphinx is not needed to import this file: tests do.
 """
 
 import ast
+import importlib
 import json
 import re
 from collections.abc import Iterable
@@ -17,10 +19,11 @@ from typing import Any
 import generated
 import reference
 
-from experiments import report
+from experiments import report, trial
 from experiments.claims import CLAIMS, LECTURES, witnesses
 from experiments.options import EXPERIMENTS, summary
 from experiments.report import Run
+from experiments.results import FILE, read, store
 
 ROOT = Path(__file__).parents[2]
 #: Pages by subject that tell in their first lines which files and claims they are about.
@@ -38,6 +41,21 @@ def pages(results: Path) -> dict[str, str | bytes]:
         for file in _figures(run):
             made[f"figures/{run.name}/{file}"] = (run.folder / file).read_bytes()
     return made
+
+
+def pictured(results: Path, folder: Path) -> Path:
+    """The folder to which the records of `results` are copied, and their pictures drawn from them: none is kept."""
+    for run in report.runs(results):
+        to = folder / run.name
+        kept = read(to / FILE)
+        if run.committed or (kept and kept | {"figures": {}} == run.record | {"figures": {}}):
+            continue
+        to.mkdir(parents=True, exist_ok=True)
+        if "result" in run.record:
+            trial.draw(importlib.import_module(EXPERIMENTS[run.name].module), to, run.record)
+        else:
+            store(to, run.record)
+    return folder
 
 
 # ---- what stands on a page ------------------------------------------------------------------------------------------
@@ -317,4 +335,4 @@ def setup(app: Any) -> dict[str, bool]:
 
 
 def _write(app: Any) -> None:
-    generated.write("evidence", pages(Path(app.config.fnn_results)))
+    generated.write("evidence", pages(pictured(Path(app.config.fnn_results), generated.FOLDER / "results")))
