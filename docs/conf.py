@@ -8,8 +8,10 @@ without an example ends the build.
 
 import ast
 import os
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
@@ -72,3 +74,16 @@ mathjax3_config = {
     # long formulas scroll in their own line
     "svg": {"fontCache": "global"},
 }
+
+# ---- the graphs to step through -------------------------------------------------------------------------------------
+
+
+def setup(app: Any) -> None:
+    """Have the pages of the glass box beside the page that links to them, once all is built."""
+
+    def copy(app: Any, failure: Exception | None) -> None:
+        if failure is None:
+            to = Path(app.outdir) / "graphs"
+            shutil.copytree(DOCS / "graphs", to, ignore=shutil.ignore_patterns("*.svg"), dirs_exist_ok=True)
+
+    app.connect("build-finished", copy)
