@@ -360,7 +360,7 @@ def test_what_a_user_names_is_never_markup():
     f.__name__ = evil
     box = graph(f, 1.0)
     object.__setattr__(box.nodes[0], "name", evil)
-    for shown in (box.svg(), box.svg(fold=True), box.html()):
+    for shown in (box.svg(), box.svg(fold=True), box.html(), box._repr_html_()):
         assert "<script>alert" not in shown and "<b>" not in shown
     page = box.html()
     assert page.count("<script") == 2 and page.count("</script>") == 2

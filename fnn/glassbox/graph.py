@@ -101,7 +101,7 @@ class Graph:
         return pages.html(self)
 
     def _repr_html_(self) -> str:
-        return pictures.svg(self)
+        return pictures.notebook(self)
 
 
 def graph(
