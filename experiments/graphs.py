@@ -112,7 +112,7 @@ def run(options: Graphs, watch: Watch = silent) -> dict[str, Any]:
         }
         watch("graphs", k, len(CASES) + 1, claim)
     net, args = _net(options.seed)
-    box = _box_of_net(net, args)
+    box = fnn.graph(e6, *args)
     rows["net"] = _agreement(net, args, box)
     watch("graphs", len(CASES) + 1, len(CASES) + 1, "a net")
     return {"graphs": rows, "pictures": pictures | _pictures("net", box)}
@@ -120,7 +120,9 @@ def run(options: Graphs, watch: Watch = silent) -> dict[str, Any]:
 
 def files(seed: int = 0) -> dict[str, str]:
     """{file name: text} of docs/graphs: every picture, and every graph as a page to step through."""
-    boxes = {claim: fnn.graph(case.f, *case.at) for claim, case in CASES.items()} | {"net": _box_of_net(*_net(seed))}
+    boxes = {claim: fnn.graph(case.f, *case.at) for claim, case in CASES.items()} | {
+        "net": fnn.graph(e6, *_net(seed)[1])
+    }
     pages = {f"{name}.html": box.html() for name, box in boxes.items()}
     return pages | {file: text for name, box in boxes.items() for file, text in _pictures(name, box).items()}
 
@@ -133,21 +135,19 @@ def _pictures(name: str, box: fnn.glassbox.Graph) -> dict[str, str]:
 
 
 def _net(seed: int) -> tuple[Any, tuple[Any, ...]]:
-    """A net of two layers, and its parameters with three examples."""
+    """A net of two layers, and the arguments of `e6`: its parameters and three examples."""
     net = fnn.mlp(2, 3, 1, activation=fnn.sigmoid)
     x, y = jnp.array([[0.5, -1.0], [1.0, 0.25], [-0.75, 0.5]]), jnp.array([[1.0], [0.0], [1.0]])
     return net, (net.init(jax.random.key(seed)), x, y)
 
 
-def _box_of_net(net: Any, args: tuple[Any, ...]) -> fnn.glassbox.Graph:
-    """The matrices of claim E6."""
-
-    def e6(params, x, y):
-        p = net.apply(params, x)
-        with jax.named_scope("loss"):
-            return fnn.half_squared_error(p, y)
-
-    return fnn.graph(e6, *args)
+def e6(params, x, y):
+    first, second = params
+    z1 = x @ first["W"] + first["b"]
+    a = jax.lax.logistic(z1)
+    p = a @ second["W"] + second["b"]
+    with jax.named_scope("loss"):
+        return jnp.mean(jnp.sum((p - y) ** 2, axis=1)) / 2
 
 
 def _agreement(net: Any, args: tuple[Any, ...], box: fnn.glassbox.Graph) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Refused(Exception):
 def target(text: str, own: set[str]) -> tuple[ModuleType, str]:
     """The module, and the name in it or ""; its file is added to `own`."""
     # a path may hold a colon of its own, as on Windows: only what follows .py or a module's name is a function
-    place, _, name = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
+    place, colon, name = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
     place, name = (place, name) if place else (name, "")
     path = Path(place)
     if path.suffix == ".py":
@@ -53,8 +53,10 @@ def target(text: str, own: set[str]) -> tuple[ModuleType, str]:
     except ModuleNotFoundError:
         spec = None
     if spec is None:
+        module, dot, last = place.rpartition(".")
+        hint = f" A function in a module is written {module}:{last}." if dot and not colon else ""
         raise Refused(
-            f"there is no module {place!r}. Give one that can be imported from here, or a path to a .py file."
+            f"there is no module {place!r}. Give one that can be imported from here, or a path to a .py file.{hint}"
         )
     own.add(spec.origin or "")
     return importlib.import_module(place), name

@@ -394,6 +394,8 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
         (["lecture.py:e3", "1", "2", "3", "--html", "no/where.html"], "there is no folder no"),
         (["lecture.py:e3", "2,", "2,", "2,"], "the output has shape (2,)"),
         (["lecture.py:two", "1"], "Here that is --output 0."),
+        (["lecture.e3", "1", "2", "3"], "A function in a module is written lecture:e3."),
+        (["lecture.py:e3", "1", "2", "3", "--fold"], "give --svg FILE too"),
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err

@@ -146,6 +146,28 @@ def test_text_has_contrast_in_both_themes(page_of, dark):
             assert [each for each in found if each[1] < CONTRAST] == []
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_cell_of_a_notebook_shows_the_graph_in_its_theme(tmp_path, dark):
+    f, args = CORPUS["e5"]
+    cell = graph(f, *args)._repr_html_()
+    path = tmp_path / "notebook.html"
+    # the page as JupyterLab sets it up; two cells share its style
+    path.write_text(
+        '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">'
+        f'<body data-jp-theme-light="{str(not dark).lower()}">'
+        f'<div style="width:500px">{cell}{cell}</div>',
+        encoding="utf-8",
+    )
+    with open_page(path, dark=not dark) as page:
+        found = page.evaluate(COLOURS)
+        assert len(found) > 40 and [each for each in found if each[1] < CONTRAST] == []
+        sheet = page.evaluate("getComputedStyle(document.querySelector('.sheet')).fill")
+        assert sheet == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
+        # the wide picture scrolls in its cell
+        assert page.evaluate("document.documentElement.scrollWidth") == 1200
+        assert page.console == [] and page.requests == []
+
+
 def test_a_name_that_tries_to_inject_a_script_stays_text(page_of):
     def f(x):
         return fnn.glassbox.names.name(jnp.sin(x), "<img src=x onerror=window.hit=1>") * 2

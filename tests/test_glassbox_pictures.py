@@ -209,6 +209,13 @@ def test_sigmoid_of_claim_e4_is_one_node_or_its_six(boxes):
     assert [flow.local for flow in folded.flows] == pytest.approx([float(flow.share) for flow in folded.flows])
 
 
+def test_a_name_that_is_not_there_cannot_be_folded(boxes):
+    with pytest.raises(ValueError, match="fold must name nested calls or named scopes; 'nope' came"):
+        graph(neuron, *CORPUS["e4"][1]).svg(fold=("nope",))
+    with pytest.raises(ValueError, match="There are: none"):
+        boxes("e3").svg(fold=("nope",))
+
+
 def test_a_group_of_two_outputs_shows_both_and_no_local_derivative():
     @jax.jit
     def pair(x):
@@ -360,7 +367,7 @@ def test_what_a_user_names_is_never_markup():
     f.__name__ = evil
     box = graph(f, 1.0)
     object.__setattr__(box.nodes[0], "name", evil)
-    for shown in (box.svg(), box.svg(fold=True), box.html()):
+    for shown in (box.svg(), box.svg(fold=True), box.html(), box._repr_html_()):
         assert "<script>alert" not in shown and "<b>" not in shown
     page = box.html()
     assert page.count("<script") == 2 and page.count("</script>") == 2

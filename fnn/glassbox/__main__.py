@@ -49,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace, own: set[str]) -> int:
+    if options.fold and options.svg is None:
+        raise Refused("--fold is about the picture: give --svg FILE too. The page of --html folds by a button.")
     for file in (options.html, options.svg):
         if file is not None and not file.parent.is_dir():
             raise Refused(f"{file} cannot be written: there is no folder {file.parent}.")
@@ -62,7 +64,8 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
     if options.code or options.latex:
         told = show_backward(function, *args, output=options.output)
         print(told.latex if options.latex else told.python)
-        return 0
+        if options.html is None and options.svg is None:
+            return 0
     box = graph(function, *args, output=options.output)
     if options.html is not None:
         options.html.write_text(box.html(), encoding="utf-8")

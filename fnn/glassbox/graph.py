@@ -100,6 +100,9 @@ class Graph:
         Args:
             fold: draw nested calls and named scopes as one node each: all of them, or those of these names.
             dark: for a dark page.
+
+        Raises:
+            ValueError: nothing of such a name is there to fold.
         """
         return pictures.svg(self, fold=fold, dark=dark)
 
@@ -108,7 +111,7 @@ class Graph:
         return pages.html(self)
 
     def _repr_html_(self) -> str:
-        return pictures.svg(self)
+        return pictures.notebook(self)
 
 
 def graph(
@@ -314,7 +317,10 @@ def _notes(program: Program) -> tuple[str, ...]:
 
 def _trace(f: Callable[..., PyTree], args: tuple) -> tuple[Program, PyTree]:
     if not callable(f):
-        raise TypeError(f"the first argument must be a function; a {type(f).__name__} came: {f!r:.60}.")
+        raise TypeError(
+            f"the first argument must be a function; a {type(f).__name__} came: {f!r:.60}. Write graph(f, x), not "
+            "graph(f(x))."
+        )
     try:
         program, shape = traced(f, args)
     except jax.errors.ConcretizationTypeError as error:

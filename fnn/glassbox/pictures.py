@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: With more layers than this the picture runs downwards: side by side they would be too small for a slide.
 SIDE_BY_SIDE = 24
+#: How JupyterLab, VS Code and Colab say that they are dark.
+DARK_NOTEBOOK = ":is(body[data-jp-theme-light=false],body.vscode-dark,html[theme=dark])"
 #: Pixels of an arrowhead.
 HEAD = 9.0
 
@@ -35,6 +37,13 @@ def svg(graph: "Graph", *, fold: bool | tuple[str, ...] = False, dark: bool = Fa
     theme = DARK if dark else LIGHT
     root = "fnn-dark" if dark else "fnn-light"
     return picture(scene(graph, fold), graph.name, root, sheet=style(theme, f".{root}"))
+
+
+def notebook(graph: "Graph") -> str:
+    """The graph as HTML for a cell of a notebook, in the notebook's own theme; a wide picture scrolls in its cell."""
+    root = "fnn-notebook"
+    sheet = f"{style(LIGHT, f'.{root}')}\n{style(DARK, f'{DARK_NOTEBOOK} .{root}')}"
+    return f'<div style="overflow-x:auto">{picture(scene(graph), graph.name, root, sheet=sheet)}</div>'
 
 
 class _Label(NamedTuple):

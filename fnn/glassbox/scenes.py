@@ -113,6 +113,8 @@ def scene(graph: "Graph", fold: bool | tuple[str, ...] = False) -> Scene:
         fold: draw nested calls and named scopes as one box each: all of them, or those of these names.
     """
     drawing = _Drawing(graph)
+    if not isinstance(fold, bool):
+        _require_known(drawing, (fold,) if isinstance(fold, str) else fold)
     groups = _groups(drawing, fold) if fold else {}
     return _composed(drawing, groups)
 
@@ -304,6 +306,15 @@ def _groups(drawing: _Drawing, fold: bool | tuple[str, ...]) -> dict[int, tuple[
                 own = _scope(drawing.nodes[members[0]].calls, wanted)[-1]
                 found.update((k, (re.sub(r"#\d+$", "", own), members[0], 1)) for k in members)
     return found
+
+
+def _require_known(drawing: _Drawing, wanted: Sequence[str]) -> None:
+    known = dict.fromkeys(name for node in drawing.nodes for name in node.calls)
+    known |= {re.sub(r"#\d+$", "", name): None for name in known}
+    for name in wanted:
+        if name not in known:
+            told = ", ".join(known) or "none: put jax.jit or jax.named_scope around the part"
+            raise ValueError(f"fold must name nested calls or named scopes; {name!r} came. There are: {told}.")
 
 
 def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, ...]:
