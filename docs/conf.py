@@ -45,11 +45,12 @@ myst_heading_anchors = 3
 
 # `fit` in a docstring leads to fnn.fit, any other word there is code
 default_role = "fnn"
+napoleon_numpy_docstring = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 120
+python_maximum_signature_line_length = 170
 
 # ---- the evidence ---------------------------------------------------------------------------------------------------
 

@@ -247,7 +247,7 @@ def _lines(file: str) -> dict[str, tuple[int, int]]:
 def _experiment(name: str, runs: list[Run]) -> str:
     experiment = EXPERIMENTS[name]
     said = report.told(experiment.module)
-    lines = [f"# {name}", "", plain(summary(experiment.options)), ""]
+    lines = [f"# Experiment: {plain(name)}", "", plain(summary(experiment.options)), ""]
     for heading, text in zip(("Question", "Prediction", "Refuted by"), said, strict=False):
         lines += [f"**{heading}.** {plain(text[:1].upper() + text[1:])}", ""] if text else []
     if said.method:
@@ -311,7 +311,7 @@ def _gallery(runs: Iterable[Run]) -> str:
         "```{toctree}",
         ":hidden:",
         "",
-        *(f"experiments/{name}" for name in EXPERIMENTS),
+        *(f"{name} <experiments/{name}>" for name in EXPERIMENTS),
         "```",
         "",
         "::::{container} gallery",

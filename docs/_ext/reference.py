@@ -89,12 +89,13 @@ def markup(lines: Iterable[str]) -> list[str]:
             line = re.sub(r"^( *)", r"\g<1>:", line)
         returns = line.strip() == "Returns:" or (returns and not line.strip())
         example = (example and bool(line.strip())) or line.lstrip().startswith(">>>")
-        told.append(line if example else "".join(map(_escaped, re.split(r"(``?[^`]+``?)", line))))
+        told.append(line if example else "".join(map(_escaped, re.split(r"(``?[^`]+``?|\*\w[\w ]*\*)", line))))
     return told
 
 
 def _escaped(piece: str) -> str:
-    return piece if piece.startswith("`") else re.sub(r"[*|]|_(?=\W|$)", r"\\\g<0>", piece)
+    as_it_is = piece.startswith("`") or re.fullmatch(r"\*\w.*\*", piece)
+    return piece if as_it_is else re.sub(r"[*|]|_(?=\W|$)", r"\\\g<0>", piece)
 
 
 def _indented_as_written(lines: list[str]) -> list[str]:
@@ -127,7 +128,7 @@ def _heading(text: str, line: str = "=") -> list[str]:
 
 def _page(module: str, each: list[Name]) -> str:
     about = inspect.getdoc(importlib.import_module(module)) or ""
-    lines = [*_heading(module.removeprefix("fnn.")), f".. currentmodule:: {each[0].where}", ""]
+    lines = [*_heading(module), f".. currentmodule:: {each[0].where}", ""]
     lines += [*_indented_as_written(markup(about.splitlines())), ""]
     for name in each:
         if name.where != "fnn":
@@ -154,11 +155,12 @@ def _entry(name: Name) -> list[str]:
 
 def _index(by_page: dict[str, list[Name]]) -> str:
     lines = [*_heading("Reference"), "Every public name, file by file. [source] leads to its lines.", ""]
-    lines += [".. toctree::", "   :hidden:", "", *(f"   {page.removeprefix('fnn.')}" for page in by_page), ""]
+    pages = [f"   {short} <{short}>" for short in (page.removeprefix("fnn.") for page in by_page)]
+    lines += [".. toctree::", "   :hidden:", "", *pages, ""]
     lines += [".. list-table::", "   :class: names", "   :widths: auto", ""]
     for page, each in by_page.items():
         told = ", ".join(f":py:obj:`~{name.where}.{name.name}`" for name in each)
-        lines += [f"   * - :doc:`{page.removeprefix('fnn.')}`", f"     - {told}"]
+        lines += [f"   * - :doc:`{page.removeprefix('fnn.')} <{page.removeprefix('fnn.')}>`", f"     - {told}"]
     return "\n".join(lines) + "\n"
 
 
@@ -168,6 +170,8 @@ def _index(by_page: dict[str, list[Name]]) -> str:
 def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", _write)
     app.connect("autodoc-process-docstring", _docstring, priority=100)  # before napoleon, which adds markup of its own
+    app.connect("autodoc-process-signature", _signature)
+    app.connect("doctree-read", _dashes)
     app.connect("viewcode-find-source", _source)
     app.connect("missing-reference", _public_name)
     app.connect("env-check-consistency", _complete)
@@ -186,6 +190,23 @@ def _write(app: Any) -> None:
 
 def _docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     lines[:] = markup(lines)
+    if what in ("attribute", "property") and lines:
+        # what stands before a colon there is no type either
+        lines[0] = f":{lines[0]}"
+
+
+def _signature(app: Any, what: str, name: str, value: Any, options: Any, told: str | None, back: str | None) -> Any:
+    # a default that is made anew each time has no Python name
+    return (told and told.replace("<factory>", "..."), back)
+
+
+def _dashes(app: Any, page: Any) -> None:
+    """Between a parameter and what is said of it Sphinx writes two hyphens."""
+    from docutils import nodes
+
+    for text in list(page.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
 
 
 def _source(app: Any, module: str) -> tuple[str, dict[str, Any]] | None:
