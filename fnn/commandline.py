@@ -4,6 +4,7 @@ Promises: a mistake is a `Refused` with one sentence; nothing is evaluated.
 Refuses: pickled arrays.
 """
 
+import argparse
 import contextlib
 import difflib
 import importlib
@@ -12,6 +13,8 @@ import inspect
 import math
 import re
 import sys
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +36,39 @@ what an argument may be:
 
 class Refused(Exception):
     """What was asked for cannot be done; the message says why."""
+
+
+#: What is raised where something was asked for that cannot be done.
+REFUSALS = (Refused, TypeError, ValueError, NotImplementedError, ModuleNotFoundError, OSError)
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    act: Callable[[argparse.Namespace, set[str]], int],
+    arguments: Sequence[str],
+    hint: Callable[[str], str] = lambda message: "",
+) -> int:
+    """Parse and act; return the exit status: that of `act`, or 2 if it was not understood or refused.
+
+    A refusal is one sentence, and what `hint` adds to it; what was raised inside the user's code, in the files that
+    `act` puts into its second argument, shows where.
+    """
+    try:
+        # a negative number is an argument and no option; argparse takes what holds a space for one
+        options = parser.parse_args([f" {each}" if number(each) is not None else each for each in arguments])
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    own: set[str] = set()
+    try:
+        return act(options, own)
+    except Exception as error:
+        frames = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        refused = isinstance(error, Refused) or (isinstance(error, REFUSALS) and not own & frames)
+        if refused:
+            print(f"{error}{hint(str(error))}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        return 2
 
 
 def target(text: str, own: set[str]) -> tuple[ModuleType, str]:

@@ -8,7 +8,6 @@ Refuses: pickled arrays.
 import argparse
 import json
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +18,7 @@ import jax
 from fnn.checker.check import check
 from fnn.checker.every import is_rule, reports_of, rules_of, weighted
 from fnn.checker.report import Report
-from fnn.commandline import ARGUMENTS, Refused, argument, found, number, target
+from fnn.commandline import ARGUMENTS, Refused, argument, found, run, target
 
 PROGRAM = "python -m fnn.checker"
 EXPLAINED = f"""\
@@ -35,23 +34,7 @@ exit status: 0 ok, 1 not ok, 2 not understood."""
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit status: 0 ok, 1 not ok, 2 not understood or refused."""
-    try:
-        # a negative number is an argument and no option; argparse takes what holds a space for one
-        options = _parser().parse_args([f" {each}" if number(each) is not None else each for each in arguments])
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 2
-    own: set[str] = set()
-    try:
-        return _run(options, own)
-    except Refused as error:
-        return _refuse(str(error))
-    except Exception as error:
-        # the checker refuses in one sentence; what was raised inside the user's code shows where
-        frames = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-        if own & frames or not isinstance(error, TypeError | ValueError | ModuleNotFoundError | OSError):
-            traceback.print_exc()
-            return 2
-        return _refuse(str(error))
+    return run(_parser(), _run, arguments)
 
 
 def _run(options: argparse.Namespace, own: set[str]) -> int:
@@ -147,11 +130,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the report: .png, .pdf or .svg")
     return parser
-
-
-def _refuse(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ that were named.
 
 import argparse
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from fnn.commandline import ARGUMENTS, Refused, argument, found, number, target
+from fnn.commandline import ARGUMENTS, Refused, argument, found, run, target
 from fnn.glassbox.backward import show_backward
 from fnn.glassbox.graph import graph
 
@@ -28,24 +27,7 @@ exit status: 0 done, 2 not understood."""
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit status: 0 done, 2 not understood or refused."""
-    try:
-        # a negative number is an argument and no option; argparse takes what holds a space for one
-        options = _parser().parse_args([f" {each}" if number(each) is not None else each for each in arguments])
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 2
-    own: set[str] = set()
-    try:
-        return _run(options, own)
-    except Exception as error:
-        # what is refused is one sentence; what was raised inside the user's code shows where
-        frames = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-        kinds = (Refused, TypeError, ValueError, NotImplementedError, ModuleNotFoundError, OSError)
-        if own & frames or not isinstance(error, kinds):
-            traceback.print_exc()
-        else:
-            hint = " Here that is --output 0." if "output=0" in str(error) else ""
-            print(f"{error}{hint}", file=sys.stderr)
-        return 2
+    return run(_parser(), _run, arguments, lambda message: " Here that is --output 0." if "output=0" in message else "")
 
 
 def _run(options: argparse.Namespace, own: set[str]) -> int:
