@@ -66,7 +66,7 @@ def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
     plan = layout(
         [(each.width, each.height) for each in cards],
         [(flow.tail, flow.head) for flow in drawing.flows],
-        [(36.0 if down else each.width) if each else 0.0 for each in labels],
+        [_room(flow, label, drawing, down) for flow, label in zip(drawing.flows, labels, strict=True)],
         down=down,
     )
     legend, legend_height, legend_width = _legend(drawing, labels, plan.size, down)
@@ -87,6 +87,13 @@ def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
         + "".join(flows) + "".join(parts)
         + f'<g class="legend" transform="translate(0 {round(plan.size[1])})">{legend}</g></svg>\n'
     )  # fmt: skip
+
+
+def _room(flow: Flow, label: _Label | None, drawing: Scene, down: bool) -> float:
+    """How much of the way between two layers a label takes; downwards those of one box may stand below each other."""
+    if label is None or not down:
+        return label.width if label else 0.0
+    return 36.0 if len(drawing.out_of(flow.tail)) < 2 else 66.0
 
 
 def _classes(drawing: Scene, k: int) -> str:
