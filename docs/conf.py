@@ -8,7 +8,6 @@ without an example ends the build.
 
 import ast
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,9 +81,13 @@ mathjax3_config = {
 def setup(app: Any) -> None:
     """Have the pages of the glass box beside the page that links to them, once all is built."""
 
-    def copy(app: Any, failure: Exception | None) -> None:
+    def draw(app: Any, failure: Exception | None) -> None:
         if failure is None:
-            to = Path(app.outdir) / "graphs"
-            shutil.copytree(DOCS / "graphs", to, ignore=shutil.ignore_patterns("*.svg"), dirs_exist_ok=True)
+            # JAX is needed only here
+            from experiments import graphs
 
-    app.connect("build-finished", copy)
+            (folder := Path(app.outdir) / "graphs").mkdir(exist_ok=True)
+            for name, text in graphs.pages().items():
+                (folder / name).write_text(text, encoding="utf-8", newline="\n")
+
+    app.connect("build-finished", draw)

@@ -118,13 +118,20 @@ def run(options: Graphs, watch: Watch = silent) -> dict[str, Any]:
     return {"graphs": rows, "pictures": pictures | _pictures("net", box)}
 
 
-def files(seed: int = 0) -> dict[str, str]:
-    """{file name: text} of docs/graphs: every picture, and every graph as a page to step through."""
-    boxes = {claim: fnn.graph(case.f, *case.at) for claim, case in CASES.items()} | {
+def pictures(seed: int = 0) -> dict[str, str]:
+    """{file name: SVG} of docs/graphs."""
+    return {file: text for name, box in _boxes(seed).items() for file, text in _pictures(name, box).items()}
+
+
+def pages(seed: int = 0) -> dict[str, str]:
+    """{file name: HTML}: every graph as a page to step through."""
+    return {f"{name}.html": box.html() for name, box in _boxes(seed).items()}
+
+
+def _boxes(seed: int) -> dict[str, fnn.glassbox.Graph]:
+    return {claim: fnn.graph(case.f, *case.at) for claim, case in CASES.items()} | {
         "net": fnn.graph(e6, *_net(seed)[1])
     }
-    pages = {f"{name}.html": box.html() for name, box in boxes.items()}
-    return pages | {file: text for name, box in boxes.items() for file, text in _pictures(name, box).items()}
 
 
 def _pictures(name: str, box: fnn.glassbox.Graph) -> dict[str, str]:
@@ -204,5 +211,5 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     folder = Path(__file__).parents[1] / "docs" / "graphs"
-    for name, text in files().items():
+    for name, text in pictures().items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
