@@ -74,7 +74,7 @@ def plain(text: str) -> str:
 def spoken(text: str) -> str:
     """What a picture shows, with its formulas in signs that can be read aloud.
 
-    >>> spoken(r"error against $2/\\lambda_{max}$ ($x_2$; $\\\\sqrt{H}$)")
+    >>> spoken(r"error against $2/\\lambda_{max}$ ($x_2$; $\\sqrt{H}$)")
     'error against 2/λ_max (x_2; √H)'
     """
     signs = {r"\lambda": "λ", r"\sigma": "σ", r"\rho": "ρ", r"\sqrt": "√", r"\Vert": "‖", r"\sum": "Σ", r"\theta": "θ"}

@@ -205,7 +205,7 @@ def _dashes(app: Any, page: Any) -> None:
     from docutils import nodes
 
     for text in list(page.findall(nodes.Text)):
-        if text == " -- ":
+        if str(text) == " -- ":
             text.parent.replace(text, nodes.Text(" – "))
 
 
