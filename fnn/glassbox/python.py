@@ -1,15 +1,14 @@
 """The words of Python: each operation as one would write it with `jax.numpy`."""
 
-import string
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from fnn.glassbox.calls import CALLS, parenthesized
 from fnn.glassbox.expressions import Piece, Spread, Writer, written
 from fnn.glassbox.program import Step, closed, flattened
 from fnn.glassbox.rules.loops import parts_of_scan
-from fnn.glassbox.rules.products import letters
 
 #: name of the primitive -> (sign, level of its left and right side, level of the whole)
 SIGNS = {
@@ -30,12 +29,6 @@ FUNCTIONS = {
     "rem": "jnp.fmod", "is_finite": "jnp.isfinite", "stop_gradient": "lax.stop_gradient",
     "custom_jvp_call": "jax.nn.relu", "real": "jnp.real", "nextafter": "jnp.nextafter",
 }  # fmt: skip
-#: Reductions over axes.
-REDUCTIONS = {
-    "reduce_sum": "jnp.sum", "reduce_max": "jnp.max", "reduce_min": "jnp.min", "reduce_prod": "jnp.prod",
-    "reduce_and": "jnp.all", "reduce_or": "jnp.any",
-}  # fmt: skip
-RUNNING = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 
 
 class Python:
@@ -70,18 +63,17 @@ class Python:
 
     def _told(self, step: Step, given: list[Piece], out: Any) -> tuple[str, int, Spread | None]:
         name, p = step.primitive.name, step.params
-        first = given[0] if given else Piece("", 0)
         if name in SIGNS or name in FUNCTIONS or name in ("select_n", "clamp", "neg", "not", "square", "integer_pow"):
-            exact = name == "select_n" and first.dtype != bool
+            exact = name == "select_n" and given[0].dtype != bool
             return (*self._entrywise(name, p, given if exact else _thin(given, out.shape)), None)
         if name == "broadcast_in_dim":
-            return self._broadcast(first, out, p["broadcast_dimensions"])
-        told = self._call(name, p, given, first, out)
-        if told is None:
+            return self._broadcast(given[0], out, p["broadcast_dimensions"])
+        if name not in CALLS:
             where = f" ({step.place})" if str(step.place) else ""
             raise NotImplementedError(
                 f"the operation `{name}`{where} cannot be written as Python here. Look at its values with fnn.graph."
             )
+        told = CALLS[name](given, p, out)
         return told, 3 if name == "dot_general" and "@" in told else 0, None
 
     def _entrywise(self, name: str, p: dict[str, Any], given: list[Piece]) -> tuple[str, int]:
@@ -134,73 +126,6 @@ class Python:
             return text, level, source
         return f"jnp.broadcast_to({text}, {out.shape})", 0, source
 
-    def _call(self, name: str, p: dict[str, Any], given: list[Piece], x: Piece, out: Any) -> str | None:
-        texts = [each.text for each in given]
-        if name in REDUCTIONS:
-            axes = "" if len(p["axes"]) == len(x.shape) else f", axis={_axes(p['axes'])}"
-            return f"{REDUCTIONS[name]}({x.text}{axes})"
-        if name in RUNNING:
-            return f"lax.{name}({x.text}, axis={p['axis']}{', reverse=True' if p['reverse'] else ''})"
-        if name in ("argmax", "argmin"):
-            (axis,) = p["axes"]
-            return f"lax.{name}({x.text}, {axis}, jnp.{np.dtype(p['index_dtype']).name})"
-        if name == "dot_general":
-            return _product(given, p)
-        if name == "transpose":
-            order = tuple(p["permutation"])
-            return _turned(x) if order == (1, 0) else f"jnp.transpose({x.text}, {order})"
-        if name in ("reshape", "squeeze"):
-            return f"jnp.reshape({x.text}, {out.shape})"
-        if name in ("copy", "copy_p"):
-            return x.text
-        if name == "concatenate":
-            return f"jnp.concatenate([{', '.join(texts)}], axis={p['dimension']})"
-        if name == "stack":
-            return f"jnp.stack([{', '.join(texts)}], axis={p['axis']})"
-        if name == "unstack":
-            return f"jnp.unstack({x.text}, axis={p['axis']})"
-        if name == "split":
-            return f"jnp.split({x.text}, {np.cumsum(p['sizes'])[:-1].tolist()}, axis={p['axis']})"
-        if name == "tile":
-            return f"jnp.tile({x.text}, {tuple(p['reps'])})"
-        if name == "pad":
-            return f"lax.pad({x.text}, jnp.asarray({texts[1]}, jnp.{out.dtype.name}), {_plain(p['padding_config'])})"
-        if name == "slice":
-            return f"{x.within(0)}[{_box(p, x.shape)}]"
-        if name == "rev":
-            return f"jnp.flip({x.text}, {_axes(p['dimensions'])})"
-        if name == "dynamic_slice":
-            return f"lax.dynamic_slice({x.text}, {_starts(given[1:])}, {tuple(p['slice_sizes'])})"
-        if name == "dynamic_update_slice":
-            return f"lax.dynamic_update_slice({x.text}, {texts[1]}, {_starts(given[2:])})"
-        if name == "gather":
-            return _gather(given, p, out)
-        if name.startswith("scatter"):
-            return _scatter(name, given, p)
-        if name == "iota":
-            if len(out.shape) == 1:
-                return f"jnp.arange({out.shape[0]}, dtype=jnp.{out.dtype.name})"
-            return f"lax.broadcasted_iota(jnp.{out.dtype.name}, {out.shape}, {p['dimension']})"
-        if name == "convert_element_type":
-            return f"jnp.asarray({x.text}, jnp.{out.dtype.name})"
-        if name == "round":
-            return f"lax.round({x.text}, lax.RoundingMethod({int(p['rounding_method'])}))"
-        if name == "sort":
-            options = f"dimension={p['dimension']}, is_stable={p['is_stable']}, num_keys={p['num_keys']}"
-            return (
-                f"lax.sort(({', '.join(texts)}), {options})"
-                if len(texts) > 1
-                else f"jnp.sort({x.text}, {p['dimension']})"
-            )
-        if name == "reduce_precision":
-            return f"lax.reduce_precision({x.text}, {p['exponent_bits']}, {p['mantissa_bits']})"
-        if name == "top_k":
-            return f"lax.top_k({x.text}, {p['k']})"
-        if name == "polynomial":
-            powers = [f"{c} * {x.within(0)}**{k}" for k, c in enumerate(e.within(2) for e in given[1:])]
-            return f"({' + '.join(powers)})"
-        return None
-
     # ---- loops: their bodies become functions inside the function, which see what stands around them
 
     def loop(self, writer: Writer, step: Step, given: Sequence[Piece], shapes: Sequence[Any]) -> list[str]:
@@ -246,10 +171,10 @@ class Python:
         pieces |= {n: h for n, h in zip(body.inputs, held, strict=False) if h.literal}
         found = writer.write(body, pieces)
         out = [self._typed(found[n], body.shapes[n]) for n in body.outputs]
-        writer.line(f"return {_tuple(out[:carried])}, {_tuple(out[carried:])}")
+        writer.line(f"return {parenthesized(out[:carried])}, {parenthesized(out[carried:])}")
         writer.indent -= 1
-        start = _tuple([self._typed(c, body.shapes[n]) for c, n in zip(carry, body.outputs, strict=False)])
-        rows = _tuple([each.text for each in xs])
+        start = parenthesized([self._typed(c, body.shapes[n]) for c, n in zip(carry, body.outputs, strict=False)])
+        rows = parenthesized([each.text for each in xs])
         options = f", length={p['length']}" + (", reverse=True" if p["reverse"] else "")
         ends = [writer.name("last") for _ in carry]
         stacked = [writer.name("rows") for _ in out[carried:]]
@@ -285,13 +210,9 @@ class Python:
         pieces = {n: writer.word(w, program.shapes[n]) for n, w in zip(program.inputs, texts, strict=True)}
         found = writer.write(program, pieces)
         out = [self._typed(found[n], program.shapes[n]) for n in program.outputs]
-        writer.line(f"return {out[0] if wish == 'more' else _tuple(out)}")
+        writer.line(f"return {out[0] if wish == 'more' else parenthesized(out)}")
         writer.indent -= 1
         return name
-
-
-def _tuple(texts: Sequence[str]) -> str:
-    return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"
 
 
 def _thin(given: list[Piece], shape: tuple[int, ...]) -> list[Piece]:
@@ -327,127 +248,3 @@ def _aligned(spread: Spread, ndim: int) -> tuple[str, int]:
     index = ", ".join(":" if axis in spread.axes else "None" for axis in range(first, ndim))
     text = f"({spread.text})" if spread.level else spread.text
     return f"{text}[{index}]", 0
-
-
-def _turned(x: Piece) -> str:
-    if " @ " in x.text and x.text.count("@") == 1 and x.level == 3:
-        a, b = x.text.split(" @ ")
-        return f"{_flip(b)} @ {_flip(a)}"
-    return f"{x.within(0)}.T"
-
-
-def _flip(text: str) -> str:
-    return text.removesuffix(".T") if text.endswith(".T") else f"{text}.T"
-
-
-def _product(given: Sequence[Piece], p: dict[str, Any]) -> str:
-    a, b = given
-    (of_a, of_b), (batch, _) = p["dimension_numbers"]
-    precision = p.get("precision")
-    plain = precision is None or all(each is None for each in np.atleast_1d(precision).tolist())
-    one = len(of_a) == 1 and not batch and plain
-    if one and len(a.shape) <= 2 and len(b.shape) <= 2:
-        left = a.within(0) if of_a[0] == len(a.shape) - 1 else f"{a.within(0)}.T"
-        right = b.within(0) if of_b[0] == 0 else f"{b.within(0)}.T"
-        return f"{left} @ {right}"
-    a_axes, b_axes, y_axes = letters(p["dimension_numbers"], len(a.shape), len(b.shape))
-    if plain and len(a.shape) == len(b.shape) == 1 and not of_a and not batch:
-        return f"jnp.outer({a.text}, {b.text})"
-    told = f"{a_axes},{b_axes}->{y_axes}"
-    extra = "" if plain else f", precision={_precision(precision)!r}"
-    return f'jnp.einsum("{_renamed(told)}", {a.text}, {b.text}{extra})'
-
-
-def _precision(precision: Any) -> Any:
-    told = [str(each).split(".")[-1].lower() for each in np.atleast_1d(precision).tolist()]
-    return told[0] if len(set(told)) == 1 else tuple(told)
-
-
-def _renamed(formula: str) -> str:
-    """The letters in the order in which they come, from a on."""
-    fresh: dict[str, str] = {}
-    for letter in formula:
-        if letter.isalpha() and letter not in fresh:
-            fresh[letter] = string.ascii_letters[len(fresh)]
-    return "".join(fresh.get(letter, letter) for letter in formula)
-
-
-def _axes(axes: Sequence[int]) -> str:
-    return str(axes[0]) if len(axes) == 1 else str(tuple(int(axis) for axis in axes))
-
-
-def _plain(config: Any) -> str:
-    return str([tuple(int(n) for n in each) for each in config])
-
-
-def _box(p: dict[str, Any], shape: tuple[int, ...]) -> str:
-    steps = p["strides"] or (1,) * len(shape)
-    parts = []
-    for start, stop, step, size in zip(p["start_indices"], p["limit_indices"], steps, shape, strict=True):
-        text = f"{start or ''}:{'' if stop == size else stop}"
-        parts.append(text + (f":{step}" if step != 1 else ""))
-    while len(parts) > 1 and parts[-1] == ":":
-        parts.pop()
-    return ", ".join(parts)
-
-
-def _starts(indices: Sequence[Piece]) -> str:
-    """A tuple of indices of one dtype, numbers written out included."""
-    named = [each for each in indices if not each.literal]
-    kind = f", jnp.{named[0].dtype.name})" if named else ""
-    return _tuple([f"jnp.array({each.text}{kind}" if each.literal and named else each.text for each in indices])
-
-
-def _mode(mode: Any) -> str:
-    # whoever promises to stay in bounds is clipped to them without harm
-    return {"FILL_OR_DROP": "fill", "CLIP": "clip", "PROMISE_IN_BOUNDS": "clip"}[str(mode).split(".")[-1]]
-
-
-def _gather(given: Sequence[Piece], p: dict[str, Any], out: Any) -> str:
-    x, where = given
-    numbers, mode = p["dimension_numbers"], _mode(p["mode"])
-    fill = "" if p.get("fill_value") is None else f", fill_value={_number(p['fill_value'])}"
-    axis = _single_axis(numbers.start_index_map, numbers.collapsed_slice_dims, numbers.operand_batching_dims)
-    if axis is not None and len(where.shape):
-        lead = len(where.shape) - 1
-        offsets = tuple(k for k in range(len(out.shape)) if k < axis or k >= axis + lead)
-        sizes = tuple(1 if k == axis else size for k, size in enumerate(x.shape))
-        if tuple(numbers.offset_dims) == offsets and tuple(p["slice_sizes"]) == sizes:
-            return f'jnp.take({x.text}, {_indices(where)}, axis={axis}, mode="{mode}"{fill})'
-    return f'lax.gather({x.text}, {where.text}, lax.{numbers!r}, {tuple(p["slice_sizes"])}, mode="{mode}"{fill})'
-
-
-def _scatter(name: str, given: Sequence[Piece], p: dict[str, Any]) -> str:
-    x, where, updates = given
-    numbers, mode = p["dimension_numbers"], _mode(p["mode"])
-    how = {"scatter": "set", "scatter-add": "add", "scatter_add": "add", "scatter-sub": "subtract"}.get(
-        name, "multiply"
-    )
-    axis = _single_axis(
-        numbers.scatter_dims_to_operand_dims, numbers.inserted_window_dims, numbers.operand_batching_dims
-    )
-    unique = ", unique_indices=True" if p["unique_indices"] else ""
-    lead = len(where.shape) - 1
-    rows = axis == 0 and where.shape and tuple(numbers.update_window_dims) == tuple(range(lead, len(updates.shape)))
-    if rows and updates.shape[lead:] == x.shape[1:]:
-        # JAX's own spelling of "out of bounds is dropped" for updates
-        mode = {"fill": "drop"}.get(mode, mode)
-        return f'{x.within(0)}.at[{_indices(where)}].{how}({updates.text}, mode="{mode}"{unique})'
-    function = {"set": "scatter", "add": "scatter_add", "subtract": "scatter_sub", "multiply": "scatter_mul"}[how]
-    return f'lax.{function}({x.text}, {where.text}, {updates.text}, lax.{numbers!r}, mode="{mode}"{unique})'
-
-
-def _number(value: Any) -> str:
-    return str(written(value, np.asarray(value).dtype)) if np.isfinite(value) else f"jnp.{value}"
-
-
-def _single_axis(mapped: Any, collapsed: Any, batching: Any) -> int | None:
-    return mapped[0] if len(mapped) == 1 and tuple(collapsed) == tuple(mapped) and not batching else None
-
-
-def _indices(where: Piece) -> str:
-    """The indices without their last axis of size 1."""
-    own, rest = where.spread, where.shape[:-1]
-    if own is not None and own.axes == tuple(range(len(rest))) and own.shape == rest:
-        return own.text
-    return f"{where.within(0)}[..., 0]"
