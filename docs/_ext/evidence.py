@@ -1,7 +1,7 @@
 """The pages of evidence: every claim of the lectures with its verdict, code, tests and pictures; every experiment; the
 gallery of all pictures.
 
-Promises: made from the committed results, the experiments' own first lines and the tests that bear a claim's number; no
+Refuses: a record whose pictures are not beside it. Promises: made from the committed results, the experiments' own first lines and the tests that bear a claim's number; no
 verdict, number or sentence is written here. The folder of results is that of the configuration value `fnn_results`.
 Sphinx is not needed to import this file: tests do.
 """
@@ -75,9 +75,8 @@ def _badge(key: str) -> str:
 
 
 def _figures(run: Run) -> dict[str, str]:
-    """{file: what it shows} of a run's pictures; of committed results without such words, the pictures beside them."""
-    told = run.record.get("figures", {})
-    return {file: spoken(text) for file, text in told.items() if (run.folder / file).exists()}
+    """{file: what it shows} of a run's pictures."""
+    return {file: spoken(text) for file, text in run.record.get("figures", {}).items()}
 
 
 def _figure(run: Run, file: str, text: str, up: str, caption: str = "", target: str = "") -> str:
