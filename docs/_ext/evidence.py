@@ -1,9 +1,9 @@
 """The pages of evidence: every claim of the lectures with its verdict, code, tests and pictures; every experiment; the
 gallery of all pictures.
 
-Refuses: a record whose pictures are not beside it. Promises: made from the committed results, the experiments' own first lines and the tests that bear a claim's number; no
+Promises: made from the committed results, the experiments' own first lines and the tests that bear a claim's number; no
 verdict, number or sentence is written here. The folder of results is that of the configuration value `fnn_results`.
-Sphinx is not needed to import this file: tests do.
+Refuses: a record whose pictures are not beside it. Sphinx is not needed to import this file: tests do.
 """
 
 import ast
