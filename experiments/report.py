@@ -134,7 +134,7 @@ def small(name: str, options: dict[str, Any]) -> bool:
 def page(found: list[Run]) -> str:
     """The whole page as text."""
     seen = witnesses()
-    verdicts = {claim: _verdicts(claim, found) for claim in CLAIMS}
+    verdicts = {claim: verdicts_of(claim, found) for claim in CLAIMS}
     ran = list(dict.fromkeys(run.name for run in found))
     missing = [name for name in EXPERIMENTS if name not in ran]
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
@@ -175,7 +175,7 @@ each experiment says beforehand what would refute it.</p>
 """
 
 
-def _verdicts(claim: str, found: list[Run]) -> dict[str, str]:
+def verdicts_of(claim: str, found: list[Run]) -> dict[str, str]:
     """{experiment: its verdict}, "failed" for one that should have judged and failed."""
     each = {}
     for run in found:
@@ -187,7 +187,7 @@ def _verdicts(claim: str, found: list[Run]) -> dict[str, str]:
     return each
 
 
-def _overall(witness: Witnesses, verdicts: dict[str, str]) -> str:
+def overall(witness: Witnesses, verdicts: dict[str, str]) -> str:
     """The worst that an experiment says; without one, whether tests assert it."""
     for worst in ("refuted", "failed", "open", "confirmed"):
         if worst in verdicts.values():
@@ -196,7 +196,7 @@ def _overall(witness: Witnesses, verdicts: dict[str, str]) -> str:
 
 
 def _counts(seen: dict[str, Witnesses], verdicts: dict[str, dict[str, str]]) -> str:
-    counted = Counter(_overall(seen[claim], verdicts[claim]) for claim in CLAIMS)
+    counted = Counter(overall(seen[claim], verdicts[claim]) for claim in CLAIMS)
     words = {
         "confirmed": "confirmed", "refuted": "refuted", "open": "open", "failed": "with a failed experiment",
         "tested": "asserted by tests", "idle": "not run",
@@ -217,7 +217,7 @@ def _small_forms(found: list[Run]) -> str:
 def _lecture(letter: str, seen: dict[str, Witnesses], verdicts: dict[str, dict[str, str]]) -> str:
     rows = "".join(
         f"<tr id='{claim}'><td>{claim}</td><td>{escape(CLAIMS[claim])}</td>"
-        f"<td>{_badge(_overall(seen[claim], verdicts[claim]))}</td>"
+        f"<td>{_badge(overall(seen[claim], verdicts[claim]))}</td>"
         f"<td class='small'>{_behind(claim, seen[claim], verdicts[claim])}</td></tr>\n"
         for claim in CLAIMS
         if claim[0] == letter

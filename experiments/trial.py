@@ -38,7 +38,7 @@ def draw(experiment: ModuleType, folder: Path, saved: dict[str, Any]) -> dict[st
         if isinstance(figure, str):
             # a picture that the package drew itself
             (folder / file).write_text(figure, encoding="utf-8")
-            figures[file] = html.unescape(told[1]) if (told := re.search(r"<title>([^<]*)</title>", figure)) else file
+            figures[file] = html.unescape(told[1]) if (told := re.search(r'aria-label="([^"]*)"', figure)) else file
             continue
         # a date in the file would make two equal pictures differ
         figure.savefig(folder / file, metadata={"Date": None} if file.endswith(".svg") else None)

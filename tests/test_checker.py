@@ -221,6 +221,15 @@ def test_a_gradient_beside_a_function():
     assert wrong.findings[0].says == "the gradient must have the structure ({'w': *},) of its inputs; ([*],) came"
 
 
+def test_none_among_the_arguments_is_no_argument():
+    f = lambda p: jnp.sum(p["w"] ** 2)  # noqa: E731
+    p = {"w": jnp.asarray([1.0, 2.0]), "rest": None}
+    assert fnn.check(f, p).ok
+    assert fnn.check(f, p, gradient=lambda p: {"w": 2 * p["w"], "rest": None}).ok
+    wrong = fnn.check(f, p, gradient=lambda p: {"w": None, "rest": None})
+    assert wrong.findings[0].says == "its gradient must be an array; None came"
+
+
 def test_no_rule_at_all_is_said():
     report = fnn.check(lambda x: jnp.sum(jnp.sin(x)), jnp.asarray([0.3, 1.0]))
     assert report.ok and "no hand-written rule was found" in str(report)

@@ -260,7 +260,7 @@ def test_the_worst_verdict_of_several_experiments_counts_and_each_is_told(tmp_pa
     ]
     told = row(report.page(runs), "A2")
     assert told.index("✗ refuted") < told.index("✓ confirmed")
-    assert report._overall(Witnesses((), ()), {}) == "idle"
+    assert report.overall(Witnesses((), ()), {}) == "idle"
 
 
 def test_a_broken_file_of_results_is_told(tmp_path):

@@ -3,8 +3,7 @@ gallery of all pictures.
 
 Promises: made from the committed results, the experiments' own first lines and the tests that bear a claim's number; no
 verdict, number or sentence is written here. The folder of results is that of the configuration value `fnn_results`;
-their pictures are drawn anew.
-Sphinx is not needed to import this file: tests do.
+their pictures are drawn anew. Sphinx is not needed to import this file: tests do.
 """
 
 import ast
@@ -93,9 +92,8 @@ def _badge(key: str) -> str:
 
 
 def _figures(run: Run) -> dict[str, str]:
-    """{file: what it shows} of a run's pictures; of committed results without such words, the pictures beside them."""
-    told = run.record.get("figures", {})
-    return {file: spoken(text) for file, text in told.items() if (run.folder / file).exists()}
+    """{file: what it shows} of a run's pictures."""
+    return {file: spoken(text) for file, text in run.record.get("figures", {}).items()}
 
 
 def _figure(run: Run, file: str, text: str, up: str, caption: str = "", target: str = "") -> str:
@@ -144,7 +142,7 @@ def derivations() -> dict[str, tuple[str, list[str], list[str]]]:
 
 
 def _overall(claim: str, runs: list[Run]) -> str:
-    return report._overall(_seen()[claim], report._verdicts(claim, runs))
+    return report.overall(_seen()[claim], report.verdicts_of(claim, runs))
 
 
 def _table(runs: list[Run]) -> str:

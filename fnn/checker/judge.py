@@ -311,8 +311,10 @@ def _argument(rule: Rule, path: tuple) -> str:
 
 def _aligned(inputs: tuple, hand: tuple) -> tuple[tuple, str]:
     """The cotangents by hand with None where an input has no derivative; and their structure, if it is another."""
-    leaves, tree = jax.tree.flatten(inputs)
-    given, own = jax.tree.flatten(hand, is_leaf=lambda leaf: leaf is None)
+    # None may stand among the inputs too, as where a library parts the parameters of a net from the rest of it
+    (leaves, tree), (given, own) = (
+        jax.tree.flatten(each, is_leaf=lambda leaf: leaf is None) for each in (inputs, hand)
+    )
     if own != tree:
         return hand, _structure(hand)
     return tree.unflatten(g if is_float(leaf) else None for leaf, g in zip(leaves, given, strict=True)), ""
