@@ -1,12 +1,14 @@
 """What every test finds: doctests know `fnn`, `jax` and `jnp`; the code blocks of the README and of docs/ run, one page
 one program, and what an ```output block shows is what the block above it prints; matrix products are in full precision,
-so that TF32 never looks like a wrong gradient.
+so that TF32 never looks like a wrong gradient; what is compiled is kept.
 """
 
 import contextlib
 import doctest
 import importlib.util
 import io
+import os
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,27 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 import fnn
 
 jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def pytest_configure(config):
+    """Most of the time of the tests goes into compiling: every worker, every process that a test starts and the next
+    run take what is compiled already from one folder (`pytest --cache-clear` empties it).
+    """
+    folder = config.cache.mkdir("programs")
+    # JAX throws nothing away by itself without a lock that every process would wait for
+    if not hasattr(config, "workerinput") and sum(path.stat().st_size for path in folder.iterdir()) > LARGEST:
+        shutil.rmtree(folder)
+    for name, value in {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+
+
+#: Bytes of compiled programs.
+LARGEST = 500_000_000
 
 run_python = PythonEvaluator()
 
