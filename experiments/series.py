@@ -1,14 +1,18 @@
-"""Several experiments, one after the other, and one report of all.
+"""Several experiments, and one report of all: one after the other, quick forms two at a time.
 
 Promises: folders are tried before anything is computed; an experiment that fails is told and the others go on; Ctrl-C
 leaves what is finished and a report of it; the status says how it ended.
 """
 
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
+from multiprocessing import get_context
 from typing import Any
 
 from rich.console import Console
@@ -16,10 +20,12 @@ from rich.console import Console
 from experiments import archives, report, results, trial
 from experiments.options import EXPERIMENTS, summary
 from experiments.options.series import Series
-from experiments.progress import shown
+from experiments.progress import Watch, shown, silent
 
 #: How a series ended: all done, some failed, stopped by Ctrl-C (128 + SIGINT, as a shell says it).
 DONE, FAILED, STOPPED = 0, 1, 130
+#: How many quick forms run at a time: enough for two cores, and with more there is memory to think of.
+TOGETHER = 2
 
 
 def of_all() -> list[str]:
@@ -35,19 +41,56 @@ def run(names: Sequence[str], options: Series, console: Console) -> int:
         results.claim(each.out)
     status, began = DONE, time.perf_counter()
     try:
-        with _compiled_soon() if options.quick else nullcontext():
-            for k, (name, each) in enumerate(told.items(), start=1):
-                console.print(
-                    f"[{k} of {len(told)}] {name}: {summary(type(each))}", markup=False, highlight=False, soft_wrap=True
-                )
-                if not _finished(name, each, console):
-                    status = FAILED
+        # times that are measured beside other work mean little, which matters to none of the quick forms
+        ended = _together(told, console) if options.quick and len(told) > TOGETHER else _in_turn(told, options, console)
+        if not all(list(ended)):
+            status = FAILED
     except KeyboardInterrupt:
         status = STOPPED
         print("stopped; what was finished before is kept.", file=sys.stderr)
     page = report.write(options.out)
     console.print(f"{time.perf_counter() - began:.0f} s. The report: {page}", highlight=False, soft_wrap=True)
     return status
+
+
+def _in_turn(told: dict[str, Any], options: Series, console: Console) -> Iterator[bool]:
+    """One after the other in this process: whether each ran to its end."""
+    with _compiled_soon() if options.quick else nullcontext():
+        for k, (name, each) in enumerate(told.items(), start=1):
+            _say(console, f"[{k} of {len(told)}] {name}: {summary(type(each))}")
+            with shown(console, keep=False) as watch:
+                well, line = _outcome(name, each, watch)
+            _say(console, line)
+            yield well
+
+
+def _together(told: dict[str, Any], console: Console) -> Iterator[bool]:
+    """A few at a time, each on a core of its own: whether each ran to its end, in the order in which they end.
+
+    They compile and draw, which keeps one core busy whatever XLA does.
+    """
+    pool = ProcessPoolExecutor(TOGETHER, get_context("spawn"), _prepared)
+    try:
+        running = {pool.submit(_outcome, name, each, silent): name for name, each in told.items()}
+        with console.status(f"{len(told)} experiments, {TOGETHER} at a time"):
+            for k, future in enumerate(as_completed(running), start=1):
+                name = running[future]
+                try:
+                    well, line = future.result()
+                except BrokenProcessPool:
+                    well, line = False, "    FAILED: its process, or the one beside it, was killed"
+                _say(console, f"[{k} of {len(told)}] {name}: {summary(type(told[name]))}")
+                _say(console, line)
+                yield well
+    finally:
+        # after Ctrl-C too: what has begun comes to its end
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepared() -> None:
+    """A process for quick forms; Ctrl-C is for the one that gives them out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _compiled_soon().__enter__()
 
 
 @contextmanager
@@ -69,23 +112,23 @@ def _options(name: str, options: Series) -> Any:
     return kind(**(quick if options.quick else {}), seed=options.seed, out=options.out / name)
 
 
-def _finished(name: str, options: Any, console: Console) -> bool:
-    """Whether the experiment ran to its end; says what it found or why it failed."""
+def _outcome(name: str, options: Any, watch: Watch) -> tuple[bool, str]:
+    """Whether the experiment ran to its end; and what it found, or why it failed, in a line."""
     began, saved = time.perf_counter(), None
     try:
-        with shown(console, keep=False) as watch:
-            experiment, saved = trial.measure(name, options, watch)
-            saved = trial.draw(experiment, options.out, saved)
+        experiment, saved = trial.measure(name, options, watch)
+        saved = trial.draw(experiment, options.out, saved)
     # whatever one experiment stumbles over, the others can still run
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
-        console.print(f"    FAILED: {failure}", markup=False, highlight=False, soft_wrap=True)
         if not isinstance(error, FloatingPointError | archives.DataError | results.FolderError):
             traceback.print_exc()
         with suppress(OSError):
             results.fail(options.out, name, options, failure, saved)
-        return False
+        return False, f"    FAILED: {failure}"
     found = [f"{claim} {verdict}" for claim, (verdict, *_) in saved["verdicts"].items()]
-    line = "; ".join([f"{time.perf_counter() - began:.0f} s", *found])
-    console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
-    return True
+    return True, "    " + "; ".join([f"{time.perf_counter() - began:.0f} s", *found])
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
