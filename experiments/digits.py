@@ -64,6 +64,8 @@ def _run(options: Digits, watch: Watch) -> dict[str, Any]:
     # built once, so that the nets share one compiled program
     optimizer = optax.sgd(options.learning_rate, momentum=MOMENTUM)
 
+    read = jax.jit(net.apply)
+
     def train(gradient: Callable[..., Any], seed: int, stage: str, dtype: Any = np.float32) -> tuple[Any, fnn.History]:
         params_key, shuffle_key = jax.random.split(jax.random.key(seed))
         # drawn in float32 and cast, so that float64 starts from the same numbers
@@ -88,7 +90,7 @@ def _run(options: Digits, watch: Watch) -> dict[str, Any]:
     for seed in range(options.seed, options.seed + options.seeds):
         params_end, history = train(by_hand, seed, f"by hand, seed {seed}")
         trained.append((params_end, history))
-        scores = {name: net.apply(params_end, part[0]) for name, part in parts.items()}
+        scores = {name: read(params_end, part[0]) for name, part in parts.items()}
         nets.append({"seed": seed} | {name: _accuracy(scores[name], parts[name][1]) for name in parts})
     params_end, history = trained[0]
     automatic32 = train(automatic, options.seed, "automatic")[1]
@@ -150,7 +152,7 @@ def _cast(tree: Any, dtype: Any) -> Any:
 
 def _accuracy(scores: jax.Array, labels: np.ndarray) -> float:
     # counted in whole images, so that no rounding of float32 stands in the report
-    return int(np.sum(np.argmax(scores, -1) == labels)) / len(labels)
+    return int(np.sum(np.argmax(np.asarray(scores), -1) == labels)) / len(labels)
 
 
 def _compare_gradients(

@@ -159,8 +159,8 @@ def e6(params, x, y):
 
 def _agreement(net: Any, args: tuple[Any, ...], box: fnn.glassbox.Graph) -> dict[str, Any]:
     """How far the gradients of the net are from those of `fnn.backprop` and of autodiff."""
-    _, by_hand = fnn.backprop(net, fnn.half_squared_error)(*args)
-    automatic = jax.grad(fnn.objective(net, fnn.half_squared_error))(*args)
+    _, by_hand = jax.jit(fnn.backprop(net, fnn.half_squared_error))(*args)
+    automatic = jax.jit(jax.grad(fnn.objective(net, fnn.half_squared_error)))(*args)
 
     def apart(other: Any) -> float:
         pairs = zip(jax.tree.leaves(box.gradients[0]), jax.tree.leaves(other), strict=True)

@@ -73,13 +73,13 @@ def _bounds(options: Losses) -> dict[str, Any]:
             prediction = jnp.asarray(logits)
             if name == "negative_log_likelihood":
                 prediction = fnn.softmax(prediction)
-            return jax.vmap(loss)(prediction, jnp.asarray(labels)), many
+            return jax.jit(jax.vmap(loss))(prediction, jnp.asarray(labels)), many
         prediction, target = jnp.asarray(scores)[:, None], jnp.asarray(signs)[:, None]
         if name.endswith("entropy"):
             target = (target + 1) / 2
             if name == "binary_cross_entropy":
                 prediction = fnn.sigmoid(prediction)
-        return jax.vmap(loss)(prediction, target), wrong
+        return jax.jit(jax.vmap(loss))(prediction, target), wrong
 
     found = {}
     for name, constant in CONSTANTS.items():
@@ -97,7 +97,7 @@ def _bounds(options: Losses) -> dict[str, Any]:
     margins = np.linspace(-2, 2.5, 91)
     ones = jnp.ones((91, 1))
     along = {
-        name: np.asarray(jax.vmap(getattr(fnn, name))(jnp.asarray(margins)[:, None], ones)).round(5)
+        name: np.asarray(jax.jit(jax.vmap(getattr(fnn, name)))(jnp.asarray(margins)[:, None], ones)).round(5)
         for name in ("hinge", "squared_error", "sigmoid_cross_entropy", "perceptron_loss", "huber")
     }
     step = jnp.asarray([-1.5, -0.5, 0.5, 1.5])

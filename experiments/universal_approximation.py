@@ -108,7 +108,7 @@ def _applied(w: np.ndarray, b: np.ndarray, v: np.ndarray, x: np.ndarray) -> np.n
 
 
 def _output(net: fnn.Layer, params: Any, x: np.ndarray) -> np.ndarray:
-    return np.asarray(_compiled(net, jax.tree.map(jnp.asarray, params), jnp.asarray(x)))
+    return np.asarray(_compiled(net, params, x))
 
 
 @partial(jax.jit, static_argnums=0)

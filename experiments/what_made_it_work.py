@@ -131,7 +131,7 @@ def _trained(
         # the loss without the penalty, which is another for each strength
         metrics={"bare": fnn.objective(net, fnn.softmax_cross_entropy)},
     )  # fmt: skip
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sweep.params)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *sweep.params)
 
     @jax.jit
     def tested(params: Any) -> Any:

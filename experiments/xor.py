@@ -107,7 +107,7 @@ def _nets(options: Xor, x: jax.Array, y: jax.Array) -> dict[str, Any]:
         return jax.lax.scan(step, params, None, length=options.steps)[0]
 
     end = jax.jit(jax.vmap(train))(start)
-    scores = np.asarray(jax.vmap(lambda params: forward(params, x)[1])(end))
+    scores = np.asarray(jax.jit(jax.vmap(lambda params: forward(params, x)[1]))(end))
     if not np.isfinite(scores).all():
         raise FloatingPointError("the training left the finite numbers. Lower --learning-rate.")
     read = scores >= 0
@@ -115,6 +115,7 @@ def _nets(options: Xor, x: jax.Array, y: jax.Array) -> dict[str, Any]:
     first_start, first = (jax.tree.map(lambda leaf: leaf[0], params) for params in (start, end))
     side = np.linspace(LOW, HIGH, FINENESS)
     plane = jnp.asarray(np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2), x.dtype)
+    looked = np.asarray(jax.jit(forward)(first, plane)[1], np.float64)
     return {
         "net": str(net),
         "correct": correct,
@@ -123,17 +124,17 @@ def _nets(options: Xor, x: jax.Array, y: jax.Array) -> dict[str, Any]:
         "first": {
             "correct": int(correct[0]),
             "read": read[0, :, 0].astype(int),
-            "scores": np.round(np.asarray(forward(first, plane)[1], np.float64).reshape(FINENESS, FINENESS), 4),
+            "scores": np.round(looked.reshape(FINENESS, FINENESS), 4),
         },
     }
 
 
 def _gradient_error(net: fnn.Layer, params: Any, x: jax.Array, y: jax.Array) -> dict[str, float]:
     """{leaf: largest difference from `fnn.backprop` over the largest entry of the leaf}, before training."""
-    gradient = backward(params, x, y)
-    expected = fnn.backprop(net, fnn.sigmoid_cross_entropy)(params, x, y)[1]
+    gradient = jax.device_get(jax.jit(backward)(params, x, y))
+    expected = jax.device_get(jax.jit(fnn.backprop(net, fnn.sigmoid_cross_entropy))(params, x, y)[1])
     return {
-        f"{k}.{name}": float(jnp.max(jnp.abs(mine[name] - theirs[name])) / jnp.max(jnp.abs(theirs[name])))
+        f"{k}.{name}": float(np.max(np.abs(mine[name] - theirs[name])) / np.max(np.abs(theirs[name])))
         for k, (mine, theirs) in enumerate(zip(gradient, expected, strict=True), start=1)
         for name in theirs
     }

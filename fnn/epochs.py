@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fnn.backprop import Objective
@@ -82,11 +83,11 @@ class Rows(NamedTuple):
 class Numbers(NamedTuple):
     """What may change from call to call without a new program; None where it is not used."""
 
-    rate: Array | None = None
+    rate: Array | np.ndarray | None = None
     strength: Strength | None = None
-    clip_norm: Array | None = None
-    patience: Array | None = None
-    min_improvement: Array | float = 0.0
+    clip_norm: Array | np.ndarray | None = None
+    patience: Array | np.ndarray | None = None
+    min_improvement: Array | np.ndarray | float = 0.0
 
 
 class Accumulated(NamedTuple):
@@ -151,7 +152,7 @@ class Plan:
         options |= {} if batch.weights is None else {"weights": batch.weights}
         return pair_of(self.value_and_grad(params, batch.x, batch.y, **options), params)
 
-    def built(self, rate: Array | None) -> Any:
+    def built(self, rate: Array | np.ndarray | None) -> Any:
         """The optimizer, with its learning rate if that is an argument, and with accumulation if that is asked for."""
         built: Any = self.optimizer
         if rate is not None and callable(built):

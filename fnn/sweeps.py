@@ -205,18 +205,19 @@ def _trained(
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0)))
     dtype = floating_dtype(shapes)
 
-    def column(name: str) -> Array | None:
-        return jnp.asarray([run[name] for run in runs], dtype) if name in runs[0] else None
+    # what is put together here stays in NumPy: each small operation of JAX would be a program to compile
+    def column(name: str) -> np.ndarray | None:
+        return np.asarray([run[name] for run in runs], dtype) if name in runs[0] else None
 
     numbers = Numbers(
-        column("learning_rate"), column("strength"), None if clip_norm is None else jnp.asarray(clip_norm, dtype),
-        None if patience is None else jnp.asarray(patience, jnp.int32),
-        jnp.asarray(min_improvement, measuring_dtype(shapes)),
+        column("learning_rate"), column("strength"), None if clip_norm is None else np.asarray(clip_norm, dtype),
+        None if patience is None else np.asarray(patience, np.int32),
+        np.asarray(min_improvement, measuring_dtype(shapes)),
     )  # fmt: skip
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
     # parameters first, each as its own run would make them
     nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weights") for run in runs}}
-    starts = [_start(nets[run.get("weights")], key) for run, (key, _) in zip(runs, keys, strict=True)]
+    starts = jax.device_get([_start(nets[run.get("weights")], key) for run, (key, _) in zip(runs, keys, strict=True)])
     one = jax.eval_shape(lambda p, k: plan.start(p, k, _member(numbers, 0)), starts[0], keys[0][1])
     if monitor not in (names := measured_names(plan, one, rows, held_out)):
         raise ValueError(f"sweep: monitor {monitor!r} is not measured; measured are: {', '.join(names)}. Give one.")
@@ -225,11 +226,9 @@ def _trained(
     for first in range(0, len(runs), together):
         # the last call is filled up, so that it needs no program of its own
         members = [min(first + k, len(runs) - 1) for k in range(together)]
-        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[starts[k] for k in members])
+        params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in members])
         chosen_numbers = _member(numbers, np.array(members))
-        states = jax.vmap(plan.start, in_axes=(0, 0, _axes(numbers)))(
-            params, jnp.stack([keys[k][1] for k in members]), chosen_numbers
-        )
+        states = _states(plan, params, [keys[k][1] for k in members], chosen_numbers)
         curves: list[dict[str, np.ndarray]] = []
         done = 0
         while done < epochs:
@@ -292,6 +291,11 @@ def _epochs(
 @functools.partial(jax.jit, static_argnums=0)
 def _start(net: Layer, key: Key) -> Params:
     return net.init(key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _states(plan: Plan, params: Params, keys: list[Key], numbers: Numbers) -> TrainState:
+    return jax.vmap(plan.start, in_axes=(0, 0, _axes(numbers)))(params, jnp.stack(keys), numbers)
 
 
 def _axes(numbers: Numbers) -> Numbers:
