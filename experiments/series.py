@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 from rich.console import Console
@@ -82,8 +82,12 @@ def _together(told: dict[str, Any], console: Console) -> Iterator[bool]:
                 _say(console, f"[{k} of {len(told)}] {name}: {summary(type(told[name]))}")
                 _say(console, line)
                 yield well
+    except BaseException:
+        # Ctrl-C: nobody waits for what has begun
+        for process in active_children():
+            process.terminate()
+        raise
     finally:
-        # after Ctrl-C too: what has begun comes to its end
         pool.shutdown(cancel_futures=True)
 
 
