@@ -10,7 +10,6 @@ import ast
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
@@ -26,7 +25,7 @@ release = next(
 
 extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx.ext.viewcode"),
-    *("reference", "evidence", "links"),
+    *("reference", "evidence", "links", "live"),
 ]
 exclude_patterns = ["_static", "_ext"]
 # a reference that leads nowhere is an error
@@ -62,6 +61,7 @@ html_theme = "furo"
 html_title = f"fnn {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("frames.js", {"defer": "defer"})]
 # a page opened from a disk may not read the others, which the lines below a search result would need
 html_show_search_summary = False
 html_copy_source = False
@@ -74,20 +74,3 @@ mathjax3_config = {
     # long formulas scroll in their own line
     "svg": {"fontCache": "global"},
 }
-
-# ---- the graphs to step through -------------------------------------------------------------------------------------
-
-
-def setup(app: Any) -> None:
-    """Have the pages of the glass box beside the page that links to them, once all is built."""
-
-    def draw(app: Any, failure: Exception | None) -> None:
-        if failure is None:
-            # JAX is needed only here
-            from experiments import graphs
-
-            (folder := Path(app.outdir) / "graphs").mkdir(exist_ok=True)
-            for name, text in graphs.pages().items():
-                (folder / name).write_text(text, encoding="utf-8", newline="\n")
-
-    app.connect("build-finished", draw)

@@ -133,21 +133,23 @@ class Page:
         decoded = "[...document.images].map(image => image.decode().catch(() => 0))"
         self.evaluate(f"Promise.all([document.fonts.ready, ...{decoded}]).then(() => 0)")
 
-    def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression, awaited if it is a promise, as JSON would hold it."""
-        came = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+    def evaluate(self, expression: str, *, frame: str = "") -> Any:
+        """The value of a JavaScript expression, awaited if it is a promise, as JSON would hold it.
+
+        `frame`: the end of a frame's address, to ask its document (not its script's names) instead of the page's.
+        """
+        where = {"contextId": self._context(frame)} if frame else {}
+        came = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, **where)
         assert "exceptionDetails" not in came, _exception(came["exceptionDetails"])
         return came["result"].get("value")
 
-    def click(self, selector: str) -> None:
-        """Click with the mouse in the middle of the first element that matches."""
-        quoted = json.dumps(selector)
-        there = self.evaluate(
-            f"(e => {{ if (!e) return null; e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })"
-            f"(document.querySelector({quoted}))"
-        )
-        assert there is not None, f"nothing matches {selector}"
+    def click(self, selector: str, *, frame: str = "") -> None:
+        """Click with the mouse in the middle of the first element that matches, within a frame as `evaluate` says."""
+        there = self._middle(selector, frame)
+        if frame:
+            # first bring the frame to where it can be clicked: a page may not scroll the one around it
+            corner = self._middle(f'iframe[src$="{frame}"]', "", "[r.x + e.clientLeft, r.y + e.clientTop]")
+            there = [a + b for a, b in zip(corner, there, strict=True)]
         for kind, buttons in (("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 0)):
             button = "none" if kind == "mouseMoved" else "left"
             self._call(
@@ -191,6 +193,23 @@ class Page:
         """Every address asked for so far, other than the page itself and what it carries within (`data:`, `blob:`)."""
         self.evaluate("0")
         return [url for url in self._requests if url.split("#")[0] != self._own]
+
+    def _middle(self, selector: str, frame: str, told: str = "[r.x + r.width / 2, r.y + r.height / 2]") -> list[float]:
+        """Scroll to the first element that matches; where its middle is, in its own window."""
+        there = self.evaluate(
+            f"(e => {{ if (!e) return null; e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+            f"const r = e.getBoundingClientRect(); return {told} }})(document.querySelector({json.dumps(selector)}))",
+            frame=frame,
+        )
+        assert there is not None, f"nothing matches {selector}"
+        return there
+
+    def _context(self, frame: str) -> int:
+        """The frame whose address ends so, its document without its script's names."""
+        within = self._call("Page.getFrameTree")["frameTree"].get("childFrames", [])
+        found = [each["frame"]["id"] for each in within if each["frame"]["url"].endswith(frame)]
+        assert len(found) == 1, f"{len(found)} frames end with {frame}"
+        return self._call("Page.createIsolatedWorld", frameId=found[0])["executionContextId"]
 
     # ---- the protocol: JSON messages, each closed by a zero byte ----------------------------------------------------
 

@@ -147,6 +147,21 @@ def test_text_has_contrast_in_both_themes(page_of, dark):
 
 
 @pytest.mark.parametrize("dark", [False, True])
+def test_the_step_at_work_is_marked_in_both_themes(page_of, dark):
+    f, args = CORPUS["e3"]
+    with open_page(page_of(f, *args), dark=dark) as page:
+        for turned in (False, True):
+            if turned:
+                page.click("#theme")
+            page.press("End")
+            page.press("ArrowLeft")  # the output, whose rim is drawn thick at rest too
+            accent = "rgb(255, 122, 196)" if dark != turned else "rgb(194, 24, 122)"
+            for mark in (".part.now .rim", ".flow.now path"):
+                stroke = f"getComputedStyle(document.querySelector('{mark}')).stroke"
+                assert page.evaluate(stroke) == accent, mark
+
+
+@pytest.mark.parametrize("dark", [False, True])
 def test_a_cell_of_a_notebook_shows_the_graph_in_its_theme(tmp_path, dark):
     f, args = CORPUS["e5"]
     cell = graph(f, *args)._repr_html_()

@@ -22,7 +22,7 @@ import fnn
 from experiments import report, results
 from experiments.claims import CLAIMS, witnesses
 from experiments.options import EXPERIMENTS
-from tests import tolerances
+from tests import browser, tolerances
 from tests.browser import SECONDS, open_page
 
 ROOT = Path(__file__).parents[1]
@@ -145,11 +145,11 @@ class Links(HTMLParser):
         self.places |= {told["id"]} if told.get("id") else set()
         if tag == "a" and told.get("href"):
             self.to.append(told["href"])
-        elif tag in ("script", "img") and told.get("src"):
+        elif tag in ("script", "img", "iframe") and told.get("src"):
             self.loads.append(told["src"])
         elif tag == "link" and told.get("rel") in ("stylesheet", "icon"):
             self.loads.append(told["href"])
-        if tag == "img" and not told.get("alt"):
+        if (tag == "img" and not told.get("alt")) or (tag == "iframe" and not told.get("title")):
             self.without_words.append(told.get("src", ""))
 
 
@@ -296,3 +296,70 @@ def test_the_keyboard_reaches_the_text():
         assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to content"
         page.press("Enter")
         assert page.evaluate("location.hash") == "#furo-main-content"
+
+
+LIVE = {f"{name}.html?framed" for name in ("A10", "C7", "D3", "E3", "E4", "E5")} | {
+    f"{name}.html?framed&folded" for name in ("E4", "net")
+}
+
+
+@pytest.fixture
+def glass_box(monkeypatch):
+    """The page of the graphs, in a browser that keeps files apart, as a reader's does."""
+    apart = tuple(flag for flag in browser.FLAGS if flag != "--allow-file-access-from-files")
+    monkeypatch.setattr(browser, "FLAGS", apart)
+    with open_page(SITE / "glassbox.html" if site() else "") as page:
+        yield page
+        assert page.console == [] and all(url.startswith("file:") for url in page.requests)
+
+
+def _loaded(page, frame: str) -> None:
+    """Scroll to the frame, which is loaded only then, and wait until its script has set it up."""
+    # at once: a click while the page still scrolls would go beside
+    page.evaluate(f"document.querySelector('iframe[src$=\"{frame}\"]').scrollIntoView({{behavior: 'instant'}})")
+    _wait(page, "document.querySelector('.framed #caption')?.textContent.startsWith('Everything at once')", frame)
+
+
+def _wait(page, expression: str, frame: str) -> None:
+    for _ in range(SECONDS * 10):
+        # while the frame is on its way there is no document to ask
+        with contextlib.suppress(AssertionError):
+            if page.evaluate(expression, frame=frame):
+                return
+        time.sleep(0.1)
+    pytest.fail(f"{frame}: never {expression}")
+
+
+def test_every_graph_is_live_within_the_page(glass_box):
+    page, caption = glass_box, "document.getElementById('caption').textContent"
+    found = page.evaluate("[...document.querySelectorAll('iframe.graph')].map(e => e.getAttribute('src'))")
+    assert len(found) == len(LIVE) and {src.removeprefix("graphs/") for src in found} == LIVE
+    for frame in found:
+        _loaded(page, frame)
+        assert page.evaluate("document.getElementById('folded')?.hidden ?? true", frame=frame) != ("folded" in frame)
+        page.click("#next", frame=frame)
+        assert page.evaluate(caption, frame=frame).startswith("Given: "), frame
+        page.press("ArrowRight")
+        assert page.evaluate(caption, frame=frame).startswith("Forward 1 of "), frame
+        page.press("End")
+        assert re.match(r"Backward (\d+) of \1\b", page.evaluate(caption, frame=frame)), frame
+        for width in (1200, PHONE):
+            page.emulate(width=width)
+            size = "[document.body.scrollWidth <= innerWidth, document.body.scrollHeight <= innerHeight]"
+            assert page.evaluate(size, frame=frame) == [True, True], (frame, width, "the frame scrolls as a whole")
+        page.emulate(width=1200)
+
+
+def test_a_live_graph_has_the_theme_of_the_page(glass_box):
+    page, frame = glass_box, "E3.html?framed"
+    light, dark = "rgb(255, 255, 255)", "rgb(20, 24, 29)"
+    _loaded(page, frame)
+    # the page's button goes from the system's theme to the other one, then to the system's by name, then back
+    for asked in (False, True):
+        page.emulate(dark=asked)
+        for told in ("auto", "light" if asked else "dark", "dark" if asked else "light", "auto"):
+            if page.evaluate("document.body.dataset.theme") != told:
+                page.click(".theme-toggle-content .theme-toggle")
+            assert page.evaluate("document.body.dataset.theme") == told
+            ground = dark if told == "dark" or (told == "auto" and asked) else light
+            _wait(page, f"getComputedStyle(document.body).backgroundColor === '{ground}'", frame)

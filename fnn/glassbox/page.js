@@ -4,6 +4,8 @@ const at = (id) => document.getElementById(id);
 const all = (within, selector) => [...within.querySelectorAll(selector)];
 // Milliseconds between two steps of Play: time to read a sentence.
 const PACE = 1400;
+// page.html?folded starts folded; page.html?framed is laid out for a frame in another page.
+const asked = new URLSearchParams(location.search);
 let name = "whole", step = 0, timer = 0;
 
 // ---- the picture at a step ----
@@ -96,8 +98,8 @@ function label() {
 
 for (const each of Object.keys(views)) {
   const svg = at(each).querySelector("svg"), width = Number(svg.getAttribute("width"));
-  // as wide as the page, but not huge, and not too small to read unless that is asked for
-  svg.style.maxWidth = `${Math.max(width, Math.min(1.4 * width, 900))}px`;
+  // as wide as the page, but not huge, and not too small to read unless that is asked for; a frame has no room to spare
+  svg.style.maxWidth = `${asked.has("framed") ? width : Math.max(width, Math.min(1.4 * width, 900))}px`;
   svg.style.setProperty("--least", `${0.85 * width}px`);
   svg.removeAttribute("role");
   for (const part of all(svg, ".part")) {
@@ -125,6 +127,14 @@ at("theme").addEventListener("click", () => {
   label();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
+// the page around a framed one says which theme it shows: light, dark, or auto, the system's
+addEventListener("message", (event) => {
+  const theme = event.data?.theme;
+  if (event.source !== parent || !["light", "dark", "auto"].includes(theme)) return;
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  label();
+});
 if (at("fold")) at("fold").addEventListener("click", () => {
   turn(name === "whole" ? "folded" : "whole");
   at("fold").setAttribute("aria-pressed", String(name === "folded"));
@@ -140,5 +150,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   go(to);
 });
+document.documentElement.classList.toggle("framed", asked.has("framed"));
 label();
 show(0);
+if (asked.has("folded") && at("fold")) at("fold").click();

@@ -94,15 +94,19 @@ def _file(name: str) -> str:
 
 
 def _styles() -> str:
-    """The themes: as the system asks, unless the reader chose one."""
+    """The themes: as the system asks, unless the reader chose one.
+
+    `:where` gives the dark colours no more weight than the light ones, so that page.css can mark the step over both.
+    """
     asked, chosen = ":root:not([data-theme=light])", ":root[data-theme=dark]"
     return "\n".join(
         [
             f":root{{color-scheme:light dark;{_variables(LIGHT)}}}",
             style(LIGHT, ".fnn"),
-            f"@media (prefers-color-scheme:dark){{{asked}{{{_variables(DARK)}}}\n{style(DARK, f'{asked} .fnn')}}}",
+            f"@media (prefers-color-scheme:dark){{{asked}{{{_variables(DARK)}}}",
+            f"{style(DARK, f':where({asked}) .fnn')}}}",
             f"{chosen}{{color-scheme:dark;{_variables(DARK)}}}",
-            style(DARK, f"{chosen} .fnn"),
+            style(DARK, f":where({chosen}) .fnn"),
             ":root[data-theme=light]{color-scheme:light}\n",
         ]
     )
