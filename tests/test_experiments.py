@@ -97,10 +97,16 @@ def test_detection_in_small(tmp_path, capsys):
 
 def test_the_published_tables_are_those_of_the_committed_results():
     from experiments import detection
+    from experiments.speed import training
 
     root = Path(__file__).parents[1]
     saved = json.loads((root / "experiments/detection/measured/2-cores.json").read_text(encoding="utf-8"))
     assert detection.markdown(saved["result"]) in (root / "docs/checking_method.md").read_text(encoding="utf-8")
+    saved = json.loads((root / "experiments/speed/measured/training-2-cores.json").read_text(encoding="utf-8"))
+    page = (root / "docs/speed.md").read_text(encoding="utf-8")
+    assert training.markdown(saved["measured"]["training"]) in page
+    for what, held, _, numbers in training.verdicts(training.table(saved["measured"]["training"])):
+        assert f"| {what} | {'held' if held else 'NOT held'}" in page and f" | {numbers} |" in page
 
 
 @pytest.mark.parametrize(
