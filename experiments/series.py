@@ -69,9 +69,9 @@ def _together(told: dict[str, Any], console: Console) -> Iterator[bool]:
 
     They compile and draw, which keeps one core busy whatever XLA does.
     """
-    pool = ProcessPoolExecutor(TOGETHER, get_context("spawn"), _prepared)
+    pool = ProcessPoolExecutor(TOGETHER, get_context("spawn"), _undisturbed)
     try:
-        running = {pool.submit(_outcome, name, each, silent): name for name, each in told.items()}
+        running = {pool.submit(_quick_outcome, name, each): name for name, each in told.items()}
         with console.status(f"{len(told)} experiments, {TOGETHER} at a time"):
             for k, future in enumerate(as_completed(running), start=1):
                 name = running[future]
@@ -91,10 +91,14 @@ def _together(told: dict[str, Any], console: Console) -> Iterator[bool]:
         pool.shutdown(cancel_futures=True)
 
 
-def _prepared() -> None:
-    """A process for quick forms; Ctrl-C is for the one that gives them out."""
+def _undisturbed() -> None:
+    """In a process for quick forms: Ctrl-C is for the one that gives them out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _compiled_soon().__enter__()
+
+
+def _quick_outcome(name: str, options: Any) -> tuple[bool, str]:
+    with _compiled_soon():
+        return _outcome(name, options, silent)
 
 
 @contextmanager

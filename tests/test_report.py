@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jax
 import pytest
 import tyro
 from rich.console import Console
@@ -141,6 +142,12 @@ def test_one_seed_gives_one_result(tiny, tmp_path):
         for file in first["figures"]:
             assert (tmp_path / "a" / name / file).read_bytes() == (tmp_path / "b" / name / file).read_bytes()
     assert first["result"]["size"] == 3  # the quick form
+
+
+def test_a_quick_form_in_a_process_of_its_own_is_compiled_with_few_optimizations(monkeypatch):
+    few = lambda *_: jax.config.read("jax_disable_most_optimizations")  # noqa: E731
+    monkeypatch.setattr(series, "_outcome", few)
+    assert series._quick_outcome("xor", Xor()) is True and few() is False
 
 
 @pytest.mark.parametrize(
