@@ -199,7 +199,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
         slopes = "  ".join(f"{got:.6g}" for got, *_ in row["gradients"])
         console.print(f"{claim:<4} at {row['at']}: {values}; gradients {slopes}", highlight=False, markup=False)
     net = rows["net"]
-    apart = f"from fnn.backprop {net['from_backprop']:.1e}, from autodiff {net['from_autodiff']:.1e}"
+    apart = f"from backprop {net['from_backprop']:.1e}, from autodiff {net['from_autodiff']:.1e}"
     console.print(f"net  {net['nodes']} nodes, {apart}", highlight=False, markup=False)
     console.print(f"\nThe backward pass of E3 as code:\n\n{rows['E3']['code']}\n", highlight=False, markup=False)
 

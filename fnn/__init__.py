@@ -5,7 +5,7 @@ Promises: every public name of the package stands here; importing it touches no 
 
 import jax as _jax
 
-from fnn import releases as _releases
+from fnn import _jax as _releases
 
 _releases.warn_if_affected(_jax.__version__)
 
@@ -28,27 +28,27 @@ from fnn.activations import (
     tanh,
 )
 from fnn.adapter import custom_vjp
-from fnn.affine import (
+from fnn.linear import (
     affine,
     affine_backward,
     affine_norms,
     homogeneous_input,
     homogeneous_matrix,
 )
-from fnn.backprop import Backprop, Objective, backprop, objective
+from fnn.gradients import Backprop, Objective, backprop, objective
 from fnn.checker import Finding, Report, Verdict, assert_gradients, check
-from fnn.checkpoints import CheckpointError, Checkpoints
-from fnn.datasets import digits, stratified_split, xor
+from fnn.training.checkpoints import CheckpointError, Checkpoints
+from fnn.data.small import digits, stratified_split, xor
 from fnn.differences import (
     central_differences,
     lecture_step,
     one_sided_differences,
     scaled_step,
 )
-from fnn.epochs import TrainState
-from fnn.faults import NotFiniteError
+from fnn.training.program import TrainState
+from fnn.training.faults import NotFiniteError
 from fnn.glassbox import Graph, graph, name, show_backward
-from fnn.idx import mnist, read_idx
+from fnn.data.idx import mnist, read_idx
 from fnn.initializers import (
     Initializer,
     constant,
@@ -91,14 +91,14 @@ from fnn.network import (
     skip,
 )
 from fnn.optimizers import Adam, Momentum, Optimizer, Sgd, adam, momentum, nesterov, sgd
-from fnn.perceptron import PerceptronRun, perceptron, perceptron_bound, perceptron_decision, perceptron_pass
+from fnn.lectures._perceptron import PerceptronRun, perceptron, perceptron_bound, perceptron_decision, perceptron_pass
 from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
-from fnn.requirements import CastNote, validate
-from fnn.runs import History
-from fnn.shuffles import permutation
-from fnn.streams import Stream
-from fnn.sweeps import Sweep, grid, sweep
-from fnn.training import fit
-from fnn.trees import Comparisons, soft_tree_network, tree_inputs, tree_network
+from fnn.checks import CastNote, validate
+from fnn.training.run import History
+from fnn.training.shuffle import permutation
+from fnn.training.source import Stream
+from fnn.training._sweep import Sweep, grid, sweep
+from fnn.training._fit import fit
+from fnn.lectures.trees import Comparisons, soft_tree_network, tree_inputs, tree_network
 
 __version__ = "0.1.0"

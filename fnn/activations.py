@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from fnn.requirements import as_floating, require_name
+from fnn.checks import as_floating, require_name
 from fnn.types import Array, Record, Residuals
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnn.requirements import as_floating, require_size
+from fnn.checks import as_floating, require_size
 from fnn.types import Array, PyTree
 
 #: A step width: one number for every entry, or a function from a leaf to the widths of its entries.

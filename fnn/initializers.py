@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from fnn.requirements import require_name
+from fnn.checks import require_name
 from fnn.types import Array, DType, Key, Record
 
 

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation, identity
-from fnn.affine import affine, affine_backward, affine_norms
+from fnn.linear import affine, affine_backward, affine_norms
 from fnn.initializers import Initializer, glorot_uniform, zeros
-from fnn.requirements import (
+from fnn.checks import (
     as_floating,
     require_dtype,
     require_key,

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.requirements import as_floating, require_labels, require_name, require_range
+from fnn.checks import as_floating, require_labels, require_name, require_range
 from fnn.types import Array, Record, Residuals
 
 

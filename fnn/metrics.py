@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from fnn.requirements import require_labels, require_size
+from fnn.checks import require_labels, require_size
 from fnn.types import Array
 
 

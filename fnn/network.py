@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from fnn.activations import Activation, activation, identity
 from fnn.initializers import Initializer, glorot_uniform, initializer, zeros
 from fnn.layers import Dense, Layer
-from fnn.requirements import require_key, require_record, require_size
+from fnn.checks import require_key, require_record, require_size
 from fnn.types import Array, DType, Key, Params, PyTree, Residuals
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from fnn.requirements import require_name
+from fnn.checks import require_name
 from fnn.types import Array, Params, Record
 
 #: λ: one number, or the pair that the elastic net takes.

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import fnn
 from experiments import faults
-from fnn.checkpoints import Folder
+from fnn.training.checkpoints import Folder
 from tests.test_engine import NET, X, Y, run, same
 
 

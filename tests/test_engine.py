@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import fnn
-from fnn import runs
+from fnn.training import run as runs
 from fnn.types import is_key
 from tests import tolerances
 from tests.cases import drawn, random

@@ -9,7 +9,7 @@ import pytest
 
 import fnn
 from fnn.glassbox import gradient_by_rules
-from fnn.glassbox.program import traced
+from fnn.glassbox.trace.program import traced
 from fnn.glassbox.sweep import active
 from fnn.glassbox.table import RULES, Rule
 from tests import tolerances

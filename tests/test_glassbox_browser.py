@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fnn
-from fnn.glassbox.graph import graph
+from fnn.glassbox._graph import graph
 from tests.browser import open_page
 from tests.corpus import CORPUS
 

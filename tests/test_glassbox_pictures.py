@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 import fnn
-from fnn.glassbox import layout as layout_module
-from fnn.glassbox import pages as pages_module
-from fnn.glassbox import pictures as pictures_module
-from fnn.glassbox import scenes as scenes_module
-from fnn.glassbox import steps as steps_module
-from fnn.glassbox.graph import graph
-from fnn.glassbox.layout import MARGIN, layered, layout
-from fnn.glassbox.maps import CELLS, heat_map
-from fnn.glassbox.pictures import SIDE_BY_SIDE, on_curve
-from fnn.glassbox.scenes import foldable, scene
-from fnn.glassbox.steps import steps
-from fnn.glassbox.symbols import number
+from fnn.glassbox.picture import layout as layout_module
+from fnn.glassbox.picture import page as pages_module
+from fnn.glassbox.picture import svg as pictures_module
+from fnn.glassbox.picture import scenes as scenes_module
+from fnn.glassbox.picture import steps as steps_module
+from fnn.glassbox._graph import graph
+from fnn.glassbox.picture.layout import MARGIN, layered, layout
+from fnn.glassbox.picture.maps import CELLS, heat_map
+from fnn.glassbox.picture.svg import SIDE_BY_SIDE, on_curve
+from fnn.glassbox.picture.scenes import foldable, scene
+from fnn.glassbox.picture.steps import steps
+from fnn.glassbox.picture.symbols import number
 from tests.corpus import CORPUS
 from tests.tolerances import PRINTED
 
@@ -413,7 +413,7 @@ def test_every_walk_knows_every_value_and_completes_every_cotangent(boxes, name,
 
 
 def test_text_has_a_line_per_node_and_fits_its_width(boxes):
-    from fnn.glassbox.terminal import text
+    from fnn.glassbox.picture.terminal import text
 
     def f(a, b):
         added = a + b

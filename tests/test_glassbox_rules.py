@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 import fnn
 from fnn.checker import Verdict
-from fnn.glassbox.program import traced
+from fnn.glassbox.trace.program import traced
 from fnn.glassbox.sweep import backward, forward
 from fnn.glassbox.table import RULES, Rule
 from tests import tolerances

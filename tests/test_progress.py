@@ -5,7 +5,7 @@ import json
 import pytest
 
 import fnn
-from fnn import progress
+from fnn.training import progress
 from tests.test_engine import X, Y, run, same
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import fnn
-from fnn.releases import is_affected, warn_if_affected
+from fnn._jax import is_affected, warn_if_affected
 
 
 def test_the_canary_sums_are_right():

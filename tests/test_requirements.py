@@ -19,7 +19,7 @@ import optax
 import pytest
 
 import fnn
-from fnn import releases, requirements
+from fnn import _jax as releases, checks as requirements
 from fnn.losses import LOSSES
 from fnn.optimizers import Optimizer
 from tests import tolerances

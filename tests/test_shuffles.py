@@ -69,7 +69,7 @@ def test_few_rows_stay_in_place_and_orders_of_many_rows_have_no_trend():
 
 
 def test_too_few_rounds_would_be_seen(monkeypatch):
-    from fnn import shuffles
+    from fnn.training import shuffle as shuffles
 
     monkeypatch.setattr(shuffles, "ROUNDS", 2)
     found = orders(5, DRAWS)

@@ -115,7 +115,7 @@ def test_every_claim_has_a_witness():
 
 def test_derivations_say_which_files_and_claims_they_are_about():
     assert evidence.derivations()["affine"] == (
-        "The affine map", ["fnn/affine.py"], ["A15", "A16", "C3", "D4", "D6", "D8"],
+        "The affine map", ["fnn/linear.py"], ["A15", "A16", "C3", "D4", "D6", "D8"],
     )  # fmt: skip
     assert all(claim in CLAIMS for _, _, claims in evidence.derivations().values() for claim in claims)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fnn
-from fnn.shuffles import part_of_permutation
+from fnn.training.shuffle import part_of_permutation
 from tests import tolerances
 from tests.test_engine import BY_HAND, PARAMS, X, Y, run, same
 from tests.witnesses import assert_close

@@ -127,7 +127,7 @@ def derivations() -> dict[str, tuple[str, list[str], list[str]]]:
     """{page: (title, files it is about, claims it is about)}, from the first lines of each.
 
     >>> derivations()["affine"][:2]
-    ('The affine map', ['fnn/affine.py'])
+    ('The affine map', ['fnn/linear.py'])
     """
     found = {}
     for page in sorted(DERIVATIONS.glob("*.md")):

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 import fnn
-from fnn import runs
+from fnn.training import run as runs
 
 OPTIMIZER = optax.adam(1e-3)
 

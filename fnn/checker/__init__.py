@@ -3,9 +3,9 @@
 Promises: `check` is the whole of it; the records that it returns stand in `report`.
 """
 
-from fnn.checker.check import assert_gradients, check
+from fnn.checker._check import assert_gradients, check
 from fnn.checker.every import every_rule
-from fnn.checker.grads import check_grads
+from fnn.checker.assertions import check_grads
 from fnn.checker.report import Finding, Report, Verdict
 from fnn.checker.witnesses import Programs
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import jax
 
-from fnn.checker.check import check
+from fnn.checker._check import check
 from fnn.checker.every import is_rule, reports_of, rules_of, weighted
 from fnn.checker.report import Report
-from fnn.commandline import ARGUMENTS, Refused, argument, found, run, target
+from fnn.cli import ARGUMENTS, Refused, argument, found, run, target
 
 PROGRAM = "python -m fnn.checker"
 EXPLAINED = f"""\

@@ -19,8 +19,8 @@ import numpy as np
 
 from fnn.activations import Activation
 from fnn.adapter import custom_vjp
-from fnn.backprop import backprop
-from fnn.checker.check import check
+from fnn.gradients import backprop
+from fnn.checker._check import check
 from fnn.checker.oracles import is_float
 from fnn.checker.report import Report
 from fnn.layers import Layer

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation
-from fnn.backprop import Backprop, Objective
+from fnn.gradients import Backprop, Objective
 from fnn.checker.oracles import isolated, pullback, pushforward
 from fnn.layers import Layer
 from fnn.losses import Loss

@@ -17,7 +17,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnn.activations import Activation
-from fnn.backprop import Objective
+from fnn.gradients import Objective
 from fnn.checker.oracles import parts, parts_of
 from fnn.checker.pairs import OfActivation, OfLayer, OfLoss, OfObjective, OfRegularizer, Pair, Second
 from fnn.layers import Dense, Layer, with_parts

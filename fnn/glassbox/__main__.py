@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fnn.commandline import ARGUMENTS, Refused, argument, found, run, target
-from fnn.glassbox.backward import show_backward
-from fnn.glassbox.graph import graph
+from fnn.cli import ARGUMENTS, Refused, argument, found, run, target
+from fnn.glassbox.code.backward import show_backward
+from fnn.glassbox._graph import graph
 
 PROGRAM = "python -m fnn.glassbox"
 EXPLAINED = f"""\

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnn.glassbox.program import Program, Step
+from fnn.glassbox.trace.program import Program, Step
 from fnn.glassbox.table import DISCRETE, RULES
 from fnn.types import Array
 

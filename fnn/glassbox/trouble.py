@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fnn.glassbox.nodes import Node, Summary
+from fnn.glassbox.records import Node, Summary
 
 #: Never zero for finite inputs, in exact arithmetic.
 POSITIVE = ("exp", "exp2", "logistic", "erfc")

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from fnn.glassbox.program import Program, closed, flattened
+from fnn.glassbox.trace.program import Program, closed, flattened
 from fnn.glassbox.sweep import backward, forward, is_float
 from fnn.glassbox.table import rule
 

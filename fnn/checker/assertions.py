@@ -1,0 +1,42 @@
+"""The signature of `jax.test_util.check_grads` in front of `fnn.check`, to be dropped in its place."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from fnn.checker._check import assert_gradients
+from fnn.checker.every import weighted
+from fnn.types import PyTree
+
+
+def check_grads(
+    f: Callable[..., PyTree],
+    args: Sequence[PyTree],
+    order: int,
+    modes: Sequence[str] = ("fwd", "rev"),
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+) -> None:
+    """Raise `AssertionError` with a printed report unless the gradients of f are right up to this order.
+
+    Args:
+        f: any function; an output that is not one number is weighed by fixed random numbers and summed.
+        args: what it is called on.
+        order: 1 or 2.
+        modes: accepted as they come: reverse mode is always checked, and forward mode where a rule of f has it.
+        atol, rtol, eps: accepted and not used: step and tolerance come from measured noise and curvature.
+
+    Raises:
+        AssertionError: something is wrong or cannot be decided. ValueError: an order other than 1 or 2, other modes.
+
+    >>> import jax.numpy as jnp
+    >>> from fnn.checker import check_grads
+    >>> check_grads(lambda x: jnp.sin(x) * x, (jnp.array([0.5, 1.0]),), order=1)
+    """
+    del atol, rtol, eps
+    if not set(modes) <= {"fwd", "rev"}:
+        raise ValueError(f"modes must be of 'fwd' and 'rev'; {tuple(modes)!r} came.")
+    total, free, _ = weighted(f, tuple(jax.tree.map(jnp.asarray, arg) for arg in args), seed=0)
+    assert_gradients(total, *free, order=order)

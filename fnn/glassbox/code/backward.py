@@ -1,0 +1,204 @@
+"""The backward pass as code: a Python function that a student could have written, and the same as LaTeX.
+
+Promises: the lines are those of the local rules, written out and no more: what does not matter for the gradients is
+left out, and the function runs by itself and returns what `graph(f, *args).gradients` holds.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnn.glassbox.trace import names
+from fnn.glassbox.trace.costs import needed_for
+from fnn.glassbox.code.expressions import MAYBE, Writer
+from fnn.glassbox._graph import opened
+from fnn.glassbox.code.latex import Latex
+from fnn.glassbox.trace.program import Program, flattened
+from fnn.glassbox.code.python import Python
+from fnn.glassbox.trace.simplify import simplified
+from fnn.glassbox.sweep import backward, forward, is_float
+from fnn.types import PyTree
+
+
+@dataclass(frozen=True)
+class Backward:
+    """The source of a backward pass; printed, it is the Python function. Made by `show_backward`.
+
+    >>> def f(x):
+    ...     return x * x
+    >>> source = fnn.show_backward(f, 3.0)
+    >>> scope = {}
+    >>> exec(source.python, scope)
+    >>> [float(g) for g in scope["gradient"](3.0)]
+    [6.0]
+    """
+
+    python: str
+    """A program with the function `gradient`, of the same arguments."""
+    latex: str
+    """The same lines as formulas, one aligned block."""
+    constants: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Arrays inside the function that are too large to be written out, by the names under which they are read."""
+
+    def __str__(self) -> str:
+        return self.python
+
+    __repr__ = __str__
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex}$$"
+
+
+def show_backward(
+    f: Callable[..., PyTree], *args: PyTree, output: int | None = None, cotangents: PyTree | None = None
+) -> Backward:
+    """Write the backward pass of f as a function that returns the gradient with respect to every argument.
+
+    Args:
+        f, args, output, cotangents: as for `graph`.
+
+    Returns:
+        the source as a `Backward`: print it, or take `.python` or `.latex`.
+
+    Raises:
+        what `graph` raises; NotImplementedError for an operation that cannot be written down.
+
+    >>> def f(x, y, z):
+    ...     q = x + y
+    ...     return q * z
+    >>> print(fnn.show_backward(f, -2.0, 5.0, -4.0))
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
+    <BLANKLINE>
+    <BLANKLINE>
+    def gradient(x, y, z):
+        # forward
+        q = x + y
+        # backward
+        f_bar = 1.0
+        q_bar = f_bar * z
+        x_bar = q_bar
+        y_bar = q_bar
+        z_bar = f_bar * q
+        return x_bar, y_bar, z_bar
+
+    Source: claims A10, E3, E6.
+    """
+    program, starts, inputs = opened(f, args, output, cotangents)
+    both, forward_names = _both(program, f, args, starts, inputs)
+    python, latex = Python(), Latex()
+    lines = _lines(both, Writer(python, _reserved(f, args)), forward_names)
+    formulas = _lines(both, Writer(latex), forward_names)
+    return Backward(_function(f, args, lines, inputs, program, python), latex.block(formulas.lines), dict(python.held))
+
+
+def _both(
+    program: Program, f: Callable[..., PyTree], args: tuple, starts: list, inputs: list[int]
+) -> tuple[Program, dict[int, str]]:
+    """The program of forward and backward together, its values labelled with their names."""
+    spoken = names.given(program, f, args)
+    makers = {n: step.primitive.name for step in program.steps for n in step.outputs}
+    inputs_named = {n: spoken[n] for n in program.inputs}
+    every = inputs_named | names.unique(
+        {n: spoken.get(n) or names.word(makers[n]) for n in makers}, inputs_named.values()
+    )
+
+    def label(number: int, value: Any) -> Any:
+        named = number in spoken and number not in program.inputs and is_float(program.shapes[number])
+        return names.name(value, every[number]) if named else value
+
+    def complete(number: int, bar: Any) -> Any:
+        spelled = "" if number in spoken else MAYBE
+        return names.name(bar, f"{spelled}{every[number]}_bar") if number in every else bar
+
+    def gradients(*leaves: Any) -> list[Any]:
+        values = forward(program, leaves, label)
+        seeds = [(n, jnp.asarray(bar)) for n, bar in starts]
+        bars, _ = backward(program, values, seeds, inputs, complete)
+        return [bars.get(n, jnp.zeros_like(values[n])) for n in inputs]
+
+    whole = flattened(jax.make_jaxpr(gradients)(*(program.shapes[n] for n in program.inputs)), labels=True)
+    whole = simplified(whole)
+    kept = [whole.steps[k] for k in needed_for(whole, whole.outputs)]
+    return whole._replace(steps=tuple(kept)), {n: every[k] for n, k in zip(whole.inputs, program.inputs, strict=True)}
+
+
+class _Lines:
+    def __init__(self, lines: list[str], outputs: list[str]) -> None:
+        self.lines, self.outputs = lines, outputs
+
+
+def _lines(both: Program, writer: Writer, inputs: dict[int, str]) -> _Lines:
+    writer.indent = 1
+    writer.taken.update(inputs.values())
+    pieces = {n: writer.word(name, both.shapes[n]) for n, name in inputs.items()}
+    labels = [k for k, step in enumerate(both.steps) if step.primitive.name == "name"]
+    first = next((k for k in labels if str(both.steps[k].params["name"]).endswith("_bar")), None)
+    remarks = {} if first is None else {first: "# backward"}
+    found = writer.write(both, pieces, remarks)
+    return _Lines(writer.lines, [writer.hold(found[n], "gradient").text for n in both.outputs])
+
+
+def _function(f: Any, args: tuple, lines: _Lines, inputs: list[int], program: Program, dialect: Python) -> str:
+    parameters = names.parameters(f, len(args))
+    unpacked = []
+    leaf_names = names.arguments(f, args)
+    body = "\n".join(lines.lines) + "\n" + " ".join(lines.outputs)
+    numbers, k = dict(zip(inputs, lines.outputs, strict=True)), 0
+    returned = []
+    for parameter, arg in zip(parameters, args, strict=True):
+        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(arg)[0]]
+        texts = []
+        for path in paths:
+            name = leaf_names[k]
+            if path and _reads(body, name):
+                unpacked.append(f"    {name} = {parameter}{_keys(path)}")
+            texts.append(numbers.get(program.inputs[k], "None"))
+            k += 1
+        returned.append(_literal(arg, iter(texts), parameter))
+    start = [] if lines.lines and lines.lines[0].strip() == "# backward" else ["    # forward"]
+    keep = "".join(f", {name}" for name in dialect.held)
+    told = ", ".join(returned) + ("," if len(returned) == 1 else "")
+    head = "import jax\nimport jax.numpy as jnp\nfrom jax import lax\n\n\n"
+    return f"{head}def gradient({', '.join(parameters)}{keep}):\n" + "\n".join(
+        [*unpacked, *start, *lines.lines, f"    return {told}"]
+    )
+
+
+def _reads(body: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", body) is not None
+
+
+def _keys(path: Any) -> str:
+    """The way to a leaf as one writes it: `[0]["W"]`."""
+    return "".join(
+        f'["{key.key}"]' if isinstance(getattr(key, "key", None), str) else jax.tree_util.keystr((key,)) for key in path
+    )
+
+
+def _literal(tree: Any, texts: Any, parameter: str) -> str:
+    """The gradient of one argument, written in its structure."""
+    if isinstance(tree, dict) and type(tree) is dict:
+        inner = {key: _literal(tree[key], texts, parameter) for key in sorted(tree)}
+        return "{" + ", ".join(f"{_quoted(key)}: {text}" for key, text in inner.items()) + "}"
+    if type(tree) in (tuple, list):
+        inside = [_literal(each, texts, parameter) for each in tree]
+        left, right = "()" if type(tree) is tuple else "[]"
+        return f"{left}{', '.join(inside)}{',' if left == '(' and len(inside) == 1 else ''}{right}"
+    if jax.tree_util.treedef_is_leaf(jax.tree.structure(tree)):
+        return next(texts)
+    leaves = ", ".join(next(texts) for _ in jax.tree.leaves(tree))
+    return f"jax.tree.unflatten(jax.tree.structure({parameter}), [{leaves}])"
+
+
+def _quoted(key: Any) -> str:
+    return f'"{key}"' if isinstance(key, str) and key.isprintable() and '"' not in key else repr(key)
+
+
+def _reserved(f: Any, args: tuple) -> list[str]:
+    return ["jax", "jnp", "lax", "gradient", *names.parameters(f, len(args)), *names.arguments(f, args)]

@@ -1,0 +1,177 @@
+"""From a program to lines of text: what gets a line of its own, what stands inside another, and who is called what.
+
+Promises: a value that the user named, or that is read more than once, has a line; all others stand where they are read.
+The words of the language come from a dialect (`python`, `latex`), which sees one operation at a time.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from fnn.glassbox.trace import names
+from fnn.glassbox.trace.program import Program, Step
+
+#: A longer expression is broken up: its parts get names.
+LONGEST = 60
+#: In front of a name that a value gets only where it needs a line anyway.
+MAYBE = "maybe "
+
+
+class Piece(NamedTuple):
+    """Text that stands for a value, and how tightly it binds."""
+
+    text: str
+    level: int
+    """0 a word or a call, 1 a power, 2 a sign, 3 a product, 4 a sum, 5 a comparison."""
+    shape: tuple[int, ...] = ()
+    dtype: Any = None
+    spread: "Spread | None" = None
+    """Set where the value is only a smaller one, repeated."""
+    literal: bool = False
+    """True for a number written out."""
+    word: bool = False
+    """True for a name."""
+
+    def within(self, level: int) -> str:
+        """The text, in brackets where it binds less tightly than `level`."""
+        return f"({self.text})" if self.level > level else self.text
+
+
+class Spread(NamedTuple):
+    """A value repeated along new axes, or along axes of size 1."""
+
+    text: str
+    level: int
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    """Where the axes of the smaller value stand in the larger one."""
+    plain: bool = False
+    """True for a name or a number."""
+
+
+class Dialect(Protocol):
+    """How a language writes operations."""
+
+    def constant(self, value: Any, dtype: Any) -> Piece: ...
+    def operation(self, step: Step, given: Sequence[Piece], shapes: Sequence[Any]) -> list[Piece]: ...
+    def assign(self, targets: Sequence[str], piece: Piece) -> str: ...
+    def loop(self, writer: "Writer", step: Step, given: Sequence[Piece], shapes: Sequence[Any]) -> list[str]: ...
+    def word(self, name: str) -> str: ...
+
+
+class Writer:
+    """Writes the lines of one program."""
+
+    def __init__(self, dialect: Dialect, taken: Sequence[str] = ()) -> None:
+        self.dialect = dialect
+        self.lines: list[str] = []
+        self.indent = 0
+        self.taken = set(taken)
+
+    def name(self, wish: str) -> str:
+        """The wish, or with a number behind it where it is taken."""
+        name, count = wish, 1
+        while name in self.taken:
+            count += 1
+            name = f"{wish}{'_' if wish[-1].isdigit() else ''}{count}"
+        self.taken.add(name)
+        return name
+
+    def line(self, text: str) -> None:
+        """Add a line at the present depth."""
+        self.lines.append("    " * self.indent + text)
+
+    def write(
+        self, program: Program, pieces: dict[int, Piece], after: dict[int, str] | None = None
+    ) -> dict[int, Piece]:
+        """Write the steps; return a piece for every value.
+
+        Args:
+            pieces: what stands for the inputs of the program, by number; constants are added.
+            after: {step: a line that comes before it}, such as a remark.
+        """
+        dialect = self.dialect
+        for number, value in program.constants.items():
+            if number not in pieces:
+                pieces[number] = dialect.constant(value, program.shapes[number].dtype)
+        uses = _uses(program)
+        for k, step in enumerate(program.steps):
+            if after and k in after:
+                self.line(after[k])
+            given = [pieces[number] for number in step.inputs]
+            name = step.primitive.name
+            if name == "name":
+                (source,) = given
+                wish = str(step.params["name"])
+                if wish.startswith(MAYBE):
+                    read = uses.get(step.outputs[0], 0)
+                    if source.literal or source.word or (read < 2 and len(source.text) <= LONGEST):
+                        pieces[step.outputs[0]] = source
+                        continue
+                target = self.name(wish.removeprefix(MAYBE))
+                self.line(dialect.assign([target], source))
+                pieces[step.outputs[0]] = self.word(target, program.shapes[step.outputs[0]])
+                continue
+            if name in ("scan", "cond", "while"):
+                targets = dialect.loop(self, step, given, program.shapes)
+                pieces.update((n, self.word(t, program.shapes[n])) for n, t in zip(step.outputs, targets, strict=True))
+                continue
+            made = dialect.operation(step, given, program.shapes)
+            if len(step.outputs) > 1:
+                targets = [self.name(names.word(name)) if uses.get(n) else "_" for n in step.outputs]
+                self.line(dialect.assign(targets, made[0]))
+                pieces.update((n, self.word(t, program.shapes[n])) for n, t in zip(step.outputs, targets, strict=True))
+                continue
+            number, piece = next(iter(step.outputs)), made[0]
+            labelled = _only_labelled(program, number)
+            repeated = uses.get(number, 0) > 1 and not (piece.literal or piece.word)
+            told = piece.spread.text if piece.spread else piece.text
+            long = len(told) > LONGEST and not labelled
+            if (repeated or long) and not (piece.spread and piece.spread.plain):
+                target = self.name(names.word(name))
+                self.line(dialect.assign([target], piece))
+                piece = self.word(target, program.shapes[number])
+            pieces[number] = piece
+        return pieces
+
+    def hold(self, piece: Piece, wish: str) -> Piece:
+        """The piece as a word: with a line of its own unless it is one already."""
+        if piece.literal or piece.word:
+            return piece
+        target = self.name(wish)
+        self.line(self.dialect.assign([target], piece))
+        return Piece(self.dialect.word(target), 0, piece.shape, piece.dtype, word=True)
+
+    def word(self, name: str, aval: Any) -> Piece:
+        """A piece that is the name of a value of this shape and dtype."""
+        return Piece(self.dialect.word(name), 0, aval.shape, aval.dtype, word=True)
+
+
+def _uses(program: Program) -> dict[int, int]:
+    """How often each value is read."""
+    count: dict[int, int] = {}
+    for number in (*(n for step in program.steps for n in step.inputs), *program.outputs):
+        count[number] = count.get(number, 0) + 1
+    return count
+
+
+def _only_labelled(program: Program, number: int) -> bool:
+    """True if all that happens to a value is that it gets a name."""
+    readers = [step for step in program.steps if number in step.inputs]
+    return len(readers) == 1 and readers[0].primitive.name == "name"
+
+
+def written(value: Any, dtype: Any) -> str | None:
+    """A number as it would be typed, or None if it is no single number."""
+    array = np.asarray(value)
+    if array.size != 1 or array.ndim:
+        return None
+    number = array.astype(dtype)[()]
+    if array.dtype == bool:
+        return str(bool(number))
+    if np.issubdtype(array.dtype, np.integer):
+        return str(int(number))
+    # the shortest digits that come back as the same number in its dtype
+    told = str(number) if array.dtype in (np.float32, np.float64, np.float16) else str(float(number))
+    return told.removesuffix(".0") + ".0" if told.endswith(".0") else told

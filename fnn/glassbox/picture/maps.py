@@ -1,0 +1,83 @@
+"""Small heat maps of arrays: at most 16 × 16 cells, zero neutral, the largest entry in full colour."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fnn.glassbox.picture import symbols
+from fnn.glassbox.picture.themes import SHADES
+
+#: Cells along a side; larger arrays are averaged.
+CELLS = 16
+#: Pixels of a cell, and of the whole map where the cells would be larger or smaller.
+CELL, SIDE = 13.0, 64.0
+
+
+class Map(NamedTuple):
+    """A heat map as SVG, its origin at the top left."""
+
+    width: float
+    height: float
+    drawing: str
+    scale: str
+    """What full colour means: `±1.3`."""
+    averaged: str
+    """`mean of 4 × 2` where a cell stands for several entries, else ""."""
+
+
+def heat_map(value: Any) -> Map | None:
+    """The map of an array of numbers; None for what has no entries to draw."""
+    if not symbols.numeric(value) or value.size == 0 or value.dtype.kind == "c":
+        return None
+    entries = np.asarray(value, np.float64)
+    table = entries.reshape(-1, entries.shape[-1]) if entries.ndim > 1 else entries.reshape(1, -1)
+    # the entry farthest from zero, before averages hide it
+    finite = np.abs(table[np.isfinite(table)])
+    cells, block = _averaged(table)
+    largest = float(np.max(np.abs(cells[np.isfinite(cells)]), initial=0.0))
+    rows, columns = cells.shape
+    size = max(4.0, min(CELL, SIDE / max(rows, columns)))
+    # a row or a column of many cells would be a thin line
+    across, along = (max(size, CELL) if count == 1 else size for count in (columns, rows))
+    paths: dict[str, list[str]] = {}
+    for i, row in enumerate(cells):
+        j = 0
+        shades = [_shade(x, largest) for x in row]
+        while j < columns:
+            run = next((k for k in range(j, columns) if shades[k] != shades[j]), columns) - j
+            paths.setdefault(shades[j], []).append(f"M{j} {i}h{run}v1h-{run}z")
+            j += run
+    drawn = "".join(f'<path class="{shade}" d="{"".join(marks)}"/>' for shade, marks in sorted(paths.items()))
+    scale = "all 0" if not largest else f"±{symbols.number(float(np.max(finite)) if block == (1, 1) else largest)}"
+    if not len(finite):
+        scale = "not finite"
+    each = f"{block[1]}" if entries.ndim < 2 else f"{block[0]} × {block[1]}"
+    note = f"mean of {each}" if block != (1, 1) else ""
+    width, height = columns * across, rows * along
+    drawing = (
+        f'<g transform="scale({across:g} {along:g})" shape-rendering="crispEdges">{drawn}</g>'
+        f'<rect class="frame" width="{width:g}" height="{height:g}"/>'
+    )
+    return Map(width, height, drawing, scale, note)
+
+
+def _shade(x: float, largest: float) -> str:
+    if not math.isfinite(x):
+        return "bad"
+    level = round(abs(x) / largest * SHADES) if largest else 0
+    return f"{'n' if x < 0 else 'p'}{level}" if level else "m0"
+
+
+def _averaged(table: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """(at most CELLS × CELLS cells, the entries that a cell stands for); blocks at the end may be smaller."""
+    block = tuple(-(-size // CELLS) for size in table.shape)
+    if block == (1, 1):
+        return table, (1, 1)
+    for axis, size in enumerate(block):
+        starts = np.arange(0, table.shape[axis], size)
+        counts = np.diff([*starts, table.shape[axis]])
+        with np.errstate(invalid="ignore"):
+            sums = np.add.reduceat(table, starts, axis=axis)
+        table = sums / (counts[:, None] if axis == 0 else counts)
+    return table, (block[0], block[1])

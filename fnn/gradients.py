@@ -1,0 +1,234 @@
+"""The objective of a network, and back-propagation: its gradient, composed of the rules in the rows below.
+
+Promises: `backprop(net, loss)` has the signature and the result of `jax.value_and_grad(objective(net, loss))` and
+holds no derivative of its own: the loss turns 1 into the cotangent of the prediction, the net turns that into the
+gradients of its parameters. Both are plain functions, so `jax.vmap` gives per-example gradients and `jax.jvp`
+Hessian-vector products. Both are values: equal ones never retrace.
+Sources: claims A19, B7, B8, B13, C8, C9.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnn.layers import Layer
+from fnn.losses import Loss
+from fnn.losses import loss as loss_named
+from fnn.regularizers import Regularizer, Strength
+from fnn.regularizers import regularizer as regularizer_named
+from fnn.checks import require_record, validate
+from fnn.types import Array, Params, PyTree, Residuals
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training minimizes: loss(net(x), y) + λ Ω(params). Made by `objective`; calling it gives the value.
+
+    >>> objective = fnn.objective(fnn.mlp(2, 1), fnn.squared_error, fnn.l2)
+    >>> params = ({"W": jnp.array([[1.0], [2.0]]), "b": jnp.zeros(1)},)
+    >>> x, y = jnp.array([[1.0, 1.0]]), jnp.array([[1.0]])
+    >>> float(objective(params, x, y, strength=0.5))  # (3 − 1)² + ½ (1² + 2²)
+    6.5
+    """
+
+    net: Layer
+    loss: Loss
+    regularizer: Regularizer | None = None
+
+    def __post_init__(self) -> None:
+        require_record("objective", Layer, self.net, "Make it with fnn.mlp(64, 32, 10).")
+        require_record("objective", Loss, self.loss, "Give a record such as fnn.softmax_cross_entropy.")
+        if self.regularizer is not None:
+            require_record("objective", Regularizer, self.regularizer, "Give fnn.l2, or None.")
+
+    @property
+    def __name__(self) -> str:
+        return f"objective_{self.loss.name}"
+
+    def __call__(
+        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+    ) -> Array:
+        """The value of the objective, a scalar.
+
+        Args:
+            params: parameters of the net.
+            x: inputs, (…, I) for a dense net.
+            y: targets as the loss takes them.
+            weights: example weights or a mask (…), or None.
+            strength: λ of the regularizer; needed exactly when there is one.
+        """
+        return self.forward(params, x, y, weights=weights, strength=strength)[0]
+
+    def forward(
+        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+    ) -> tuple[Array, Residuals]:
+        """Return (value, residuals)."""
+        prediction, net_kept = self.net.forward(params, x)
+        value, loss_kept = self.loss.forward(prediction, y, weights)
+        self.require_strength(strength)
+        if self.regularizer is not None and strength is not None:
+            value = value + self.regularizer(params, strength)
+        return value, (net_kept, loss_kept, strength)
+
+    def require_strength(self, strength: Strength | None) -> None:
+        """Raise `ValueError` unless there is a strength exactly where there is a regularizer."""
+        if (self.regularizer is None) != (strength is None):
+            raise ValueError(
+                "a regularizer and its strength come together: "
+                + (
+                    f"regularizer={self.regularizer} came without a strength. Call with strength=1e-4."
+                    if strength is None
+                    else f"strength={strength} came, but the objective has no regularizer. "
+                    "Make it with regularizer=fnn.l2."
+                )
+            )
+
+    def backward(self, params: Params, residuals: Residuals, value_bar: Array | float = 1.0) -> tuple[Params, PyTree]:
+        """Return (params_bar, x_bar): the sweep from the value back to the parameters and the inputs."""
+        params_bar, x_bar, _ = self._sweep(params, residuals, value_bar)
+        return params_bar, x_bar
+
+    def _sweep(
+        self, params: Params, residuals: Residuals, value_bar: Array | float
+    ) -> tuple[Params, PyTree, dict[str, PyTree]]:
+        # value = loss(net(params, x)) + λ Ω(params)
+        net_kept, loss_kept, strength = residuals
+        prediction_bar = self.loss.backward(loss_kept, value_bar)
+        params_bar, x_bar, named = self.net.cotangents(params, net_kept, prediction_bar)
+        if self.regularizer is not None:
+            # the parameters act in two places, so their two gradients add
+            penalty_bar = self.regularizer.gradient(params, strength)
+            params_bar = jax.tree.map(lambda g, r: g + value_bar * r, params_bar, penalty_bar)
+        return params_bar, x_bar, named
+
+    def validate(self, params: Params, x: Any, y: Any) -> None:
+        """Look at the values of a data set on the host before training; see `fnn.validate`.
+
+        Raises:
+            ValueError, TypeError: what `fnn.validate` raises, and targets that the loss cannot mean.
+        """
+        validate(x, y)
+        self.validate_target(params, x, y)
+
+    def validate_target(self, params: Params, x: Any, y: Any) -> None:
+        """The part of `validate` that asks the net and the loss: shapes of the inputs, and what the targets mean."""
+        prediction = jax.eval_shape(self.net.apply, params, jax.tree.map(jnp.asarray, x))
+        self.loss.validate_target(y, prediction.shape[-1])
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """The gradient of an objective by hand. Made by `backprop`; calling it gives (value, gradients).
+
+    >>> by_hand = fnn.backprop(fnn.mlp(2, 3, 1), fnn.squared_error)
+    >>> by_hand.net, by_hand.loss
+    (sequential(dense(2, 3, activation=tanh), dense(3, 1)), squared_error)
+    >>> params = by_hand.net.init(jax.random.key(0))
+    >>> value, gradients = by_hand(params, jnp.ones((4, 2)), jnp.zeros((4, 1)))
+    >>> gradients[0]["W"].shape
+    (2, 3)
+    """
+
+    objective: Objective
+
+    @property
+    def net(self) -> Layer:
+        """The network."""
+        return self.objective.net
+
+    @property
+    def loss(self) -> Loss:
+        """The loss."""
+        return self.objective.loss
+
+    @property
+    def regularizer(self) -> Regularizer | None:
+        """The regularizer, or None."""
+        return self.objective.regularizer
+
+    @property
+    def __name__(self) -> str:
+        return f"backprop_{self.loss.name}"
+
+    def __call__(
+        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+    ) -> tuple[Array, Params]:
+        """Return (value, gradients in the structure of params); the arguments are those of the objective."""
+        value, kept = self.objective.forward(params, x, y, weights=weights, strength=strength)
+        return value, self.objective.backward(params, kept)[0]
+
+    def with_inputs(
+        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+    ) -> tuple[Array, tuple[Params, PyTree]]:
+        """Return (value, (params_bar, x_bar)), as `jax.value_and_grad(objective, argnums=(0, 1))` does."""
+        value, kept = self.objective.forward(params, x, y, weights=weights, strength=strength)
+        return value, self.objective.backward(params, kept)
+
+    def intermediates(
+        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+    ) -> dict[str, tuple[PyTree, PyTree]]:
+        """Return {name: (value, gradient)} of everything between input and loss.
+
+        In an mlp the names are "1.z", "1.a", "2.z", …: layer k before and after its activation (claim B8),
+        in the order of the forward pass (`jax.jit` returns every dict sorted by name).
+
+        >>> net = fnn.mlp(2, 3, 1)
+        >>> inside = fnn.backprop(net, fnn.squared_error).intermediates(
+        ...     net.init(jax.random.key(0)), jnp.ones((5, 2)), jnp.ones((5, 1)))
+        >>> {name: gradient.shape for name, (value, gradient) in inside.items()}
+        {'1.z': (5, 3), '1.a': (5, 3), '2.z': (5, 1), '2.a': (5, 1)}
+        """
+        _, kept = self.objective.forward(params, x, y, weights=weights, strength=strength)
+        _, _, gradients = self.objective._sweep(params, kept, 1.0)
+        _, values = self.net.values(params, x)
+        return {name: (value, gradients[name]) for name, value in values.items()}
+
+    def example_norms(self, params: Params, x: PyTree, y: Any) -> Params:
+        """Per-example gradient norms of the loss: for each leaf of params the N norms, one per example.
+
+        The gradient of example n is that of its own loss, neither averaged nor regularized. A dense layer gets
+        its norms from the factors ‖x_n‖ ‖z_bar_n‖, so no per-example gradient is ever stored. The leaves of a
+        repeated layer have one row of N norms per repetition.
+
+        Args:
+            x: inputs (N, I). y: targets, N of them.
+        """
+        summed = Objective(self.net, self.loss.sum)
+        _, (net_kept, loss_kept, _) = summed.forward(params, x, y)
+        return self.net.norms(params, net_kept, self.loss.sum.backward(loss_kept))[0]
+
+
+def objective(net: Layer, loss: Loss | str, regularizer: Regularizer | str | None = None) -> Objective:
+    """The function (params, x, y) -> value that training minimizes: loss(net(x), y), plus λ Ω(params).
+
+    Args:
+        net: a layer, for instance from `mlp`.
+        loss: a loss record or its name.
+        regularizer: a record, its name, or None; its strength is an argument of the call.
+
+    >>> net = fnn.mlp(2, 1)
+    >>> f = fnn.objective(net, fnn.squared_error, fnn.l2)
+    >>> float(f(({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},), jnp.ones((4, 2)), jnp.ones((4, 1)), strength=0.5))
+    2.0
+    """
+    return Objective(net, loss_named(loss), None if regularizer is None else regularizer_named(regularizer))
+
+
+def backprop(net: Layer, loss: Loss | str, regularizer: Regularizer | str | None = None) -> Backprop:
+    """The gradient by hand: (params, x, y) -> (value, gradients), as `jax.value_and_grad(objective(net, loss))`.
+
+    Args: those of `objective`.
+
+    Returns:
+        a `Backprop` record; beside calling it there are `with_inputs`, `intermediates` and `example_norms`.
+
+    >>> net = fnn.mlp(4, 3, 2)
+    >>> params, x, y = net.init(jax.random.key(0)), jnp.ones((5, 4)), jnp.array([0, 1, 1, 0, 1])
+    >>> value, gradients = fnn.backprop(net, fnn.softmax_cross_entropy)(params, x, y)
+    >>> _, automatic = jax.value_and_grad(fnn.objective(net, fnn.softmax_cross_entropy))(params, x, y)
+    >>> bool(jnp.allclose(gradients[0]["W"], automatic[0]["W"], atol=1e-6))
+    True
+    """
+    return Backprop(objective(net, loss, regularizer))

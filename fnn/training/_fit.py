@@ -1,0 +1,226 @@
+"""Training: a whole run in one compiled program, for any gradient and any optimizer.
+
+Promises: the gradient is an argument, by hand or automatic, and nothing here knows which it got; state in, state
+out; the same key, data and versions give the same bits, however the run is interrupted and taken up again; every row
+is used once per epoch, the last incomplete batch included, which weighs what it holds. Data is looked at once, on the
+host, before the first step.
+Refuses: data that would train in silence (see `fnn.validate`), batches larger than the data.
+Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from fnn.training import faults, signals as interrupts, progress
+from fnn.training.checkpoints import CheckpointError, Checkpoints
+from fnn.training.program import AnyOptimizer, Metric, Numbers, Plan, TrainState, ValueAndGrad, floating_dtype, measuring_dtype
+from fnn.training.config import (
+    objective_of,
+    prepared,
+    require_monitor,
+    require_optimizer,
+    require_options,
+    require_strength,
+)
+from fnn.regularizers import Strength
+from fnn.checks import require_key, require_size
+from fnn.training.run import History, Metrics, Run, StreamedRun, told
+from fnn.training.source import Stream
+from fnn.types import Key, Params
+
+
+def fit(
+    value_and_grad: ValueAndGrad,
+    params: Params | TrainState,
+    data: tuple[Any, ...] | Stream,
+    *,
+    optimizer: AnyOptimizer,
+    epochs: int,
+    batch_size: int,
+    key: Key | None = None,
+    learning_rate: float | None = None,
+    validation: tuple[Any, ...] | None = None,
+    strength: Strength | None = None,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    metrics: Mapping[str, Metric] | None = None,
+    patience: int | None = None,
+    min_improvement: float = 0.0,
+    monitor: str = "validation_loss",
+    on_not_finite: str = "stop",
+    on_epoch: Callable[[int, Metrics], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+    progress_bar: bool = False,
+    log: str | PathLike[str] | None = None,
+) -> tuple[TrainState, History]:
+    """Train with mini-batches, reshuffled every epoch.
+
+    Args:
+        value_and_grad: `fnn.backprop(net, loss)`, or `jax.value_and_grad(fnn.objective(net, loss))`, or any function
+            (params, x, y) -> (value, gradients).
+        params: where to start: parameters, or the `TrainState` of an earlier call, which is continued.
+        data: (x, y) with N rows each, or (x, y, weights) with a weight per example; cast once to the dtype of the
+            parameters, with a note. Or a `Stream` of rows that need not fit into memory.
+        optimizer: any Optax transformation (build it once: two equal ones are two programs), a record such as
+            `fnn.adam(1e-3)`, or a function of the learning rate such as `optax.adam`.
+        epochs: E, how often every row is used, after those of a state that is continued.
+        batch_size: B rows per step; 1 is one example at a time, N the full batch.
+        key: for the shuffles; a state that is continued has its own.
+        learning_rate: for an optimizer that is a function of it; other rates need no new program.
+        validation: (x, y) to measure after every epoch; needs a gradient that knows its objective, or metrics.
+        strength: of the regularizer, if the objective has one.
+        clip_norm: gradients longer than this (norm over all parameters) are scaled down to it.
+        accumulate: batches whose gradients are averaged for one update.
+        metrics: {name: f(params, x, y)}, measured after every epoch on the data, and on the validation data as
+            "validation_name".
+        patience: stop after so many epochs without improvement, and return the best parameters; None never does.
+        min_improvement: by how much the monitored value must get better to count.
+        monitor: what early stopping watches: the name of anything measured; of a name that ends in "accuracy" more is
+            better, of all others less.
+        on_not_finite: if a loss or a gradient is NaN or infinite: "stop" raises and names it, "skip" leaves the step
+            out and counts it in `state.skipped`, "continue" goes on.
+        on_epoch: called with (number of the epoch from 1, its metrics), soon after the epoch.
+        checkpoints: where to keep them; a run that finds its own there goes on from the last.
+        progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere.
+        log: a file that gets a JSON line for every epoch while the run goes on.
+
+    Returns:
+        (state, history): `state.params` are the trained parameters.
+
+    Raises:
+        ValueError, TypeError: data, sizes or options that cannot be meant; before the first step.
+        NotFiniteError: see `on_not_finite`; it holds the last good state.
+        CheckpointError: checkpoints of another run, or a folder that cannot be used.
+
+    >>> import optax
+    >>> x, y = fnn.xor()
+    >>> net = fnn.mlp(2, 4, 2)
+    >>> state, history = fnn.fit(fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(1)), (x, y),
+    ...     optimizer=optax.adam(0.05), epochs=200, batch_size=4, key=jax.random.key(0))
+    >>> float(fnn.accuracy(net.apply(state.params, x), y))
+    1.0
+    """
+    objective = objective_of(value_and_grad)
+    epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
+    if not callable(value_and_grad):
+        raise TypeError(f"fit: a gradient is needed; {value_and_grad!r} came. Make it with fnn.backprop(net, loss).")
+    batch_size = require_size(
+        "fit", "batch_size", batch_size, "Give an int: 1 is one example at a time, N the full batch."
+    )
+    accumulate = require_size("fit", "accumulate", accumulate, "Give 1 for an update after every batch.")
+    require_optimizer(optimizer, learning_rate)
+    require_options(patience, min_improvement, clip_norm, on_not_finite)
+    if not isinstance(checkpoints, Checkpoints | None):
+        raise TypeError(
+            f"fit: checkpoints must be a record; {checkpoints!r} came. Give fnn.Checkpoints({checkpoints!r})."
+        )
+    given = params if isinstance(params, TrainState) else None
+    start = params.params if isinstance(params, TrainState) else params
+    if (key is None) == (given is None):
+        raise ValueError(
+            "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
+            + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
+        )
+    if key is not None:
+        require_key("fit", key)
+    require_strength("fit", objective, strength)
+    dtype = floating_dtype(start)
+    rows = data if isinstance(data, Stream) else prepared(objective, start, data, "data", dtype)
+    if batch_size > len(rows):
+        raise ValueError(
+            f"fit: batch_size {batch_size} is larger than the data, {len(rows)} rows. Use {len(rows)} or less."
+        )
+    held_out = None
+    if validation is not None:
+        if objective is None and not metrics:
+            raise ValueError(
+                "fit: validation needs a gradient that knows its objective; a bare function came. "
+                "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), or metrics."
+            )
+        held_out = prepared(objective, start, validation, "validation", dtype)
+
+    numbers = Numbers(
+        None if learning_rate is None else jnp.asarray(learning_rate, dtype), strength,
+        None if clip_norm is None else jnp.asarray(clip_norm, dtype),
+        None if patience is None else jnp.asarray(patience, jnp.int32),
+        jnp.asarray(min_improvement, measuring_dtype(start)),
+    )  # fmt: skip
+    plan = Plan(
+        value_and_grad, objective, optimizer, batch_size, accumulate, tuple((metrics or {}).items()),
+        monitor if patience is not None else "", on_not_finite == "skip",
+    )  # fmt: skip
+    if given is not None:
+        state = plan.watching(given, numbers)
+    else:
+        assert key is not None
+        state = plan.start(start, key, numbers)
+    kind = StreamedRun if isinstance(rows, Stream) else Run
+    last = int(state.epoch) + epochs
+    run = kind(plan, rows, held_out, numbers, on_not_finite == "stop", int(state.epoch), last)  # type: ignore[arg-type]
+    require_monitor(plan, state, run.measured_rows, held_out, monitor, patience)
+    with ExitStack() as opened:
+        save, pending = _nothing, bool
+        if checkpoints is not None:
+            folder = opened.enter_context(checkpoints.opened())
+            same = told(plan, rows, held_out, learning_rate, strength, clip_norm, patience, min_improvement)
+            state = run.resumed(folder, state, same)
+            pending = opened.enter_context(interrupts.remembered())
+
+            def save(state: TrainState) -> None:
+                folder.save(run.kept(state), same)
+
+        watching: list[Callable[[int, Metrics], None]] = []
+        if log is not None:
+            watching.append(opened.enter_context(progress.written(Path(log), int(state.epoch))))
+        if progress_bar:
+            watching.append(opened.enter_context(progress.shown(int(state.epoch) + 1, last)))
+        # the user's own last: it may raise, and what is done is to be written by then
+        watching += [] if on_epoch is None else [on_epoch]
+        seconds = float("inf") if checkpoints is None else checkpoints.seconds
+        return _trained(run, state, watching, seconds, save, pending)
+
+
+def _nothing(state: TrainState) -> None:
+    """Save nowhere."""
+
+
+def _trained(
+    run: Run, state: TrainState, watching: list[Callable[[int, Metrics], None]], seconds: float,
+    save: Callable[[TrainState], None], pending: Callable[[], bool],
+) -> tuple[TrainState, History]:  # fmt: skip
+    """Call after call until the run is over; saved in between, and before anything that ends it early."""
+    saved, unsaved = time.monotonic(), False
+    try:
+        while not run.over(state) and not pending():
+            state, finished = run.advanced(state)
+            unsaved = True
+            for watch in watching:
+                for number, found in finished:
+                    watch(number, found)
+            if time.monotonic() - saved >= seconds:
+                save(state)
+                saved, unsaved = time.monotonic(), False
+    except (faults.NotFiniteError, CheckpointError):
+        # what is not finite is not worth keeping, and what could not be saved cannot be saved again
+        raise
+    except BaseException:
+        # a callback that raises, or a second signal
+        if unsaved:
+            save(state)
+        raise
+    if unsaved:
+        save(state)
+    history = run.history()
+    curve = history.epochs.get("loss")
+    if curve is not None and (says := faults.grown(curve)):
+        warnings.warn(f"fit: {says}", stacklevel=3)
+    if state.best is not None:
+        state = state._replace(params=state.best.params)
+    return state, history

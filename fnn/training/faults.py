@@ -1,0 +1,129 @@
+"""What went wrong in a run: the first step whose loss or gradient is not finite, where, and what to do.
+
+Promises: training pays nothing for this while all goes well; the step is found by taking the same steps again.
+Source: claim A11 (a learning rate beyond the stable one makes the loss grow without bound).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.training.program import Plan, Rows, TrainState
+from fnn.regularizers import Strength
+from fnn.types import Params, PyTree
+
+#: Steps back that are searched for the gradient that spoiled the parameters.
+BACK = 16
+#: Growth of the loss before the fault from which it is called divergence.
+GROWN = 10.0
+
+
+class NotFiniteError(FloatingPointError):
+    """The loss or a gradient is not finite.
+
+    Attributes:
+        state: the `TrainState` before the first bad step, its parameters finite.
+        step: the number of that step, from 0, in the whole run.
+        where: the array that is not finite.
+
+    >>> net = fnn.mlp(1, 1)
+    >>> x = jnp.array([[1.0], [2.0]])
+    >>> try:
+    ...     fnn.fit(
+    ...         fnn.backprop(net, fnn.squared_error), net.init(jax.random.key(0)), (x, 3 * x),
+    ...         optimizer=fnn.sgd(1e3), epochs=50, batch_size=2, key=jax.random.key(1),
+    ...     )
+    ... except fnn.NotFiniteError as error:
+    ...     print(error.where, bool(jnp.isfinite(error.state.params[0]["W"]).all()))
+    the loss True
+    """
+
+    def __init__(self, says: str, state: TrainState, step: int, where: str) -> None:
+        super().__init__(says)
+        self.state, self.step, self.where = state, step, where
+
+
+def found(
+    plan: Plan, batch: Callable[[TrainState], Rows], strength: Strength | None, losses: np.ndarray, done: int, bad: int,
+    replayed: Callable[[int], TrainState],
+) -> NotFiniteError:  # fmt: skip
+    """The error that tells of the first bad step.
+
+    Args:
+        batch: state -> the rows of the step that it takes next.
+        strength: of the regularizer.
+        losses: of the whole run so far.
+        done: steps before the chunk in which the bad loss came.
+        bad: the number of the bad loss within that chunk.
+        replayed: steps -> the state after so many steps of that chunk.
+    """
+    where = ""
+    for back in range(min(bad, BACK) + 1):
+        state, number = replayed(bad - back), done + bad - back
+        if not _bad_leaf(state.params):
+            where = _bad_place(plan, state, batch(state), strength)
+            break
+    else:
+        state, number, where = replayed(0), done, "the parameters"
+    before = losses[max(0, number - 20) : number]
+    return NotFiniteError(f"{where} is not finite in step {number}, {_why(before)}", state, number, where)
+
+
+def _why(before: np.ndarray) -> str:
+    """What the losses before the fault say."""
+    if len(before) > 1 and before[-1] > GROWN * abs(before.min()):
+        return (
+            f"after the loss grew from {before.min():.4g} to {before[-1]:.4g}: it diverges. Lower the learning rate, "
+            "to a tenth for a start, or clip with clip_norm=1.0."
+        )
+    last = f" (the loss before was {before[-1]:.4g})" if len(before) else ""
+    return (
+        f"without warning{last}. Look at the rows of that batch and at the function, lower the learning rate, or "
+        'go on without such steps: on_not_finite="skip".'
+    )
+
+
+def grown(curve: np.ndarray) -> str:
+    """A sentence if a curve of losses ends far above where it began, else ""."""
+    first, last = float(curve[0]), float(curve[-1])
+    if not last > GROWN * max(abs(first), float(np.abs(curve).min()), 1e-300):
+        return ""
+    return (
+        f"the loss grew from {first:.4g} to {last:.4g}: it diverges, though it is finite yet. Lower the learning rate, "
+        "to a tenth for a start."
+    )
+
+
+def _bad_place(plan: Plan, state: TrainState, batch: Rows, strength: Strength | None) -> str:
+    """The first array that is not finite, forward and then backward, on this batch."""
+    if bad := _bad_leaf((batch.x, batch.y)):
+        return f"the input x{bad[3:]}" if bad.startswith("[0]") else f"the target y{bad[3:]}"
+    if plan.objective is not None:
+        net, names = plan.objective.net, []
+
+        def inside(params: Params, x: PyTree) -> list[PyTree]:
+            _, values = net.values(params, x)
+            # a dict would come back sorted: "1.a" before "1.z"
+            names[:] = values
+            return list(values.values())
+
+        found = jax.jit(inside)(state.params, batch.x)
+        for name, value in zip(names, found, strict=True):
+            if bad := _bad_leaf(value):
+                return f"the value of {name}{bad}".strip()
+    value, gradients = jax.jit(plan.gradient)(state.params, batch, strength)
+    if not np.isfinite(np.asarray(value)):
+        return "the loss"
+    if bad := _bad_leaf(gradients):
+        return f"the gradient of params{bad}".strip()
+    return "the update of the optimizer"
+
+
+def _bad_leaf(tree: PyTree) -> str:
+    """The path of the first leaf with an entry that is not finite, or ""; of a tree that is one array, a blank."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) and not np.isfinite(np.asarray(leaf, np.float64)).all():
+            return jax.tree_util.keystr(path) or " "
+    return ""
