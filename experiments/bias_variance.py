@@ -96,7 +96,7 @@ def _narrowed(params: Any, width: jax.Array) -> Any:
 
 def _fitted(by_hand: Any, start: Any, width: jax.Array, x: jax.Array, y: jax.Array, rate: float, steps: int) -> Any:
     """Parameters after so many steps of Adam, full batch, of a net narrowed to this width."""
-    optimizer = fnn.adam(rate)
+    optimizer = fnn.optimizers.adam(rate)
 
     def step(carry: Any, _: None) -> tuple[Any, None]:
         params, state = carry
@@ -125,7 +125,7 @@ def _classes(options: BiasVariance) -> dict[str, Any]:
 
         def one(key: Any, width: Any, x: Any, y: Any) -> Any:
             if name == "linear":
-                optimizer = fnn.adam(0.05)
+                optimizer = fnn.optimizers.adam(0.05)
 
                 def step(carry: Any, _: None) -> tuple[Any, None]:
                     params, state = carry
@@ -207,7 +207,7 @@ def _curve(options: BiasVariance) -> dict[str, Any]:
     x = random.uniform(-1.5, 1.5, (sets, points, 1))
     y = curve(x) + NOISE * random.normal(size=x.shape)
     places = np.linspace(-1.4, 1.4, PLACES)[:, None]
-    net = fnn.mlp(1, max(width for width, _ in KINDS), 1, bias=fnn.uniform(3.0))
+    net = fnn.mlp(1, max(width for width, _ in KINDS), 1, bias_init=fnn.initializers.uniform(3.0))
     penalized = fnn.backprop(net, fnn.half_squared_error, fnn.l2)
 
     @jax.jit

@@ -105,9 +105,9 @@ def predicted(activation: str, gain: float, depth: int) -> dict[str, list[float]
 
 def _initializers(width: int, names: tuple[str, ...]) -> dict[str, Any]:
     return {
-        DRAWN[0]: fnn.normal(0.3 / width**0.5),
-        DRAWN[3]: fnn.normal(3 / width**0.5),
-        **{name: fnn.initializer(name) for name in names},
+        DRAWN[0]: fnn.initializers.normal(0.3 / width**0.5),
+        DRAWN[3]: fnn.initializers.normal(3 / width**0.5),
+        **{name: fnn.initializers.get(name) for name in names},
     }
 
 
@@ -256,7 +256,7 @@ def _rules() -> dict[str, Any]:
 
     @jax.jit
     def both(z: jax.Array) -> Any:
-        records = [fnn.activation(name) for name in names]
+        records = [fnn.activations.get(name) for name in names]
         return [(each.derivative(z), (each(z + step) - each(z - step)) / (2 * step)) for each in records]
 
     # truncation step²/6 |f‴| ≤ 1e-10/6 · 2, and rounding eps · 6 / (2 step) for values up to 6
@@ -268,7 +268,7 @@ def _rules() -> dict[str, Any]:
 
 def _learning(options: Depth) -> dict[str, Any]:
     """Nets with one hidden layer on digits: how far its weights move, and the loss."""
-    x, y = fnn.digits()
+    x, y = fnn.data.digits()
     x, y = jnp.asarray(x[:500]), jnp.asarray(y[:500])
     names = ("sign", "hard_threshold", "sigmoid", "tanh", "relu")
 

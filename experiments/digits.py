@@ -50,7 +50,7 @@ def run(options: Digits, watch: Watch = silent) -> dict[str, Any]:
     try:
         with jax.default_matmul_precision("highest"):
             return _run(options, watch)
-    except fnn.NotFiniteError as error:
+    except fnn.NonFiniteError as error:
         raise FloatingPointError(f"{error} Lower --learning-rate.") from error
 
 
@@ -58,7 +58,7 @@ def _run(options: Digits, watch: Watch) -> dict[str, Any]:
     started = time.perf_counter()
     parts = images(options)
     pixels = parts["train"][0].shape[1]
-    net = fnn.mlp(pixels, *options.hidden, 10, activation=options.activation, weights="he_normal")
+    net = fnn.mlp(pixels, *options.hidden, 10, activation=options.activation, weight_init="he_normal")
     by_hand = fnn.backprop(net, fnn.softmax_cross_entropy, fnn.l2)
     automatic = jax.value_and_grad(fnn.objective(net, fnn.softmax_cross_entropy, fnn.l2))
     # built once, so that the nets share one compiled program
@@ -66,7 +66,9 @@ def _run(options: Digits, watch: Watch) -> dict[str, Any]:
 
     read = jax.jit(net.apply)
 
-    def train(gradient: Callable[..., Any], seed: int, stage: str, dtype: Any = np.float32) -> tuple[Any, fnn.History]:
+    def train(
+        gradient: Callable[..., Any], seed: int, stage: str, dtype: Any = np.float32
+    ) -> tuple[Any, fnn.training.History]:
         params_key, shuffle_key = jax.random.split(jax.random.key(seed))
         # drawn in float32 and cast, so that float64 starts from the same numbers
         params = _cast(net.init(params_key), dtype)
@@ -129,15 +131,15 @@ def _run(options: Digits, watch: Watch) -> dict[str, Any]:
 def images(options: Digits) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """{part: (images, labels)} for train, validation and test. Raises `archives.DataError`."""
     if options.data is None:
-        x, y = fnn.digits()
-        rows = fnn.stratified_split(y, list(SIZES.values()), seed=SPLIT_SEED)
+        x, y = fnn.data.digits()
+        rows = fnn.data.stratified_split(y, list(SIZES.values()), seed=SPLIT_SEED)
         return {name: (x[part], y[part]) for name, part in zip(SIZES, rows, strict=True)}
     if options.download:
         archives.fetch(archives.MNIST, options.data)
     try:
-        (x, y), test = fnn.mnist(options.data)
+        (x, y), test = fnn.data.mnist(options.data)
         kept = max(len(y) // VALIDATION, 1)
-        train, validation = fnn.stratified_split(y, [len(y) - kept, kept], seed=SPLIT_SEED)
+        train, validation = fnn.data.stratified_split(y, [len(y) - kept, kept], seed=SPLIT_SEED)
         if options.batch_size > len(train):
             raise ValueError(f"--batch-size must be at most {len(train)}, the training images; lower it.")
     except (OSError, ValueError) as error:
@@ -156,7 +158,13 @@ def _accuracy(scores: jax.Array, labels: np.ndarray) -> float:
 
 
 def _compare_gradients(
-    by_hand: fnn.Backprop, automatic: Callable[..., Any], params: Any, x: Any, y: Any, strength: float, watch: Watch
+    by_hand: fnn.gradients.Backprop,
+    automatic: Callable[..., Any],
+    params: Any,
+    x: Any,
+    y: Any,
+    strength: float,
+    watch: Watch,
 ) -> list[dict[str, Any]]:
     """One row per leaf; every error is the largest of its entries over the largest entry of the leaf."""
 
@@ -194,7 +202,9 @@ def _by_name(params: Any) -> dict[str, np.ndarray]:
     return {f"{k}.{name}": np.asarray(leaf) for k, p in enumerate(params, start=1) for name, leaf in p.items()}
 
 
-def _leaf_differences(objective: fnn.Objective, params: Any, k: int, x: Any, y: Any, strength: float) -> np.ndarray:
+def _leaf_differences(
+    objective: fnn.gradients.Objective, params: Any, k: int, x: Any, y: Any, strength: float
+) -> np.ndarray:
     leaves, tree = jax.tree.flatten(params)
 
     def value(leaf: jax.Array, x: Any, y: Any) -> jax.Array:
@@ -208,12 +218,12 @@ def _error(gradient: np.ndarray, truth: np.ndarray) -> float:
     return float(np.max(np.abs(gradient.astype(np.float64) - truth)) / (largest if largest > 0 else 1))
 
 
-def _curves(history: fnn.History) -> dict[str, np.ndarray]:
+def _curves(history: fnn.training.History) -> dict[str, np.ndarray]:
     """What is drawn: one number per epoch and curve, to six digits."""
-    return {name: np.array([float(f"{value:.6g}") for value in curve]) for name, curve in history.epochs.items()}
+    return {name: np.array([float(f"{value:.6g}") for value in curve]) for name, curve in history.metrics.items()}
 
 
-def _difference(by_hand: fnn.History, automatic: fnn.History) -> dict[str, Any]:
+def _difference(by_hand: fnn.training.History, automatic: fnn.training.History) -> dict[str, Any]:
     """How far two curves from the same seed drift apart: |hand − auto| over auto, step by step, and over max auto."""
     hand, auto = (h.step_loss.astype(np.float64) for h in (by_hand, automatic))
     apart = np.abs(hand - auto)

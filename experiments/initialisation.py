@@ -29,14 +29,18 @@ from experiments.progress import Watch, silent
 HIDDEN, RATE = 8, 0.3
 #: The value of all weights where they start equal; any other shows the same.
 EQUAL = 0.1
-STARTS = {"zero": fnn.zeros, "equal": fnn.constant(EQUAL), "random": fnn.glorot_uniform}
+STARTS = {
+    "zero": fnn.initializers.zeros,
+    "equal": fnn.initializers.constant(EQUAL),
+    "random": fnn.initializers.glorot_uniform,
+}
 
 
 def run(options: Initialisation, watch: Watch = silent) -> dict[str, Any]:
     """Train from the three starts, permute units, and return the numbers."""
     started = time.perf_counter()
     with jax.default_matmul_precision("highest"), jax.enable_x64(True):
-        images, labels = fnn.digits()
+        images, labels = fnn.data.digits()
         x, y = jnp.asarray(images[:500], jnp.float64), jnp.asarray(labels[:500])
         result, end = _trained(options, x, y)
         watch("training", 1, 1, "from zero, equal and random weights")
@@ -46,8 +50,8 @@ def run(options: Initialisation, watch: Watch = silent) -> dict[str, Any]:
     return result | {"measured": {"seconds": time.perf_counter() - started}}
 
 
-def _net(start: str = "random") -> fnn.Sequential:
-    return fnn.mlp(64, HIDDEN, 10, weights=STARTS[start])
+def _net(start: str = "random") -> fnn.network.Sequential:
+    return fnn.mlp(64, HIDDEN, 10, weight_init=STARTS[start])
 
 
 def _trained(options: Initialisation, x: jax.Array, y: jax.Array) -> tuple[dict[str, Any], Any]:

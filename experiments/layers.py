@@ -61,7 +61,7 @@ def apart(got: Any, wanted: Any) -> dict[str, float]:
     for a, b in pairs:
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-            raise FloatingPointError(f"finite numbers of one shape are compared; {a.shape} and {b.shape} came.")
+            raise FloatingPointError(f"finite numbers of one shape are compared, got {a.shape} and {b.shape}.")
         difference, largest = max(difference, float(np.abs(a - b).max())), max(largest, float(np.abs(b).max()))
     return {"apart": difference, "bound": ROUNDINGS * EPS * largest}
 
@@ -99,9 +99,9 @@ def _one_layer(random: np.random.Generator, repeats: int) -> Any:
         kept = layer.forward(params, x[0])[1]
         rows = jax.vmap(lambda row: layer.backward(params, kept, row)[0])(jnp.eye(OUTPUTS))
         return {
-            "affine": fnn.affine(W, b, x),
-            "batch": fnn.affine_backward(W, x, y_bar),
-            "single": fnn.affine_backward(W, x[0], y_bar[0]),
+            "affine": fnn.linear.affine(W, b, x),
+            "batch": fnn.linear.affine_backward(W, x, y_bar),
+            "single": fnn.linear.affine_backward(W, x[0], y_bar[0]),
             "backward": layer.backward(params, kept, y_bar[0]),
             "rows": rows,
             "jacobian": jax.jacobian(layer.apply, argnums=(0, 1))(params, x[0]),
@@ -338,14 +338,14 @@ def _bias_trick(random: np.random.Generator, repeats: int) -> Any:
     net = fnn.mlp(INPUTS, HIDDEN, OUTPUTS)
 
     def tricked(hats: Any, x: jax.Array, activation: Any, spare: bool) -> jax.Array:
-        z = fnn.homogeneous_input(x) @ hats[0]
+        z = fnn.linear.homogeneous_input(x) @ hats[0]
         a = jnp.concatenate([z[:, :1], activation(z[:, 1:])], axis=1) if spare else activation(z)
         return a @ hats[1]
 
     @jax.jit
     @jax.vmap
     def both(params: Any, x: jax.Array, y: jax.Array) -> Any:
-        hats = [fnn.homogeneous_matrix(p["W"], p["b"]) for p in params]
+        hats = [fnn.linear.homogeneous_matrix(p["W"], p["b"]) for p in params]
 
         def loss(hats: Any) -> Any:
             output = tricked(hats, x, fnn.tanh, True)
@@ -358,7 +358,7 @@ def _bias_trick(random: np.random.Generator, repeats: int) -> Any:
         frozen = [hat.at[:, 1:].set(moved[:, 1:]) for hat, moved in zip(hats, free, strict=True)]
         spoiled = {
             name: (
-                tricked(hats, x, fnn.activation(name), False)[:, 1:],
+                tricked(hats, x, fnn.activations.get(name), False)[:, 1:],
                 fnn.mlp(INPUTS, HIDDEN, OUTPUTS, activation=name).apply(params, x),
             )
             for name in ("sigmoid", "tanh", "relu")

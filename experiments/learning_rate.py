@@ -116,7 +116,7 @@ def _curves() -> dict[str, Any]:
     def slope(p: jax.Array) -> jax.Array:
         return jnp.stack([two_valleys_slope(p[0], TILT), 40 * (p[1] - 4)])
 
-    def descend(optimizer: fnn.Optimizer) -> jax.Array:
+    def descend(optimizer: fnn.optimizers.Optimizer) -> jax.Array:
         def step(carry: Any, _: None) -> tuple[Any, jax.Array]:
             p, state = carry
             updates, state = optimizer.update(slope(p), state, p)
@@ -128,10 +128,10 @@ def _curves() -> dict[str, Any]:
 
     # the same gradient four times; rates are ours, below the limit of each
     four = {
-        "gradient descent": fnn.sgd(0.002),
-        "momentum": fnn.momentum(0.002),
-        "Nesterov": fnn.nesterov(0.002),
-        "Adam": fnn.adam(0.1),
+        "gradient descent": fnn.optimizers.sgd(0.002),
+        "momentum": fnn.optimizers.momentum(0.002),
+        "Nesterov": fnn.optimizers.nesterov(0.002),
+        "Adam": fnn.optimizers.adam(0.1),
     }
     contours = jax.jit(lambda: [descend(optimizer) for optimizer in four.values()])()
     return {
@@ -428,15 +428,15 @@ def _optimizers(options: LearningRate) -> dict[str, Any]:
     by_hand = fnn.backprop(NET, fnn.half_squared_error)
     start = restored(jnp.asarray(np.random.default_rng(options.seed).normal(size=10)))
     four = {
-        "gradient descent": fnn.sgd(0.1),
-        "momentum": fnn.momentum(0.1),
-        "Nesterov": fnn.nesterov(0.1),
-        "Adam": fnn.adam(0.03),
+        "gradient descent": fnn.optimizers.sgd(0.1),
+        "momentum": fnn.optimizers.momentum(0.1),
+        "Nesterov": fnn.optimizers.nesterov(0.1),
+        "Adam": fnn.optimizers.adam(0.03),
     }
 
     @jax.jit
     def trained(params: Any) -> Any:
-        def with_one(optimizer: fnn.Optimizer) -> Any:
+        def with_one(optimizer: fnn.optimizers.Optimizer) -> Any:
             def step(carry: Any, _: None) -> tuple[Any, Any]:
                 params, state = carry
                 value, g = by_hand(params, x, y)
@@ -470,7 +470,7 @@ def _optimizers(options: LearningRate) -> dict[str, Any]:
 
 def _variance(options: LearningRate) -> dict[str, Any]:
     """The variance of mini-batch gradients against σ²/B · (N − B)/(N − 1), batches drawn without repetition."""
-    x, y = fnn.digits()
+    x, y = fnn.data.digits()
     net, count, draws = fnn.mlp(64, 16, 10), 512, options.draws
     by_hand = fnn.backprop(net, fnn.softmax_cross_entropy)
     params = jax.jit(lambda: net.init(jax.random.key(options.seed), jnp.float64))()
@@ -500,7 +500,7 @@ def _variance(options: LearningRate) -> dict[str, Any]:
 
 def _batches(options: LearningRate, watch: Watch) -> dict[str, Any]:
     """The loss of small nets after some epochs, for each batch size and rate, several seeds at once."""
-    x, y = fnn.digits()
+    x, y = fnn.data.digits()
     rows = np.random.default_rng(options.seed).permutation(len(x))[:ROWS]
     by_hand = fnn.backprop(fnn.mlp(64, 16, 10), fnn.softmax_cross_entropy)
     over = fnn.grid(seed=range(options.seed, options.seed + options.seeds), learning_rate=RATES)
@@ -511,7 +511,7 @@ def _batches(options: LearningRate, watch: Watch) -> dict[str, Any]:
             by_hand, (x[rows], y[rows]), over=over, optimizer=optax.sgd, epochs=options.epochs, batch_size=size,
             shared_shuffle=True,
         )  # fmt: skip
-        loss = trained.epochs["loss"].reshape(options.seeds, len(RATES), -1)
+        loss = trained.metrics["loss"].reshape(options.seeds, len(RATES), -1)
         # a run that left the finite numbers counts as worse than any
         loss = np.where(np.isfinite(loss), loss, np.inf)
         mean = loss.mean(axis=0)

@@ -47,7 +47,7 @@ def run(options: Logistic, watch: Watch = silent) -> dict[str, Any]:
     y = random.integers(0, 2, (options.sets, options.examples)).astype(float)
     x = random.normal(size=(*y.shape, 2)) + (2 * y - 1)[..., None] * CENTRE
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        net = fnn.dense(2, 1, weights="zeros")
+        net = fnn.dense(2, 1, weight_init="zeros")
         learned, losses = jax.jit(jax.vmap(lambda x, y: _descended(net, x, y, options.steps)))(x, y[..., None])
         watch("learning", 1, 2, f"{options.sets} units")
         best, information = jax.jit(jax.vmap(_newton))(x, y)
@@ -80,7 +80,7 @@ def run(options: Logistic, watch: Watch = silent) -> dict[str, Any]:
 
 def _descended(net: fnn.Layer, x: jax.Array, y: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
     """((w1, w2, b), the losses) of gradient descent from 0 on the mean -log-likelihood, by the rules of `fnn`."""
-    gradient, descent = fnn.backprop(net, fnn.sigmoid_cross_entropy), fnn.sgd(RATE)
+    gradient, descent = fnn.backprop(net, fnn.sigmoid_cross_entropy), fnn.optimizers.sgd(RATE)
 
     def step(params: Any, _: None) -> tuple[Any, jax.Array]:
         value, found = gradient(params, x, y)

@@ -68,7 +68,7 @@ def _bounds(options: Losses) -> dict[str, Any]:
 
     def each(name: str) -> tuple[jax.Array, np.ndarray]:
         """(loss of every example, which are wrong)."""
-        loss = fnn.loss(name)
+        loss = fnn.losses.get(name)
         if name in ("softmax_cross_entropy", "negative_log_likelihood"):
             prediction = jnp.asarray(logits)
             if name == "negative_log_likelihood":

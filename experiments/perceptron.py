@@ -66,7 +66,7 @@ def _decisions(random: np.random.Generator) -> dict[str, int]:
     """The decision beside the rule, on whole numbers many of which lie on the plane itself."""
     x, w = random.integers(-3, 4, (5000, 3)).astype(float), np.array([1.0, -2.0, 1.0])
     sums = x @ w - 1
-    decided = np.asarray(fnn.perceptron_decision(jnp.asarray(w), jnp.asarray(-1.0), jnp.asarray(x)))
+    decided = np.asarray(fnn.lectures.perceptron_decision(jnp.asarray(w), jnp.asarray(-1.0), jnp.asarray(x)))
     wanted = np.where(sums >= 0, 1, -1)
     return {
         "points": len(x),
@@ -92,16 +92,19 @@ def _separable(random: np.random.Generator, dimension: int, count: int) -> dict[
     # the few sets whose margin leaves no room are given up
     kept = (np.abs(sums()) > gap).all(axis=1)
     x, w, b, y = (each[kept].astype(float) for each in (x, w, b, np.sign(sums())))
-    found = jax.jit(jax.vmap(lambda x, y: fnn.perceptron(x, y, passes=PASSES)))(x, y)
+    found = jax.jit(jax.vmap(lambda x, y: fnn.lectures.perceptron(x, y, epochs=PASSES)))(x, y)
     best_w, best_b = jax.jit(jax.vmap(_largest_margin))(x, y)
-    bound, decide = jax.jit(jax.vmap(fnn.perceptron_bound)), jax.jit(jax.vmap(fnn.perceptron_decision))
+    bound, decide = (
+        jax.jit(jax.vmap(fnn.lectures.perceptron_bound)),
+        jax.jit(jax.vmap(fnn.lectures.perceptron_decision)),
+    )
     own, best = np.asarray(bound(x, y, w, b)), np.asarray(bound(x, y, best_w, best_b))
     mistakes = np.asarray(found.mistakes)
     sharpest = np.minimum(own, best)
     return {
         "dimension": dimension,
         "sets": len(x),
-        "unsettled": int(np.sum(~np.asarray(found.settled))),
+        "unsettled": int(np.sum(~np.asarray(found.converged))),
         "wrong": int(np.sum(np.asarray(decide(found.w, found.b, x)) != y)),
         "above_own_bound": int(np.sum(mistakes > own)),
         "above_sharpest_bound": int(np.sum(mistakes > sharpest)),
@@ -137,7 +140,7 @@ def _tangled(random: np.random.Generator, count: int) -> dict[str, Any]:
         x, y = random.integers(-SMALL, SMALL + 1, (FEW, 2)), random.choice([-1, 1], FEW)
         if _line_exists(x, y):
             separable += 1
-            settled += bool(fnn.perceptron(jnp.asarray(x, float), y, passes=PASSES).settled)
+            settled += bool(fnn.lectures.perceptron(jnp.asarray(x, float), y, epochs=PASSES).converged)
         else:
             sets.append((x, y))
     programs = [_certificate(*each) for each in sets]
@@ -146,7 +149,7 @@ def _tangled(random: np.random.Generator, count: int) -> dict[str, Any]:
     def passes(x: jax.Array, y: jax.Array) -> Any:
         def one(carry: Any, _: None) -> Any:
             before_w, before_b = carry
-            w, b, mistakes = fnn.perceptron_pass(before_w, before_b, x, y)
+            w, b, mistakes = fnn.lectures.perceptron_pass(before_w, before_b, x, y)
             return (w, b), (before_w, before_b, mistakes)
 
         return jax.lax.scan(one, (jnp.zeros(2), jnp.zeros(())), None, length=TANGLED_PASSES)[1]

@@ -187,8 +187,8 @@ def _priors(options: Regularization, x: np.ndarray, y: np.ndarray) -> dict[str, 
 
 def _net(options: Regularization) -> dict[str, Any]:
     """A net on digits, trained by each method: how many weights are exactly zero, how well it reads the rest."""
-    images, labels = fnn.digits()
-    train, rest = fnn.stratified_split(labels, [600, len(labels) - 600], seed=0)
+    images, labels = fnn.data.digits()
+    train, rest = fnn.data.stratified_split(labels, [600, len(labels) - 600], seed=0)
     x, y = jnp.asarray(images[train]), jnp.asarray(labels[train])
     net, rate, strength = fnn.mlp(64, 16, 10), 0.5, 2e-3
 

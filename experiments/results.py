@@ -69,7 +69,7 @@ def write(
 
 
 def fail(folder: Path, name: str, options: Any, failure: str, saved: dict[str, Any] | None) -> None:
-    """Write that the experiment failed, and why, in place of what an earlier run left; `saved` is how far it came."""
+    """Write that the experiment failed, and why, in place of what an earlier run left; `saved` is how far it got."""
     begun = {
         "experiment": name,
         "options": _told(options),

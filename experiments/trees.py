@@ -64,7 +64,7 @@ def _fitted(seed: int) -> dict[str, tuple[Any, np.ndarray, np.ndarray]]:
     random = np.random.default_rng(seed)
     moons, halves = map(np.asarray, datasets.make_moons(400, noise=0.25, random_state=seed))
     moons = (moons - moons.mean(0)) / moons.std(0)
-    images, digits = fnn.digits()
+    images, digits = fnn.data.digits()
     iris, species = datasets.load_iris(return_X_y=True)
     cells, tumours = datasets.load_breast_cancer(return_X_y=True)
     wine, growers = datasets.load_wine(return_X_y=True)
@@ -91,7 +91,7 @@ def _fitted(seed: int) -> dict[str, tuple[Any, np.ndarray, np.ndarray]]:
 
 def _compared(tree: Any, x: np.ndarray, options: Trees) -> dict[str, Any]:
     """Where the tree and its network, or a network that is nearly right, land in different leaves or classes."""
-    net, params = fnn.tree_network(tree)
+    net, params = fnn.lectures.tree_network(tree)
     at = _at_thresholds(tree, x)
     random = np.random.default_rng(options.seed)
     answer = _answering(net)
@@ -140,7 +140,7 @@ def _subtracting(net: Any, params: Any) -> tuple[Any, Any]:
 def _disagreements(tree: Any, answer: Any, params: Any, x: np.ndarray) -> int:
     """Rows whose leaf or class differs from the tree's."""
     # filled up to whole chunks: one program for all of them
-    rows = np.concatenate([fnn.tree_inputs(x), np.zeros((-len(x) % CHUNK, x.shape[1]), np.float32)])
+    rows = np.concatenate([fnn.lectures.tree_inputs(x), np.zeros((-len(x) % CHUNK, x.shape[1]), np.float32)])
     parts = [answer(params, rows[first : first + CHUNK]) for first in range(0, len(rows), CHUNK)]
     leaf, label = (np.concatenate([np.asarray(part[k]) for part in parts])[: len(x)] for k in (0, 1))
     # the tree numbers its nodes, the network the leaves among them
@@ -183,7 +183,7 @@ def _refused() -> dict[str, bool]:
 
     def raises(value: float) -> bool:
         try:
-            fnn.tree_inputs([[0.0, value]])
+            fnn.lectures.tree_inputs([[0.0, value]])
         except ValueError:
             return True
         return False
@@ -196,7 +196,7 @@ def _refused() -> dict[str, bool]:
 
 def _trained(net: Any, starts: Any, train: Any, held_out: Any, steps: int) -> tuple[Any, Any]:
     """All copies at once, full batches: their parameters at the end, and their classes of `held_out` at each step."""
-    gradient, adam = fnn.backprop(net, fnn.softmax_cross_entropy), fnn.adam(RATE)
+    gradient, adam = fnn.backprop(net, fnn.softmax_cross_entropy), fnn.optimizers.adam(RATE)
 
     def one(params: Any) -> tuple[Any, Any]:
         def step(carry: Any, _: None) -> tuple[Any, Any]:
@@ -214,8 +214,8 @@ def _trained(net: Any, starts: Any, train: Any, held_out: Any, steps: int) -> tu
 
 def _plane(tree: Any, x: np.ndarray, labels: np.ndarray, options: Trees) -> dict[str, Any]:
     """The tree in the plane: its boxes, its softened copy, and that copy after training."""
-    net, params = fnn.soft_tree_network(tree, steepness=PLANE_STEEPNESS)
-    points = fnn.tree_inputs(x)
+    net, params = fnn.lectures.soft_tree_network(tree, steepness=PLANE_STEEPNESS)
+    points = fnn.lectures.tree_inputs(x)
     end, _ = _trained(net, jax.tree.map(lambda leaf: leaf[None], params), (points, labels), points, options.steps)
     side = np.linspace(LOW, HIGH, FINENESS, dtype=np.float32)
     grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
@@ -263,10 +263,10 @@ def _digits(options: Trees) -> dict[str, Any]:
     """A tree of depth 8 on three quarters of the digits, and copies of it, trained; all read the other images."""
     from sklearn.tree import DecisionTreeClassifier
 
-    images, digits = fnn.digits()
-    train, test = fnn.stratified_split(digits, (1347, 450), seed=options.seed)
+    images, digits = fnn.data.digits()
+    train, test = fnn.data.stratified_split(digits, (1347, 450), seed=options.seed)
     tree = DecisionTreeClassifier(max_depth=8, random_state=options.seed).fit(images[train], digits[train])
-    copies = [fnn.soft_tree_network(tree, steepness=steepness) for steepness in STEEPNESS]
+    copies = [fnn.lectures.soft_tree_network(tree, steepness=steepness) for steepness in STEEPNESS]
     starts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[params for _, params in copies])
     classes = _trained(copies[0][0], starts, (images[train], digits[train]), images[test], options.steps)[1]
     by_tree = tree.predict(images[test])

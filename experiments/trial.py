@@ -18,7 +18,7 @@ from experiments.progress import Watch
 
 
 def measure(name: str, options: Any, watch: Watch) -> tuple[ModuleType, dict[str, Any]]:
-    """Run it and save what came, judged; return its module and the record."""
+    """Run it and save the result, judged; return its module and the record."""
     results.claim(options.out)
     experiment = importlib.import_module(EXPERIMENTS[name].module)
     began = time.perf_counter()

@@ -252,13 +252,13 @@ def _grids(dimension: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
 
 def _trained(net: fnn.Layer, start: Any, x: jax.Array, y: jax.Array, keep: Any, steps: int) -> Any:
     """Adam on all points, its rate falling to 0 along a cosine; gradients are multiplied by `keep`."""
-    gradient, state = fnn.backprop(net, fnn.squared_error), fnn.adam(RATE).init(start)
+    gradient, state = fnn.backprop(net, fnn.squared_error), fnn.optimizers.adam(RATE).init(start)
 
     def step(carry: Any, k: jax.Array) -> tuple[Any, None]:
         params, state = carry
         found = jax.tree.map(jnp.multiply, gradient(params, x, y)[1], keep)
         rate = RATE * (1 + jnp.cos(jnp.pi * k / steps)) / 2
-        updates, state = fnn.Adam(rate).update(found, state)
+        updates, state = fnn.optimizers.Adam(rate).update(found, state)
         return (jax.tree.map(jnp.add, params, updates), state), None
 
     return jax.lax.scan(step, (start, state), jnp.arange(steps, dtype=jnp.float32))[0][0]

@@ -35,7 +35,7 @@ SIZES = {"train": 300, "validation": 300, "test": 1197}
 WRONG = 0.1
 #: Of L2, where there is any.
 STRENGTHS = (3e-4, 3e-3)
-SMALL = fnn.normal(0.01)
+SMALL = fnn.initializers.normal(0.01)
 #: The loss at which a training counts as done: half of guessing. Where the right labels are learned and the wrong ones
 #: are not, it is about 0.1 · ln(9/0.1) = 0.45.
 DONE = float(np.log(10)) / 2
@@ -76,8 +76,8 @@ LEFT_OUT = tuple(name for name in VARIANTS if name.startswith("without"))
 def run(options: WhatMadeItWork, watch: Watch = silent) -> dict[str, Any]:
     """Train all variants, those of equal shape as one program, and return losses, accuracies and epochs."""
     started = time.perf_counter()
-    images, labels = fnn.digits()
-    rows = fnn.stratified_split(labels, list(SIZES.values()), seed=0)
+    images, labels = fnn.data.digits()
+    rows = fnn.data.stratified_split(labels, list(SIZES.values()), seed=0)
     parts = {name: (images[part], labels[part]) for name, part in zip(SIZES, rows, strict=True)}
     random = np.random.default_rng(options.seed)
     wrong = random.choice(SIZES["train"], round(WRONG * SIZES["train"]), replace=False)
@@ -122,7 +122,7 @@ def _trained(
         for seed in seeds
     ]
     over: dict[str, Any] = dict(
-        zip(("seed", "learning_rate", "strength", "weights"), map(list, zip(*rows, strict=True)), strict=True)
+        zip(("seed", "learning_rate", "strength", "weight_init"), map(list, zip(*rows, strict=True)), strict=True)
     )
     sweep = fnn.sweep(
         fnn.backprop(net, fnn.softmax_cross_entropy, fnn.l2), parts["train"], over=over, optimizer=optimizer,
@@ -155,10 +155,10 @@ def _trained(
         best = int(np.argmin(validation.mean(axis=1)))
         rate, strength = settings[name][best]
         chosen = slice(mine.start + best * count, mine.start + (best + 1) * count)
-        curves = sweep.epochs["bare"][chosen]
+        curves = sweep.metrics["bare"][chosen]
         reached = [np.flatnonzero(curve <= DONE) for curve in curves]
         test = np.nan_to_num(losses["test"][chosen], nan=1e3, posinf=1e3)
-        held_out = sweep.epochs["validation_loss"][chosen]
+        held_out = sweep.metrics["validation_loss"][chosen]
         found[name] = {
             "rate": rate,
             "strength": strength,

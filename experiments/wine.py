@@ -86,7 +86,7 @@ def read(file: Path) -> Table:
     first, *rows = content.decode("utf-8", errors="replace").splitlines() or [""]
     names = [name.strip('"') for name in first.split(";")]
     if names[-1:] != ["quality"] or "alcohol" not in names:
-        raise archives.DataError(f"{file.name} must begin with names that end in quality; {first[:60]!r} came.")
+        raise archives.DataError(f"{file.name} must begin with names that end in quality, got {first[:60]!r}.")
     try:
         numbers = np.array([[float(number) for number in row.split(";")] for row in rows])
         if numbers.ndim != 2 or numbers.shape[1] != len(names) or not np.isfinite(numbers).all():

@@ -57,7 +57,7 @@ def update(params: Any, gradient: Any, learning_rate: float) -> Any:
 
 def run(options: Xor, watch: Watch = silent) -> dict[str, Any]:
     """Try every way to label the points by a line, train the nets, and return the numbers."""
-    points, labels = fnn.xor()
+    points, labels = fnn.data.xor()
     lines = _lines(points, labels)
     watch("lines", 1, 1, f"best {lines['best']['correct']} of 4")
     # matrix products in full precision: TF32 would look like a wrong gradient

@@ -1,18 +1,21 @@
 """fnn: feed-forward neural networks in JAX, with gradients written by hand, checked and fast.
 
-Promises: every public name of the package stands here; importing it touches no device.
+Promises: what stands on a slide is here, under its own name; the rest is in namespaces (`fnn.initializers.he_normal`).
+Importing touches no device. A room that the first lines of a script do not need is loaded when it is first used.
 """
 
-import jax as _jax
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
-from fnn import _jax as _releases
+import jax as _jax_itself
 
-_releases.warn_if_affected(_jax.__version__)
+from fnn import _jax
 
-from fnn import checker, glassbox
+_jax.warn_if_affected(_jax_itself.__version__)
+
+from fnn import activations, gradients, initializers, layers, linear, losses, metrics, network, optimizers, regularizers
 from fnn.activations import (
     Activation,
-    activation,
     elu,
     gelu,
     gelu_tanh,
@@ -28,43 +31,9 @@ from fnn.activations import (
     tanh,
 )
 from fnn.adapter import custom_vjp
-from fnn.linear import (
-    affine,
-    affine_backward,
-    affine_norms,
-    homogeneous_input,
-    homogeneous_matrix,
-)
-from fnn.gradients import Backprop, Objective, backprop, objective
-from fnn.checker import Finding, Report, Verdict, assert_gradients, check
-from fnn.training.checkpoints import CheckpointError, Checkpoints
-from fnn.data.small import digits, stratified_split, xor
-from fnn.differences import (
-    central_differences,
-    lecture_step,
-    one_sided_differences,
-    scaled_step,
-)
-from fnn.training.program import TrainState
-from fnn.training.faults import NotFiniteError
-from fnn.glassbox import Graph, graph, name, show_backward
-from fnn.data.idx import mnist, read_idx
-from fnn.initializers import (
-    Initializer,
-    constant,
-    glorot_normal,
-    glorot_uniform,
-    he_normal,
-    he_uniform,
-    initializer,
-    lecun_normal,
-    lecun_uniform,
-    normal,
-    orthogonal,
-    uniform,
-    zeros,
-)
-from fnn.layers import Dense, Layer
+from fnn.checks import CastWarning
+from fnn.gradients import backprop, objective
+from fnn.layers import Layer
 from fnn.losses import (
     Loss,
     absolute_error,
@@ -72,33 +41,138 @@ from fnn.losses import (
     half_squared_error,
     hinge,
     huber,
-    loss,
     negative_log_likelihood,
     perceptron_loss,
     sigmoid_cross_entropy,
     softmax_cross_entropy,
     squared_error,
 )
-from fnn.metrics import accuracy, one_hot, zero_one_loss
-from fnn.network import (
-    Repeated,
-    Sequential,
-    Skip,
-    dense,
-    mlp,
-    repeated,
-    sequential,
-    skip,
-)
-from fnn.optimizers import Adam, Momentum, Optimizer, Sgd, adam, momentum, nesterov, sgd
-from fnn.lectures._perceptron import PerceptronRun, perceptron, perceptron_bound, perceptron_decision, perceptron_pass
-from fnn.regularizers import Regularizer, elastic_net, l1, l2, regularizer
-from fnn.checks import CastNote, validate
-from fnn.training.run import History
-from fnn.training.shuffle import permutation
-from fnn.training.source import Stream
-from fnn.training._sweep import Sweep, grid, sweep
-from fnn.training._fit import fit
-from fnn.lectures.trees import Comparisons, soft_tree_network, tree_inputs, tree_network
+from fnn.metrics import accuracy, one_hot
+from fnn.network import dense, mlp, repeated, sequential, skip
+from fnn.regularizers import Regularizer, elastic_net, l1, l2
+
+if TYPE_CHECKING:
+    from fnn import checker, data, differences, glassbox, lectures, training
+    from fnn.checker import assert_gradients, check
+    from fnn.differences import central_differences, one_sided_differences
+    from fnn.glassbox import graph, show_backward
+    from fnn.training import (
+        CheckpointError,
+        Checkpoints,
+        NonFiniteError,
+        Stream,
+        TrainState,
+        fit,
+        grid,
+        sweep,
+    )
 
 __version__ = "0.1.0"
+
+#: The rooms that are loaded at first use, and the names of each that stand here too.
+_LATER = {
+    "checker": ("assert_gradients", "check"),
+    "data": (),
+    "differences": ("central_differences", "one_sided_differences"),
+    "glassbox": ("graph", "show_backward"),
+    "lectures": (),
+    "training": (
+        "CheckpointError",
+        "Checkpoints",
+        "NonFiniteError",
+        "Stream",
+        "TrainState",
+        "fit",
+        "grid",
+        "sweep",
+    ),
+}
+_ROOM_OF = {name: room for room, names in _LATER.items() for name in names}
+
+__all__ = [
+    "Activation",
+    "CastWarning",
+    "CheckpointError",
+    "Checkpoints",
+    "Layer",
+    "Loss",
+    "NonFiniteError",
+    "Regularizer",
+    "Stream",
+    "TrainState",
+    "absolute_error",
+    "accuracy",
+    "activations",
+    "assert_gradients",
+    "backprop",
+    "binary_cross_entropy",
+    "central_differences",
+    "check",
+    "checker",
+    "custom_vjp",
+    "data",
+    "dense",
+    "differences",
+    "elastic_net",
+    "elu",
+    "fit",
+    "gelu",
+    "gelu_tanh",
+    "glassbox",
+    "gradients",
+    "graph",
+    "grid",
+    "half_squared_error",
+    "hard_threshold",
+    "hinge",
+    "huber",
+    "identity",
+    "initializers",
+    "l1",
+    "l2",
+    "layers",
+    "leaky_relu",
+    "lectures",
+    "linear",
+    "losses",
+    "metrics",
+    "mlp",
+    "negative_log_likelihood",
+    "network",
+    "objective",
+    "one_hot",
+    "one_sided_differences",
+    "optimizers",
+    "perceptron_loss",
+    "regularizers",
+    "relu",
+    "repeated",
+    "sequential",
+    "show_backward",
+    "sigmoid",
+    "sigmoid_cross_entropy",
+    "sign",
+    "silu",
+    "skip",
+    "softmax",
+    "softmax_cross_entropy",
+    "softplus",
+    "squared_error",
+    "sweep",
+    "tanh",
+    "training",
+]
+
+
+def __getattr__(name: str) -> object:
+    """A room, or a name of one, at its first use."""
+    if name in _LATER:
+        return _import_module(f"fnn.{name}")
+    if name in _ROOM_OF:
+        value = globals()[name] = getattr(_import_module(f"fnn.{_ROOM_OF[name]}"), name)
+        return value
+    raise AttributeError(f"module 'fnn' has no attribute {name!r}.")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

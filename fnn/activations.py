@@ -141,7 +141,7 @@ class LeakyRelu(Activation):
 
     def __post_init__(self) -> None:
         if not 0 <= self.slope < math.inf:
-            raise ValueError(f"leaky_relu: slope must be finite and at least 0; it came as {self.slope}. Try 0.01.")
+            raise ValueError(f"leaky_relu: slope must be finite and at least 0, got {self.slope}. Try 0.01.")
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         a = jnp.where(z <= 0, self.slope * z, z)
@@ -169,7 +169,7 @@ class Elu(Activation):
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < math.inf:
-            raise ValueError(f"elu: alpha must be finite and above 0; it came as {self.alpha}. Try 1.")
+            raise ValueError(f"elu: alpha must be finite and above 0, got {self.alpha}. Try 1.")
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         # e^z is taken of z ≤ 0 only: the branch that is not chosen must not overflow
@@ -358,12 +358,12 @@ ACTIVATIONS: dict[str, Activation] = {
 }  # fmt: skip
 
 
-def activation(choice: str | Activation) -> Activation:
+def get(choice: str | Activation) -> Activation:
     """Return the activation of that name, or the record itself; an unknown name raises and suggests the nearest.
 
-    >>> activation("relu")
+    >>> fnn.activations.get("relu")
     relu
-    >>> activation("rleu")
+    >>> fnn.activations.get("rleu")
     Traceback (most recent call last):
     ...
     ValueError: unknown activation 'rleu'; perhaps 'relu'? Known: elu, gelu, ...

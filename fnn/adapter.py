@@ -42,18 +42,22 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
         lent_loss = _lend(
             rule.name, rule.forward, lambda _, kept, value_bar: (rule.backward(kept, value_bar),), differentiable=1
         )
-        return lambda prediction, target, weights=None: lent_loss(prediction, target, weights)
+        return lambda prediction, target, sample_weight=None: lent_loss(prediction, target, sample_weight)
     if isinstance(rule, Objective | Backprop):
         objective = rule.objective if isinstance(rule, Backprop) else rule
         lent_objective = _lend(
             objective.__name__,
-            lambda params, x, y, weights, strength: objective.forward(params, x, y, weights=weights, strength=strength),
+            lambda params, x, y, sample_weight, strength: objective.forward(
+                params, x, y, sample_weight=sample_weight, strength=strength
+            ),
             lambda primals, kept, value_bar: objective.backward(primals[0], kept, value_bar),
             differentiable=2,
         )
-        return lambda params, x, y, *, weights=None, strength=None: lent_objective(params, x, y, weights, strength)
+        return lambda params, x, y, *, sample_weight=None, strength=None: lent_objective(
+            params, x, y, sample_weight, strength
+        )
     raise TypeError(
-        f"custom_vjp lends the rule of an activation, loss, layer, objective or backprop; {rule!r} came. "
+        f"custom_vjp lends the rule of an activation, loss, layer, objective or backprop, got {rule!r}. "
         "For a function of your own write its rule with jax.custom_vjp itself."
     )
 

@@ -1,6 +1,6 @@
 """What must hold of shapes, dtypes, names and data, and the sentence to say when it does not.
 
-Promises: every message says what must hold, what came, and what to do. The static checks look at shapes and
+Promises: every message says what must hold, what got, and what to do. The static checks look at shapes and
 dtypes alone, so that they fire while JAX traces; `require_finite` and `require_labels` look at values and
 belong on the host, before training.
 Refuses: to guess. Nothing is reshaped or clipped here; one thing is cast, with a note (`as_floating`).
@@ -20,28 +20,28 @@ from fnn.types import Array, DType, is_key
 Record = TypeVar("Record")
 
 
-class CastNote(UserWarning):
-    """Says that data came in another floating dtype than the parameters and was cast to theirs.
+class CastWarning(UserWarning):
+    """Says that data had another floating dtype than the parameters and was cast to theirs.
 
     >>> import warnings
-    >>> net, (x, y) = fnn.mlp(2, 2), fnn.xor()
+    >>> net, (x, y) = fnn.mlp(2, 2), fnn.data.xor()
     >>> with warnings.catch_warnings(record=True) as notes:
     ...     warnings.simplefilter("always")
     ...     _ = fnn.fit(
     ...         fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0)), (x.astype("float64"), y),
-    ...         optimizer=fnn.sgd(0.1), epochs=1, batch_size=4, key=jax.random.key(1),
+    ...         optimizer=fnn.optimizers.sgd(0.1), epochs=1, batch_size=4, key=jax.random.key(1),
     ...     )
     >>> notes[0].category.__name__
-    'CastNote'
+    'CastWarning'
     """
 
 
 def require_size(where: str, name: str, size: Any, remedy: str) -> int:
     """Return `size` as an int of at least 1; raise `TypeError` or `ValueError` that name it and say the remedy."""
     if isinstance(size, bool) or not isinstance(size, int | np.integer):
-        raise TypeError(f"{where}: {name} must be a whole number; it came as {size!r}. {remedy}")
+        raise TypeError(f"{where}: {name} must be a whole number, got {size!r}. {remedy}")
     if size < 1:
-        raise ValueError(f"{where}: {name} must be at least 1; it came as {size}. {remedy}")
+        raise ValueError(f"{where}: {name} must be at least 1, got {size}. {remedy}")
     return int(size)
 
 
@@ -66,13 +66,13 @@ def require_record(where: str, kind: type, value: Any, remedy: str) -> None:
     """Raise `TypeError` unless `value` is an instance of `kind`."""
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIO" else "a"
-        raise TypeError(f"{where}: {article} {kind.__name__} is needed; {value!r} came. {remedy}")
+        raise TypeError(f"{where}: {article} {kind.__name__} is needed, got {value!r}. {remedy}")
 
 
 def require_key(where: str, key: Any) -> None:
     """Raise `TypeError` unless `key` is a random key of JAX, of the new kind or of the old (uint32)."""
     if not is_key(key) and getattr(key, "dtype", None) != jnp.uint32:
-        raise TypeError(f"{where}: the key must be one of jax.random; {key!r} came. Give jax.random.key(0).")
+        raise TypeError(f"{where}: the key must be one of jax.random, got {key!r}. Give jax.random.key(0).")
 
 
 def require_dtype(dtype: DType) -> DType:
@@ -84,7 +84,7 @@ def require_dtype(dtype: DType) -> DType:
     """
     wanted = jnp.dtype(dtype)
     if not jnp.issubdtype(wanted, jnp.floating):
-        raise TypeError(f"parameters must have a floating dtype; {wanted.name} came. Use float32, bfloat16 or float64.")
+        raise TypeError(f"parameters must have a floating dtype, got {wanted.name}. Use float32, bfloat16 or float64.")
     if wanted == jnp.float64 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(
             "dtype=float64 needs JAX's 64-bit mode, which is off: JAX would silently give float32. "
@@ -94,7 +94,7 @@ def require_dtype(dtype: DType) -> DType:
 
 
 def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -> Array:
-    """Return `value` as a floating array, cast to `dtype` if that is given, with a `CastNote` when it changes.
+    """Return `value` as a floating array, cast to `dtype` if that is given, with a `CastWarning` when it changes.
 
     NumPy's default float64 becomes JAX's default float32 here without a note while x64 is off, as everywhere in JAX.
 
@@ -104,8 +104,7 @@ def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
-            f"{where}: {name} must have a floating dtype; it came as {array.dtype.name}. "
-            "Cast it once with .astype('float32')."
+            f"{where}: {name} must have a floating dtype, got {array.dtype.name}. Cast it once with .astype('float32')."
         )
     if dtype is not None and array.dtype != dtype:
         note_cast(f"{where}: {name}", array.dtype, dtype)
@@ -113,12 +112,12 @@ def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -
     return array
 
 
-def note_cast(what: str, came: DType, dtype: DType) -> None:
-    """Warn, with a `CastNote`, that data of dtype `came` is cast to `dtype`."""
+def note_cast(what: str, got: DType, dtype: DType) -> None:
+    """Warn, with a `CastWarning`, that data of dtype `got` is cast to `dtype`."""
     warnings.warn(
-        f"{what} is {jnp.dtype(came).name}; cast to {jnp.dtype(dtype).name}, the parameters' dtype. "
+        f"{what} is {jnp.dtype(got).name}; cast to {jnp.dtype(dtype).name}, the parameters' dtype. "
         "Cast the data yourself to silence this note.",
-        CastNote,
+        CastWarning,
         stacklevel=4,
     )
 
@@ -127,7 +126,7 @@ def require_last_axis(where: str, name: str, shape: tuple[int, ...], size: int, 
     """Raise `ValueError` unless the last axis of `shape` has `size` entries (`meaning` says of what)."""
     if not shape or shape[-1] != size:
         raise ValueError(
-            f"{where}: {name} must have {size} {meaning} on its last axis; it came with shape {shape}. "
+            f"{where}: {name} must have {size} {meaning} on its last axis, got shape {shape}. "
             "Rows are examples: give (N, features), or (features,) for a single example."
         )
 
@@ -135,7 +134,7 @@ def require_last_axis(where: str, name: str, shape: tuple[int, ...], size: int, 
 def require_shape(where: str, name: str, shape: tuple[int, ...], wanted: tuple[int, ...], remedy: str) -> None:
     """Raise `ValueError` unless `shape` is exactly `wanted`."""
     if tuple(shape) != tuple(wanted):
-        raise ValueError(f"{where}: {name} must have shape {tuple(wanted)}; it came with {tuple(shape)}. {remedy}")
+        raise ValueError(f"{where}: {name} must have shape {tuple(wanted)}, got {tuple(shape)}. {remedy}")
 
 
 # ---- values: on the host, before training ---------------------------------------------------------------------------
@@ -171,7 +170,7 @@ def require_labels(name: str, labels: Any, classes: int) -> None:
     array = np.asarray(labels)
     if array.dtype.kind not in "iu":
         raise TypeError(
-            f"{name} must be whole-number labels from 0 to {classes - 1}; dtype {array.dtype.name} came. "
+            f"{name} must be whole-number labels from 0 to {classes - 1}, got dtype {array.dtype.name}. "
             f"Cast them, {name}.astype('int32'), or give one row of {classes} probabilities per example."
         )
     bad = np.argwhere((array < 0) | (array >= classes))
@@ -216,11 +215,11 @@ def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
     """
     shape = np.shape(x)
     if not shape or shape[0] == 0:
-        raise ValueError(f"x must hold at least one row; it came with shape {shape}. Check how the data was filtered.")
+        raise ValueError(f"x must hold at least one row, got shape {shape}. Check how the data was filtered.")
     dtype = np.asarray(x).dtype
     # jnp knows bfloat16 as a floating type, which NumPy does not
     if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"x must have a floating dtype; it came as {dtype.name}. Cast it once with .astype('float32').")
+        raise TypeError(f"x must have a floating dtype, got {dtype.name}. Cast it once with .astype('float32').")
     require_finite("x", x)
     if y is None:
         return

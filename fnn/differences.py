@@ -35,7 +35,7 @@ def scaled_step(x: Array, power: float) -> Array:
     Returns:
         the widths, shape and dtype of x.
 
-    >>> [round(float(h), 4) for h in fnn.scaled_step(jnp.array([1.0, 0.0, -3.0]), 1 / 3)]
+    >>> [round(float(h), 4) for h in fnn.differences.scaled_step(jnp.array([1.0, 0.0, -3.0]), 1 / 3)]
     [0.009, 0.009, 0.0148]
     """
     # √mean x² in two steps, so that neither 1e30² overflows nor 1e-30² vanishes
@@ -50,7 +50,7 @@ def lecture_step(x: Array) -> Array:
 
     10⁻⁷ is the epsilon of float32, whatever the dtype of x; the default steps take that of the dtype instead.
 
-    >>> [round(float(h), 4) for h in fnn.lecture_step(jnp.array([1.0, 0.0, -3.0]))]
+    >>> [round(float(h), 4) for h in fnn.differences.lecture_step(jnp.array([1.0, 0.0, -3.0]))]
     [0.0046, 0.0046, 0.0139]
     """
     # 10⁻⁷ is the slide's number
@@ -114,7 +114,7 @@ class _Quotient:
 
     def __post_init__(self) -> None:
         if not callable(self.step) and not 0 < self.step < math.inf:
-            raise ValueError(f"step must be above 0 and finite; {self.step} came. Leave it out for the default.")
+            raise ValueError(f"step must be above 0 and finite, got {self.step}. Leave it out for the default.")
         require_size("differences", "chunk", self.chunk, "Leave it out for the default of 64.")
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fnn.checks import require_record, validate
 from fnn.layers import Layer
 from fnn.losses import Loss
-from fnn.losses import loss as loss_named
+from fnn.losses import get as get_loss
 from fnn.regularizers import Regularizer, Strength
-from fnn.regularizers import regularizer as regularizer_named
-from fnn.checks import require_record, validate
+from fnn.regularizers import get as get_regularizer
 from fnn.types import Array, Params, PyTree, Residuals
 
 
@@ -48,7 +48,7 @@ class Objective:
         return f"objective_{self.loss.name}"
 
     def __call__(
-        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
     ) -> Array:
         """The value of the objective, a scalar.
 
@@ -56,17 +56,17 @@ class Objective:
             params: parameters of the net.
             x: inputs, (…, I) for a dense net.
             y: targets as the loss takes them.
-            weights: example weights or a mask (…), or None.
+            sample_weight: a weight for each example, or a mask (…), or None.
             strength: λ of the regularizer; needed exactly when there is one.
         """
-        return self.forward(params, x, y, weights=weights, strength=strength)[0]
+        return self.forward(params, x, y, sample_weight=sample_weight, strength=strength)[0]
 
     def forward(
-        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
     ) -> tuple[Array, Residuals]:
         """Return (value, residuals)."""
         prediction, net_kept = self.net.forward(params, x)
-        value, loss_kept = self.loss.forward(prediction, y, weights)
+        value, loss_kept = self.loss.forward(prediction, y, sample_weight)
         self.require_strength(strength)
         if self.regularizer is not None and strength is not None:
             value = value + self.regularizer(params, strength)
@@ -78,36 +78,30 @@ class Objective:
             raise ValueError(
                 "a regularizer and its strength come together: "
                 + (
-                    f"regularizer={self.regularizer} came without a strength. Call with strength=1e-4."
+                    f"got regularizer={self.regularizer} without a strength. Call with strength=1e-4."
                     if strength is None
-                    else f"strength={strength} came, but the objective has no regularizer. "
+                    else f"got strength={strength}, but the objective has no regularizer. "
                     "Make it with regularizer=fnn.l2."
                 )
             )
 
     def backward(self, params: Params, residuals: Residuals, value_bar: Array | float = 1.0) -> tuple[Params, PyTree]:
-        """Return (params_bar, x_bar): the sweep from the value back to the parameters and the inputs."""
-        params_bar, x_bar, _ = self._sweep(params, residuals, value_bar)
-        return params_bar, x_bar
-
-    def _sweep(
-        self, params: Params, residuals: Residuals, value_bar: Array | float
-    ) -> tuple[Params, PyTree, dict[str, PyTree]]:
+        """Return (params_bar, x_bar): from the value back to the parameters and the inputs."""
         # value = loss(net(params, x)) + λ Ω(params)
         net_kept, loss_kept, strength = residuals
         prediction_bar = self.loss.backward(loss_kept, value_bar)
-        params_bar, x_bar, named = self.net.cotangents(params, net_kept, prediction_bar)
+        params_bar, x_bar = self.net.backward(params, net_kept, prediction_bar)
         if self.regularizer is not None:
             # the parameters act in two places, so their two gradients add
             penalty_bar = self.regularizer.gradient(params, strength)
             params_bar = jax.tree.map(lambda g, r: g + value_bar * r, params_bar, penalty_bar)
-        return params_bar, x_bar, named
+        return params_bar, x_bar
 
     def validate(self, params: Params, x: Any, y: Any) -> None:
-        """Look at the values of a data set on the host before training; see `fnn.validate`.
+        """Look at the values of a data set on the host before training; see `fnn.data.validate`.
 
         Raises:
-            ValueError, TypeError: what `fnn.validate` raises, and targets that the loss cannot mean.
+            ValueError, TypeError: what `fnn.data.validate` raises, and targets that the loss cannot mean.
         """
         validate(x, y)
         self.validate_target(params, x, y)
@@ -153,21 +147,21 @@ class Backprop:
         return f"backprop_{self.loss.name}"
 
     def __call__(
-        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
     ) -> tuple[Array, Params]:
         """Return (value, gradients in the structure of params); the arguments are those of the objective."""
-        value, kept = self.objective.forward(params, x, y, weights=weights, strength=strength)
+        value, kept = self.objective.forward(params, x, y, sample_weight=sample_weight, strength=strength)
         return value, self.objective.backward(params, kept)[0]
 
     def with_inputs(
-        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
     ) -> tuple[Array, tuple[Params, PyTree]]:
         """Return (value, (params_bar, x_bar)), as `jax.value_and_grad(objective, argnums=(0, 1))` does."""
-        value, kept = self.objective.forward(params, x, y, weights=weights, strength=strength)
+        value, kept = self.objective.forward(params, x, y, sample_weight=sample_weight, strength=strength)
         return value, self.objective.backward(params, kept)
 
     def intermediates(
-        self, params: Params, x: PyTree, y: Any, *, weights: Array | None = None, strength: Strength | None = None
+        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
     ) -> dict[str, tuple[PyTree, PyTree]]:
         """Return {name: (value, gradient)} of everything between input and loss.
 
@@ -180,8 +174,10 @@ class Backprop:
         >>> {name: gradient.shape for name, (value, gradient) in inside.items()}
         {'1.z': (5, 3), '1.a': (5, 3), '2.z': (5, 1), '2.a': (5, 1)}
         """
-        _, kept = self.objective.forward(params, x, y, weights=weights, strength=strength)
-        _, _, gradients = self.objective._sweep(params, kept, 1.0)
+        _, (net_kept, loss_kept, _) = self.objective.forward(
+            params, x, y, sample_weight=sample_weight, strength=strength
+        )
+        *_, gradients = self.net.cotangents(params, net_kept, self.loss.backward(loss_kept))
         _, values = self.net.values(params, x)
         return {name: (value, gradients[name]) for name, value in values.items()}
 
@@ -213,7 +209,7 @@ def objective(net: Layer, loss: Loss | str, regularizer: Regularizer | str | Non
     >>> float(f(({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},), jnp.ones((4, 2)), jnp.ones((4, 1)), strength=0.5))
     2.0
     """
-    return Objective(net, loss_named(loss), None if regularizer is None else regularizer_named(regularizer))
+    return Objective(net, get_loss(loss), None if regularizer is None else get_regularizer(regularizer))
 
 
 def backprop(net: Layer, loss: Loss | str, regularizer: Regularizer | str | None = None) -> Backprop:

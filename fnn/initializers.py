@@ -21,11 +21,11 @@ from fnn.types import Array, DType, Key, Record
 class Initializer(Record):
     """The record of an initializer. A new one defines `__call__`.
 
-    >>> class Sparse(fnn.Initializer):
+    >>> class Sparse(fnn.initializers.Initializer):
     ...     def __call__(self, key, shape, dtype=jnp.float32):
     ...         return jax.random.bernoulli(key, 0.1, shape).astype(dtype)
-    >>> fnn.dense(4, 3, weights=Sparse())
-    dense(4, 3, weights=sparse)
+    >>> fnn.dense(4, 3, weight_init=Sparse())
+    dense(4, 3, weight_init=sparse)
     """
 
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
@@ -37,7 +37,7 @@ class Initializer(Record):
 class Constant(Initializer):
     """Every entry is `value`. Equal weights keep all hidden units equal (claim B10).
 
-    >>> fnn.constant(0.5)(jax.random.key(0), (2, 2)).tolist()
+    >>> fnn.initializers.constant(0.5)(jax.random.key(0), (2, 2)).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
 
@@ -51,7 +51,7 @@ class Constant(Initializer):
 class Zeros(Initializer):
     """Every entry is 0: right for biases; weights stay stuck there (claim B10).
 
-    >>> fnn.zeros(jax.random.key(0), (2, 2)).tolist()
+    >>> fnn.initializers.zeros(jax.random.key(0), (2, 2)).tolist()
     [[0.0, 0.0], [0.0, 0.0]]
     """
 
@@ -63,7 +63,7 @@ class Zeros(Initializer):
 class Uniform(Initializer):
     """U[−bound, bound]; variance bound² / 3. Raises `ValueError` unless bound > 0 and finite.
 
-    >>> W = fnn.uniform(0.3)(jax.random.key(0), (300, 200))
+    >>> W = fnn.initializers.uniform(0.3)(jax.random.key(0), (300, 200))
     >>> bool(jnp.abs(W).max() <= 0.3), round(float(jnp.var(W)), 3)
     (True, 0.03)
     """
@@ -72,7 +72,7 @@ class Uniform(Initializer):
 
     def __post_init__(self) -> None:
         if not 0 < self.bound < math.inf:
-            raise ValueError(f"uniform: bound must be finite and above 0; it came as {self.bound}. Try 0.1.")
+            raise ValueError(f"uniform: bound must be finite and above 0, got {self.bound}. Try 0.1.")
 
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
         return jax.random.uniform(key, tuple(shape), dtype, -self.bound, self.bound)
@@ -82,7 +82,7 @@ class Uniform(Initializer):
 class Normal(Initializer):
     """N(0, deviation²). Raises `ValueError` unless deviation > 0 and finite.
 
-    >>> round(float(jnp.std(fnn.normal(0.3)(jax.random.key(0), (300, 200)))), 2)
+    >>> round(float(jnp.std(fnn.initializers.normal(0.3)(jax.random.key(0), (300, 200)))), 2)
     0.3
     """
 
@@ -90,7 +90,7 @@ class Normal(Initializer):
 
     def __post_init__(self) -> None:
         if not 0 < self.deviation < math.inf:
-            raise ValueError(f"normal: deviation must be finite and above 0; it came as {self.deviation}. Try 0.1.")
+            raise ValueError(f"normal: deviation must be finite and above 0, got {self.deviation}. Try 0.1.")
 
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
         return self.deviation * jax.random.normal(key, tuple(shape), dtype)
@@ -99,7 +99,7 @@ class Normal(Initializer):
 class GlorotUniform(Initializer):
     """U[−b, b] with b = √6 / √(I + O): variance 2 / (I + O) (claim B10).
 
-    >>> round(float(jnp.var(fnn.glorot_uniform(jax.random.key(0), (300, 200)))), 4)  # 2 / 500
+    >>> round(float(jnp.var(fnn.initializers.glorot_uniform(jax.random.key(0), (300, 200)))), 4)  # 2 / 500
     0.004
     """
 
@@ -111,7 +111,7 @@ class GlorotUniform(Initializer):
 class GlorotNormal(Initializer):
     """N(0, 2 / (I + O)): keeps the variance forward and backward as well as one number can.
 
-    >>> round(float(jnp.var(fnn.glorot_normal(jax.random.key(0), (300, 200)))), 4)  # 2 / 500
+    >>> round(float(jnp.var(fnn.initializers.glorot_normal(jax.random.key(0), (300, 200)))), 4)  # 2 / 500
     0.004
     """
 
@@ -123,7 +123,7 @@ class GlorotNormal(Initializer):
 class HeUniform(Initializer):
     """U[−b, b] with b = √6 / √I: variance 2 / I, which makes up for relu's zero half.
 
-    >>> round(float(jnp.var(fnn.he_uniform(jax.random.key(0), (300, 200)))), 4)  # 2 / 300
+    >>> round(float(jnp.var(fnn.initializers.he_uniform(jax.random.key(0), (300, 200)))), 4)  # 2 / 300
     0.0067
     """
 
@@ -134,7 +134,7 @@ class HeUniform(Initializer):
 class HeNormal(Initializer):
     """N(0, 2 / I), which makes up for relu's zero half.
 
-    >>> round(float(jnp.var(fnn.he_normal(jax.random.key(0), (300, 200)))), 4)  # 2 / 300
+    >>> round(float(jnp.var(fnn.initializers.he_normal(jax.random.key(0), (300, 200)))), 4)  # 2 / 300
     0.0067
     """
 
@@ -145,7 +145,7 @@ class HeNormal(Initializer):
 class LecunUniform(Initializer):
     """U[−b, b] with b = √3 / √I: variance 1 / I.
 
-    >>> round(float(jnp.var(fnn.lecun_uniform(jax.random.key(0), (300, 200)))), 4)  # 1 / 300
+    >>> round(float(jnp.var(fnn.initializers.lecun_uniform(jax.random.key(0), (300, 200)))), 4)  # 1 / 300
     0.0033
     """
 
@@ -156,7 +156,7 @@ class LecunUniform(Initializer):
 class LecunNormal(Initializer):
     """N(0, 1 / I): keeps the variance of the forward pass where the activation is near linear.
 
-    >>> round(float(jnp.var(fnn.lecun_normal(jax.random.key(0), (300, 200)))), 4)  # 1 / 300
+    >>> round(float(jnp.var(fnn.initializers.lecun_normal(jax.random.key(0), (300, 200)))), 4)  # 1 / 300
     0.0033
     """
 
@@ -171,7 +171,7 @@ class Orthogonal(Initializer):
     The Q of a normal matrix, each column turned by the sign of R's diagonal, without which Q is not uniform
     (Mezzadri 2007).
 
-    >>> W = fnn.orthogonal(jax.random.key(0), (4, 3))
+    >>> W = fnn.initializers.orthogonal(jax.random.key(0), (4, 3))
     >>> bool(jnp.allclose(W.T @ W, jnp.eye(3), atol=1e-6))
     True
     """
@@ -192,7 +192,7 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
     """(fan-in, fan-out) = (I, O) of a weight matrix; raises `ValueError` for any other shape."""
     if len(shape) != 2 or min(shape) < 1:
         raise ValueError(
-            f"fan-in and fan-out belong to a matrix (inputs, outputs); shape {tuple(shape)} came. "
+            f"fan-in and fan-out belong to a matrix (inputs, outputs), got shape {tuple(shape)}. "
             "Use uniform(bound), normal(deviation) or zeros for other arrays."
         )
     return int(shape[0]), int(shape[1])
@@ -219,12 +219,14 @@ INITIALIZERS: dict[str, Initializer] = {
 }  # fmt: skip
 
 
-def initializer(choice: str | Initializer) -> Initializer:
+def get(choice: str | Initializer) -> Initializer:
     """Return the initializer of that name, or the record itself; an unknown name raises and suggests the nearest.
 
-    >>> fnn.initializer("he_normal")
+    >>> fnn.initializers.get("he_normal")
     he_normal
     """
     if isinstance(choice, str) and choice in ("constant", "uniform", "normal"):
-        raise ValueError(f"{choice} needs its number; the name alone came. Give the record: fnn.{choice}(0.1).")
+        raise ValueError(
+            f"{choice} needs its number, got the name alone. Give the record: fnn.initializers.{choice}(0.1)."
+        )
     return require_name(Initializer, INITIALIZERS, choice)

@@ -3,7 +3,7 @@
 The layer contract. A layer is a frozen dataclass, checked when it is made, with pure methods
     init(key, dtype=float32) -> params
     forward(params, x) -> (y, residuals)                    residuals: arrays only
-    backward(params, residuals, y_bar) -> (params_bar, x_bar)
+    backward(params, residuals, y_bar) -> (params_bar, x_bar)     what back-propagation calls, always
     apply(params, x) -> y
 and a name and its sizes `inputs`, `outputs` (None where it takes any). x and y may be any pytree; x_bar has the
 structure of x, with None for integers and keys. Leading axes are free, none included. Leaves called ``W`` are the
@@ -16,14 +16,12 @@ rule. Letters: N examples, I inputs, O outputs. Sources: claims A15, B8, C9.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation, identity
-from fnn.linear import affine, affine_backward, affine_norms
-from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.checks import (
     as_floating,
     require_dtype,
@@ -33,6 +31,8 @@ from fnn.checks import (
     require_shape,
     require_size,
 )
+from fnn.initializers import Initializer, glorot_uniform, zeros
+from fnn.linear import affine, affine_backward, affine_norms
 from fnn.types import Array, DType, Key, Params, PyTree, Residuals, refuse_init
 
 
@@ -56,9 +56,13 @@ class Layer:
     (5, 2)
     """
 
+    expected: ClassVar[str] = ""
+    """Why `backward` is on purpose not the derivative of `forward` ("frozen", "clipped"); `check` then reports that."""
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         refuse_init(cls)
+        _look_inside_by_backward(cls)
 
     @property
     def name(self) -> str:
@@ -88,7 +92,8 @@ class Layer:
         """Return y alone."""
         return self.forward(params, x)[0]
 
-    # ---- for a look inside: layers with parts worth naming define these too
+    # ---- for a look inside: layers with parts worth naming define these too. A class that defines `backward` alone does
+    # not inherit them from a layer with another `backward`; it has these again, which call its own.
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         """Return (y, the values inside by name); a layer shows its output, as "y", unless it defines more."""
@@ -98,21 +103,51 @@ class Layer:
     def cotangents(
         self, params: Params, residuals: Residuals, y_bar: PyTree
     ) -> tuple[Params, PyTree, dict[str, PyTree]]:
-        """Return (params_bar, x_bar, the cotangents of `values` by the same names)."""
+        """Return what `backward` returns, and the cotangents of `values` by the same names."""
         return (*self.backward(params, residuals, y_bar), {"y": y_bar})
 
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         """Return (per-example gradient norms, x_bar): for each leaf of params the N norms, one per example.
 
-        The first axis of x, y and every residual counts the N examples. Here gradients are formed, example by example;
-        `Dense` gets its norms from the factors.
+        The first axis of x and y counts the N examples. Here `backward` is called example by example,
+        so that a rule that is not linear in y_bar (one that clips) sees one example at a time; `Dense` gets its norms
+        from the factors.
         """
 
         def one(residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
             params_bar, x_bar = self.backward(params, residuals, y_bar)
             return jax.tree.map(lambda g: jnp.sqrt(jnp.sum(g * g)), params_bar), x_bar
 
-        return jax.vmap(one)(residuals, y_bar)
+        return jax.vmap(one, (self.example_axes(params, residuals, y_bar), 0))(residuals, y_bar)
+
+    def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
+        """Which axis of each residual counts the examples, in the structure of the residuals: the first, unless a layer
+        stacks what it keeps."""
+        return jax.tree.map(lambda _: 0, residuals)
+
+
+def _look_inside_by_backward(cls: type[Layer]) -> None:
+    """Hold a new class to one `backward`: what looks inside must not come from a layer whose `backward` is another."""
+    backward, cotangents, values, norms = (_depth(cls, name) for name in ("backward", "cotangents", "values", "norms"))
+    if cotangents < backward:
+        raise TypeError(
+            f"{cls.__name__} defines cotangents but no backward, and back-propagation calls backward. "
+            "Define backward(params, residuals, y_bar), and let cotangents call it and add the names."
+        )
+    if values < cotangents:
+        raise TypeError(
+            f"{cls.__name__} defines values but no cotangents, which has to return the same names. "
+            "Define both, or neither: then the output alone is shown, as 'y'."
+        )
+    if backward < cotangents:
+        cls.cotangents, cls.values = Layer.cotangents, Layer.values
+    if backward < norms:
+        cls.norms = Layer.norms
+
+
+def _depth(cls: type, name: str) -> int:
+    """How far up its line of ancestors a class finds this method: 0 is the class itself."""
+    return next(k for k, each in enumerate(cls.__mro__) if name in vars(each))
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,7 +156,7 @@ class Dense(Layer):
 
     Keeps x and what the activation keeps. Inside it names "z" (before the activation) and "a" (after it).
 
-    >>> layer = fnn.Dense(64, 32, fnn.relu)
+    >>> layer = fnn.layers.Dense(64, 32, fnn.relu)
     >>> layer, layer == fnn.dense(64, 32, activation="relu")
     (dense(64, 32, activation=relu), True)
     """
@@ -129,24 +164,24 @@ class Dense(Layer):
     inputs: int
     outputs: int
     activation: Activation = identity
-    weights: Initializer = glorot_uniform
-    bias: Initializer = zeros
+    weight_init: Initializer = glorot_uniform
+    bias_init: Initializer = zeros
 
     def __post_init__(self) -> None:
         require_size("dense", "inputs", self.inputs, "Example: dense(64, 32).")
         require_size("dense", "outputs", self.outputs, "Example: dense(64, 32).")
         remedy = "Give a record such as fnn.tanh, or make your own by subclassing."
         require_record("dense", Activation, self.activation, remedy)
-        require_record("dense", Initializer, self.weights, remedy.replace("tanh", "glorot_uniform"))
-        require_record("dense", Initializer, self.bias, remedy.replace("tanh", "zeros"))
+        require_record("dense", Initializer, self.weight_init, remedy.replace("tanh", "initializers.glorot_uniform"))
+        require_record("dense", Initializer, self.bias_init, remedy.replace("tanh", "initializers.zeros"))
 
     def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
         require_key("dense.init", key)
         dtype = require_dtype(dtype)
         W_key, b_key = jax.random.split(key)
         return {
-            "W": self.weights(W_key, (self.inputs, self.outputs), dtype),
-            "b": self.bias(b_key, (self.outputs,), dtype),
+            "W": self.weight_init(W_key, (self.inputs, self.outputs), dtype),
+            "b": self.bias_init(b_key, (self.outputs,), dtype),
         }
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Residuals]:
@@ -155,7 +190,11 @@ class Dense(Layer):
         return a, (x, kept)
 
     def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
-        return self.cotangents(params, residuals, y_bar)[:2]
+        # a = σ(z), z = x @ W + b
+        x, kept = residuals
+        z_bar = self.activation.backward(kept, y_bar)
+        W_bar, b_bar, x_bar = affine_backward(params["W"], x, z_bar)
+        return {"W": W_bar, "b": b_bar}, x_bar
 
     def values(self, params: Params, x: Array) -> tuple[Array, dict[str, Array]]:
         z = self._weighted_sum(params, x)[1]
@@ -163,11 +202,10 @@ class Dense(Layer):
         return a, {"z": z, "a": a}
 
     def cotangents(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array, dict[str, Array]]:
-        # a = σ(z), z = x @ W + b
-        x, kept = residuals
-        z_bar = self.activation.backward(kept, y_bar)
-        W_bar, b_bar, x_bar = affine_backward(params["W"], x, z_bar)
-        return {"W": W_bar, "b": b_bar}, x_bar, {"z": z_bar, "a": y_bar}
+        return (
+            *self.backward(params, residuals, y_bar),
+            {"z": self.activation.backward(residuals[1], y_bar), "a": y_bar},
+        )
 
     def norms(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
         x, kept = residuals
@@ -180,11 +218,11 @@ class Dense(Layer):
     def _weighted_sum(self, params: Params, x: Array) -> tuple[Array, Array]:
         if not isinstance(params, dict) or set(params) != {"W", "b"}:
             raise ValueError(
-                f"{self} needs params {{'W': …, 'b': …}}; {_told(params)} came. "
-                "Are they of another net? Make them with net.init(key)."
+                f"{self} needs params {{'W': …, 'b': …}}, got {_kind(params)}. "
+                "Do they belong to another network? Make them with net.init(key)."
             )
         W, b = (as_floating(str(self), name, params[name]) for name in ("W", "b"))
-        remedy = "Are the parameters of another net? Make them with net.init(key)."
+        remedy = "Do the parameters belong to another network? Make them with net.init(key)."
         require_shape(str(self), "W", W.shape, (self.inputs, self.outputs), remedy)
         require_shape(str(self), "b", b.shape, (self.outputs,), remedy)
         x = as_floating(str(self), "x", x, W.dtype)
@@ -192,12 +230,12 @@ class Dense(Layer):
         return x, affine(W, b, x)
 
     def __repr__(self) -> str:
-        options = {"activation": identity, "weights": glorot_uniform, "bias": zeros}
+        options = {"activation": identity, "weight_init": glorot_uniform, "bias_init": zeros}
         changed = "".join(f", {o}={getattr(self, o)}" for o, default in options.items() if getattr(self, o) != default)
         return f"dense({self.inputs}, {self.outputs}{changed})"
 
 
-def _told(params: Params) -> str:
+def _kind(params: Params) -> str:
     return f"a dict of {sorted(params)}" if isinstance(params, dict) else type(params).__name__
 
 

@@ -43,7 +43,7 @@ def affine_backward(W: Array, x: Array, z_bar: Array) -> tuple[Array, Array, Arr
         W_bar (I, O), b_bar (O,), x_bar (…, I).
 
     >>> x, z_bar = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0, -1.0]])
-    >>> W_bar, b_bar, x_bar = fnn.affine_backward(jnp.ones((2, 3)), x, z_bar)
+    >>> W_bar, b_bar, x_bar = fnn.linear.affine_backward(jnp.ones((2, 3)), x, z_bar)
     >>> W_bar.tolist(), b_bar.tolist(), x_bar.tolist()
     ([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0]], [1.0, 0.0, -1.0], [[0.0, 0.0]])
     """
@@ -67,7 +67,7 @@ def affine_norms(x: Array, z_bar: Array) -> tuple[Array, Array]:
     Returns:
         norms of the gradients with respect to W and b, (N,) each.
 
-    >>> W_norms, b_norms = fnn.affine_norms(jnp.array([[3.0, 4.0]]), jnp.array([[2.0, 0.0]]))
+    >>> W_norms, b_norms = fnn.linear.affine_norms(jnp.array([[3.0, 4.0]]), jnp.array([[2.0, 0.0]]))
     >>> W_norms.tolist(), b_norms.tolist()
     ([10.0], [2.0])
     """
@@ -78,7 +78,7 @@ def affine_norms(x: Array, z_bar: Array) -> tuple[Array, Array]:
 def homogeneous_input(x: Array) -> Array:
     """The bias trick on the input: x̂ = (1, x), shape (…, 1 + I) (claim D8).
 
-    >>> fnn.homogeneous_input(jnp.array([3.0, 5.0])).tolist()
+    >>> fnn.linear.homogeneous_input(jnp.array([3.0, 5.0])).tolist()
     [1.0, 3.0, 5.0]
     """
     return jnp.concatenate([jnp.ones((*x.shape[:-1], 1), x.dtype), x], axis=-1)

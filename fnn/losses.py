@@ -1,7 +1,7 @@
 """Loss functions, each beside its hand-written derivative with respect to the prediction.
 
 Promises: a loss is a value with
-    forward(prediction, target, weights=None) -> (value, residuals)
+    forward(prediction, target, sample_weight=None) -> (value, residuals)
     backward(residuals, value_bar=1.0) -> prediction_bar
 and calling it gives the value alone. The last axis of the prediction holds the outputs of one example, every
 axis before it counts examples (none: one example). Per example the losses *sum* over outputs; over examples they
@@ -50,7 +50,7 @@ class Loss(Record):
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
             raise ValueError(
-                f"{self.name}: reduction must be 'mean' or 'sum'; {self.reduction!r} came. "
+                f"{self.name}: reduction must be 'mean' or 'sum', got {self.reduction!r}. "
                 "Use the loss itself for the mean, loss.sum for the sum."
             )
 
@@ -80,22 +80,22 @@ class Loss(Record):
 
     # ---- what every loss gets ---------------------------------------------------------------------------------------
 
-    def __call__(self, prediction: Array, target: Any, weights: Array | None = None) -> Array:
+    def __call__(self, prediction: Array, target: Any, sample_weight: Array | None = None) -> Array:
         """The loss, a scalar of the prediction's dtype.
 
         Args:
             prediction: (…, O).
             target: of the prediction's shape; for classes also whole-number labels (…).
-            weights: example weights or a mask, (…), or None.
+            sample_weight: a weight for each example, or a mask, (…), or None.
         """
-        return self.forward(prediction, target, weights)[0]
+        return self.forward(prediction, target, sample_weight)[0]
 
-    def forward(self, prediction: Array, target: Any, weights: Array | None = None) -> tuple[Array, Residuals]:
+    def forward(self, prediction: Array, target: Any, sample_weight: Array | None = None) -> tuple[Array, Residuals]:
         """Return (value, residuals); see `__call__` for the shapes."""
         prediction = as_floating(self.name, "prediction", prediction)
         if prediction.ndim == 0:
             raise ValueError(
-                f"{self.name}: the prediction must have outputs on its last axis; a scalar came. Give p[None]."
+                f"{self.name}: the prediction must have outputs on its last axis, got a scalar. Give p[None]."
             )
         target = self.as_target(prediction, target)
         examples = prediction.shape[:-1]
@@ -105,16 +105,16 @@ class Loss(Record):
                 f"{self.name}: the mean over a batch of 0 examples is undefined; the prediction has shape "
                 f"{prediction.shape}. Use {self.name}.sum, which gives 0, or skip empty batches."
             )
-        if weights is None:
+        if sample_weight is None:
             values, kept = self.values(prediction, target)
             if self.reduction == "sum":
                 return jnp.sum(values), (kept, None)
             return jnp.sum(values) / count, (kept, 1 / count)
-        weights = jnp.asarray(weights)
+        weights = jnp.asarray(sample_weight)
         if weights.shape != examples:
             raise ValueError(
-                f"{self.name}: weights must hold one number per example, shape {examples}; "
-                f"they came with {weights.shape}. Give one weight or mask entry per row."
+                f"{self.name}: sample_weight must hold one number per example, shape {examples}, "
+                f"got {weights.shape}. Give one weight or mask entry per row."
             )
         weights = weights.astype(prediction.dtype)
         # An example that does not count must not be able to spread its NaN: it is replaced before anything is computed
@@ -211,7 +211,7 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.delta < math.inf:
-            raise ValueError(f"huber: delta must be finite and above 0; it came as {self.delta}. Try 1.")
+            raise ValueError(f"huber: delta must be finite and above 0, got {self.delta}. Try 1.")
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         e = prediction - target
@@ -243,17 +243,17 @@ class _OverClasses(Loss):
                 else "One-hot rows must be floating; a column of labels loses its axis by y[:, 0]."
             )
             raise ValueError(
-                f"{self.name}: labels must hold one whole number per example, shape {prediction.shape[:-1]}; they came "
-                f"with {target.shape}. {remedy}"
+                f"{self.name}: labels must hold one whole number per example, shape {prediction.shape[:-1]}, "
+                f"got {target.shape}. {remedy}"
             )
         if not jnp.issubdtype(target.dtype, jnp.floating):
             raise TypeError(
-                f"{self.name}: targets must be labels or probabilities; dtype {target.dtype.name} came. "
+                f"{self.name}: targets must be labels or probabilities, got dtype {target.dtype.name}. "
                 "Cast labels: y.astype('int32')."
             )
         if target.shape == prediction.shape[:-1]:
             raise TypeError(
-                f"{self.name}: labels must be whole numbers; they came as {target.dtype.name}. "
+                f"{self.name}: labels must be whole numbers, got {target.dtype.name}. "
                 "Cast them once: y.astype('int32')."
             )
         _require_same_shape(self.name, prediction, target)
@@ -470,7 +470,7 @@ def _require_same_shape(name: str, prediction: Array, target: Array) -> None:
     else:
         remedy = "The net must have as many outputs as the target has columns."
     raise ValueError(
-        f"{name}: the target must have the prediction's shape {prediction.shape}; it came with {target.shape}. {remedy}"
+        f"{name}: the target must have the prediction's shape {prediction.shape}, got {target.shape}. {remedy}"
     )
 
 
@@ -506,10 +506,10 @@ LOSSES: dict[str, Loss] = {
 }  # fmt: skip
 
 
-def loss(choice: str | Loss) -> Loss:
+def get(choice: str | Loss) -> Loss:
     """Return the loss of that name, or the record itself; an unknown name raises and suggests the nearest.
 
-    >>> fnn.loss("squared_error") is fnn.squared_error
+    >>> fnn.losses.get("squared_error") is fnn.squared_error
     True
     """
     return require_name(Loss, LOSSES, choice)

@@ -38,16 +38,16 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
     """The share of examples that are misclassified, 1[argmax ≠ label] on average (claims B1, B19); see `accuracy`.
 
     >>> scores = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [5.0, 4.0]])
-    >>> float(fnn.zero_one_loss(scores, jnp.array([0, 1, 1, 0])))
+    >>> float(fnn.metrics.zero_one_loss(scores, jnp.array([0, 1, 1, 0])))
     0.25
     """
     scores = jnp.asarray(scores)
     labels = jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"labels must be whole numbers; they came as {labels.dtype.name}. Cast: y.astype('int32').")
+        raise TypeError(f"labels must be whole numbers, got {labels.dtype.name}. Cast: y.astype('int32').")
     if scores.ndim == 0 or scores.shape[-1] < 2:
         raise ValueError(
-            f"scores must hold K ≥ 2 classes on the last axis; they came with shape {scores.shape}. "
+            f"scores must hold K ≥ 2 classes on the last axis, got shape {scores.shape}. "
             "For a single output compare it with its threshold yourself."
         )
     if labels.shape != scores.shape[:-1]:

@@ -12,10 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnn.activations import Activation, activation, identity
-from fnn.initializers import Initializer, glorot_uniform, initializer, zeros
-from fnn.layers import Dense, Layer
+from fnn.activations import Activation, identity
+from fnn.activations import get as get_activation
 from fnn.checks import require_key, require_record, require_size
+from fnn.initializers import Initializer, glorot_uniform, zeros
+from fnn.initializers import get as get_initializer
+from fnn.layers import Dense, Layer
 from fnn.types import Array, DType, Key, Params, PyTree, Residuals
 
 
@@ -26,7 +28,7 @@ class Sequential(Layer):
     The values inside are named by the number of the layer, counted from 1: "1.z", "1.a", "2.z", ….
 
     >>> net = fnn.sequential(fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1))
-    >>> isinstance(net, fnn.Sequential), net.inputs, net.outputs
+    >>> isinstance(net, fnn.network.Sequential), net.inputs, net.outputs
     (True, 2, 1)
     """
 
@@ -38,7 +40,7 @@ class Sequential(Layer):
     def __post_init__(self) -> None:
         if not isinstance(self.layers, tuple) or not self.layers:
             raise ValueError(
-                f"sequential needs at least one layer, as a tuple; {self.layers!r} came. "
+                f"sequential needs at least one layer, as a tuple, got {self.layers!r}. "
                 "Example: sequential(dense(4, 3))."
             )
         for layer in self.layers:
@@ -73,7 +75,12 @@ class Sequential(Layer):
         return x, tuple(residuals)
 
     def backward(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
-        return self.cotangents(params, residuals, y_bar)[:2]
+        # from the output to the input: each layer turns the cotangent of its output into that of its input
+        params_bar = []
+        for layer, p, kept in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
+            p_bar, y_bar = layer.backward(p, kept, y_bar)
+            params_bar.append(p_bar)
+        return tuple(reversed(params_bar)), y_bar
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         named: dict[str, PyTree] = {}
@@ -85,7 +92,7 @@ class Sequential(Layer):
     def cotangents(
         self, params: Params, residuals: Residuals, y_bar: PyTree
     ) -> tuple[Params, PyTree, dict[str, PyTree]]:
-        # from the output to the input: each layer turns the cotangent of its output into that of its input
+        # `backward`, and the names
         params_bar, named = [], {}
         for k in reversed(range(len(self.layers))):
             p_bar, y_bar, inside = self.layers[k].cotangents(params[k], residuals[k], y_bar)
@@ -100,12 +107,19 @@ class Sequential(Layer):
             norms.append(each)
         return tuple(reversed(norms)), y_bar
 
+    def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
+        axes = []
+        for layer, p, kept in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
+            axes.append(layer.example_axes(p, kept, y_bar))
+            y_bar = jax.eval_shape(layer.backward, p, kept, y_bar)[1]
+        return tuple(reversed(axes))
+
     def _pairs(self, params: Params) -> list[tuple[Layer, Params]]:
         if not isinstance(params, tuple | list) or len(params) != len(self.layers):
-            came = f"{len(params)} entries" if isinstance(params, tuple | list) else type(params).__name__
+            got = f"{len(params)} entries" if isinstance(params, tuple | list) else type(params).__name__
             raise ValueError(
-                f"sequential needs a tuple with params for each layer, {len(self.layers)} entries; {came} came. "
-                "Are they of another net? Make them with net.init(key)."
+                f"sequential needs a tuple with params for each layer, {len(self.layers)} entries, got {got}. "
+                "Do they belong to another network? Make them with net.init(key)."
             )
         return list(zip(self.layers, params, strict=True))
 
@@ -143,20 +157,24 @@ class Skip(Layer):
         return x + y, kept
 
     def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
-        return self.cotangents(params, residuals, y_bar)[:2]
+        # y = x + f(x)
+        params_bar, x_bar = self.layer.backward(params, residuals, y_bar)
+        return params_bar, y_bar + x_bar
 
     def values(self, params: Params, x: Array) -> tuple[Array, dict[str, PyTree]]:
         y, inside = self.layer.values(params, x)
         return x + y, inside | {"y": x + y}
 
     def cotangents(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array, dict[str, PyTree]]:
-        # y = x + f(x)
         params_bar, x_bar, inside = self.layer.cotangents(params, residuals, y_bar)
         return params_bar, y_bar + x_bar, inside | {"y": y_bar}
 
     def norms(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
         norms, x_bar = self.layer.norms(params, residuals, y_bar)
         return norms, y_bar + x_bar
+
+    def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
+        return self.layer.example_axes(params, residuals, y_bar)
 
 
 @dataclass(frozen=True, repr=False)
@@ -196,7 +214,7 @@ class Repeated(Layer):
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
         self._require_stacked(params)
-        _, roles = self._plan(params, x)
+        _, roles = self._kept(params, x)
 
         def step(x: PyTree, p: Params) -> tuple[PyTree, tuple]:
             y, kept = self.layer.forward(p, x)
@@ -207,7 +225,7 @@ class Repeated(Layer):
         return y, (inputs, own, y if any(roles) else ())
 
     def backward(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
-        return self._sweep(self.layer.backward, params, residuals, y_bar)
+        return self._reverse(self.layer.backward, params, residuals, y_bar)
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         self._require_stacked(params)
@@ -220,19 +238,30 @@ class Repeated(Layer):
             p_bar, x_bar, inside = self.layer.cotangents(*one)
             return (p_bar, inside), x_bar
 
-        (params_bar, inside), x_bar = self._sweep(rule, params, residuals, y_bar)
+        (params_bar, inside), x_bar = self._reverse(rule, params, residuals, y_bar)
         return params_bar, x_bar, inside
 
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         # the N norms of a leaf stand behind the axis of repetitions
-        return self._sweep(self.layer.norms, params, residuals, y_bar)
+        return self._reverse(self.layer.norms, params, residuals, y_bar)
 
-    def _sweep(
+    def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
+        inputs, own, y = residuals
+        structure, roles = self._kept(params, y_bar)
+        one, rest = jax.tree.map(lambda leaf: leaf[0], (params, own)), iter(range(len(own)))
+        # any array does where x or y itself is kept: what matters is whose axis it is
+        kept = [jax.tree.leaves(y)[role[1]] if role else one[1][next(rest)] for role in roles]
+        axes = jax.tree.leaves(self.layer.example_axes(one[0], jax.tree.unflatten(structure, kept), y_bar))
+        # everything but the last output is stacked along a new first axis
+        stacked = [axis + 1 for axis, role in zip(axes, roles, strict=True) if role is None]
+        return jax.tree.map(lambda _: 1, inputs), stacked, jax.tree.map(lambda _: 0, y)
+
+    def _reverse(
         self, rule: Callable[..., tuple], params: Params, residuals: Residuals, y_bar: PyTree
     ) -> tuple[PyTree, PyTree]:
         """The reverse scan: rule(p, kept, y_bar) -> (what to stack, x_bar), from the last repetition to the first."""
         inputs, own, y = residuals
-        structure, roles = self._plan(params, y_bar)
+        structure, roles = self._kept(params, y_bar)
 
         def step(carry: tuple[PyTree, PyTree], one: tuple) -> tuple[tuple[PyTree, PyTree], PyTree]:
             y_bar, y = carry
@@ -246,7 +275,7 @@ class Repeated(Layer):
         (x_bar, _), stacked = jax.lax.scan(step, (y_bar, y), (params, inputs, own), length=self.times, reverse=True)
         return stacked, x_bar
 
-    def _plan(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None]]:
+    def _kept(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None]]:
         """What one repetition keeps: (its structure, for each leaf the place of x or y that it is, or None).
 
         The output of one repetition is the input of the next, so what is x or y itself is stacked once, not twice.
@@ -286,15 +315,15 @@ def dense(
     outputs: int,
     *,
     activation: Activation | str = identity,
-    weights: Initializer | str = glorot_uniform,
-    bias: Initializer | str = zeros,
+    weight_init: Initializer | str = glorot_uniform,
+    bias_init: Initializer | str = zeros,
 ) -> Dense:
     """The fully connected layer σ(x W + b) from `inputs` to `outputs` features.
 
     Args:
         inputs, outputs: sizes, at least 1.
         activation: a record or its name; the identity makes the layer affine.
-        weights, bias: initializers or their names.
+        weight_init, bias_init: initializers or their names.
 
     Raises:
         ValueError: a size below 1, an unknown name. TypeError: a size that is no whole number.
@@ -302,7 +331,7 @@ def dense(
     >>> fnn.dense(64, 32, activation="tanh")
     dense(64, 32, activation=tanh)
     """
-    return Dense(inputs, outputs, _activation(activation), initializer(weights), initializer(bias))
+    return Dense(inputs, outputs, get_activation(activation), get_initializer(weight_init), get_initializer(bias_init))
 
 
 def sequential(*layers: Layer) -> Sequential:
@@ -336,8 +365,8 @@ def mlp(
     *sizes: int | Sequence[int],
     activation: Activation | str = "tanh",
     output: Activation | str = identity,
-    weights: Initializer | str = glorot_uniform,
-    bias: Initializer | str = zeros,
+    weight_init: Initializer | str = glorot_uniform,
+    bias_init: Initializer | str = zeros,
 ) -> Sequential:
     """A multi-layer perceptron: dense layers of these sizes, the activation after every layer but the last (claim C4).
 
@@ -345,7 +374,7 @@ def mlp(
         sizes: inputs, hidden units …, outputs: mlp(64, 32, 10) or mlp([64, 32, 10]); at least two.
         activation: of the hidden layers, a record or its name.
         output: activation of the last layer; losses such as `softmax_cross_entropy` take its identity, the logits.
-        weights, bias: initializers of every layer, or their names.
+        weight_init, bias_init: initializers of every layer, or their names.
 
     Returns:
         a `Sequential` of L `Dense` layers; its params are a tuple of L dicts {"W", "b"}.
@@ -362,16 +391,18 @@ def mlp(
     remedy = "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10])."
     widths = [require_size("mlp", f"size {k + 1}", size, remedy) for k, size in enumerate(sizes)]
     if len(widths) < 2:
-        raise ValueError(f"mlp needs at least two sizes, inputs and outputs; {widths} came. Example: mlp(64, 32, 10).")
-    hidden, last = _activation(activation), _activation(output)
+        raise ValueError(f"mlp needs at least two sizes, inputs and outputs, got {widths}. Example: mlp(64, 32, 10).")
+    hidden, last = get_activation(activation), get_activation(output)
     count = len(widths) - 1
     return sequential(
         *(
-            dense(widths[k], widths[k + 1], activation=hidden if k < count - 1 else last, weights=weights, bias=bias)
+            dense(
+                widths[k],
+                widths[k + 1],
+                activation=hidden if k < count - 1 else last,
+                weight_init=weight_init,
+                bias_init=bias_init,
+            )
             for k in range(count)
         )
     )
-
-
-# `activation` is the natural name of an argument above; this is the function behind it.
-_activation = activation

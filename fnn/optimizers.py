@@ -27,7 +27,7 @@ class Optimizer:
 
     >>> import optax
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
-    >>> optimizer = fnn.sgd(0.1)
+    >>> optimizer = fnn.optimizers.sgd(0.1)
     >>> updates, state = optimizer.update(gradients, optimizer.init(params), params)
     >>> [round(float(each), 4) for each in optax.apply_updates(params, updates)]
     [0.95, 2.1]
@@ -51,7 +51,7 @@ class Optimizer:
 class Sgd(Optimizer):
     """Gradient descent: θ ← θ − η g (claim E7). Made by `sgd`.
 
-    >>> fnn.sgd(0.1) == fnn.Sgd(0.1)
+    >>> fnn.optimizers.sgd(0.1) == fnn.optimizers.Sgd(0.1)
     True
     """
 
@@ -69,7 +69,7 @@ class Momentum(Optimizer):
     With `look_ahead`, Nesterov's form: θ ← θ − η (g + β m) with the new m (Sutskever et al. 2013). Some books put η
     into m instead; for a constant rate that is the same.
 
-    >>> fnn.nesterov(0.1) == fnn.Momentum(0.1, look_ahead=True)
+    >>> fnn.optimizers.nesterov(0.1) == fnn.optimizers.Momentum(0.1, look_ahead=True)
     True
     """
 
@@ -95,19 +95,19 @@ class Adam(Optimizer):
 
     m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², θ ← θ − η m̂ / (√v̂ + ε), m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ).
 
-    >>> fnn.adam(1e-3) == fnn.Adam(1e-3)
+    >>> fnn.optimizers.adam(1e-3) == fnn.optimizers.Adam(1e-3)
     True
     """
 
-    decay: float = 0.9
-    decay_of_squares: float = 0.999
-    epsilon: float = 1e-8
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("decay", "decay_of_squares"):
+        for name in ("b1", "b2"):
             _require(self, name, lambda decay: 0 <= decay < 1, "at least 0 and below 1")
-        _require(self, "epsilon", lambda epsilon: 0 <= epsilon < math.inf, "finite and at least 0")
+        _require(self, "eps", lambda eps: 0 <= eps < math.inf, "finite and at least 0")
 
     def init(self, params: Params) -> PyTree:
         zeros = jax.tree.map(jnp.zeros_like, params)
@@ -116,13 +116,13 @@ class Adam(Optimizer):
     def update(self, gradients: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
         t, m, v = state
         t = t + 1
-        m = jax.tree.map(lambda g, m: self.decay * m + (1 - self.decay) * g, gradients, m)
-        v = jax.tree.map(lambda g, v: self.decay_of_squares * v + (1 - self.decay_of_squares) * (g * g), gradients, v)
+        m = jax.tree.map(lambda g, m: self.b1 * m + (1 - self.b1) * g, gradients, m)
+        v = jax.tree.map(lambda g, v: self.b2 * v + (1 - self.b2) * (g * g), gradients, v)
 
         def step(m: Array, v: Array) -> Array:
             count = t.astype(m.dtype)
-            m_hat, v_hat = m / (1 - self.decay**count), v / (1 - self.decay_of_squares**count)
-            return -self.learning_rate * (m_hat / (jnp.sqrt(v_hat) + self.epsilon))
+            m_hat, v_hat = m / (1 - self.b1**count), v / (1 - self.b2**count)
+            return -self.learning_rate * (m_hat / (jnp.sqrt(v_hat) + self.eps))
 
         return jax.tree.map(step, m, v), (t, m, v)
 
@@ -130,9 +130,9 @@ class Adam(Optimizer):
 def sgd(learning_rate: float) -> Sgd:
     """Gradient descent; see `Sgd`.
 
-    >>> optimizer = fnn.sgd(0.1)
+    >>> optimizer = fnn.optimizers.sgd(0.1)
     >>> updates, state = optimizer.update({"w": jnp.array([2.0])}, optimizer.init({"w": jnp.array([1.0])}))
-    >>> updates["w"].tolist() == [jnp.float32(-0.2)], optimizer == fnn.sgd(0.1)
+    >>> updates["w"].tolist() == [jnp.float32(-0.2)], optimizer == fnn.optimizers.sgd(0.1)
     (True, True)
     """
     return Sgd(learning_rate)
@@ -142,7 +142,7 @@ def momentum(learning_rate: float, decay: float = 0.9) -> Momentum:
     """Gradient descent with momentum; see `Momentum`.
 
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
-    >>> optimizer = fnn.momentum(0.1)
+    >>> optimizer = fnn.optimizers.momentum(0.1)
     >>> updates, state = optimizer.update(gradients, optimizer.init(params), params)
     >>> [round(float(each), 4) for each in updates]
     [-0.05, 0.1]
@@ -157,7 +157,7 @@ def nesterov(learning_rate: float, decay: float = 0.9) -> Momentum:
     """Gradient descent with Nesterov's momentum; see `Momentum`.
 
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
-    >>> optimizer = fnn.nesterov(0.1)
+    >>> optimizer = fnn.optimizers.nesterov(0.1)
     >>> updates, state = optimizer.update(gradients, optimizer.init(params), params)
     >>> [round(float(each), 4) for each in updates]
     [-0.095, 0.19]
@@ -165,20 +165,20 @@ def nesterov(learning_rate: float, decay: float = 0.9) -> Momentum:
     return Momentum(learning_rate, decay, look_ahead=True)
 
 
-def adam(learning_rate: float, decay: float = 0.9, decay_of_squares: float = 0.999, epsilon: float = 1e-8) -> Adam:
+def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Adam:
     """Adam; see `Adam`.
 
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
-    >>> optimizer = fnn.adam(0.1)
+    >>> optimizer = fnn.optimizers.adam(0.1)
     >>> updates, state = optimizer.update(gradients, optimizer.init(params), params)
     >>> [round(float(each), 4) for each in updates]
     [-0.1, 0.1]
     """
-    return Adam(learning_rate, decay, decay_of_squares, epsilon)
+    return Adam(learning_rate, b1, b2, eps)
 
 
 def _require(record: Optimizer, name: str, holds: Callable[[Any], bool], condition: str) -> None:
     value = getattr(record, name)
     # of a traced number nothing is known while the program is made
     if not isinstance(value, Tracer) and not holds(value):
-        raise ValueError(f"{type(record).__name__.lower()}: {name} must be {condition}; it came as {value}. Try 1e-3.")
+        raise ValueError(f"{type(record).__name__.lower()}: {name} must be {condition}, got {value}. Try 1e-3.")

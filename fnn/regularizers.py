@@ -109,7 +109,7 @@ def _like(W: Array, strength: Strength) -> Array:
     """The strength as a scalar of the weight's dtype, so that a swept float32 strength meets float64 weights."""
     strength = jnp.asarray(strength, W.dtype)
     if strength.shape != ():
-        raise ValueError(f"strength must be one number; it came with shape {strength.shape}. Sweep it with jax.vmap.")
+        raise ValueError(f"strength must be one number, got shape {strength.shape}. Sweep it with jax.vmap.")
     return strength
 
 
@@ -124,7 +124,7 @@ def _pair(strength: Strength) -> tuple[Strength, Strength]:
     count = len(strength) if isinstance(strength, tuple | list) else jnp.shape(strength)
     if count not in (2, (2,)):
         raise ValueError(
-            f"elastic_net: strength must be the pair (λ₁, λ₂); {strength} came. "
+            f"elastic_net: strength must be the pair (λ₁, λ₂), got {strength}. "
             "Give strength=(1e-4, 1e-3), or use l1 or l2 alone."
         )
     first, second = strength
@@ -139,10 +139,10 @@ elastic_net = ElasticNet()
 REGULARIZERS: dict[str, Regularizer] = {"l1": l1, "l2": l2, "elastic_net": elastic_net}
 
 
-def regularizer(choice: str | Regularizer) -> Regularizer:
+def get(choice: str | Regularizer) -> Regularizer:
     """Return the regularizer of that name, or the record itself; an unknown name raises and suggests the nearest.
 
-    >>> fnn.regularizer("l2")
+    >>> fnn.regularizers.get("l2")
     l2
     """
     return require_name(Regularizer, REGULARIZERS, choice)

@@ -40,7 +40,7 @@ def refuse_init(cls: type) -> None:
     """
     if "__init__" in vars(cls):
         raise TypeError(
-            f"{cls.__name__} must be a frozen dataclass; it came with an __init__ of its own. Write its parameters as "
+            f"{cls.__name__} must be a frozen dataclass, got one with an __init__ of its own. Write its parameters as "
             "fields under @dataclass(frozen=True), so that records with other parameters are unequal."
         )
 

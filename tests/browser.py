@@ -126,10 +126,10 @@ class Page:
         """Go there and wait until it is loaded and its images are decoded."""
         url = address.absolute().as_uri() if isinstance(address, Path) else address
         self._own, self._loaded = url.split("#")[0], False
-        came = self._call("Page.navigate", url=url)
-        assert "errorText" not in came, f"{url}: {came['errorText']}"
+        got = self._call("Page.navigate", url=url)
+        assert "errorText" not in got, f"{url}: {got['errorText']}"
         # a mere fragment loads nothing: then there is no loader, and nothing to wait for
-        self._until(lambda: self._loaded or "loaderId" not in came, f"loading {url}")
+        self._until(lambda: self._loaded or "loaderId" not in got, f"loading {url}")
         decoded = "[...document.images].map(image => image.decode().catch(() => 0))"
         self.evaluate(f"Promise.all([document.fonts.ready, ...{decoded}]).then(() => 0)")
 
@@ -139,9 +139,9 @@ class Page:
         `frame`: the end of a frame's address, to ask its document (not its script's names) instead of the page's.
         """
         where = {"contextId": self._context(frame)} if frame else {}
-        came = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, **where)
-        assert "exceptionDetails" not in came, _exception(came["exceptionDetails"])
-        return came["result"].get("value")
+        got = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, **where)
+        assert "exceptionDetails" not in got, _exception(got["exceptionDetails"])
+        return got["result"].get("value")
 
     def click(self, selector: str, *, frame: str = "") -> None:
         """Click with the mouse in the middle of the first element that matches, within a frame as `evaluate` says."""
@@ -179,8 +179,8 @@ class Page:
 
     def screenshot(self, file: Path, *, whole: bool = False) -> None:
         """Write what the window shows as a PNG; the whole page if asked."""
-        came = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole))
-        file.write_bytes(base64.b64decode(came["data"]))
+        got = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole))
+        file.write_bytes(base64.b64decode(got["data"]))
 
     @property
     def console(self) -> list[str]:
@@ -229,16 +229,16 @@ class Page:
         self._count += 1
         message = {"id": self._count, "method": method, "params": params} | self._session
         os.write(self._to_browser, json.dumps(message).encode() + b"\0")
-        came: dict[str, Any] = {}
+        got: dict[str, Any] = {}
 
         def answered() -> bool:
-            return came.get("id") == self._count
+            return got.get("id") == self._count
 
-        self._until(answered, method, came)
-        assert "error" not in came, f"{method}: {came['error']['message']}"
-        return came["result"]
+        self._until(answered, method, got)
+        assert "error" not in got, f"{method}: {got['error']['message']}"
+        return got["result"]
 
-    def _until(self, reached: Any, what: str, came: dict[str, Any] | None = None) -> None:
+    def _until(self, reached: Any, what: str, got: dict[str, Any] | None = None) -> None:
         """Read messages until it is reached; `came` holds the last answer."""
         end = time.monotonic() + SECONDS
         while not reached():
@@ -252,9 +252,9 @@ class Page:
             message = json.loads(text)
             if "method" in message:
                 self._heard(message["method"], message["params"])
-            elif came is not None:
-                came.clear()
-                came.update(message)
+            elif got is not None:
+                got.clear()
+                got.update(message)
 
     def _heard(self, event: str, params: dict[str, Any]) -> None:
         if event == "Page.loadEventFired":

@@ -96,7 +96,7 @@ def test_data_of_another_dtype_gets_its_gradient_back_in_its_own(x64):
     net = fnn.mlp(4, 3)
     params = drawn(net, random("cast"))
     f = fnn.custom_vjp(fnn.objective(net, fnn.squared_error))
-    with pytest.warns(fnn.CastNote):
+    with pytest.warns(fnn.CastWarning):
         x_bar = jax.jit(jax.grad(f, argnums=1))(params, np.ones((2, 4)), np.ones((2, 3)))
     assert x_bar.dtype == jnp.float64
 
@@ -111,7 +111,7 @@ def test_weights_and_strength_go_through(x64):
     case = NetCase("adapter weights", fnn.mlp(4, 5, 3), fnn.softmax_cross_entropy)
     params, x, y = case.data(jnp.float64)
     objective = fnn.objective(case.net, case.loss, fnn.l2)
-    options = {"weights": np.arange(6.0), "strength": 0.1}
+    options = {"sample_weight": np.arange(6.0), "strength": 0.1}
 
     @jax.jit
     def both(p, x):

@@ -161,12 +161,12 @@ def test_A10_forward_and_backward_pass_over_the_nodes(dtype):
 
     @jax.jit
     def passes(x):
-        c = fnn.affine(W, b, x)
+        c = fnn.linear.affine(W, b, x)
         e, kept = fnn.squared_error.forward(c, jnp.zeros_like(c))
         f = e + 3
         e_bar = jnp.ones_like(f)  # f = e + 3
         c_bar = fnn.squared_error.backward(kept, e_bar)  # e = c²
-        _, _, x_bar = fnn.affine_backward(W, x, c_bar)  # c = 2x₁ + 3x₂
+        _, _, x_bar = fnn.linear.affine_backward(W, x, c_bar)  # c = 2x₁ + 3x₂
         return (c[0], e, f), (e_bar, c_bar[0], x_bar[0])
 
     assert passes(x) == ((11, 121, 124), (1, 22, 44))
@@ -197,11 +197,11 @@ def test_A14_nothing_below_a_sign_learns(activation):
 
 def test_A15_fully_connected_layer_with_the_bias_as_an_extra_input(x64):
     W, b, x, y_bar = numbers(F64, "A15", (4, 3), (3,), (4,), (3,))
-    W_bar, b_bar, x_bar = jax.jit(fnn.affine_backward)(W, x, y_bar)
+    W_bar, b_bar, x_bar = jax.jit(fnn.linear.affine_backward)(W, x, y_bar)
     columns = np.concatenate([numpy(W).T, numpy(b)[:, None]], axis=1)  # the lecture's W, its last column the bias
     extended = np.append(numpy(x), 1)
     gradient = np.outer(numpy(y_bar), extended)  # (∂L/∂ŷ) xᵀ
-    close(F64)(fnn.affine(W, b, x), columns @ extended)
+    close(F64)(fnn.linear.affine(W, b, x), columns @ extended)
     close(F64)((W_bar, b_bar), (gradient[:, :-1].T, gradient[:, -1]))
     close(F64)(x_bar, (columns.T @ numpy(y_bar))[:-1])  # Wᵀ (∂L/∂ŷ), less the constant input
 
@@ -304,7 +304,9 @@ def test_B5_activations_and_their_derivatives(dtype):
         "relu": (np.maximum(exact, 0), (exact > 0).astype(float)),
         "hard_threshold": ((exact >= 0).astype(float), np.zeros_like(exact)),
     }
-    got = jax.jit(lambda z: {name: (fnn.activation(name)(z), fnn.activation(name).derivative(z)) for name in want})(z)
+    got = jax.jit(
+        lambda z: {name: (fnn.activations.get(name)(z), fnn.activations.get(name).derivative(z)) for name in want}
+    )(z)
     for name, (value, slope) in got.items():
         # identity and relu copy 10⁴ exactly; the scale of the tolerance must not hide the others
         close(dtype)((value, slope), want[name], what=name)
@@ -407,7 +409,7 @@ def descent(net, params, x, labels):
 
 def test_B10_zero_weights_with_tanh_stay_stuck(dtype):
     net, x = fnn.mlp(4, 5, 3), numbers(dtype, "B10", (6, 4))
-    start = fnn.mlp(4, 5, 3, weights="zeros").init(jax.random.key(0), dtype)
+    start = fnn.mlp(4, 5, 3, weight_init="zeros").init(jax.random.key(0), dtype)
     _, gradients = numpy(descent(net, start, x, jnp.asarray([0, 0, 2, 0, 1, 0])))
     assert_finite(gradients)
     output_bias = gradients[1].pop("b")
@@ -426,7 +428,7 @@ def test_B10_equal_weights_keep_all_hidden_units_equal(x64):
         hidden, output = numpy(descent(net, start, x, labels)[0])
         return np.concatenate([np.swapaxes(hidden["W"], 1, 2), hidden["b"][..., None], output["W"]], axis=-1)
 
-    equal = units(fnn.mlp(4, 5, 3, weights=fnn.constant(0.3)).init(jax.random.key(0), F64))
+    equal = units(fnn.mlp(4, 5, 3, weight_init=fnn.initializers.constant(0.3)).init(jax.random.key(0), F64))
     close(F64)(equal, np.broadcast_to(equal[:, :1], equal.shape))
     assert_far(equal[0], equal[-1])
     different = units(parameters(F64, 4, 5, 3))
@@ -549,10 +551,10 @@ def test_C3_stacked_affine_layers_collapse_to_one(x64):
         one, two, three = params
         W = one["W"] @ two["W"] @ three["W"]
         b = (one["b"] @ two["W"] + two["b"]) @ three["W"] + three["b"]
-        hats = [fnn.homogeneous_matrix(p["W"], p["b"]) for p in params]
+        hats = [fnn.linear.homogeneous_matrix(p["W"], p["b"]) for p in params]
         outputs = {name: fnn.mlp(4, 5, 6, 3, activation=name).apply(params, x) for name in ("identity", "tanh")}
         single = fnn.dense(4, 3).apply({"W": W, "b": b}, x)
-        return outputs, single, hats[0] @ hats[1] @ hats[2], fnn.homogeneous_matrix(W, b)
+        return outputs, single, hats[0] @ hats[1] @ hats[2], fnn.linear.homogeneous_matrix(W, b)
 
     outputs, single, product, hat = all_of(params, x)
     close(F64)(outputs["identity"], single)
@@ -701,7 +703,7 @@ def test_D4_the_jacobian_of_a_layer_row_by_row(x64):
 
 def test_D6_the_batch_is_the_same_formula_with_matrices(x64):
     W, x, z_bar = numbers(F64, "D6", (4, 3), (6, 4), (6, 3))
-    W_bar, b_bar, x_bar = jax.jit(fnn.affine_backward)(W, x, z_bar)
+    W_bar, b_bar, x_bar = jax.jit(fnn.linear.affine_backward)(W, x, z_bar)
     rows = list(zip(numpy(x), numpy(z_bar), strict=True))
     close(F64)(W_bar, sum(np.outer(each, bar) for each, bar in rows))
     close(F64)(b_bar, sum(bar for _, bar in rows))
@@ -721,7 +723,7 @@ def test_D7_binary_cross_entropy_with_its_brackets(x64):
 
 def with_bias_trick(hats, x, activation, spare):
     """Two layers whose biases sit in their matrices; `spare` leaves the constant component to itself."""
-    z = fnn.homogeneous_input(x) @ hats[0]
+    z = fnn.linear.homogeneous_input(x) @ hats[0]
     a = jnp.concatenate([z[:, :1], activation(z[:, 1:])], axis=1) if spare else activation(z)
     return a @ hats[1]
 
@@ -736,7 +738,7 @@ def test_D8_bias_trick_gives_equal_outputs_and_equal_gradients_on_the_blocks(x64
 
     @jax.jit
     def both(params, x, y):
-        hats = [fnn.homogeneous_matrix(p["W"], p["b"]) for p in params]
+        hats = [fnn.linear.homogeneous_matrix(p["W"], p["b"]) for p in params]
         _, plain = fnn.backprop(net, fnn.half_squared_error)(params, x, y)
         gradients, output = jax.grad(loss, has_aux=True)(hats, x, y)
         # one step of descent: of the ordinary net, with the constant column frozen, with it set free
@@ -744,7 +746,7 @@ def test_D8_bias_trick_gives_equal_outputs_and_equal_gradients_on_the_blocks(x64
         free = [hat - 0.5 * g for hat, g in zip(hats, gradients, strict=True)]
         frozen = [hat.at[:, 1:].set(moved[:, 1:]) for hat, moved in zip(hats, free, strict=True)]
         after = [with_bias_trick(h, x, fnn.tanh, True) for h in (frozen, free)]
-        constant = [(fnn.homogeneous_input(x) @ h[0])[:, 0] for h in (frozen, free)]
+        constant = [(fnn.linear.homogeneous_input(x) @ h[0])[:, 0] for h in (frozen, free)]
         return (net.apply(params, x), output), (plain, gradients), (net.apply(step, x), *after), constant
 
     (wanted, output), (plain, gradients), (stepped, frozen, free), constant = both(params, x, y)
@@ -763,8 +765,8 @@ def test_D8_the_activation_must_leave_component_0_alone(x64, activation, spoils)
 
     @jax.jit
     def both(params, x):
-        hats = [fnn.homogeneous_matrix(p["W"], p["b"]) for p in params]
-        return with_bias_trick(hats, x, fnn.activation(activation), False), net.apply(params, x)
+        hats = [fnn.linear.homogeneous_matrix(p["W"], p["b"]) for p in params]
+        return with_bias_trick(hats, x, fnn.activations.get(activation), False), net.apply(params, x)
 
     output, wanted = both(params, x)
     if spoils:  # σ(1) = 0.73 and tanh(1) = 0.76 take the place of the 1

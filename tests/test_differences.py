@@ -69,7 +69,7 @@ def test_the_error_falls_with_the_square_of_the_step_and_one_sided_with_the_step
 def test_steps_scale_with_the_entry_and_are_guarded_at_zero(dtype):
     eps = np.finfo(dtype).eps
     x = np.array([0.0, 3.0, -300.0, 1e-3], dtype)
-    third, half = (jax.jit(functools.partial(fnn.scaled_step, power=power)) for power in (1 / 3, 1 / 2))
+    third, half = (jax.jit(functools.partial(fnn.differences.scaled_step, power=power)) for power in (1 / 3, 1 / 2))
     h = np.asarray(third(x))
     size = np.sqrt(np.mean(np.asarray(x, np.float64) ** 2))
     assert_close(h, eps ** (1 / 3) * np.array([size, size, 300.0, size]), tolerances.FORWARD["float32"])
@@ -79,7 +79,10 @@ def test_steps_scale_with_the_entry_and_are_guarded_at_zero(dtype):
         assert np.isfinite(h).all()
         assert (h > 0).all()
     steps, quotients = jax.jit(
-        lambda x, at: (fnn.lecture_step(x), fnn.central_differences(lecture, step=fnn.lecture_step)(at))
+        lambda x, at: (
+            fnn.differences.lecture_step(x),
+            fnn.central_differences(lecture, step=fnn.differences.lecture_step)(at),
+        )
     )(x, np.array([1.0, 3.0], dtype))
     assert_close(steps, np.cbrt(1e-7) * np.array([1, 3, 300, 1e-3]), tolerances.FORWARD["float32"])
     assert_close(quotients[0], np.array(44.0), tolerances.PRINTED[4])
@@ -118,7 +121,7 @@ def test_memory_is_that_of_a_chunk_not_of_all_parameters():
 def test_equal_objectives_share_a_program():
     from fnn.differences import _differences
 
-    x, y = fnn.xor()
+    x, y = fnn.data.xor()
     params = drawn(fnn.mlp(2, 2), random("shared program"))
     before = None
     for _ in range(3):

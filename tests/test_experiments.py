@@ -27,7 +27,7 @@ def _standard():
 def test_digits(tmp_path):
     from experiments import digits
 
-    # 389 divides the 1167 images: no program of its own for a last batch, which tests/test_training.py looks at
+    # 389 divides the 1167 images: no program of its own for a last batch, which tests/training/test_fit.py looks at
     options = Digits(hidden=(4,), activation="tanh", epochs=4, batch_size=389, seeds=1, learning_rate=0.02)
     result = digits.run(options, silent)
     assert len(result["gradients"]) == 4 and len(result["curves"]["by hand"]["loss"]) == 4
@@ -83,7 +83,7 @@ def test_detection_in_small(tmp_path, capsys):
     assert merge.main([str(tmp_path / "out"), str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     assert json.loads((tmp_path / "out" / results.FILE).read_text())["result"]["alarms"]["checks"] == 20
     assert merge.main([str(tmp_path / "out"), str(tmp_path / "a"), str(tmp_path / "a")]) == 2
-    assert "the same share came twice" in capsys.readouterr().err
+    assert "got the same share twice" in capsys.readouterr().err
     peers = {
         "mutants": 2,
         "rejected": {"check_grads": {"fresh": 1}},
@@ -114,7 +114,7 @@ def test_the_published_tables_are_those_of_the_committed_results():
     [
         (["digit"], 2, "unknown experiment 'digit'; perhaps 'digits'? Known: "),
         (["xor", "--hiden", "3"], 2, "--hidden"),
-        (["xor", "--hidden", "0"], 2, "--hidden must be at least 1; 0 came"),
+        (["xor", "--hidden", "0"], 2, "--hidden must be at least 1, got 0"),
         (["digits", "--out", "README.md"], 1, "--out must be a folder; README.md is a file"),
         (
             [
@@ -139,11 +139,11 @@ def test_mistakes_are_told_in_a_sentence(arguments, status, message, tmp_path, c
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("a file")
     try:
-        came = main(arguments)
+        got = main(arguments)
     except SystemExit as stop:
-        came = stop.code
+        got = stop.code
     out = capsys.readouterr()
-    assert came == status
+    assert got == status
     assert message in " ".join((out.err + out.out).replace("│", " ").split())
 
 

@@ -24,7 +24,7 @@ BOUND = {name: np.sqrt(3 * v) for name, v in VARIANCE.items() if name.endswith("
 @functools.cache
 def a_million():
     """{name: a million entries}, by one program."""
-    both = {"uniform": fnn.uniform(0.3), "normal": fnn.normal(0.2)}
+    both = {"uniform": fnn.initializers.uniform(0.3), "normal": fnn.initializers.normal(0.2)}
     makers = {name: INITIALIZERS[name] for name in VARIANCE} | both
     return jax.jit(lambda key: {name: make(key, (I, O)) for name, make in makers.items()})(jax.random.key(3))
 
@@ -44,12 +44,16 @@ def test_uniform_normal_constant_and_zeros():
     U, N = (np.asarray(a_million()[name], np.float64) for name in ("uniform", "normal"))
     assert abs(U.var() / 0.03 - 1) < tolerances.MOMENTS and abs(N.var() / 0.04 - 1) < tolerances.MOMENTS
     key = jax.random.key(1)
-    assert (np.asarray(fnn.constant(1.5)(key, (2, 3))) == 1.5).all() and not np.asarray(fnn.zeros(key, (3,))).any()
+    assert (np.asarray(fnn.initializers.constant(1.5)(key, (2, 3))) == 1.5).all() and not np.asarray(
+        fnn.initializers.zeros(key, (3,))
+    ).any()
 
 
 def test_orthogonal_has_orthonormal_rows_or_columns(dtype):
     shapes = [(5, 3), (3, 5), (4, 4), (1, 1)]
-    matrices = jax.jit(lambda key: [fnn.orthogonal(key, shape, dtype) for shape in shapes])(jax.random.key(0))
+    matrices = jax.jit(lambda key: [fnn.initializers.orthogonal(key, shape, dtype) for shape in shapes])(
+        jax.random.key(0)
+    )
     for shape, Q in zip(shapes, map(np.asarray, matrices), strict=True):
         assert Q.shape == shape and Q.dtype == dtype
         product = Q.T @ Q if shape[0] >= shape[1] else Q @ Q.T
@@ -58,7 +62,9 @@ def test_orthogonal_has_orthonormal_rows_or_columns(dtype):
 
 def test_orthogonal_of_one_by_one_takes_both_signs():
     # the sign of R's diagonal is put back into Q; without it every draw would have the same sign
-    draws = jax.jit(jax.vmap(lambda key: fnn.orthogonal(key, (1, 1))))(jax.random.split(jax.random.key(0), 64))
+    draws = jax.jit(jax.vmap(lambda key: fnn.initializers.orthogonal(key, (1, 1))))(
+        jax.random.split(jax.random.key(0), 64)
+    )
     assert set(np.asarray(draws).ravel()) == {-1.0, 1.0}
 
 

@@ -10,7 +10,7 @@ def test_accuracy_and_zero_one_loss():
     scores = np.array([[0.1, 0.9, 0.0], [2.0, 1.0, 3.0], [5.0, 5.0, 0.0]], np.float32)
     labels = np.array([1, 0, 0], np.int32)
     third = np.float32(1 / 3)
-    assert fnn.zero_one_loss(scores, labels) == third and fnn.accuracy(scores, labels) == 1 - third
+    assert fnn.metrics.zero_one_loss(scores, labels) == third and fnn.accuracy(scores, labels) == 1 - third
 
 
 def test_one_hot():

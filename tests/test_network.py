@@ -237,7 +237,7 @@ def test_the_program_of_repeated_does_not_grow_with_the_number_of_layers():
 def test_a_record_with_an_init_of_its_own_is_refused():
     for base in (fnn.Layer, fnn.Activation, fnn.Loss):
         with pytest.raises(
-            TypeError, match=r"Scaled must be a frozen dataclass; .* fields under @dataclass\(frozen=True\)"
+            TypeError, match=r"Scaled must be a frozen dataclass, got .* fields under @dataclass\(frozen=True\)"
         ):
             type("Scaled", (base,), {"__init__": lambda self, scale: None})
 

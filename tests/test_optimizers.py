@@ -14,11 +14,11 @@ from tests.cases import random
 from tests.witnesses import assert_close
 
 PAIRS = {
-    "sgd": (fnn.sgd(0.1), optax.sgd(0.1)),
-    "momentum": (fnn.momentum(0.1, 0.8), optax.sgd(0.1, momentum=0.8)),
-    "nesterov": (fnn.nesterov(0.1), optax.sgd(0.1, momentum=0.9, nesterov=True)),
-    "adam": (fnn.adam(0.01), optax.adam(0.01)),
-    "adam with its own numbers": (fnn.adam(0.02, 0.7, 0.95, 1e-3), optax.adam(0.02, 0.7, 0.95, 1e-3)),
+    "sgd": (fnn.optimizers.sgd(0.1), optax.sgd(0.1)),
+    "momentum": (fnn.optimizers.momentum(0.1, 0.8), optax.sgd(0.1, momentum=0.8)),
+    "nesterov": (fnn.optimizers.nesterov(0.1), optax.sgd(0.1, momentum=0.9, nesterov=True)),
+    "adam": (fnn.optimizers.adam(0.01), optax.adam(0.01)),
+    "adam with its own numbers": (fnn.optimizers.adam(0.02, 0.7, 0.95, 1e-3), optax.adam(0.02, 0.7, 0.95, 1e-3)),
 }
 
 
@@ -51,7 +51,7 @@ def test_A19_B14_by_hand_and_optax_take_the_same_steps(name, dtype):
 
 
 def test_a_wrong_correction_would_be_seen(x64):
-    class Uncorrected(fnn.Adam):
+    class Uncorrected(fnn.optimizers.Adam):
         def update(self, gradients, state, params=None):
             t, m, v = state
             return super().update(gradients, (t + 1000, m, v), params)
@@ -61,8 +61,10 @@ def test_a_wrong_correction_would_be_seen(x64):
 
 
 def test_optimizers_are_values():
-    assert fnn.adam(1e-3) == fnn.adam(1e-3) != fnn.adam(2e-3) and hash(fnn.sgd(0.1)) == hash(fnn.sgd(0.1))
-    assert fnn.momentum(0.1) != fnn.nesterov(0.1)
+    assert fnn.optimizers.adam(1e-3) == fnn.optimizers.adam(1e-3) != fnn.optimizers.adam(2e-3) and hash(
+        fnn.optimizers.sgd(0.1)
+    ) == hash(fnn.optimizers.sgd(0.1))
+    assert fnn.optimizers.momentum(0.1) != fnn.optimizers.nesterov(0.1)
     traces = []
 
     def once(optimizer, g):
@@ -71,14 +73,14 @@ def test_optimizers_are_values():
 
     compiled = jax.jit(once, static_argnums=0)
     for _ in range(3):
-        compiled(fnn.adam(1e-3), jnp.ones(2))
+        compiled(fnn.optimizers.adam(1e-3), jnp.ones(2))
     assert len(traces) == 1
 
 
 def test_a_rate_can_be_traced():
     @chex.assert_max_traces(1)
     def update(rate, g):
-        return fnn.adam(rate).update(g, fnn.adam(rate).init(g))[0]
+        return fnn.optimizers.adam(rate).update(g, fnn.optimizers.adam(rate).init(g))[0]
 
     rates = jnp.asarray([0.1, 0.2])
     found = jax.vmap(jax.jit(update), (0, None))(rates, jnp.ones(3))
@@ -88,12 +90,12 @@ def test_a_rate_can_be_traced():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fnn.sgd(0.0), "sgd: learning_rate must be finite and above 0; it came as 0.0"),
-        (lambda: fnn.adam(float("nan")), "adam: learning_rate must be finite and above 0"),
-        (lambda: fnn.momentum(0.1, 1.0), "momentum: decay must be at least 0 and below 1; it came as 1.0"),
-        (lambda: fnn.adam(0.1, 0.9, -1.0), "adam: decay_of_squares must be at least 0"),
-        (lambda: fnn.adam(0.1, epsilon=-1.0), "adam: epsilon must be finite and at least 0"),
-        (lambda: dataclasses.replace(fnn.sgd(0.1), learning_rate=-1), "sgd: learning_rate must be"),
+        (lambda: fnn.optimizers.sgd(0.0), "sgd: learning_rate must be finite and above 0, got 0.0"),
+        (lambda: fnn.optimizers.adam(float("nan")), "adam: learning_rate must be finite and above 0"),
+        (lambda: fnn.optimizers.momentum(0.1, 1.0), "momentum: decay must be at least 0 and below 1, got 1.0"),
+        (lambda: fnn.optimizers.adam(0.1, 0.9, -1.0), "adam: b2 must be at least 0"),
+        (lambda: fnn.optimizers.adam(0.1, eps=-1.0), "adam: eps must be finite and at least 0"),
+        (lambda: dataclasses.replace(fnn.optimizers.sgd(0.1), learning_rate=-1), "sgd: learning_rate must be"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(make, message):

@@ -157,7 +157,7 @@ def test_a_quick_form_in_a_process_of_its_own_is_compiled_with_few_optimizations
         (["xor", "digit"], 2, "unknown experiment 'digit'; perhaps 'digits'?"),
         (["--quick", "xor"], 2, "the name of an experiment comes first: python -m experiments NAME --quick xor"),
         (["all", "--sed", "3"], 2, "--seed"),
-        (["all", "--seed", "-3"], 2, "--seed must be 0 to 2147483647; -3 came"),
+        (["all", "--seed", "-3"], 2, "--seed must be 0 to 2147483647, got -3"),
         (["xor", "digits", "--out", "a file"], 1, "--out must be a folder; a file is a file"),
         (["report", "--out", "nowhere"], 1, "--out must be a folder of results; nowhere is none. First run"),
     ],
@@ -166,11 +166,11 @@ def test_mistakes_are_told_in_a_sentence(arguments, status, message, tmp_path, c
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a file").write_text("")
     try:
-        came = main(arguments)
+        got = main(arguments)
     except SystemExit as stop:
-        came = stop.code
+        got = stop.code
     out = capsys.readouterr()
-    assert came == status
+    assert got == status
     assert message in " ".join((out.err + out.out).replace("│", " ").split())
 
 

@@ -84,7 +84,7 @@ def test_claims_are_told_as_their_records_tell_them(record):
     assert "asserted by tests" in rows["A5"]
     about = pages["claims/A.md"].partition("(a2)=")[2].partition("(a3)=")[0]
     assert r"\|w\| = \$5 \<b\>" in about and "figures/xor/regions.svg" in about
-    assert "(a2-tests)=" in about and "test_training.py" in about
+    assert "(a2-tests)=" in about and "test_fit.py" in about
 
 
 def test_pictures_come_with_words_and_the_command_that_makes_them(record):

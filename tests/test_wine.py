@@ -39,8 +39,8 @@ def test_without_a_folder_the_wines_are_those_of_scikit_learn(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must begin with names that end in quality; '' came"),
-        ("a,b,quality\n1,2,3\n", "must begin with names that end in quality; 'a,b,quality' came"),
+        ("", "must begin with names that end in quality, got ''"),
+        ("a,b,quality\n1,2,3\n", "must begin with names that end in quality, got 'a,b,quality'"),
         (TABLE + "1;2\n", "must hold 3 numbers in each line. Fetch it again"),
         (TABLE + "1;2;three\n", "must hold 3 numbers in each line"),
         (TABLE + "1;2;nan\n", "must hold 3 numbers in each line"),

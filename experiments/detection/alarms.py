@@ -42,9 +42,11 @@ def measured(checks: int, watch: Watch, seed: int) -> dict[str, Any]:
                 report = fnn.check(by_hand, params, x, y, programs=programs, **options)
             done += 1
             if not report.ok:
-                bad = next(f for f in report.findings if f.verdict not in (fnn.Verdict.OK, fnn.Verdict.KINK))
-                undecided += bad.verdict == fnn.Verdict.UNDECIDED
-                told = f"{bad.rule}, {bad.argument}: {bad.verdict.value}, {bad.says}"
+                bad = next(
+                    f for f in report.findings if f.verdict not in (fnn.checker.Verdict.OK, fnn.checker.Verdict.KINK)
+                )
+                undecided += bad.verdict == fnn.checker.Verdict.UNDECIDED
+                told = f"{bad.rule}, {bad.argument}: {bad.verdict.value}, {bad.message}"
                 alarms.append({"net": repr(by_hand.net), "loss": repr(by_hand.loss), "dtype": dtype, "says": told} | {
                     "weights": scales[0], "inputs": scales[1]
                 })  # fmt: skip
@@ -66,7 +68,7 @@ def at_kinks(points: int, watch: Watch, seed: int) -> dict[str, Any]:
             x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
             report = fnn.check(by_hand, params, x, y, programs=programs)
             done += x.size
-            kinks += sum(f.verdict == fnn.Verdict.KINK for f in report.findings)
+            kinks += sum(f.verdict == fnn.checker.Verdict.KINK for f in report.findings)
             if not report.ok:
                 alarms.append({"case": name, "says": str(report.text())})
         done += _at_maxima(random, alarms)
@@ -74,10 +76,10 @@ def at_kinks(points: int, watch: Watch, seed: int) -> dict[str, Any]:
     return {"points": done, "alarms": alarms, "kinks_told": kinks}
 
 
-def _kinks(width: int) -> dict[str, tuple[fnn.Backprop, Any, str, float]]:
+def _kinks(width: int) -> dict[str, tuple[fnn.gradients.Backprop, Any, str, float]]:
     """name -> (a gradient with a kink, its parameters, the kind of target y, c such that the kink lies at x = c y)."""
     one = ({"W": jnp.eye(width), "b": jnp.zeros(width)},)
-    made: dict[str, tuple[fnn.Backprop, Any, str, float]] = {}
+    made: dict[str, tuple[fnn.gradients.Backprop, Any, str, float]] = {}
     for name in ("relu", "leaky_relu", "elu"):
         net = fnn.sequential(fnn.dense(width, width, activation=name))
         made[name] = fnn.backprop(net, "squared_error"), one, "numbers", 0.0
@@ -100,7 +102,7 @@ def _at_maxima(random: np.random.Generator, alarms: list[dict[str, Any]]) -> int
     return x.size
 
 
-def _architecture(random: np.random.Generator) -> tuple[fnn.Backprop, int]:
+def _architecture(random: np.random.Generator) -> tuple[fnn.gradients.Backprop, int]:
     """A random net of one to four layers, a loss, perhaps a regularizer, and a number of examples."""
     widths = [int(w) for w in random.integers(1, 10, int(random.integers(2, 6)))]
     names = list(ACTIVATIONS)
@@ -122,7 +124,12 @@ def _architecture(random: np.random.Generator) -> tuple[fnn.Backprop, int]:
 
 
 def _numbers(
-    by_hand: fnn.Backprop, examples: int, random: np.random.Generator, dtype: Any, weights: float, inputs: float
+    by_hand: fnn.gradients.Backprop,
+    examples: int,
+    random: np.random.Generator,
+    dtype: Any,
+    weights: float,
+    inputs: float,
 ) -> tuple[Any, Any, Any, dict[str, Any]]:
     shapes = jax.eval_shape(lambda: by_hand.net.init(jax.random.key(0)))
 

@@ -57,9 +57,9 @@ class Mutant:
 class Host(NamedTuple):
     """A net around a mutant: its gradient, the name under which a checker must blame it, and the net done right."""
 
-    by_hand: fnn.Backprop
+    by_hand: fnn.gradients.Backprop
     culprit: str
-    right: fnn.Backprop
+    right: fnn.gradients.Backprop
     examples: int
     target: str
     reduction: str
@@ -98,18 +98,17 @@ def _made() -> Iterator[Mutant]:
     base = fnn.softmax_cross_entropy
     for operator, told, cls, at, k in _of_class(type(base), ["backward"], "backward", ("",)):
         yield Mutant("loss", "scale of the loss", operator, told, cls(), base, k, at)
-    for operator, told, changed in changed_functions(fnn.affine_backward):
-        cls = through(fnn.Dense, "cotangents", affine_backward=changed)
-        yield Mutant("layer", "affine", operator, told, cls, fnn.Dense)
-    # the gradient of Repeated goes through its sweep whether or not the cotangents inside are asked for
+    for operator, told, changed in changed_functions(fnn.linear.affine_backward):
+        cls = through(fnn.layers.Dense, "backward", affine_backward=changed)
+        yield Mutant("layer", "affine", operator, told, cls, fnn.layers.Dense)
     for right, methods, wrapped, leaves in (
-        (fnn.Dense, ["cotangents"], "cotangents", ("W", "b", "x")),
-        (fnn.Skip, ["cotangents"], "cotangents", ("W", "x")),
-        (fnn.Sequential, ["cotangents"], "cotangents", ("W", "x")),
-        (fnn.Repeated, ["cotangents", "_sweep"], "_sweep", ("W", "x")),
-        (fnn.Objective, ["_sweep"], "_sweep", ("W", "x")),
+        (fnn.layers.Dense, ["backward"], "backward", ("W", "b", "x")),
+        (fnn.network.Skip, ["backward"], "backward", ("W", "x")),
+        (fnn.network.Sequential, ["backward"], "backward", ("W", "x")),
+        (fnn.network.Repeated, ["backward", "_reverse"], "_reverse", ("W", "x")),
+        (fnn.gradients.Objective, ["backward"], "backward", ("W", "x")),
     ):
-        family = "objective" if right is fnn.Objective else "layer"
+        family = "objective" if right is fnn.gradients.Objective else "layer"
         for operator, told, cls, at, k in _of_class(right, methods, wrapped, leaves):
             yield Mutant(family, right.__qualname__.lower(), operator, told, cls, right, k, at)
 
@@ -242,7 +241,7 @@ def host(mutant: Mutant, size: int, nets: str) -> Host:
     return Host(inside, culprit, right, SIZES[nets][size][3], mutant.target, mutant.reduction)
 
 
-def _hosted(mutant: Mutant, rule: Any, size: int, nets: str) -> tuple[fnn.Backprop, str]:
+def _hosted(mutant: Mutant, rule: Any, size: int, nets: str) -> tuple[fnn.gradients.Backprop, str]:
     I, (H, J), O, _ = SIZES[nets][size]
     first = nets == "first"
     loss = fnn.softmax_cross_entropy if first else fnn.sigmoid_cross_entropy
@@ -278,7 +277,7 @@ def _hosted(mutant: Mutant, rule: Any, size: int, nets: str) -> tuple[fnn.Backpr
         below = fnn.sequential(below, fnn.skip(fnn.dense(H, H, activation="softplus")))
     net = fnn.sequential(below, middle, fnn.dense(middle.outputs or J, O, activation=output))
     made = rule(net, loss, regularizer) if mutant.family == "objective" else fnn.objective(net, loss, regularizer)
-    return fnn.Backprop(made), culprit
+    return fnn.gradients.Backprop(made), culprit
 
 
 def _middle(name: str, cls: Any, H: int, J: int, activation: fnn.Activation) -> tuple[fnn.Layer, str]:
@@ -299,7 +298,7 @@ def _middle(name: str, cls: Any, H: int, J: int, activation: fnn.Activation) -> 
 def data(made: Host, point: str, size: int, dtype: Any = jnp.float32, seed: int = 0) -> tuple[Any, Any, Any, dict]:
     """(params, x, y, options) for the host, generic numbers drawn by NumPy; float64 needs jax.enable_x64(True)."""
     if point not in POINTS:
-        raise ValueError(f"point must be one of {POINTS}; {point!r} came.")
+        raise ValueError(f"point must be one of {POINTS}, got {point!r}.")
     rng = np.random.default_rng([SEED, seed, size])
     shapes = jax.eval_shape(lambda: made.right.net.init(jax.random.key(0)))
 
@@ -315,7 +314,7 @@ def data(made: Host, point: str, size: int, dtype: Any = jnp.float32, seed: int 
     if made.right.regularizer is not None:
         options["strength"] = (0.01, 0.02) if made.right.regularizer == fnn.elastic_net else 0.03
     if made.reduction == "weighted":
-        options["weights"] = jnp.asarray(rng.uniform(0.5, 2.0, made.examples), dtype)
+        options["sample_weight"] = jnp.asarray(rng.uniform(0.5, 2.0, made.examples), dtype)
     if point == "trained":
         params = _trained(made.right, (made.examples, made.target), size, seed, _Numbers((params, x, y, options)))
     factor = {"weights x 10": 10.0, "weights x 0.01": 0.01}.get(point, 1.0)
@@ -350,7 +349,7 @@ class _Numbers(tuple):
 
 
 @functools.cache
-def _trained(right: fnn.Backprop, kind: tuple, size: int, seed: int, numbers: _Numbers) -> Any:
+def _trained(right: fnn.gradients.Backprop, kind: tuple, size: int, seed: int, numbers: _Numbers) -> Any:
     """The parameters after 3000 steps with the right gradient."""
     params, x, y, options = numbers
     # 100 copies of the data: one epoch is 100 steps in one program, on batches of as many examples as there are

@@ -216,7 +216,7 @@ def _of_nets(
                 f = cls(net, fnn.squared_error, penalty)
 
                 def gradient(p: Any, inputs: Any, y: Any, w: Any, s: Any, bar: Any) -> Any:
-                    return f.backward(p, f.forward(p, inputs, y, weights=w, strength=s)[1], bar)
+                    return f.backward(p, f.forward(p, inputs, y, sample_weight=w, strength=s)[1], bar)
 
                 return gradient
 

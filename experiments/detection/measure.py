@@ -52,12 +52,12 @@ class Outcome:
     certain: bool
     right: bool
     """The diagnosis is one of those that are right for the operator."""
-    says: str
+    message: str
 
 
-def outcome(mutant: Mutant, culprit: str, report: fnn.Report) -> Outcome:
+def outcome(mutant: Mutant, culprit: str, report: fnn.checker.Report) -> Outcome:
     """What a report says, held against what was done."""
-    blamed = [f for f in report.findings if f.rule == culprit and f.verdict == fnn.Verdict.FORMULA]
+    blamed = [f for f in report.findings if f.rule == culprit and f.verdict == fnn.checker.Verdict.FORMULA]
     caught = bool(report.culprits)
     if not blamed:
         return Outcome(caught, False, None if mutant.coordinate is None else False, "", False, False, "")
@@ -69,10 +69,10 @@ def outcome(mutant: Mutant, culprit: str, report: fnn.Report) -> Outcome:
         coordinate = finding.entry == at
     right = finding.kind in RESULT.get(mutant.operator, INSIDE)
     named = report.culprits == (culprit,)
-    return Outcome(caught, named, coordinate, finding.kind, finding.certain, right, finding.says)
+    return Outcome(caught, named, coordinate, finding.kind, finding.certain, right, finding.message)
 
 
-def _of_leaf(mutant: Mutant, blamed: list[fnn.Finding]) -> fnn.Finding:
+def _of_leaf(mutant: Mutant, blamed: list[fnn.checker.Finding]) -> fnn.checker.Finding:
     """The finding on the leaf that was changed, where the mutant says which; else the first."""
     wanted = {"W": "W'", "b": "b'", "x": "x"}.get(mutant.leaf, "")
     return next((f for f in blamed if wanted and wanted in f.argument), blamed[0])
@@ -106,7 +106,7 @@ def measured(
     return records
 
 
-def checked(by_hand: fnn.Backprop, data: tuple, programs: fnn.checker.Programs) -> fnn.Report:
+def checked(by_hand: fnn.gradients.Backprop, data: tuple, programs: fnn.checker.Programs) -> fnn.checker.Report:
     """One check as a user calls it, but with programs kept."""
     params, x, y, options = data
     return fnn.check(by_hand, params, x, y, programs=programs, **options)
@@ -130,6 +130,6 @@ def _record(mutant: Mutant, outcomes: dict[str, Outcome]) -> dict[str, Any]:
         "diagnosed": sum(o.right for o in each),
         "wrong_but_certain": sum(o.caught and o.named and not o.right and o.certain for o in each),
         "kinds": dict(kinds),
-        "says": next((o.says for o in each if o.says), ""),
+        "says": next((o.message for o in each if o.message), ""),
         "missed_at": [name for name, o in outcomes.items() if not o.caught],
     }

@@ -17,7 +17,7 @@ def merged(records: list[dict[str, Any]]) -> dict[str, Any]:
     first = records[0]
     shares = [each["options"]["share"] for each in records if "first" in each["result"]]
     if len(set(shares)) < len(shares):
-        raise ValueError(f"the same share came twice: {shares}. Give each folder once.")
+        raise ValueError(f"got the same share twice: {shares}. Give each folder once.")
     for each in records[1:]:
         if each["versions"] != first["versions"]:
             raise ValueError(f"the shares ran on {first['versions']} and {each['versions']}. Run them on the same.")

@@ -21,7 +21,7 @@ from experiments.detection.bank import Mutant
 from experiments.progress import Watch
 
 #: name -> (dtype, what it raises nothing of if the gradient is right)
-Peer = Callable[[fnn.Backprop, tuple], bool]
+Peer = Callable[[fnn.gradients.Backprop, tuple], bool]
 
 
 def peers() -> dict[str, tuple[str, Peer]]:
@@ -42,7 +42,7 @@ def measured(mutants: list[Mutant], watch: Watch, *, seed: int = 0) -> dict[str,
     """{peer: {point: how many mutants it rejects}}, and the same for the rules that are right, which it should not."""
     found = {name: dict.fromkeys(bank.POINTS, 0) for name in peers()}
     alarms = {name: dict.fromkeys(bank.POINTS, 0) for name in peers()}
-    rights: dict[Any, fnn.Backprop] = {}
+    rights: dict[Any, fnn.gradients.Backprop] = {}
     for number, mutant in enumerate(mutants):
         host = bank.host(mutant, 0, "first")
         first = host[2:] not in rights
@@ -57,18 +57,18 @@ def measured(mutants: list[Mutant], watch: Watch, *, seed: int = 0) -> dict[str,
     return {"mutants": len(mutants), "rejected": found, "right_nets": len(rights), "false_alarms": alarms}
 
 
-def _loss(by_hand: fnn.Backprop, data: tuple) -> tuple[Callable[[Any], jax.Array], Any]:
+def _loss(by_hand: fnn.gradients.Backprop, data: tuple) -> tuple[Callable[[Any], jax.Array], Any]:
     params, x, y, options = data
     lent = fnn.custom_vjp(by_hand)
     return lambda params: lent(params, x, y, **options), params
 
 
-def _check_grads(by_hand: fnn.Backprop, data: tuple) -> bool:
+def _check_grads(by_hand: fnn.gradients.Backprop, data: tuple) -> bool:
     f, params = _loss(by_hand, data)
     return _rejects(lambda: check_grads(f, (params,), order=1, modes=["rev"]))
 
 
-def _chex(by_hand: fnn.Backprop, data: tuple) -> bool:
+def _chex(by_hand: fnn.gradients.Backprop, data: tuple) -> bool:
     import chex
 
     f, params = _loss(by_hand, data)
@@ -77,7 +77,7 @@ def _chex(by_hand: fnn.Backprop, data: tuple) -> bool:
     return _rejects(lambda: chex.assert_numerical_grads(lambda u: f(unravel(u)), (flat,), order=1, modes=["rev"]))
 
 
-def _torch(by_hand: fnn.Backprop, data: tuple, *, fast: bool) -> bool:
+def _torch(by_hand: fnn.gradients.Backprop, data: tuple, *, fast: bool) -> bool:
     import torch  # pyright: ignore[reportMissingImports]
 
     params, x, y, options = data

@@ -20,8 +20,8 @@ OPTIMIZER = optax.adam(1e-3)
 
 
 def main(folder: str, epochs: int) -> str:
-    """Train, with a checkpoint after every call of the compiled program; return the digest of what came out."""
-    images, labels = fnn.digits()
+    """Train, with a checkpoint after every call of the compiled program; return the digest of the result."""
+    images, labels = fnn.data.digits()
     net = fnn.mlp(64, 128, 64, 10, activation="gelu")
     # short calls, so that kills fall into every part of the work, the writing of checkpoints above all
     runs.SECONDS = 0.02
@@ -37,7 +37,7 @@ def main(folder: str, epochs: int) -> str:
         fnn.backprop(net, "softmax_cross_entropy"), net.init(jax.random.key(0)), (images[:1500], labels[:1500]),
         optimizer=OPTIMIZER, epochs=epochs, batch_size=32, key=jax.random.key(1),
         validation=(images[1500:], labels[1500:]), patience=epochs, on_epoch=on_epoch,
-        checkpoints=fnn.Checkpoints(folder, seconds=0.0),
+        checkpoints=fnn.Checkpoints(folder, every_seconds=0.0),
     )  # fmt: skip
     return digest((state.params, state.optimizer_state, history))
 

@@ -1,4 +1,4 @@
-"""What an option must be: messages that say what must hold and what came."""
+"""What an option must be: messages that say what must hold and what was given."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from typing import Any
 def require(holds: bool, option: str, value: Any, condition: str) -> None:
     """Raise `ValueError` unless it holds."""
     if not holds:
-        raise ValueError(f"{option} must be {condition}; {value} came.")
+        raise ValueError(f"{option} must be {condition}, got {value}.")
 
 
 def require_seed(seed: int) -> None:

@@ -33,7 +33,7 @@ BOUNDS = {
     "runs": "Time grows with the runs: the products of small nets are taken one by one; the memory that was allowed "
     "cuts many runs into several calls.",
 }
-OPTIMIZER = fnn.adam(1e-3)
+OPTIMIZER = fnn.optimizers.adam(1e-3)
 
 
 def measure(options: Speed, watch: Watch) -> dict[str, list[dict[str, float]]]:

@@ -19,7 +19,7 @@ def measure(options: Speed, watch: Watch) -> dict[str, Any]:
     """For every depth the seconds to trace and compile, and per step, of the three programs."""
     rows = []
     for k, depth in enumerate(options.depths):
-        layer = fnn.dense(WIDTH, WIDTH, activation="relu", weights="he_normal")
+        layer = fnn.dense(WIDTH, WIDTH, activation="relu", weight_init="he_normal")
         scanned, written = fnn.repeated(layer, depth), fnn.sequential(*[layer] * depth)
         stacked = scanned.init(jax.random.key(options.seed))
         x = jax.random.normal(jax.random.key(options.seed + 1), (BATCH, WIDTH))

@@ -62,7 +62,7 @@ def _fit(job: Job, automatic: bool = False, sgd: bool = False) -> Train:
     loss = fnn.softmax_cross_entropy
     gradient = jax.value_and_grad(fnn.objective(net, loss)) if automatic else fnn.backprop(net, loss)
     params, data = net.init(jax.random.key(0)), job.data()
-    optimizer = fnn.sgd(RATE) if sgd else fnn.adam(RATE)
+    optimizer = fnn.optimizers.sgd(RATE) if sgd else fnn.optimizers.adam(RATE)
     return lambda epochs: fnn.fit(
         gradient, params, data, optimizer=optimizer, epochs=epochs, batch_size=job.batch, key=jax.random.key(1)
     )
@@ -73,7 +73,7 @@ def _sweep(job: Job, shared: bool) -> Train:
 
     gradient = fnn.backprop(fnn.mlp(*job.sizes, activation="relu"), "softmax_cross_entropy")
     return lambda epochs: fnn.sweep(
-        gradient, job.data(), over={"seed": range(job.runs)}, optimizer=fnn.adam(RATE), epochs=epochs,
+        gradient, job.data(), over={"seed": range(job.runs)}, optimizer=fnn.optimizers.adam(RATE), epochs=epochs,
         batch_size=job.batch, shared_shuffle=shared,
     )  # fmt: skip
 
@@ -349,10 +349,10 @@ def first_epoch(library: str) -> None:
 
     import fnn
 
-    x, y = fnn.digits()
+    x, y = fnn.data.digits()
     net = fnn.mlp(64, 256, 128, 10, activation="relu")
     fnn.fit(
-        fnn.backprop(net, "softmax_cross_entropy"), net.init(jax.random.key(0)), (x, y), optimizer=fnn.adam(RATE),
+        fnn.backprop(net, "softmax_cross_entropy"), net.init(jax.random.key(0)), (x, y), optimizer=fnn.optimizers.adam(RATE),
         epochs=1, batch_size=32, key=jax.random.key(1),
     )  # fmt: skip
 

@@ -4,8 +4,8 @@ Promises: `check` is the whole of it; the records that it returns stand in `repo
 """
 
 from fnn.checker._check import assert_gradients, check
-from fnn.checker.every import every_rule
 from fnn.checker.assertions import check_grads
+from fnn.checker.every import every_rule
 from fnn.checker.report import Finding, Report, Verdict
 from fnn.checker.witnesses import Programs
 

@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
     if options.gradient is not None:
         beside, name = target(options.gradient, own)
         if not name:
-            raise Refused(f"--gradient needs a function, module:name; {options.gradient!r} came.")
+            raise Refused(f"--gradient needs a function, module:name, got {options.gradient!r}.")
         gradient = found(beside, name, own)
         reports = [check(function, *args, gradient=gradient, seed=options.seed, **asked)]
     elif not callable(function):

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fnn.gradients import Backprop
 from fnn.checker import jaxprs, rules
 from fnn.checker.directions import Along, along_random_directions
 from fnn.checker.judge import Settings, examine, graver, judged_at, points
@@ -22,6 +21,7 @@ from fnn.checker.oracles import is_float
 from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
 from fnn.checker.report import Finding, Report, Verdict
 from fnn.checker.witnesses import Programs
+from fnn.gradients import Backprop
 from fnn.types import Array, PyTree, is_key
 
 
@@ -67,7 +67,7 @@ def check(
     ...     return x**3
     >>> cube.defvjp(lambda x: (x**3, x), lambda x, bar: (bar * 2 * x**2,))   # wrong: 3 x²
     >>> report = fnn.check(lambda x: jnp.sum(cube(x)), jnp.array([1.0, 2.0]))
-    >>> report.ok, report.culprits, report.findings[0].says
+    >>> report.ok, report.culprits, report.findings[0].message
     (False, ('cube',), 'a constant factor of 0.666667 too many')
     """
     _require_usable(f, args, gradient, order, miss, options)
@@ -173,16 +173,16 @@ def _require_usable(f: Any, args: tuple, gradient: Any, order: int, miss: float,
     """What can be said before anything runs."""
     if not callable(f):
         raise TypeError(
-            f"check needs a function or a backprop record; {f!r} came. Make it with fnn.backprop(net, loss)."
+            f"check needs a function or a backprop record, got {f!r}. Make it with fnn.backprop(net, loss)."
         )
     if isinstance(f, Backprop) and len(args) != 3:
-        raise TypeError(f"check of a backprop record needs (params, x, y); {len(args)} arguments came. Add the others.")
+        raise TypeError(f"check of a backprop record needs (params, x, y), got {len(args)} arguments. Add the others.")
     if gradient is not None and not callable(gradient):
-        raise TypeError(f"gradient must be a function such as jax.grad(f); {type(gradient).__name__} came.")
+        raise TypeError(f"gradient must be a function such as jax.grad(f), got {type(gradient).__name__}.")
     if order not in (1, 2):
-        raise ValueError(f"order must be 1 or 2; {order!r} came.")
+        raise ValueError(f"order must be 1 or 2, got {order!r}.")
     if not 0 < miss < 1:
-        raise ValueError(f"miss must be a chance between 0 and 1; {miss!r} came. Try 1e-3.")
+        raise ValueError(f"miss must be a chance between 0 and 1, got {miss!r}. Try 1e-3.")
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, options))):
         raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
 

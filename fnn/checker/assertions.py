@@ -37,6 +37,6 @@ def check_grads(
     """
     del atol, rtol, eps
     if not set(modes) <= {"fwd", "rev"}:
-        raise ValueError(f"modes must be of 'fwd' and 'rev'; {tuple(modes)!r} came.")
+        raise ValueError(f"modes must be of 'fwd' and 'rev', got {tuple(modes)!r}.")
     total, free, _ = weighted(f, tuple(jax.tree.map(jnp.asarray, arg) for arg in args), seed=0)
     assert_gradients(total, *free, order=order)

@@ -19,7 +19,7 @@ EXPLAINED = 1e-9
 class Diagnosis(NamedTuple):
     """A sentence, whether it is certain, and its kind in one word."""
 
-    says: str
+    message: str
     certain: bool
     kind: str
 
@@ -95,7 +95,7 @@ def _explanations(
     factor = _common([_factor(look, look.truth, look.hand) for look in looks])
     if factor is not None:
         told = _factor_told(factor, sizes)
-        yield told._replace(says=told.says + side, certain=not side)
+        yield told._replace(message=told.message + side, certain=not side)
     yield from _moved(looks)
     yield from _places(looks)
     for name in first.clues:

@@ -19,10 +19,10 @@ import numpy as np
 
 from fnn.activations import Activation
 from fnn.adapter import custom_vjp
-from fnn.gradients import backprop
 from fnn.checker._check import check
 from fnn.checker.oracles import is_float
 from fnn.checker.report import Report
+from fnn.gradients import backprop
 from fnn.layers import Layer
 from fnn.losses import Loss
 from fnn.network import dense, mlp
@@ -71,9 +71,9 @@ def every_rule(
     rules, given = rules_of(module), dict(inputs or {})
     for name, each in given.items():
         if name not in rules:
-            raise ValueError(f"inputs came for {name!r}, which is no rule of {module.__name__}.{_nearest(name, rules)}")
+            raise ValueError(f"got inputs for {name!r}, which is no rule of {module.__name__}.{_nearest(name, rules)}")
         if not isinstance(each, tuple):
-            raise TypeError(f"inputs[{name!r}] must be a tuple of arguments; {type(each).__name__} came. Write (x,).")
+            raise TypeError(f"inputs[{name!r}] must be a tuple of arguments, got {type(each).__name__}. Write (x,).")
 
     def cases() -> Iterator[Any]:
         for name, rule in rules.items():
@@ -372,7 +372,7 @@ def _is_number(leaf: Any) -> bool:
 
 def _require_count(name: str, inputs: tuple, wanted: str, *counts: int) -> tuple:
     if len(inputs) not in counts:
-        raise ValueError(f"inputs[{name!r}] must be {wanted}; {len(inputs)} arguments came.")
+        raise ValueError(f"inputs[{name!r}] must be {wanted}, got {len(inputs)} arguments.")
     return inputs
 
 

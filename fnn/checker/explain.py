@@ -37,7 +37,7 @@ def explained(point: "Point", path: tuple, settings: "Settings") -> Diagnosis:
         others.append(_look(point, mirrored, point.y_bar, path, settings))
     finite = [look for look in others if np.isfinite(look.truth).all()]
     told = diagnose(first, finite, _sizes(point), cotangent, moved)
-    return told._replace(says=told.says + _identity(point, path, first.hand))
+    return told._replace(message=told.message + _identity(point, path, first.hand))
 
 
 def _elsewhere(point: "Point", random: np.random.Generator) -> tuple[tuple, PyTree]:

@@ -72,7 +72,7 @@ def _told_where(findings: list[Finding], rule: Rule, settings: Settings, recorde
     for point in points(rule, settings, False, recorded):
         if all(f.verdict == Verdict.OK for f in judged_at(point, settings)):
             told = "; at random inputs, and right where your run called it"
-            return [replace(f, says=f.says + told) if f.verdict == Verdict.FORMULA else f for f in findings]
+            return [replace(f, message=f.message + told) if f.verdict == Verdict.FORMULA else f for f in findings]
     return findings
 
 
@@ -237,7 +237,7 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         return [_said(rule, Verdict.FORMULA, says, kind="error")]
     hand, told = _aligned(point.inputs, hand)
     if told:
-        says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs; {told} came"
+        says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {told}"
         return [_said(rule, Verdict.FORMULA, says, kind="structure")]
     findings, leaves = _leaves(point, hand, auto)
     if any(len(leaf.suspects) for leaf in leaves):
@@ -282,14 +282,14 @@ def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list
         t = np.asarray(autos[path])
         g = np.asarray(hands.get(path))
         if path not in hands:
-            says = "its gradient must be an array; None came"
+            says = "its gradient must be an array, got None"
             findings.append(_said(point.rule, Verdict.FORMULA, says, argument, "shape"))
         elif g.shape != value.shape:
-            says = f"its gradient must have shape {value.shape}; shape {g.shape} came"
+            says = f"its gradient must have shape {value.shape}, got shape {g.shape}"
             findings.append(_said(point.rule, Verdict.FORMULA, says, argument, "shape"))
         elif g.dtype != t.dtype:
             narrow = is_float(g)
-            says = f"on {t.dtype.name} inputs its gradient must be {t.dtype.name}; {g.dtype.name} came"
+            says = f"on {t.dtype.name} inputs its gradient must be {t.dtype.name}, got {g.dtype.name}"
             verdict = Verdict.UNDECIDED if narrow else Verdict.FORMULA
             findings.append(
                 _said(point.rule, verdict, says + (": there is a cast inside" if narrow else ""), argument, "dtype")
@@ -484,7 +484,7 @@ def _in_working_dtype(point: Point, settings: Settings, findings: list[Finding])
         if not t.size:
             continue
         if rule.whole and hands[path].dtype != dtype:
-            says = f"its gradient must have the dtype {dtype.name} of the argument; {hands[path].dtype.name} came"
+            says = f"its gradient must have the dtype {dtype.name} of the argument, got {hands[path].dtype.name}"
             rows[argument] = _said(rule, Verdict.PRECISION, says, argument, "dtype")
             continue
         apart, auto_off, size = np.abs(h - t), np.abs(a - t).max(), np.abs(t).max()
@@ -510,4 +510,4 @@ def _in_working_dtype(point: Point, settings: Settings, findings: list[Finding])
 
 
 def _said(rule: Rule, verdict: Verdict, says: str, argument: str = "", kind: str = "undecided") -> Finding:
-    return Finding(rule.name, rule.where, argument or rule.labels[0], verdict, says=says, kind=kind)
+    return Finding(rule.name, rule.where, argument or rule.labels[0], verdict, message=says, kind=kind)

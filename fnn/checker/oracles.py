@@ -127,8 +127,8 @@ class OracleLoss(Loss):
 
     rule: Loss = field(kw_only=True)
 
-    def forward(self, prediction: Array, target: Any, weights: Array | None = None) -> tuple[Array, PyTree]:
-        return self.rule(prediction, target, weights), (prediction, target, weights)
+    def forward(self, prediction: Array, target: Any, sample_weight: Array | None = None) -> tuple[Array, PyTree]:
+        return self.rule(prediction, target, sample_weight), (prediction, target, sample_weight)
 
     def backward(self, residuals: PyTree, value_bar: Array | float = 1.0) -> Array:
         prediction, target, weights = residuals

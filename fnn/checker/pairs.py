@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation
-from fnn.gradients import Backprop, Objective
 from fnn.checker.oracles import isolated, pullback, pushforward
+from fnn.gradients import Backprop, Objective
 from fnn.layers import Layer
 from fnn.losses import Loss
 from fnn.regularizers import Regularizer

@@ -18,9 +18,9 @@ import numpy as np
 class Verdict(StrEnum):
     """What is said of one argument of one rule.
 
-    >>> fnn.Verdict.KINK.fine, fnn.Verdict.FORMULA.fine
+    >>> fnn.checker.Verdict.KINK.fine, fnn.checker.Verdict.FORMULA.fine
     (True, False)
-    >>> fnn.Verdict.FORMULA == "FORMULA"
+    >>> fnn.checker.Verdict.FORMULA == "FORMULA"
     True
     """
 
@@ -54,7 +54,7 @@ class Finding:
 
     >>> report = fnn.check(lambda w: jnp.sum(w**2), jnp.arange(3.0), gradient=lambda w: w)
     >>> finding = report.findings[0]
-    >>> finding.verdict, finding.entry, finding.by_hand, finding.truth, finding.says
+    >>> finding.verdict, finding.entry, finding.by_hand, finding.truth, finding.message
     (<Verdict.FORMULA: 'FORMULA'>, (2,), 2.0, 4.0, 'a factor of ½ too many')
     """
 
@@ -69,10 +69,10 @@ class Finding:
     truth: float | None = None
     error: float | None = None
     """|by hand − truth| in units of the truth's own uncertainty."""
-    says: str = ""
+    message: str = ""
     """The diagnosis, or why it is undecided."""
     certain: bool = True
-    """False where `says` is a hint."""
+    """False where `message` is a hint."""
     kind: str = ""
     """The diagnosis in one word: "sign", "factor", "zero", "transposed", "entry", "term", "derivative", …"""
     relative: float | None = None
@@ -149,10 +149,10 @@ class Report:
         if any(f.error is not None and not f.verdict.fine for f in self.findings):
             lines.append("error: in units of the truth's own uncertainty; 1 is nothing")
         told = dict.fromkeys(
-            f"{f.rule} ({f.where}), {f.argument}: {'' if f.certain else 'perhaps '}{f.says}"
+            f"{f.rule} ({f.where}), {f.argument}: {'' if f.certain else 'perhaps '}{f.message}"
             for f in self.findings
             # what a rule explains needs no explanation of its own in the whole gradient
-            if f.says
+            if f.message
             and f.verdict != Verdict.OK
             and (not _is_whole(f.rule) or not self.culprits or _is_whole(self.culprits[0]))
         )

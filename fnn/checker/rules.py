@@ -17,9 +17,9 @@ import numpy as np
 from jax.core import Tracer
 
 from fnn.activations import Activation
-from fnn.gradients import Objective
 from fnn.checker.oracles import parts, parts_of
 from fnn.checker.pairs import OfActivation, OfLayer, OfLoss, OfObjective, OfRegularizer, Pair, Second
+from fnn.gradients import Objective
 from fnn.layers import Dense, Layer, with_parts
 from fnn.losses import Loss
 from fnn.types import Array, PyTree
@@ -91,7 +91,7 @@ def of_objective(objective: Objective, params: PyTree, x: PyTree, y: Any, option
     """Every rule behind the gradient of this objective, on the inputs of the real run; each once."""
     rules = list(_of_layer(objective.net, params, x))
     prediction = objective.net.apply(params, x)
-    rules.append(_of_loss(objective.loss, prediction, y, options.get("weights")))
+    rules.append(_of_loss(objective.loss, prediction, y, options.get("sample_weight")))
     if objective.regularizer is not None:
         regularizer = objective.regularizer
         pair, where = OfRegularizer(regularizer), place(type(regularizer).gradient)
@@ -159,9 +159,8 @@ def _shapes(layer: Layer, examples: int, dtype: Any) -> tuple[PyTree, jax.ShapeD
 def _layer_rule(layer: Layer, params: PyTree, x: PyTree, named: Layer) -> Rule:
     # a sequence prints all its layers: its class says enough
     name = repr(named) if isinstance(named, Dense) else named.name
-    method = type(named).cotangents if type(named).cotangents is not Layer.cotangents else type(named).backward
     composite = bool(parts_of(layer)) and not isinstance(layer, Dense)
-    return Rule(name, place(method), OfLayer(layer), (params, x), ("params", "x"), composite=composite)
+    return Rule(name, place(type(named).backward), OfLayer(layer), (params, x), ("params", "x"), composite=composite)
 
 
 def _of_activation(activation: Activation, z: Any) -> Rule:

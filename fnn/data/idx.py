@@ -44,7 +44,7 @@ def mnist(folder: str | Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.n
     ...     for part in ("train", "t10k"):
     ...         _ = Path(folder, f"{part}-images-idx3-ubyte").write_bytes(idx([0, 255, 0, 255], 1, 2, 2))
     ...         _ = Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(idx([7], 1))
-    ...     (x, y), test = fnn.mnist(folder)
+    ...     (x, y), test = fnn.data.mnist(folder)
     >>> x.tolist(), y.tolist()
     ([[0.0, 1.0, 0.0, 1.0]], [7])
     """
@@ -96,7 +96,7 @@ def _array(opened: BufferedIOBase, name: str, dimensions: int, most: int) -> np.
     if head != bytes((0, 0, 8, dimensions)):
         raise ValueError(
             f"{name} must begin with the bytes 0, 0, 8, {dimensions} (IDX, unsigned bytes, {dimensions} "
-            f"dimension{'s' if dimensions > 1 else ''}); {', '.join(map(str, head)) or 'nothing'} came. "
+            f"dimension{'s' if dimensions > 1 else ''}), got {', '.join(map(str, head)) or 'nothing'}. "
             "Name the file after what it holds."
         )
     sizes = opened.read(4 * dimensions)
@@ -112,8 +112,8 @@ def _array(opened: BufferedIOBase, name: str, dimensions: int, most: int) -> np.
     # one byte more than there should be; this also takes gzip to its end, where it compares its checksum
     entries = opened.read(count + 1)
     if len(entries) != count:
-        came = "more" if len(entries) > count else str(len(entries))
-        raise ValueError(f"{name} must hold {count} entries, as its sizes {shape} say; {came} came. Fetch it again.")
+        got = "more" if len(entries) > count else str(len(entries))
+        raise ValueError(f"{name} must hold {count} entries, as its sizes {shape} say, got {got}. Fetch it again.")
     return np.frombuffer(entries, np.uint8).reshape(shape)
 
 
@@ -122,13 +122,13 @@ def _part(folder: Path, start: str) -> tuple[np.ndarray, np.ndarray]:
     labels = read_idx(_found(folder, f"{start}-labels-idx1-ubyte"), 1)
     if len(images) != len(labels):
         raise ValueError(
-            f"{start}: there must be one label per image; {len(images)} images and {len(labels)} labels came. "
+            f"{start}: there must be one label per image, got {len(images)} images and {len(labels)} labels. "
             "Take both files from one source."
         )
     if images.shape[1] != images.shape[2]:
         raise ValueError(f"{start}: images must be square; they are {images.shape[1]} × {images.shape[2]}. Crop them.")
     if labels.max() > 9:
-        raise ValueError(f"{start}: labels must be 0 to 9; {labels.max()} came. Take the labels of these images.")
+        raise ValueError(f"{start}: labels must be 0 to 9, got {labels.max()}. Take the labels of these images.")
     return images.reshape(len(images), -1).astype(np.float32) / 255, labels.astype(np.int32)
 
 

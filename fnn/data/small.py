@@ -32,7 +32,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def xor() -> tuple[np.ndarray, np.ndarray]:
     """The four points of the exclusive or (claim A2): x (4, 2) float32 in {0, 1}, y (4,) int32, 1 where they differ.
 
-    >>> x, y = fnn.xor()
+    >>> x, y = fnn.data.xor()
     >>> x.tolist(), y.tolist()
     ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0])
     """

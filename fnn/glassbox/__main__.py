@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fnn.cli import ARGUMENTS, Refused, argument, found, run, target
-from fnn.glassbox.code.backward import show_backward
 from fnn.glassbox._graph import graph
+from fnn.glassbox.code.backward import show_backward
 
 PROGRAM = "python -m fnn.glassbox"
 EXPLAINED = f"""\

@@ -19,13 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fnn.glassbox.trace import costs, names
-from fnn.glassbox.picture import page as pages, svg as pictures, terminal
-from fnn.glassbox import trouble
 from fnn.glassbox import rules as _rules  # noqa: F401  (it fills the table)
+from fnn.glassbox import trouble
+from fnn.glassbox.picture import page as pages
+from fnn.glassbox.picture import svg as pictures
+from fnn.glassbox.picture import terminal
 from fnn.glassbox.records import LARGEST, Node, Share, Summary
-from fnn.glassbox.trace.program import Program, is_own, traced
 from fnn.glassbox.sweep import active, backward, forward, is_float
+from fnn.glassbox.trace import costs, names
+from fnn.glassbox.trace.program import Program, is_own, traced
 from fnn.glassbox.trouble import Size, Trouble
 from fnn.types import Array, PyTree
 
@@ -39,7 +41,7 @@ class Graph:
     """Forward and backward of one function on one set of arguments. Made by `graph`.
 
     >>> def f(x, y):
-    ...     return fnn.name(x + y, "s") * y
+    ...     return fnn.glassbox.name(x + y, "s") * y
     >>> box = fnn.graph(f, 2.0, 3.0)
     >>> float(box.value), [float(g) for g in box.gradients], float(box.cotangent("s"))
     (15.0, [3.0, 8.0], 3.0)
@@ -70,7 +72,9 @@ class Graph:
             if node.name == name:
                 return node
         known = ", ".join(node.name for node in self.nodes if node.operation != "constant")
-        raise KeyError(f"no value is called {name!r}. Known: {known}. Name one with fnn.name(value, {name!r}).")
+        raise KeyError(
+            f"no value is called {name!r}. Known: {known}. Name one with fnn.glassbox.name(value, {name!r})."
+        )
 
     def cotangent(self, name: str) -> Any:
         """The derivative of the output with respect to the value of that name; zeros where nothing flows back."""
@@ -260,14 +264,14 @@ def _starts(program: Program, shape: PyTree, output: int | None, cotangents: PyT
         given, tree = jax.tree.flatten(cotangents)
         if tree != jax.tree.structure(shape) or [jnp.shape(g) for g in given] != [leaf.shape for leaf in leaves]:
             raise ValueError(
-                f"cotangents must have the structure and the shapes of the output, {_told(shape)}; "
-                f"{_told(cotangents)} came."
+                f"cotangents must have the structure and the shapes of the output, {_told(shape)}, "
+                f"got {_told(cotangents)}."
             )
         return [(n, jnp.asarray(g, leaf.dtype)) for n, g, leaf in zip(program.outputs, given, leaves, strict=True)]
     if output is not None:
         if not 0 <= output < len(leaves):
             raise ValueError(
-                f"output must be 0 to {len(leaves) - 1}, one of the leaves of {_told(shape)}; {output} came."
+                f"output must be 0 to {len(leaves) - 1}, one of the leaves of {_told(shape)}, got {output}."
             )
         chosen = output
     elif len(leaves) == 1:
@@ -320,7 +324,7 @@ def _notes(program: Program) -> tuple[str, ...]:
 def _trace(f: Callable[..., PyTree], args: tuple) -> tuple[Program, PyTree]:
     if not callable(f):
         raise TypeError(
-            f"the first argument must be a function; a {type(f).__name__} came: {f!r:.60}. Write graph(f, x), not "
+            f"the first argument must be a function, got a {type(f).__name__}: {f!r:.60}. Write graph(f, x), not "
             "graph(f(x))."
         )
     try:
@@ -350,10 +354,9 @@ def _trace(f: Callable[..., PyTree], args: tuple) -> tuple[Program, PyTree]:
     except TypeError as error:
         if "not a valid JAX type" not in str(error):
             raise
-        came = re.search(r"<class '(.+?)'>", str(error))
+        kind = re.search(r"<class '(.+?)'>", str(error))
         raise TypeError(
-            f"{names.called(f)} must return arrays or numbers, or a pytree of them"
-            f"{f'; {came[1]} came' if came else ''}."
+            f"{names.called(f)} must return arrays or numbers, or a pytree of them{f', got {kind[1]}' if kind else ''}."
         ) from None
     if not program.outputs:
         raise TypeError(
@@ -370,11 +373,11 @@ def _where(error: BaseException) -> str:
 
 def _refuse_tracers(args: tuple) -> None:
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args)):
-        raise TypeError("graph needs numbers to look at; a tracer came. Call it outside of jit, grad and vmap.")
+        raise TypeError("graph needs numbers to look at, got a tracer. Call it outside of jit, grad and vmap.")
     for k, arg in enumerate(args):
         for leaf in jax.tree.leaves(arg):
             if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | bool):
-                raise TypeError(f"argument {k} must be a pytree of arrays; a {type(leaf).__name__} came: {leaf!r:.60}.")
+                raise TypeError(f"argument {k} must be a pytree of arrays, got a {type(leaf).__name__}: {leaf!r:.60}.")
 
 
 def _told(tree: PyTree) -> str:

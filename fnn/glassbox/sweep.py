@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnn.glassbox.trace.program import Program, Step
 from fnn.glassbox.table import DISCRETE, RULES
+from fnn.glassbox.trace.program import Program, Step
 from fnn.types import Array
 
 

@@ -41,7 +41,7 @@ class Trouble(NamedTuple):
             told = ", ".join(f"{n.name} ({n.operation}) with cotangent {_range(n.cotangent)}" for n in self.inputs)
             return f"backward, the cotangent of {node.name}{place} {_WORDS[self.what]}, from {told or 'the output'}."
         told = ", ".join(f"{n.name} {_range(n.value)}" for n in self.inputs)
-        made = f"`{node.operation}`{place} makes it" if self.inputs else "it came so"
+        made = f"`{node.operation}`{place} makes it" if self.inputs else "it was passed in that way"
         return f"forward, {node.name} {_WORDS[self.what]}: {made}{' of ' + told if told else ''}."
 
 

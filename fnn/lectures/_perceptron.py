@@ -24,8 +24,8 @@ class PerceptronRun(NamedTuple):
     """What `perceptron` found.
 
     >>> x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([1.0, -1.0])
-    >>> found = fnn.perceptron(x, y, passes=10)
-    >>> found.w.tolist(), bool(found.settled)
+    >>> found = fnn.lectures.perceptron(x, y, epochs=10)
+    >>> found.w.tolist(), bool(found.converged)
     ([1.0, -1.0], True)
     """
 
@@ -35,10 +35,10 @@ class PerceptronRun(NamedTuple):
     """()"""
     mistakes: Array
     """How many corrections were made, ()."""
-    passes: Array
-    """How many times the examples were gone through, ()."""
-    settled: Array
-    """Whether the last pass made no mistake, ()."""
+    epochs: Array
+    """How often every example was visited, ()."""
+    converged: Array
+    """Whether the last epoch made no mistake, ()."""
 
 
 def perceptron_decision(w: Array, b: Array, x: Array) -> Array:
@@ -50,7 +50,7 @@ def perceptron_decision(w: Array, b: Array, x: Array) -> Array:
     Returns:
         −1 or +1, (…), in the dtype of x.
 
-    >>> fnn.perceptron_decision(jnp.array([1.0, -1.0]), jnp.array(0.0), jnp.array([[2.0, 1.0], [1.0, 1.0], [0.0, 1.0]]))
+    >>> fnn.lectures.perceptron_decision(jnp.array([1.0, -1.0]), jnp.array(0.0), jnp.array([[2.0, 1.0], [1.0, 1.0], [0.0, 1.0]]))
     Array([ 1.,  1., -1.], dtype=float32)
 
     Source: claim A1.
@@ -68,7 +68,7 @@ def perceptron_pass(w: Array, b: Array, x: Array, y: Array) -> tuple[Array, Arra
         w, b, and the number of mistakes, ().
 
     >>> x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([1.0, -1.0])
-    >>> w, b, mistakes = fnn.perceptron_pass(jnp.zeros(2), jnp.zeros(()), x, y)
+    >>> w, b, mistakes = fnn.lectures.perceptron_pass(jnp.zeros(2), jnp.zeros(()), x, y)
     >>> w.tolist(), float(b), int(mistakes)
     ([1.0, -1.0], 0.0, 2)
     """
@@ -83,29 +83,29 @@ def perceptron_pass(w: Array, b: Array, x: Array, y: Array) -> tuple[Array, Arra
     return w, b, jnp.sum(mistaken)
 
 
-def perceptron(x: Array, y: Any, *, passes: int) -> PerceptronRun:
+def perceptron(x: Array, y: Any, *, epochs: int) -> PerceptronRun:
     """Start at w = 0, b = 0 and correct on each mistake, until a pass makes none.
 
-    On separable data it settles, after at most `perceptron_bound` mistakes; on other data it never does.
+    On separable data it converges, after at most `perceptron_bound` mistakes; on other data it never does.
 
     Args:
         x: (N, I), floating. y: −1 or +1, (N,).
-        passes: go through the examples so often at most.
+        epochs: visit every example at most so many times.
 
     Returns:
-        a `PerceptronRun`; look at `settled`.
+        a `PerceptronRun`; look at `converged`.
 
     Raises:
         ValueError: labels other than −1 and +1 (unless traced), shapes that do not match. TypeError: integer x.
 
-    >>> run = fnn.perceptron(jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [-1, -1, -1, 1], passes=100)
-    >>> bool(run.settled), int(run.mistakes), run.w.tolist(), float(run.b)
+    >>> run = fnn.lectures.perceptron(jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [-1, -1, -1, 1], epochs=100)
+    >>> bool(run.converged), int(run.mistakes), run.w.tolist(), float(run.b)
     (True, 18, [3.0, 2.0], -4.0)
 
     Source: claim B4.
     """
     x, y = _examples(x, y)
-    return _run(x, y, require_size("perceptron", "passes", passes, "Give an int such as 1000."))
+    return _run(x, y, require_size("perceptron", "epochs", epochs, "Give an int such as 1000."))
 
 
 def perceptron_bound(x: Array, y: Any, w: Array, b: Array) -> Array:
@@ -121,7 +121,7 @@ def perceptron_bound(x: Array, y: Any, w: Array, b: Array) -> Array:
         the bound, (); infinity if (w, b) does not separate the examples.
 
     >>> x, y = jnp.array([[3.0], [-5.0]]), [1, -1]
-    >>> round(float(fnn.perceptron_bound(x, y, jnp.array([1.0]), jnp.array(0.0))), 3)  # 26 · 1 / 9
+    >>> round(float(fnn.lectures.perceptron_bound(x, y, jnp.array([1.0]), jnp.array(0.0))), 3)  # 26 · 1 / 9
     2.889
 
     Source: claim B4; Novikoff 1962.
@@ -133,23 +133,23 @@ def perceptron_bound(x: Array, y: Any, w: Array, b: Array) -> Array:
 
 
 @partial(jax.jit, static_argnums=2)
-def _run(x: Array, y: Array, passes: int) -> PerceptronRun:
+def _run(x: Array, y: Array, epochs: int) -> PerceptronRun:
     def again(run: PerceptronRun) -> PerceptronRun:
         w, b, mistakes = perceptron_pass(run.w, run.b, x, y)
-        return PerceptronRun(w, b, run.mistakes + mistakes, run.passes + 1, mistakes == 0)
+        return PerceptronRun(w, b, run.mistakes + mistakes, run.epochs + 1, mistakes == 0)
 
     start = PerceptronRun(
         jnp.zeros_like(x[0]), jnp.zeros_like(y[0]), jnp.zeros((), int), jnp.zeros((), int), jnp.array(False)
     )
-    return jax.lax.while_loop(lambda run: ~run.settled & (run.passes < passes), again, start)
+    return jax.lax.while_loop(lambda run: ~run.converged & (run.epochs < epochs), again, start)
 
 
 def _examples(x: Any, y: Any) -> tuple[Array, Array]:
     x = as_floating("perceptron", "x", x)
     if x.ndim != 2 or not len(x):
-        raise ValueError(f"perceptron: x must be (N, I) with N ≥ 1; it came with shape {x.shape}. Rows are examples.")
+        raise ValueError(f"perceptron: x must be (N, I) with N ≥ 1, got shape {x.shape}. Rows are examples.")
     if not isinstance(y, Tracer) and not np.isin(np.asarray(y), (-1, 1)).all():
-        raise ValueError("perceptron: labels must be −1 and +1; others came. From 0 and 1 they are made by 2 * y - 1.")
+        raise ValueError("perceptron: labels must be −1 and +1, got others. From 0 and 1 they are made by 2 * y - 1.")
     y = jnp.asarray(y, x.dtype)
     require_shape("perceptron", "y", y.shape, (len(x),), "Give one label per row of x.")
     return x, y

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.activations import hard_threshold, sigmoid
+from fnn.checks import as_floating, require_dtype, require_last_axis, require_shape, require_size
 from fnn.layers import Layer
 from fnn.network import Sequential, dense, sequential
-from fnn.checks import as_floating, require_dtype, require_last_axis, require_shape, require_size
 from fnn.types import Array, DType, Key, Params, Residuals
 
 
@@ -31,7 +31,7 @@ class Comparisons(Layer):
     the neighbours of 0 for 0 when they subtract, and when they compare floats as well.
     The derivative is 0 everywhere: nothing here or below learns (claim A14).
 
-    >>> steps = fnn.Comparisons(2, (0, 1, 1))
+    >>> steps = fnn.lectures.Comparisons(2, (0, 1, 1))
     >>> steps.apply({"t": jnp.array([0.5, 0.0, 2.0])}, jnp.array([0.5, 1.0])).tolist()
     [1.0, 0.0, 1.0]
     """
@@ -44,8 +44,8 @@ class Comparisons(Layer):
         require_size("comparisons", "inputs", self.inputs, "Give the number of features.")
         if not self.features or not all(0 <= feature < self.inputs for feature in self.features):
             raise ValueError(
-                f"comparisons: features must be numbers from 0 to {self.inputs - 1}, at least one; {self.features} "
-                "came. Give the feature that each unit looks at."
+                f"comparisons: features must be numbers from 0 to {self.inputs - 1}, at least one, "
+                f"got {self.features}. Give the feature that each unit looks at."
             )
 
     @property
@@ -102,8 +102,8 @@ def tree_network(tree: Any) -> tuple[Sequential, Params]:
     >>> stump = Fitted(classes_=np.array(["low", "high"]), tree_=Fitted(n_features=1, n_outputs=1,
     ...     children_left=np.array([1, -1, -1]), children_right=np.array([2, -1, -1]), feature=np.array([0, -2, -2]),
     ...     threshold=np.array([0.1, -2, -2]), value=np.array([[[0.5, 0.5]], [[1.0, 0.0]], [[0.0, 1.0]]])))
-    >>> net, params = fnn.tree_network(stump)
-    >>> stump.classes_[net.apply(params, fnn.tree_inputs([[0.0], [0.1], [0.2]])).argmax(-1)].tolist()
+    >>> net, params = fnn.lectures.tree_network(stump)
+    >>> stump.classes_[net.apply(params, fnn.lectures.tree_inputs([[0.0], [0.1], [0.2]])).argmax(-1)].tolist()
     ['low', 'high', 'high']
 
     (0.1 as float32 lies above the threshold, the float64 0.1.) Source: claim A4.
@@ -146,15 +146,15 @@ def soft_tree_network(tree: Any, *, steepness: float, leaf_steepness: float = 10
     >>> stump = Fitted(classes_=np.array([0, 1]), tree_=Fitted(n_features=1, n_outputs=1,
     ...     children_left=np.array([1, -1, -1]), children_right=np.array([2, -1, -1]), feature=np.array([0, -2, -2]),
     ...     threshold=np.array([0.1, -2, -2]), value=np.array([[[0.5, 0.5]], [[1.0, 0.0]], [[0.0, 1.0]]])))
-    >>> net, params = fnn.soft_tree_network(stump, steepness=50.0)
-    >>> net.apply(params, fnn.tree_inputs([[0.0], [0.2]])).argmax(-1).tolist()
+    >>> net, params = fnn.lectures.soft_tree_network(stump, steepness=50.0)
+    >>> net.apply(params, fnn.lectures.tree_inputs([[0.0], [0.2]])).argmax(-1).tolist()
     [0, 1]
 
     Source: claim A4.
     """
     for name, value in (("steepness", steepness), ("leaf_steepness", leaf_steepness)):
         if not 0 < value < np.inf:
-            raise ValueError(f"soft_tree_network: {name} must be finite and above 0; it came as {value}. Try 10.")
+            raise ValueError(f"soft_tree_network: {name} must be finite and above 0, got {value}. Try 10.")
     read = _read(tree)
     nodes, (leaves, classes) = len(read.features), read.classes.shape
     net = sequential(
@@ -176,7 +176,7 @@ def tree_inputs(x: Any) -> np.ndarray:
     Raises:
         ValueError: an entry that is NaN, infinite, or too large for float32; it is named.
 
-    >>> fnn.tree_inputs([[0.1, 2.0]]).tolist()
+    >>> fnn.lectures.tree_inputs([[0.1, 2.0]]).tolist()
     [[0.10000000149011612, 2.0]]
     """
     with np.errstate(over="ignore"):
@@ -185,7 +185,7 @@ def tree_inputs(x: Any) -> np.ndarray:
     if len(bad):
         place = tuple(int(i) for i in bad[0])
         raise ValueError(
-            f"tree_inputs: x must be finite in float32; entry {place} came as {np.asarray(x)[place]} (and "
+            f"tree_inputs: x must be finite in float32, got {np.asarray(x)[place]} at {place} (and "
             f"{len(bad) - 1} more). Impute or drop these rows: the network does not know which way NaN goes."
         )
     return cast
@@ -212,7 +212,7 @@ def _read(tree: Any) -> _Tree:
     fitted = getattr(tree, "tree_", None)
     if fitted is None or not hasattr(tree, "classes_"):
         raise TypeError(
-            f"a fitted classification tree is needed, with attributes tree_ and classes_; {type(tree).__name__} came. "
+            f"a fitted classification tree is needed, with attributes tree_ and classes_, got {type(tree).__name__}. "
             "Give sklearn.tree.DecisionTreeClassifier().fit(x, y)."
         )
     if fitted.n_outputs != 1:

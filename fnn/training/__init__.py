@@ -1,0 +1,24 @@
+"""Training: whole runs in one compiled program, many runs at once, and the single step behind both."""
+
+from fnn.training._fit import fit
+from fnn.training._sweep import SweepResult, grid, sweep
+from fnn.training.checkpoints import CheckpointError, Checkpoints
+from fnn.training.faults import NonFiniteError
+from fnn.training.program import TrainState
+from fnn.training.run import History
+from fnn.training.shuffle import permutation
+from fnn.training.source import Stream
+
+__all__ = [
+    "CheckpointError",
+    "Checkpoints",
+    "History",
+    "NonFiniteError",
+    "Stream",
+    "SweepResult",
+    "TrainState",
+    "fit",
+    "grid",
+    "permutation",
+    "sweep",
+]

@@ -4,7 +4,7 @@ Promises: the gradient is an argument, by hand or automatic, and nothing here kn
 out; the same key, data and versions give the same bits, however the run is interrupted and taken up again; every row
 is used once per epoch, the last incomplete batch included, which weighs what it holds. Data is looked at once, on the
 host, before the first step.
-Refuses: data that would train in silence (see `fnn.validate`), batches larger than the data.
+Refuses: data that would train in silence (see `fnn.data.validate`), batches larger than the data.
 Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
 """
 
@@ -18,9 +18,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fnn.training import faults, signals as interrupts, progress
+from fnn.checks import require_key, require_size
+from fnn.regularizers import Strength
+from fnn.training import faults, progress
+from fnn.training import signals as interrupts
 from fnn.training.checkpoints import CheckpointError, Checkpoints
-from fnn.training.program import AnyOptimizer, Metric, Numbers, Plan, TrainState, ValueAndGrad, floating_dtype, measuring_dtype
 from fnn.training.config import (
     objective_of,
     prepared,
@@ -29,8 +31,16 @@ from fnn.training.config import (
     require_options,
     require_strength,
 )
-from fnn.regularizers import Strength
-from fnn.checks import require_key, require_size
+from fnn.training.program import (
+    AnyOptimizer,
+    Metric,
+    Numbers,
+    Plan,
+    TrainState,
+    ValueAndGrad,
+    floating_dtype,
+    measuring_dtype,
+)
 from fnn.training.run import History, Metrics, Run, StreamedRun, told
 from fnn.training.source import Stream
 from fnn.types import Key, Params
@@ -54,7 +64,7 @@ def fit(
     patience: int | None = None,
     min_improvement: float = 0.0,
     monitor: str = "validation_loss",
-    on_not_finite: str = "stop",
+    on_nonfinite: str = "stop",
     on_epoch: Callable[[int, Metrics], None] | None = None,
     checkpoints: Checkpoints | None = None,
     progress_bar: bool = False,
@@ -69,7 +79,7 @@ def fit(
         data: (x, y) with N rows each, or (x, y, weights) with a weight per example; cast once to the dtype of the
             parameters, with a note. Or a `Stream` of rows that need not fit into memory.
         optimizer: any Optax transformation (build it once: two equal ones are two programs), a record such as
-            `fnn.adam(1e-3)`, or a function of the learning rate such as `optax.adam`.
+            `fnn.optimizers.adam(1e-3)`, or a function of the learning rate such as `optax.adam`.
         epochs: E, how often every row is used, after those of a state that is continued.
         batch_size: B rows per step; 1 is one example at a time, N the full batch.
         key: for the shuffles; a state that is continued has its own.
@@ -84,7 +94,7 @@ def fit(
         min_improvement: by how much the monitored value must get better to count.
         monitor: what early stopping watches: the name of anything measured; of a name that ends in "accuracy" more is
             better, of all others less.
-        on_not_finite: if a loss or a gradient is NaN or infinite: "stop" raises and names it, "skip" leaves the step
+        on_nonfinite: if a loss or a gradient is NaN or infinite: "stop" raises and names it, "skip" leaves the step
             out and counts it in `state.skipped`, "continue" goes on.
         on_epoch: called with (number of the epoch from 1, its metrics), soon after the epoch.
         checkpoints: where to keep them; a run that finds its own there goes on from the last.
@@ -96,11 +106,11 @@ def fit(
 
     Raises:
         ValueError, TypeError: data, sizes or options that cannot be meant; before the first step.
-        NotFiniteError: see `on_not_finite`; it holds the last good state.
+        NonFiniteError: see `on_nonfinite`; it holds the last good state.
         CheckpointError: checkpoints of another run, or a folder that cannot be used.
 
     >>> import optax
-    >>> x, y = fnn.xor()
+    >>> x, y = fnn.data.xor()
     >>> net = fnn.mlp(2, 4, 2)
     >>> state, history = fnn.fit(fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(1)), (x, y),
     ...     optimizer=optax.adam(0.05), epochs=200, batch_size=4, key=jax.random.key(0))
@@ -110,16 +120,16 @@ def fit(
     objective = objective_of(value_and_grad)
     epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
     if not callable(value_and_grad):
-        raise TypeError(f"fit: a gradient is needed; {value_and_grad!r} came. Make it with fnn.backprop(net, loss).")
+        raise TypeError(f"fit: a gradient is needed, got {value_and_grad!r}. Make it with fnn.backprop(net, loss).")
     batch_size = require_size(
         "fit", "batch_size", batch_size, "Give an int: 1 is one example at a time, N the full batch."
     )
     accumulate = require_size("fit", "accumulate", accumulate, "Give 1 for an update after every batch.")
     require_optimizer(optimizer, learning_rate)
-    require_options(patience, min_improvement, clip_norm, on_not_finite)
+    require_options(patience, min_improvement, clip_norm, on_nonfinite)
     if not isinstance(checkpoints, Checkpoints | None):
         raise TypeError(
-            f"fit: checkpoints must be a record; {checkpoints!r} came. Give fnn.Checkpoints({checkpoints!r})."
+            f"fit: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
         )
     given = params if isinstance(params, TrainState) else None
     start = params.params if isinstance(params, TrainState) else params
@@ -141,7 +151,7 @@ def fit(
     if validation is not None:
         if objective is None and not metrics:
             raise ValueError(
-                "fit: validation needs a gradient that knows its objective; a bare function came. "
+                "fit: validation needs a gradient that knows its objective, got a bare function. "
                 "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), or metrics."
             )
         held_out = prepared(objective, start, validation, "validation", dtype)
@@ -154,7 +164,7 @@ def fit(
     )  # fmt: skip
     plan = Plan(
         value_and_grad, objective, optimizer, batch_size, accumulate, tuple((metrics or {}).items()),
-        monitor if patience is not None else "", on_not_finite == "skip",
+        monitor if patience is not None else "", on_nonfinite == "skip",
     )  # fmt: skip
     if given is not None:
         state = plan.watching(given, numbers)
@@ -163,7 +173,7 @@ def fit(
         state = plan.start(start, key, numbers)
     kind = StreamedRun if isinstance(rows, Stream) else Run
     last = int(state.epoch) + epochs
-    run = kind(plan, rows, held_out, numbers, on_not_finite == "stop", int(state.epoch), last)  # type: ignore[arg-type]
+    run = kind(plan, rows, held_out, numbers, on_nonfinite == "stop", int(state.epoch), last)  # type: ignore[arg-type]
     require_monitor(plan, state, run.measured_rows, held_out, monitor, patience)
     with ExitStack() as opened:
         save, pending = _nothing, bool
@@ -183,7 +193,7 @@ def fit(
             watching.append(opened.enter_context(progress.shown(int(state.epoch) + 1, last)))
         # the user's own last: it may raise, and what is done is to be written by then
         watching += [] if on_epoch is None else [on_epoch]
-        seconds = float("inf") if checkpoints is None else checkpoints.seconds
+        seconds = float("inf") if checkpoints is None else checkpoints.every_seconds
         return _trained(run, state, watching, seconds, save, pending)
 
 
@@ -207,7 +217,7 @@ def _trained(
             if time.monotonic() - saved >= seconds:
                 save(state)
                 saved, unsaved = time.monotonic(), False
-    except (faults.NotFiniteError, CheckpointError):
+    except (faults.NonFiniteError, CheckpointError):
         # what is not finite is not worth keeping, and what could not be saved cannot be saved again
         raise
     except BaseException:
@@ -218,7 +228,7 @@ def _trained(
     if unsaved:
         save(state)
     history = run.history()
-    curve = history.epochs.get("loss")
+    curve = history.metrics.get("loss")
     if curve is not None and (says := faults.grown(curve)):
         warnings.warn(f"fit: {says}", stacklevel=3)
     if state.best is not None:

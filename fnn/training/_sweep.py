@@ -17,6 +17,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.checks import require_size
+from fnn.initializers import get as get_initializer
+from fnn.layers import Dense, Layer, with_parts
+from fnn.training.config import (
+    measured_names,
+    objective_of,
+    prepared,
+    require_optimizer,
+    require_options,
+    require_strength,
+)
 from fnn.training.program import (
     AnyOptimizer,
     Metric,
@@ -35,33 +46,29 @@ from fnn.training.program import (
     sign_of,
     stopped,
 )
-from fnn.initializers import initializer
-from fnn.layers import Dense, Layer, with_parts
-from fnn.training.config import measured_names, objective_of, prepared, require_optimizer, require_options, require_strength
-from fnn.checks import require_size
 from fnn.training.shuffle import permutation
 from fnn.types import Array, Key, Params, PyTree, is_key
 
-FIELDS = ("seed", "learning_rate", "strength", "weights")
+FIELDS = ("seed", "learning_rate", "strength", "weight_init")
 #: Epochs that one call may take: room for that many values of every curve is in the program.
 ROOM = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class SweepResult:
     """What a sweep gave: one row per run.
 
     >>> found = fnn.sweep(
-    ...     fnn.backprop(fnn.mlp(2, 4, 2), fnn.softmax_cross_entropy), fnn.xor(),
-    ...     over=fnn.grid(seed=[0, 1], learning_rate=[0.01, 1.0]), optimizer=fnn.sgd, epochs=20, batch_size=4,
+    ...     fnn.backprop(fnn.mlp(2, 4, 2), fnn.softmax_cross_entropy), fnn.data.xor(),
+    ...     over=fnn.grid(seed=[0, 1], learning_rate=[0.01, 1.0]), optimizer=fnn.optimizers.sgd, epochs=20, batch_size=4,
     ... )
-    >>> found.runs[found.best]["learning_rate"], found.epochs["loss"].shape, found.failed.tolist()
+    >>> found.runs[found.best]["learning_rate"], found.metrics["loss"].shape, found.failed.tolist()
     (1.0, (4, 20), [False, False, False, False])
     """
 
     runs: list[dict[str, Any]]
     """The fields of each run."""
-    epochs: dict[str, np.ndarray]
+    metrics: dict[str, np.ndarray]
     """name -> (M, E): what was measured after every epoch; NaN where a run had stopped."""
     params: list[Params]
     """The parameters of each run."""
@@ -103,7 +110,7 @@ def sweep(
     monitor: str | None = None,
     shared_shuffle: bool = False,
     memory: int = 2**30,
-) -> Sweep:
+) -> SweepResult:
     """Train many nets at once.
 
     Args:
@@ -111,7 +118,7 @@ def sweep(
             and depths.
         data: (x, y), or (x, y, weights), the same for all runs.
         over: {field: one value for each run}, of "seed" (initialization and shuffles), "learning_rate", "strength"
-            (of the regularizer) and "weights" (an initializer, for every dense layer); `fnn.grid` makes all
+            (of the regularizer) and "weight_init" (an initializer, for every dense layer); `fnn.grid` makes all
             combinations.
         optimizer: with "learning_rate" among the fields, a function of it such as `optax.adam`.
         epochs: E. batch_size: B.
@@ -124,10 +131,10 @@ def sweep(
         ValueError, TypeError: unknown fields, unequal lengths, and what `fnn.fit` raises.
 
     >>> import optax
-    >>> x, y = fnn.xor()
+    >>> x, y = fnn.data.xor()
     >>> found = fnn.sweep(fnn.backprop(fnn.mlp(2, 4, 2), "softmax_cross_entropy"), (x, y),
     ...     over=fnn.grid(seed=range(3), learning_rate=[0.01, 0.1]), optimizer=optax.adam, epochs=50, batch_size=4)
-    >>> found.epochs["loss"].shape, found.runs[found.best]["learning_rate"]
+    >>> found.metrics["loss"].shape, found.runs[found.best]["learning_rate"]
     ((6, 50), 0.1)
     """
     columns = _columns(over)
@@ -142,7 +149,7 @@ def sweep(
     gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
     if len(gradients) != count:
         raise ValueError(
-            f"sweep: there must be one gradient for each run; {len(gradients)} came for {count} runs. Give one for "
+            f"sweep: there must be one gradient for each run, got {len(gradients)} for {count} runs. Give one for "
             "all, or as many as there are values."
         )
     monitor = monitor or ("loss" if validation is None else "validation_loss")
@@ -155,7 +162,7 @@ def sweep(
         objective = objective_of(gradient)
         if objective is None:
             raise ValueError(
-                "sweep: a gradient that knows its objective is needed, to make parameters; a bare function came. Give "
+                "sweep: a gradient that knows its objective is needed, to make parameters, got a bare function. Give "
                 "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
             )
         for k in members:
@@ -180,17 +187,17 @@ def sweep(
             strict=True,
         ):  # fmt: skip
             found[k] = member
-    names = list(found[0].epochs)
+    names = list(found[0].metrics)
     value = np.array([member.value for member in found])
     failed = ~np.isfinite(value)
     best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign_of(monitor) * value)))
-    curves = {name: np.stack([member.epochs[name] for member in found]) for name in names}
-    return Sweep(runs, curves, [member.params for member in found], np.where(failed, np.nan, value), failed, best)
+    curves = {name: np.stack([member.metrics[name] for member in found]) for name in names}
+    return SweepResult(runs, curves, [member.params for member in found], np.where(failed, np.nan, value), failed, best)
 
 
 @dataclass(frozen=True)
 class _Member:
-    epochs: dict[str, np.ndarray]
+    metrics: dict[str, np.ndarray]
     params: Params
     value: float
 
@@ -216,8 +223,10 @@ def _trained(
     )  # fmt: skip
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
     # parameters first, each as its own run would make them
-    nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weights") for run in runs}}
-    starts = jax.device_get([_start(nets[run.get("weights")], key) for run, (key, _) in zip(runs, keys, strict=True)])
+    nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weight_init") for run in runs}}
+    starts = jax.device_get(
+        [_start(nets[run.get("weight_init")], key) for run, (key, _) in zip(runs, keys, strict=True)]
+    )
     one = jax.eval_shape(lambda p, k: plan.start(p, k, _member(numbers, 0)), starts[0], keys[0][1])
     if monitor not in (names := measured_names(plan, one, rows, held_out)):
         raise ValueError(f"sweep: monitor {monitor!r} is not measured; measured are: {', '.join(names)}. Give one.")
@@ -319,14 +328,14 @@ def _bytes(state: PyTree, batch_size: int) -> int:
 def _initialized(layer: Any, name: Any) -> Any:
     """The layer with this initializer for the weights of every dense layer inside."""
     if isinstance(layer, Dense):
-        return dataclasses.replace(layer, weights=initializer(name))
+        return dataclasses.replace(layer, weight_init=get_initializer(name))
     return with_parts(layer, lambda part: _initialized(part, name)) if isinstance(layer, Layer) else layer
 
 
 def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     """The fields, if they are known and of equal length."""
     if not isinstance(over, Mapping):
-        raise TypeError(f"sweep: over must be a dict of columns; {over!r} came. Give fnn.grid(seed=range(3)).")
+        raise TypeError(f"sweep: over must be a dict of columns, got {over!r}. Give fnn.grid(seed=range(3)).")
     unknown = [name for name in over if name not in FIELDS]
     if unknown:
         raise ValueError(
@@ -336,7 +345,7 @@ def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
-            f"sweep: every field must hold one value for each run; they came with {lengths or 'none'}. Make all "
+            f"sweep: every field must hold one value for each run, got {lengths or 'none'}. Make all "
             "combinations with fnn.grid(seed=…, learning_rate=…)."
         )
     return columns

@@ -39,7 +39,7 @@ class CheckpointError(ValueError):
     ...     pass
     Traceback (most recent call last):
     ...
-    fnn.checkpoints.CheckpointError: no checkpoints can be kept in ...: ... Give another folder.
+    fnn.training.checkpoints.CheckpointError: no checkpoints can be kept in ...: ... Give another folder.
     """
 
 
@@ -51,22 +51,22 @@ class Checkpoints:
 
     Args:
         folder: made if it does not exist; one run at a time.
-        seconds: time between two checkpoints; one is also written at the end, and when the run is interrupted.
+        every_seconds: time between two checkpoints; one is also written at the end, and when the run is interrupted.
         keep: how many are kept.
 
-    >>> fnn.Checkpoints("runs/a", seconds=600, keep=2)
-    Checkpoints(folder='runs/a', seconds=600, keep=2)
+    >>> fnn.Checkpoints("runs/a", every_seconds=600, keep=2)
+    Checkpoints(folder='runs/a', every_seconds=600, keep=2)
     """
 
     folder: str | os.PathLike[str]
-    seconds: float = 60.0
+    every_seconds: float = 60.0
     keep: int = 3
 
     def __post_init__(self) -> None:
-        if not self.seconds >= 0:
-            raise ValueError(f"Checkpoints: seconds must be at least 0; {self.seconds} came. Try 60.")
+        if not self.every_seconds >= 0:
+            raise ValueError(f"Checkpoints: every_seconds must be at least 0, got {self.every_seconds}. Try 60.")
         if not (isinstance(self.keep, int) and self.keep >= 1):
-            raise ValueError(f"Checkpoints: keep must be a whole number from 1 on; {self.keep!r} came. Try 3.")
+            raise ValueError(f"Checkpoints: keep must be a whole number from 1 on, got {self.keep!r}. Try 3.")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator["Folder"]:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.training.program import Plan, Rows, TrainState
 from fnn.regularizers import Strength
+from fnn.training.program import Plan, Rows, TrainState
 from fnn.types import Params, PyTree
 
 #: Steps back that are searched for the gradient that spoiled the parameters.
@@ -20,7 +20,7 @@ BACK = 16
 GROWN = 10.0
 
 
-class NotFiniteError(FloatingPointError):
+class NonFiniteError(FloatingPointError):
     """The loss or a gradient is not finite.
 
     Attributes:
@@ -33,9 +33,9 @@ class NotFiniteError(FloatingPointError):
     >>> try:
     ...     fnn.fit(
     ...         fnn.backprop(net, fnn.squared_error), net.init(jax.random.key(0)), (x, 3 * x),
-    ...         optimizer=fnn.sgd(1e3), epochs=50, batch_size=2, key=jax.random.key(1),
+    ...         optimizer=fnn.optimizers.sgd(1e3), epochs=50, batch_size=2, key=jax.random.key(1),
     ...     )
-    ... except fnn.NotFiniteError as error:
+    ... except fnn.NonFiniteError as error:
     ...     print(error.where, bool(jnp.isfinite(error.state.params[0]["W"]).all()))
     the loss True
     """
@@ -48,14 +48,14 @@ class NotFiniteError(FloatingPointError):
 def found(
     plan: Plan, batch: Callable[[TrainState], Rows], strength: Strength | None, losses: np.ndarray, done: int, bad: int,
     replayed: Callable[[int], TrainState],
-) -> NotFiniteError:  # fmt: skip
+) -> NonFiniteError:  # fmt: skip
     """The error that tells of the first bad step.
 
     Args:
         batch: state -> the rows of the step that it takes next.
         strength: of the regularizer.
         losses: of the whole run so far.
-        done: steps before the chunk in which the bad loss came.
+        done: steps before the chunk that holds the bad loss.
         bad: the number of the bad loss within that chunk.
         replayed: steps -> the state after so many steps of that chunk.
     """
@@ -68,7 +68,7 @@ def found(
     else:
         state, number, where = replayed(0), done, "the parameters"
     before = losses[max(0, number - 20) : number]
-    return NotFiniteError(f"{where} is not finite in step {number}, {_why(before)}", state, number, where)
+    return NonFiniteError(f"{where} is not finite in step {number}, {_why(before)}", state, number, where)
 
 
 def _why(before: np.ndarray) -> str:
@@ -81,7 +81,7 @@ def _why(before: np.ndarray) -> str:
     last = f" (the loss before was {before[-1]:.4g})" if len(before) else ""
     return (
         f"without warning{last}. Look at the rows of that batch and at the function, lower the learning rate, or "
-        'go on without such steps: on_not_finite="skip".'
+        'go on without such steps: on_nonfinite="skip".'
     )
 
 

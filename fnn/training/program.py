@@ -44,9 +44,9 @@ class Best(NamedTuple):
 class TrainState(NamedTuple):
     """What the next step needs.
 
-    >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.xor()
+    >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.data.xor()
     >>> by_hand, params = fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0))
-    >>> options = {"optimizer": fnn.sgd(0.1), "epochs": 3, "batch_size": 4}
+    >>> options = {"optimizer": fnn.optimizers.sgd(0.1), "epochs": 3, "batch_size": 4}
     >>> state, _ = fnn.fit(by_hand, params, (x, y), key=jax.random.key(1), **options)
     >>> state, _ = fnn.fit(by_hand, state, (x, y), **options)  # three epochs more
     >>> int(state.epoch)
@@ -149,7 +149,7 @@ class Plan:
     def gradient(self, params: Params, batch: "Rows", strength: Strength | None) -> tuple[Array, Params]:
         """(value, gradients) on these rows."""
         options: dict[str, Any] = {} if strength is None else {"strength": strength}
-        options |= {} if batch.weights is None else {"weights": batch.weights}
+        options |= {} if batch.weights is None else {"sample_weight": batch.weights}
         return pair_of(self.value_and_grad(params, batch.x, batch.y, **options), params)
 
     def built(self, rate: Array | np.ndarray | None) -> Any:
@@ -325,12 +325,12 @@ def measured(plan: Plan, state: TrainState, rows: Rows | None, held_out: Rows | 
     return {name: jnp.asarray(value, dtype) for name, value in found.items()}
 
 
-def pair_of(came: Any, params: Params) -> tuple[Array, Params]:
+def pair_of(got: Any, params: Params) -> tuple[Array, Params]:
     """What the gradient gave, if it is (value, gradients): seen while tracing, before the first step."""
-    if isinstance(came, tuple) and len(came) == 2 and jax.tree.structure(came[1]) == jax.tree.structure(params):
-        return came
+    if isinstance(got, tuple) and len(got) == 2 and jax.tree.structure(got[1]) == jax.tree.structure(params):
+        return got
     raise TypeError(
-        "fit: the gradient must give (value, gradients in the structure of params); something else came. "
+        "fit: the gradient must give (value, gradients in the structure of params), got something else. "
         "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
     )
 

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fnn.optimizers import Optimizer
 from fnn.training import faults
 from fnn.training.checkpoints import Folder
+from fnn.training.config import measured_names, prepared
 from fnn.training.program import (
     CAPACITY,
     Chunk,
@@ -25,8 +27,6 @@ from fnn.training.program import (
     measuring_dtype,
     stopped,
 )
-from fnn.optimizers import Optimizer
-from fnn.training.config import measured_names, prepared
 from fnn.training.shuffle import permutation
 from fnn.training.source import Stream, chunk_of, end_of_epoch, train_on_piece
 from fnn.types import PyTree
@@ -40,18 +40,18 @@ SECONDS = 0.25
 class History(NamedTuple):
     """What a reader plots: one array per curve.
 
-    >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.xor()
+    >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.data.xor()
     >>> by_hand, params = fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0))
     >>> state, history = fnn.fit(
-    ...     by_hand, params, (x, y), optimizer=fnn.sgd(0.1), epochs=3, batch_size=2, key=jax.random.key(1)
+    ...     by_hand, params, (x, y), optimizer=fnn.optimizers.sgd(0.1), epochs=3, batch_size=2, key=jax.random.key(1)
     ... )
-    >>> history.step_loss.shape, {name: curve.shape for name, curve in history.epochs.items()}
+    >>> history.step_loss.shape, {name: curve.shape for name, curve in history.metrics.items()}
     ((3, 2), {'loss': (3,)})
     """
 
     step_loss: np.ndarray
     """(E, S): the loss of every batch, before its update."""
-    epochs: dict[str, np.ndarray]
+    metrics: dict[str, np.ndarray]
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
     "validation_accuracy", and the metrics that were asked for."""
 
@@ -67,7 +67,7 @@ class Run:
         whole, tail = divmod(len(rows), plan.batch_size)
         self.steps = whole + bool(tail)
         self.losses: list[np.ndarray] = []
-        self.epochs: dict[str, list[np.ndarray]] = {}
+        self.metrics: dict[str, list[np.ndarray]] = {}
         self.budget, self.calls = min(self.steps, CAPACITY), 0
         self.names: list[str] | None = None
 
@@ -113,8 +113,8 @@ class Run:
         for k in range(int(chunk.finished)):
             found = {name: values[k] for name, values in chunk.epochs.items()}
             for name, value in found.items():
-                self.epochs.setdefault(name, []).append(np.asarray(value))
-            finished.append((len(self.epochs["loss"]) + self.began, {name: float(v) for name, v in found.items()}))
+                self.metrics.setdefault(name, []).append(np.asarray(value))
+            finished.append((len(self.metrics["loss"]) + self.began, {name: float(v) for name, v in found.items()}))
         return finished
 
     def batch(self, state: TrainState) -> Rows:
@@ -127,7 +127,7 @@ class Run:
         flat = np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
         whole = len(flat) - len(flat) % self.steps
         return History(
-            flat[:whole].reshape(-1, self.steps), {n: np.array(v, np.float64) for n, v in self.epochs.items()}
+            flat[:whole].reshape(-1, self.steps), {n: np.array(v, np.float64) for n, v in self.metrics.items()}
         )
 
     def kept(self, state: TrainState) -> PyTree:
@@ -137,7 +137,7 @@ class Run:
         if self.names is None:
             # once: it traces, and a checkpoint may be written after every call
             self.names = measured_names(self.plan, state, self.measured_rows, self.held_out)
-        epochs = {name: np.asarray(self.epochs.get(name, []), dtype) for name in self.names}
+        epochs = {name: np.asarray(self.metrics.get(name, []), dtype) for name in self.names}
         return {"state": state, "losses": flat.astype(dtype), "epochs": epochs}
 
     def resumed(self, folder: Folder, state: TrainState, told: dict[str, Any]) -> TrainState:
@@ -146,7 +146,7 @@ class Run:
         if found is None:
             return state
         self.losses = [np.asarray(found["losses"])]
-        self.epochs = {name: list(np.asarray(values)) for name, values in found["epochs"].items()}
+        self.metrics = {name: list(np.asarray(values)) for name, values in found["epochs"].items()}
         return found["state"]
 
 

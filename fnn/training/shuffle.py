@@ -22,7 +22,7 @@ from fnn.checks import require_size
 from fnn.types import Array, Key
 
 #: Rounds; on grids of a few places four leave orders that are visibly unequally likely, twelve do not
-#: (tests/test_shuffles.py draws all orders of four and of five rows).
+#: (tests/training/test_shuffle.py draws all orders of four and of five rows).
 ROUNDS = 12
 
 
@@ -36,7 +36,7 @@ def permutation(key: Key, n: int) -> Array:
     Raises:
         ValueError, TypeError: n that is no whole number from 1 on.
 
-    >>> order = fnn.permutation(jax.random.key(0), 10)
+    >>> order = fnn.training.permutation(jax.random.key(0), 10)
     >>> sorted(order.tolist()) == list(range(10))
     True
     """

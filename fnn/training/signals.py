@@ -13,27 +13,27 @@ from typing import Any
 
 @contextlib.contextmanager
 def remembered() -> Iterator[Callable[[], bool]]:
-    """A function that tells whether a signal came; what it asked for is raised at the end, when all is saved."""
-    came: list[int] = []
+    """A function that tells whether a signal was received; what it asked for is raised at the end, when all is saved."""
+    got: list[int] = []
 
     def note(number: int, frame: Any) -> None:
-        if came and number == signal.SIGINT:
+        if got and number == signal.SIGINT:
             raise KeyboardInterrupt
-        came.append(number)
+        got.append(number)
 
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def pending() -> bool:
-        return bool(came)
+        return bool(got)
 
     try:
         yield pending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if came:
-        if came[0] == signal.SIGINT:
+    if got:
+        if got[0] == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + came[0])
+        raise SystemExit(128 + got[0])

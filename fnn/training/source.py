@@ -1,6 +1,6 @@
 """Data larger than memory: rows read piece by piece, in shuffled order, the next piece while this one trains.
 
-Promises: an epoch uses every row once, in the order that `fnn.permutation` gives, whatever the size of the pieces; no
+Promises: an epoch uses every row once, in the order that `fnn.training.permutation` gives, whatever the size of the pieces; no
 more than three pieces are in memory, however many rows there are; each piece is looked at as data in memory is.
 Letters: N rows, C rows of a piece, B batch size.
 """
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.checks import require_size
 from fnn.training.program import (
     Chunk,
     Numbers,
@@ -27,7 +28,6 @@ from fnn.training.program import (
     next_epoch,
     one_step,
 )
-from fnn.checks import require_size
 from fnn.training.shuffle import part_of_permutation
 from fnn.types import Array, Key
 
@@ -41,7 +41,7 @@ class Stream:
             class of your own with `__len__` and `__getitem__`.
         rows: C, how many rows are read at a time; rounded up to whole batches.
 
-    >>> x, y = fnn.digits()
+    >>> x, y = fnn.data.digits()
     >>> stream = fnn.Stream(x, y, rows=512)
     >>> len(stream)
     1797

@@ -12,15 +12,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fnn.glassbox._graph import opened
+from fnn.glassbox.code.expressions import MAYBE, Writer
+from fnn.glassbox.code.latex import Latex
+from fnn.glassbox.code.python import Python
+from fnn.glassbox.sweep import backward, forward, is_float
 from fnn.glassbox.trace import names
 from fnn.glassbox.trace.costs import needed_for
-from fnn.glassbox.code.expressions import MAYBE, Writer
-from fnn.glassbox._graph import opened
-from fnn.glassbox.code.latex import Latex
 from fnn.glassbox.trace.program import Program, flattened
-from fnn.glassbox.code.python import Python
 from fnn.glassbox.trace.simplify import simplified
-from fnn.glassbox.sweep import backward, forward, is_float
 from fnn.types import PyTree
 
 

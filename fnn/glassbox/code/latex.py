@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fnn.glassbox.code.expressions import Piece, Spread, Writer, written
-from fnn.glassbox.trace.program import Step, closed, flattened
 from fnn.glassbox.rules.loops import parts_of_scan
 from fnn.glassbox.rules.products import letters
+from fnn.glassbox.trace.program import Step, closed, flattened
 
 GREEK = {
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",

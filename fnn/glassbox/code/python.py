@@ -7,8 +7,8 @@ import numpy as np
 
 from fnn.glassbox.code.calls import CALLS, parenthesized
 from fnn.glassbox.code.expressions import Piece, Spread, Writer, written
-from fnn.glassbox.trace.program import Step, closed, flattened
 from fnn.glassbox.rules.loops import parts_of_scan
+from fnn.glassbox.trace.program import Step, closed, flattened
 
 #: name of the primitive -> (sign, level of its left and right side, level of the whole)
 SIGNS = {

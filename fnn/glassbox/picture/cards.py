@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from fnn.glassbox.picture import symbols
 from fnn.glassbox.picture.maps import heat_map
-from fnn.glassbox.records import Summary
 from fnn.glassbox.picture.scenes import Part, automatic
+from fnn.glassbox.records import Summary
 
 #: Names longer than this are cut; the details tell them in full.
 LONGEST = 22

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.glassbox.picture import symbols
-from fnn.glassbox.records import Node, Summary
-from fnn.glassbox.picture.svg import picture
 from fnn.glassbox.picture.scenes import Part, Scene, foldable, scene
 from fnn.glassbox.picture.steps import Steps, steps
+from fnn.glassbox.picture.svg import picture
 from fnn.glassbox.picture.themes import DARK, LIGHT, Theme, style
+from fnn.glassbox.records import Node, Summary
 
 if TYPE_CHECKING:
     from fnn.glassbox._graph import Graph
@@ -90,7 +90,7 @@ def html(graph: "Graph") -> str:
 
 
 def _file(name: str) -> str:
-    return resources.files("fnn.glassbox").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("fnn.glassbox.picture").joinpath(name).read_text(encoding="utf-8")
 
 
 def _styles() -> str:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fnn.glassbox.picture import symbols
-from fnn.glassbox.trace.names import WORDS
 from fnn.glassbox.records import Node, Summary
+from fnn.glassbox.trace.names import WORDS
 
 if TYPE_CHECKING:
     from fnn.glassbox._graph import Graph
@@ -314,7 +314,7 @@ def _require_known(drawing: _Drawing, wanted: Sequence[str]) -> None:
     for name in wanted:
         if name not in known:
             told = ", ".join(known) or "none: put jax.jit or jax.named_scope around the part"
-            raise ValueError(f"fold must name nested calls or named scopes; {name!r} came. There are: {told}.")
+            raise ValueError(f"fold must name nested calls or named scopes, got {name!r}. There are: {told}.")
 
 
 def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from fnn.glassbox.trace.program import Program, closed, flattened
 from fnn.glassbox.sweep import backward, forward, is_float
 from fnn.glassbox.table import rule
+from fnn.glassbox.trace.program import Program, closed, flattened
 
 
 def parts_of_scan(inputs: Sequence[Any], outputs: Sequence[Any], inside: Program) -> tuple[int, int]:

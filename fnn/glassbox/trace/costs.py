@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from fnn.glassbox.trace.program import Program, Step, closed, flattened
 from fnn.glassbox.sweep import is_float, pulled
+from fnn.glassbox.trace.program import Program, Step, closed, flattened
 
 #: Steps that move, name or choose numbers and compute none.
 FREE = {

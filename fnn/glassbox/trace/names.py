@@ -1,7 +1,7 @@
 """Names of values: what the user called them, and a good name for every other.
 
 Promises: names are unique, are words of Python, and are the same for the same program. In this order: a name given by
-`fnn.name`, the argument (`W1` for `params[0]["W"]`), the variable to which the source assigns the value, the operation.
+`fnn.glassbox.name`, the argument (`W1` for `params[0]["W"]`), the variable to which the source assigns the value, the operation.
 """
 
 import ast
@@ -46,7 +46,7 @@ def name(value: PyTree, called: str) -> PyTree:
 
     >>> def f(x):
     ...     hidden = jnp.tanh(x)
-    ...     return jnp.sum(fnn.name(hidden, "h") ** 2)
+    ...     return jnp.sum(fnn.glassbox.name(hidden, "h") ** 2)
     >>> fnn.graph(f, jnp.array([0.0, 1.0])).cotangent("h").round(3)
     array([0.   , 1.523], dtype=float32)
     """

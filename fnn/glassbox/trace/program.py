@@ -130,7 +130,7 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
                 known[equation.outvars[0]] = number
                 continue
             if name == "convert_element_type" and equation.invars[0].aval.dtype == equation.outvars[0].aval.dtype:
-                # it only forgets that the number came from Python
+                # it only forgets that the number is one of Python
                 known[equation.outvars[0]] = read(equation.invars[0])
                 continue
             if name in CALLS and not _is_relu(equation):

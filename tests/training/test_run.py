@@ -12,7 +12,7 @@ from fnn.training import run as runs
 from fnn.types import is_key
 from tests import tolerances
 from tests.cases import drawn, random
-from tests.test_training import lenient
+from tests.training.test_fit import lenient
 from tests.witnesses import assert_close
 
 NET = fnn.mlp(3, 5, 2)
@@ -48,7 +48,7 @@ def test_a_run_is_the_same_however_it_is_cut(steps, monkeypatch):
     monkeypatch.setattr(runs.Run, "advanced", cut(runs.Run.advanced, steps))
     state, history = run()
     assert same(state.params, whole[0].params) and same(state.optimizer_state, whole[0].optimizer_state)
-    assert same(history.step_loss, whole[1].step_loss) and same(history.epochs, whole[1].epochs)
+    assert same(history.step_loss, whole[1].step_loss) and same(history.metrics, whole[1].metrics)
 
 
 def cut(advanced, steps):
@@ -76,7 +76,7 @@ def test_a_state_is_continued_as_if_it_had_never_stopped():
 def test_one_trace_however_many_epochs_steps_and_calls():
     chex.clear_trace_counter()
 
-    class Counted(fnn.Backprop):
+    class Counted(fnn.gradients.Backprop):
         @chex.assert_max_traces(n=2)  # one for whole batches, one for the incomplete batch
         def __call__(self, *data, **options):
             return super().__call__(*data, **options)
@@ -88,27 +88,27 @@ def test_one_trace_however_many_epochs_steps_and_calls():
 def test_early_stopping_returns_the_best_parameters():
     validation = X[::-1].copy(), 1 - Y[::-1]  # what is learned makes this worse from the first epoch on
     state, history = run(validation=validation, patience=3, epochs=50)
-    assert len(history.epochs["loss"]) == 4 and int(state.epoch) == 4
+    assert len(history.metrics["loss"]) == 4 and int(state.epoch) == 4
     best = run(validation=validation, epochs=1)[0]
     assert same(state.params, best.params)
     # a minimum improvement that nothing reaches stops at once, the same with a quantity of which more is better
-    assert len(run(patience=2, min_improvement=100.0, monitor="loss", epochs=50)[1].epochs["loss"]) == 3
+    assert len(run(patience=2, min_improvement=100.0, monitor="loss", epochs=50)[1].metrics["loss"]) == 3
     state, history = run(validation=(X, Y), patience=2, monitor="validation_accuracy", epochs=60)
-    assert 2 < len(history.epochs["loss"]) < 60
+    assert 2 < len(history.metrics["loss"]) < 60
     scores = jax.jit(NET.apply)(state.params, X)
-    assert float(fnn.accuracy(scores, Y)) == history.epochs["validation_accuracy"].max()
+    assert float(fnn.accuracy(scores, Y)) == history.metrics["validation_accuracy"].max()
 
 
 def test_metrics_are_measured_on_both_sets():
     metrics = {"size": lambda params, x, y: jnp.sum(params[0]["W"] ** 2), "rows": lambda params, x, y: 1.0 * len(x)}
     state, history = run(metrics=metrics, validation=(X[:4], Y[:4]))
-    assert history.epochs["rows"].tolist() == [11] * 6 and history.epochs["validation_rows"].tolist() == [4] * 6
+    assert history.metrics["rows"].tolist() == [11] * 6 and history.metrics["validation_rows"].tolist() == [4] * 6
     assert_close(
-        history.epochs["size"][-1], np.sum(np.asarray(state.params[0]["W"]) ** 2), tolerances.FORWARD["float32"]
+        history.metrics["size"][-1], np.sum(np.asarray(state.params[0]["W"]) ** 2), tolerances.FORWARD["float32"]
     )
     bare = lambda w, x, y: (jnp.sum(x @ w), w)  # noqa: E731
     _, history = run(bare, jnp.ones(3), metrics={"size": lambda w, x, y: jnp.sum(w)}, validation=(X, Y))
-    assert set(history.epochs) == {"loss", "size", "validation_size"}
+    assert set(history.metrics) == {"loss", "size", "validation_size"}
 
 
 def test_a_long_gradient_is_clipped(x64):
@@ -137,7 +137,7 @@ def test_weights_of_examples_count_in_steps_and_curves(x64):
     masked, history = run(params=params, data=(x, Y, weights), batch_size=11, **options)
     alone, other = run(params=params, data=(x[:6], Y[:6]), batch_size=6, **options)
     assert_close(masked.params, alone.params, tolerances.FORWARD["float64"])
-    assert_close(history.epochs["loss"], other.epochs["loss"], tolerances.FORWARD["float64"])
+    assert_close(history.metrics["loss"], other.metrics["loss"], tolerances.FORWARD["float64"])
 
 
 # ---- when something is not finite -----------------------------------------------------------------------------------
@@ -148,13 +148,13 @@ def test_a_run_that_diverges_stops_and_says_so():
     gradient, params = fnn.backprop(net, "squared_error"), drawn(net, random("divergence"), jnp.float32)
     options = {"optimizer": optax.sgd(0.7), "epochs": 100, "data": (X, X[:, :1])}
     says = r"not finite in step \d+, after the loss grew from .*Lower the learning rate"
-    with pytest.raises(fnn.NotFiniteError, match=says) as told:
+    with pytest.raises(fnn.NonFiniteError, match=says) as told:
         run(gradient, params, **options)
     error = told.value
     assert isinstance(error, FloatingPointError) and error.step > 3
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(error.state.params))
     # the run that goes on has finite losses up to that step, and no longer
-    losses = run(gradient, params, on_not_finite="continue", **options)[1].step_loss.ravel()
+    losses = run(gradient, params, on_nonfinite="continue", **options)[1].step_loss.ravel()
     assert np.isfinite(losses[: error.step]).all() and not np.isfinite(losses[error.step + 1 :]).any()
 
 
@@ -168,19 +168,19 @@ def test_a_gradient_that_is_not_finite_is_named_with_its_step_and_can_be_skipped
     gradient, start = spoiled_gradient(X[7, 0]), {"w": jnp.ones(3)}
     options = {"optimizer": optax.sgd(0.1), "epochs": 3, "batch_size": 1}
     with pytest.raises(
-        fnn.NotFiniteError, match=r"the gradient of params\['w'\] is not finite in step \d+, without warn"
+        fnn.NonFiniteError, match=r"the gradient of params\['w'\] is not finite in step \d+, without warn"
     ):
         run(gradient, start, **options)
-    state, history = run(gradient, start, on_not_finite="skip", **options)
+    state, history = run(gradient, start, on_nonfinite="skip", **options)
     assert int(state.skipped) == 3 and np.isfinite(history.step_loss).all()
     assert np.isfinite(state.params["w"]).all()
-    state, history = run(gradient, start, on_not_finite="continue", **options)
+    state, history = run(gradient, start, on_nonfinite="continue", **options)
     assert not np.isfinite(history.step_loss).all() and int(state.skipped) == 0
 
 
 def test_a_value_that_overflows_is_named():
     params = jax.tree.map(lambda leaf: leaf * 3e38, PARAMS)
-    with pytest.raises(fnn.NotFiniteError, match=r"the value of 1.z is not finite in step 0") as told:
+    with pytest.raises(fnn.NonFiniteError, match=r"the value of 1.z is not finite in step 0") as told:
         run(params=params)
     assert told.value.where == "the value of 1.z" and told.value.step == 0
 

@@ -35,7 +35,7 @@ def start(dtype=jnp.float32):
 
 
 def run(value_and_grad, dtype=jnp.float32, *, optimizer=ADAM, batch_size=3, epochs=5, **options):
-    x, y = fnn.xor()
+    x, y = fnn.data.xor()
     return fnn.fit(
         value_and_grad, start(dtype), (x.astype(dtype), y),
         optimizer=optimizer, batch_size=batch_size, epochs=epochs, key=jax.random.key(0), **options,
@@ -43,11 +43,11 @@ def run(value_and_grad, dtype=jnp.float32, *, optimizer=ADAM, batch_size=3, epoc
 
 
 def test_A2_an_mlp_learns_xor():
-    x, y = fnn.xor()
+    x, y = fnn.data.xor()
     state, history = run(fnn.backprop(NET, LOSS), epochs=200, batch_size=4)
     scores = jax.jit(NET.apply)(state.params, x)
     assert fnn.accuracy(scores, y) == 1
-    assert history.epochs["loss"][-1] < 0.05 < history.epochs["loss"][0]
+    assert history.metrics["loss"][-1] < 0.05 < history.metrics["loss"][0]
 
 
 def test_by_hand_and_automatic_give_the_same_curves(dtype):
@@ -60,14 +60,14 @@ def test_by_hand_and_automatic_give_the_same_curves(dtype):
 
 def test_A19_one_gradient_serves_several_optimizers():
     by_hand = fnn.backprop(NET, LOSS)
-    ends = [run(by_hand, optimizer=o)[1].epochs["loss"][-1] for o in (SGD, MOMENTUM, ADAM)]
+    ends = [run(by_hand, optimizer=o)[1].metrics["loss"][-1] for o in (SGD, MOMENTUM, ADAM)]
     assert_finite(np.array(ends))
     assert len(set(ends)) == 3
 
 
 def test_a_step_of_sgd_is_the_formula(x64):
     by_hand = fnn.backprop(NET, LOSS)
-    x, y = fnn.xor()
+    x, y = fnn.data.xor()
     params = start(jnp.float64)
     state, history = run(by_hand, jnp.float64, optimizer=SGD, batch_size=4, epochs=1)
     value, gradients = jax.jit(by_hand)(params, x.astype(np.float64), y)
@@ -93,7 +93,7 @@ def test_every_row_is_used_once_per_epoch_and_the_last_batch_weighs_what_it_hold
     assert history.step_loss.shape == (3, 3)
     sums = history.step_loss @ np.array([3.0, 3.0, 1.0])
     assert_close(sums, np.full(3, 21.0), tolerances.FORWARD["float64"])
-    assert_close(history.epochs["loss"], np.full(3, 3.0), tolerances.FORWARD["float64"])
+    assert_close(history.metrics["loss"], np.full(3, 3.0), tolerances.FORWARD["float64"])
     assert len({tuple(row) for row in history.step_loss}) == 3, "each epoch has an order of its own"
 
 
@@ -103,20 +103,20 @@ def test_one_example_at_a_time_and_the_full_batch():
 
 
 def test_validation_is_measured_after_every_epoch():
-    x, y = fnn.xor()
+    x, y = fnn.data.xor()
     state, history = run(fnn.backprop(NET, LOSS), validation=(x, y))
     scores, value = jax.jit(lambda p: (NET.apply(p, x), fnn.objective(NET, LOSS)(p, x, y)))(state.params)
-    assert_close(history.epochs["validation_loss"][-1], np.asarray(value), tolerances.FORWARD["float32"])
-    assert history.epochs["validation_accuracy"][-1] == fnn.accuracy(scores, y)
+    assert_close(history.metrics["validation_loss"][-1], np.asarray(value), tolerances.FORWARD["float32"])
+    assert history.metrics["validation_accuracy"][-1] == fnn.accuracy(scores, y)
     automatic = jax.jit(jax.value_and_grad(fnn.objective(NET, LOSS)))
-    assert set(run(automatic, validation=(x, y))[1].epochs) == set(history.epochs)
+    assert set(run(automatic, validation=(x, y))[1].metrics) == set(history.metrics)
 
 
 def test_the_callback_sees_every_epoch():
     seen = []
     _, history = run(fnn.backprop(NET, LOSS), on_epoch=lambda number, metrics: seen.append((number, metrics["loss"])))
     assert [number for number, _ in seen] == [1, 2, 3, 4, 5]
-    assert_close(np.array([loss for _, loss in seen]), history.epochs["loss"], tolerances.FORWARD["float64"])
+    assert_close(np.array([loss for _, loss in seen]), history.metrics["loss"], tolerances.FORWARD["float64"])
 
 
 def test_the_same_key_gives_the_same_bits():
@@ -129,7 +129,7 @@ def test_the_same_key_gives_the_same_bits():
 def test_a_second_call_with_equal_records_does_not_retrace():
     chex.clear_trace_counter()
 
-    class Counted(fnn.Backprop):
+    class Counted(fnn.gradients.Backprop):
         @chex.assert_max_traces(n=2)  # one for the scan of whole batches, one for the incomplete batch
         def __call__(self, *data, **options):
             return super().__call__(*data, **options)
@@ -146,8 +146,8 @@ def test_a_regularizer_shrinks_the_weights():
 
 
 def test_a_cast_is_noted_once():
-    x, y = fnn.xor()
-    with pytest.warns(fnn.CastNote, match=r"x of data is float64; cast to float32") as notes:
+    x, y = fnn.data.xor()
+    with pytest.warns(fnn.CastWarning, match=r"x of data is float64; cast to float32") as notes:
         fnn.fit(
             fnn.backprop(NET, LOSS), start(), (x.astype(np.float64), y),
             optimizer=ADAM, epochs=3, batch_size=3, key=jax.random.key(0),
@@ -162,22 +162,22 @@ GOOD = {"optimizer": ADAM, "epochs": 1, "batch_size": 2, "key": jax.random.key}
     ("changed", "error", "message"),
     [
         ({"batch_size": 5}, ValueError, r"batch_size 5 is larger than the data, 4 rows. Use 4 or less"),
-        ({"batch_size": 0}, ValueError, r"fit: batch_size must be at least 1; it came as 0"),
+        ({"batch_size": 0}, ValueError, r"fit: batch_size must be at least 1, got 0"),
         ({"epochs": 0}, ValueError, r"fit: epochs must be at least 1"),
-        ({"epochs": 1.5}, TypeError, r"fit: epochs must be a whole number; it came as 1.5"),
-        ({"optimizer": 0.1}, TypeError, r"optimizer must be an Optax transformation; 0.1 came. Try optax.adam"),
+        ({"epochs": 1.5}, TypeError, r"fit: epochs must be a whole number, got 1.5"),
+        ({"optimizer": 0.1}, TypeError, r"optimizer must be an Optax transformation, got 0.1. Try optax.adam"),
         (
             {"validation": np.ones(3)},
             TypeError,
-            r"validation must be the pair \(x, y\), or \(x, y, weights\); ndarray came",
+            r"validation must be the pair \(x, y\), or \(x, y, weights\), got ndarray",
         ),
-        ({"strength": 0.1}, ValueError, r"strength=.* came, but the objective has no regularizer"),
+        ({"strength": 0.1}, ValueError, r"got strength=.*, but the objective has no regularizer"),
     ],
 )
 def test_bad_options(changed, error, message):
     options = {**GOOD, "key": jax.random.key(0), **changed}
     with pytest.raises(error, match=message):
-        fnn.fit(fnn.backprop(NET, LOSS), start(), fnn.xor(), **options)
+        fnn.fit(fnn.backprop(NET, LOSS), start(), fnn.data.xor(), **options)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_bad_options(changed, error, message):
             np.ones((4, 2), np.float32),
             np.array([0.0, 1, 1, 0]),
             TypeError,
-            r"whole-number labels .* dtype float64 came",
+            r"whole-number labels .*, got dtype float64",
         ),
         (np.ones((4, 2), np.float32), np.array([0, 1, 1]), ValueError, r"x has 4 rows, y 3"),
         (np.array([[1, 1], [1, np.nan]], np.float32), np.array([0, 1]), ValueError, r"row 1, column 1 is nan"),
@@ -197,7 +197,7 @@ def test_bad_options(changed, error, message):
             np.ones((4, 2), np.int32),
             np.array([0, 1, 1, 0]),
             TypeError,
-            r"x must have a floating dtype; it came as int32",
+            r"x must have a floating dtype, got int32",
         ),
         (np.ones((0, 2), np.float32), np.zeros(0, int), ValueError, r"x must hold at least one row"),
         (np.ones((4, 3), np.float32), np.array([0, 1, 1, 0]), ValueError, r"x must have 2 features on its last axis"),
@@ -215,21 +215,21 @@ def test_bad_data_is_found_for_both_gradients(x, y, error, message):
 def test_what_is_no_value_and_gradient_is_refused():
     options = {**GOOD, "key": jax.random.key(0)}
     objective = fnn.objective(NET, LOSS)
-    with pytest.raises(TypeError, match=r"fit: a gradient is needed; sequential\(.*Make it with fnn.backprop"):
-        fnn.fit(NET, NET.init(jax.random.key(0)), fnn.xor(), **options)
+    with pytest.raises(TypeError, match=r"fit: a gradient is needed, got sequential\(.*Make it with fnn.backprop"):
+        fnn.fit(NET, NET.init(jax.random.key(0)), fnn.data.xor(), **options)
     for wrong in (objective, jax.grad(objective)):
         with pytest.raises(
             TypeError, match=r"must give \(value, gradients in the structure of params\); something else"
         ):
-            fnn.fit(wrong, NET.init(jax.random.key(0)), fnn.xor(), **options)
+            fnn.fit(wrong, NET.init(jax.random.key(0)), fnn.data.xor(), **options)
 
 
 def test_a_bare_gradient_cannot_be_validated_and_params_must_be_trainable():
     bare = lambda w, x, y: (w, w)  # noqa: E731
     with pytest.raises(ValueError, match="validation needs a gradient that knows its objective"):
-        fnn.fit(bare, jnp.asarray(1.0), fnn.xor(), validation=fnn.xor(), **{**GOOD, "key": jax.random.key(0)})
+        fnn.fit(bare, jnp.asarray(1.0), fnn.data.xor(), validation=fnn.data.xor(), **{**GOOD, "key": jax.random.key(0)})
     with pytest.raises(ValueError, match="params hold no floating array"):
-        fnn.fit(bare, (), fnn.xor(), **{**GOOD, "key": jax.random.key(0)})
+        fnn.fit(bare, (), fnn.data.xor(), **{**GOOD, "key": jax.random.key(0)})
 
 
 def test_an_optimizer_may_be_a_function_of_its_rate_and_other_rates_need_no_new_program():
@@ -249,9 +249,9 @@ def test_an_optimizer_may_be_a_function_of_its_rate_and_other_rates_need_no_new_
 
 def test_a_record_of_an_optimizer_trains_as_optax_does(x64):
     by_hand = fnn.backprop(NET, LOSS)
-    ours, theirs = (run(by_hand, jnp.float64, optimizer=o) for o in (fnn.momentum(0.5), MOMENTUM))
+    ours, theirs = (run(by_hand, jnp.float64, optimizer=o) for o in (fnn.optimizers.momentum(0.5), MOMENTUM))
     assert_close(ours[0].params, theirs[0].params, tolerances.FORWARD["float64"])
     # equal records made anew find the program of the first
-    before = fnn.epochs.advance._cache_size()
-    run(by_hand, jnp.float64, optimizer=fnn.momentum(0.5))
-    assert fnn.epochs.advance._cache_size() == before
+    before = fnn.training.program.advance._cache_size()
+    run(by_hand, jnp.float64, optimizer=fnn.optimizers.momentum(0.5))
+    assert fnn.training.program.advance._cache_size() == before

@@ -191,9 +191,9 @@ def test_what_does_not_fit_is_said():
         every_rule(module)("labelled")
     with pytest.raises(ValueError, match="there is no hand-written rule in written"):
         every_rule(written(tanh=fnn.tanh))
-    with pytest.raises(ValueError, match=r"inputs came for 'labeled', which is no rule of written. Perhaps 'labelled'"):
+    with pytest.raises(ValueError, match=r"got inputs for 'labeled', which is no rule of written. Perhaps 'labelled'"):
         every_rule(module, inputs={"labeled": (1.0,)})
-    with pytest.raises(TypeError, match=r"inputs\['labelled'\] must be a tuple of arguments; float came"):
+    with pytest.raises(TypeError, match=r"inputs\['labelled'\] must be a tuple of arguments, got float"):
         every_rule(module, inputs={"labelled": 1.0})
 
 
@@ -304,13 +304,13 @@ def test_a_picture_of_many_findings_and_large_leaves():
     off = leaf.copy()
     off[2, 199, 4] = np.nan
     findings = [
-        fnn.Finding(
+        fnn.checker.Finding(
             f"dense({k}, 5, activation=leaky_relu(slope=0.1))", "a.py:1", f"params[{k}]['weights']['W']",
-            list(fnn.Verdict)[k % 5], leaf=(off, leaf), relative=[0.0, None, np.nan, 0.1][k % 4],
+            list(fnn.checker.Verdict)[k % 5], leaf=(off, leaf), relative=[0.0, None, np.nan, 0.1][k % 4],
         )
         for k in range(ROWS + 5)
     ]  # fmt: skip
-    figure = draw(fnn.Report(tuple(findings)))
+    figure = draw(fnn.checker.Report(tuple(findings)))
     told = texts(figure)
     assert "the gravest 40 of 45 leaves" in told and "exact" in told and "not a number" in told and "no number" in told
     assert "each cell the largest of a 10 × 1 block" in told and "framed: entry [2, 199, 4]\nby hand nan" in told
@@ -333,4 +333,4 @@ def test_a_picture_without_matplotlib_says_what_to_install(monkeypatch):
 
 def test_nothing_is_no_picture():
     with pytest.raises(ValueError, match="the report holds no finding"):
-        draw(fnn.Report(()))
+        draw(fnn.checker.Report(()))

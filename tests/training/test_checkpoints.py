@@ -17,7 +17,7 @@ from rich.console import Console
 import fnn
 from experiments import faults
 from fnn.training.checkpoints import Folder
-from tests.test_engine import NET, X, Y, run, same
+from tests.training.test_run import NET, X, Y, run, same
 
 
 class Stop(Exception):
@@ -35,11 +35,11 @@ def stopping_at(epoch):
 def interrupted(folder, epoch=3, keep=3, **changed):
     """A run of six epochs that ends after this one; `seconds=0` saves after every call."""
     with pytest.raises(Stop):
-        run(on_epoch=stopping_at(epoch), checkpoints=fnn.Checkpoints(folder, seconds=0.0, keep=keep), **changed)
+        run(on_epoch=stopping_at(epoch), checkpoints=fnn.Checkpoints(folder, every_seconds=0.0, keep=keep), **changed)
 
 
 def resumed(folder, **changed):
-    return run(checkpoints=fnn.Checkpoints(folder, seconds=0.0), **changed)
+    return run(checkpoints=fnn.Checkpoints(folder, every_seconds=0.0), **changed)
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
@@ -158,7 +158,7 @@ def test_a_hostile_checkpoint_can_do_nothing_but_be_refused(tmp_path):
          "another run: data is|bfloat16"),
     ],
 )  # fmt: skip
-@pytest.mark.filterwarnings("ignore::fnn.CastNote")
+@pytest.mark.filterwarnings("ignore::fnn.CastWarning")
 def test_a_checkpoint_of_another_run_is_refused_and_says_what_differs(tmp_path, changed, says):
     interrupted(tmp_path, 2)
     before = {path: path.read_bytes() for path in tmp_path.glob("0*")}
@@ -181,9 +181,9 @@ def test_two_runs_in_one_folder_and_folders_that_cannot_be_used_are_refused(tmp_
     (tmp_path / "file").write_text("")
     with pytest.raises(fnn.CheckpointError, match=r"no checkpoints can be kept in .*file"):
         resumed(tmp_path / "file" / "below")
-    with pytest.raises(ValueError, match="seconds must be at least 0; -1 came"):
-        fnn.Checkpoints(tmp_path, seconds=-1)
-    with pytest.raises(ValueError, match="keep must be a whole number from 1 on; 0 came"):
+    with pytest.raises(ValueError, match="every_seconds must be at least 0, got -1"):
+        fnn.Checkpoints(tmp_path, every_seconds=-1)
+    with pytest.raises(ValueError, match="keep must be a whole number from 1 on, got 0"):
         fnn.Checkpoints(tmp_path, keep=0)
 
 
@@ -192,7 +192,7 @@ def test_a_signal_saves_and_leaves_and_the_run_goes_on(tmp_path, number, raised)
     whole, _ = run()
     before = signal.getsignal(number)
     # ten minutes between two checkpoints: the one that is there afterwards is of the signal
-    kept = fnn.Checkpoints(tmp_path, seconds=600.0)
+    kept = fnn.Checkpoints(tmp_path, every_seconds=600.0)
     with pytest.raises(raised):
         run(checkpoints=kept, on_epoch=lambda epoch, found: epoch == 2 and os.kill(os.getpid(), number))
     assert signal.getsignal(number) is before
@@ -230,7 +230,7 @@ def test_kills_and_a_full_disk_in_real_processes(tmp_path):
 
 
 def test_the_published_faults_are_those_of_the_committed_results(capsys):
-    root = pathlib.Path(__file__).parents[1]
+    root = pathlib.Path(__file__).parents[2]
     saved = json.loads((root / "experiments/faults/measured/2-cores.json").read_text(encoding="utf-8"))
     assert all(faults.predictions(saved["result"]).values()) and len(saved["result"]["kills"]) == 50
     assert set(saved["result"]["damage"]) == set(faults.HARMS)

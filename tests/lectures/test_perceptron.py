@@ -24,7 +24,7 @@ def by_book(x, y, passes):
 
 def test_A1_the_sign_of_zero_is_plus_one(dtype):
     x = jnp.array([[1.0, 1.0], [2.0, 1.0], [1.0, 2.0]], dtype)
-    decided = fnn.perceptron_decision(jnp.array([1.0, -1.0], dtype), jnp.zeros((), dtype), x)
+    decided = fnn.lectures.perceptron_decision(jnp.array([1.0, -1.0], dtype), jnp.zeros((), dtype), x)
     assert decided.dtype == dtype and decided.tolist() == [1, 1, -1]
 
 
@@ -33,29 +33,29 @@ def test_B4_the_algorithm_is_the_one_told(labels, dtype):
     rng = random("perceptron", labels)
     x = rng.integers(-9, 10, (6, 12, 2)).astype(dtype)
     y = np.where(x @ [2, -1] > 0.5, 1, -1) if labels == "by a line" else rng.choice([-1, 1], x.shape[:2])
-    found = jax.jit(jax.vmap(lambda x, y: fnn.perceptron(x, y, passes=200)))(x, y.astype(dtype))
+    found = jax.jit(jax.vmap(lambda x, y: fnn.lectures.perceptron(x, y, epochs=200)))(x, y.astype(dtype))
     for k in range(len(x)):
         w, b, mistakes, passes, settled = by_book(x[k], y[k], 200)
         assert (found.w[k].tolist(), float(found.b[k])) == (w.tolist(), b)
-        assert (int(found.mistakes[k]), int(found.passes[k]), bool(found.settled[k])) == (mistakes, passes, settled)
-    assert found.settled.all() == (labels == "by a line")
+        assert (int(found.mistakes[k]), int(found.epochs[k]), bool(found.converged[k])) == (mistakes, passes, settled)
+    assert found.converged.all() == (labels == "by a line")
 
 
 def test_B4_the_bound_is_attained_by_one_example_and_infinite_without_separation():
     x, y = jnp.array([[3.0, -4.0]]), [-1]
     # w* along the example itself, with its constant input
-    assert float(fnn.perceptron_bound(x, y, -x[0], jnp.array(-1.0))) == 1
-    assert int(fnn.perceptron(x, y, passes=5).mistakes) == 1
-    assert np.isinf(fnn.perceptron_bound(x, y, x[0], jnp.array(1.0)))
+    assert float(fnn.lectures.perceptron_bound(x, y, -x[0], jnp.array(-1.0))) == 1
+    assert int(fnn.lectures.perceptron(x, y, epochs=5).mistakes) == 1
+    assert np.isinf(fnn.lectures.perceptron_bound(x, y, x[0], jnp.array(1.0)))
 
 
 def test_what_the_perceptron_refuses():
     x = jnp.ones((3, 2))
     with pytest.raises(ValueError, match=r"labels must be −1 and \+1"):
-        fnn.perceptron(x, [0, 1, 1], passes=5)
+        fnn.lectures.perceptron(x, [0, 1, 1], epochs=5)
     with pytest.raises(ValueError, match="y must have shape"):
-        fnn.perceptron(x, [1, 1], passes=5)
+        fnn.lectures.perceptron(x, [1, 1], epochs=5)
     with pytest.raises(ValueError, match=r"x must be \(N, I\)"):
-        fnn.perceptron(x[0], [1, 1], passes=5)
+        fnn.lectures.perceptron(x[0], [1, 1], epochs=5)
     with pytest.raises(TypeError, match="floating dtype"):
-        fnn.perceptron(jnp.ones((3, 2), int), [1, 1, 1], passes=5)
+        fnn.lectures.perceptron(jnp.ones((3, 2), int), [1, 1, 1], epochs=5)

@@ -12,9 +12,9 @@ from jax.flatten_util import ravel_pytree
 
 import fnn
 from fnn.checker import Verdict
-from fnn.glassbox.trace.program import traced
 from fnn.glassbox.sweep import backward, forward
 from fnn.glassbox.table import RULES, Rule
+from fnn.glassbox.trace.program import traced
 from tests import tolerances
 from tests.cases import random
 

@@ -6,7 +6,7 @@ import pytest
 
 import fnn
 from fnn.training import progress
-from tests.test_engine import X, Y, run, same
+from tests.training.test_run import X, Y, run, same
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys):
@@ -29,7 +29,7 @@ def test_a_bar_on_a_terminal(capsys, monkeypatch):
 
 
 def test_json_lines_are_there_once_however_often_the_run_was_taken_up(tmp_path):
-    log, kept = tmp_path / "log.jsonl", fnn.Checkpoints(tmp_path / "kept", seconds=0.0)
+    log, kept = tmp_path / "log.jsonl", fnn.Checkpoints(tmp_path / "kept", every_seconds=0.0)
 
     def stop(epoch, found):
         if epoch == 4:
@@ -43,7 +43,7 @@ def test_json_lines_are_there_once_however_often_the_run_was_taken_up(tmp_path):
     _, history = run(log=log, checkpoints=kept)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
-    assert [line["loss"] for line in lines] == history.epochs["loss"].tolist()
+    assert [line["loss"] for line in lines] == history.metrics["loss"].tolist()
 
 
 def test_what_json_does_not_know_is_null(tmp_path):

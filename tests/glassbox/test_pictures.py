@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 import fnn
+from fnn.glassbox._graph import graph
 from fnn.glassbox.picture import layout as layout_module
 from fnn.glassbox.picture import page as pages_module
-from fnn.glassbox.picture import svg as pictures_module
 from fnn.glassbox.picture import scenes as scenes_module
 from fnn.glassbox.picture import steps as steps_module
-from fnn.glassbox._graph import graph
+from fnn.glassbox.picture import svg as pictures_module
 from fnn.glassbox.picture.layout import MARGIN, layered, layout
 from fnn.glassbox.picture.maps import CELLS, heat_map
-from fnn.glassbox.picture.svg import SIDE_BY_SIDE, on_curve
 from fnn.glassbox.picture.scenes import foldable, scene
 from fnn.glassbox.picture.steps import steps
+from fnn.glassbox.picture.svg import SIDE_BY_SIDE, on_curve
 from fnn.glassbox.picture.symbols import number
 from tests.corpus import CORPUS
 from tests.tolerances import PRINTED
@@ -210,7 +210,7 @@ def test_sigmoid_of_claim_e4_is_one_node_or_its_six(boxes):
 
 
 def test_a_name_that_is_not_there_cannot_be_folded(boxes):
-    with pytest.raises(ValueError, match="fold must name nested calls or named scopes; 'nope' came"):
+    with pytest.raises(ValueError, match="fold must name nested calls or named scopes, got 'nope'"):
         graph(neuron, *CORPUS["e4"][1]).svg(fold=("nope",))
     with pytest.raises(ValueError, match="There are: none"):
         boxes("e3").svg(fold=("nope",))

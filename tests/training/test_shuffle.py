@@ -17,7 +17,7 @@ DRAWS = 20_000
 def orders(n, draws, seed=0):
     """(draws, n): as many orders as keys."""
     keys = jax.random.split(jax.random.key(seed), draws)
-    return np.asarray(jax.jit(jax.vmap(lambda key: fnn.permutation(key, n)))(keys))
+    return np.asarray(jax.jit(jax.vmap(lambda key: fnn.training.permutation(key, n)))(keys))
 
 
 def chi_square(counts):
@@ -34,7 +34,7 @@ def as_likely(counts):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 16, 17, 97, 1167, 1792, 65_537])
 def test_each_row_comes_once(n):
-    order = np.asarray(jax.jit(fnn.permutation, static_argnums=1)(jax.random.key(n), n))
+    order = np.asarray(jax.jit(fnn.training.permutation, static_argnums=1)(jax.random.key(n), n))
     assert order.dtype == np.int32 and (np.sort(order) == np.arange(n)).all()
 
 
@@ -78,13 +78,16 @@ def test_too_few_rounds_would_be_seen(monkeypatch):
 
 
 def test_the_order_is_that_of_the_key_and_no_other():
-    assert fnn.permutation(jax.random.key(0), 10).tolist() == ORDER_OF_TEN
-    eager, compiled = (f(jax.random.key(3), 97) for f in (fnn.permutation, jax.jit(fnn.permutation, static_argnums=1)))
+    assert fnn.training.permutation(jax.random.key(0), 10).tolist() == ORDER_OF_TEN
+    eager, compiled = (
+        f(jax.random.key(3), 97)
+        for f in (fnn.training.permutation, jax.jit(fnn.training.permutation, static_argnums=1))
+    )
     assert (eager == compiled).all()
     first, second = orders(97, 2)
     assert (first != second).any()
-    with pytest.raises(ValueError, match="n must be at least 1; it came as 0"):
-        fnn.permutation(jax.random.key(0), 0)
+    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+        fnn.training.permutation(jax.random.key(0), 0)
 
 
 #: Whole-number arithmetic gives this on every device and release.
@@ -92,5 +95,5 @@ ORDER_OF_TEN = [4, 0, 8, 3, 9, 2, 7, 1, 5, 6]
 
 
 def test_nothing_is_sorted():
-    text = str(jax.make_jaxpr(lambda key: fnn.permutation(key, 1792))(jax.random.key(0)))
+    text = str(jax.make_jaxpr(lambda key: fnn.training.permutation(key, 1792))(jax.random.key(0)))
     assert "sort" not in text and jnp.int32 == jnp.dtype("int32")

@@ -13,28 +13,28 @@ import fnn
 def test_digits_are_those_of_scikit_learn():
     from sklearn.datasets import load_digits
 
-    x, y = fnn.digits()
+    x, y = fnn.data.digits()
     wanted = load_digits()
     assert x.dtype == np.float32 and y.dtype == np.int32
     assert (x * 16 == wanted.data).all() and (y == wanted.target).all()
 
 
 def test_xor():
-    x, y = fnn.xor()
+    x, y = fnn.data.xor()
     assert (y == (x[:, 0] != x[:, 1])).all() and len({tuple(row) for row in x}) == 4
 
 
 def test_a_split_is_complete_stratified_and_fixed():
-    _, y = fnn.digits()
+    _, y = fnn.data.digits()
     sizes = 1167, 270, 360
-    parts = fnn.stratified_split(y, sizes, seed=0)
+    parts = fnn.data.stratified_split(y, sizes, seed=0)
     assert [len(part) for part in parts] == list(sizes)
     assert (np.sort(np.concatenate(parts)) == np.arange(1797)).all()
     for part in parts:
         # each class within two examples of its share
         share = np.bincount(y) * len(part) / len(y)
         assert (np.abs(np.bincount(y[part]) - share) <= 2).all()
-    again, other = (fnn.stratified_split(y, sizes, seed=seed) for seed in (0, 1))
+    again, other = (fnn.data.stratified_split(y, sizes, seed=seed) for seed in (0, 1))
     assert all((a == b).all() for a, b in zip(parts, again, strict=True))
     assert any((a != b).any() for a, b in zip(parts, other, strict=True))
 
@@ -42,11 +42,11 @@ def test_a_split_is_complete_stratified_and_fixed():
 def test_sizes_must_add_up():
     labels = [0, 0, 0, 1, 1, 1]
     with pytest.raises(ValueError, match=r"sizes must add up to the 6 examples; \(3, 2\) add up to 5. Change the last"):
-        fnn.stratified_split(labels, (3, 2), seed=0)
-    with pytest.raises(ValueError, match=r"stratified_split: size 2 must be at least 1; it came as 0"):
-        fnn.stratified_split(labels, (6, 0), seed=0)
-    with pytest.raises(TypeError, match=r"stratified_split: size 1 must be a whole number; it came as 2.5"):
-        fnn.stratified_split(labels, (2.5, 3.5), seed=0)
+        fnn.data.stratified_split(labels, (3, 2), seed=0)
+    with pytest.raises(ValueError, match=r"stratified_split: size 2 must be at least 1, got 0"):
+        fnn.data.stratified_split(labels, (6, 0), seed=0)
+    with pytest.raises(TypeError, match=r"stratified_split: size 1 must be a whole number, got 2.5"):
+        fnn.data.stratified_split(labels, (2.5, 3.5), seed=0)
 
 
 # ---- IDX files, as MNIST has them: every file here is written by the tests -------------------------------------------
@@ -77,7 +77,7 @@ def write(folder, files):
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_folder_of_idx_files_is_read(tmp_path, zipped):
     files = {f"{name}.gz": gzip.compress(content) for name, content in FILES.items()} if zipped else FILES
-    (x, y), (x_test, y_test) = fnn.mnist(write(tmp_path, files))
+    (x, y), (x_test, y_test) = fnn.data.mnist(write(tmp_path, files))
     assert x.dtype == x_test.dtype == np.float32 and y.dtype == y_test.dtype == np.int32
     assert (x == IMAGES.reshape(6, 16).astype(np.float32) / 255).all() and (y == LABELS).all()
     assert x_test.shape == (2, 16) and x_test[0, 0] == np.float32(100) / 255 and (y_test == [0, 9]).all()
@@ -85,10 +85,10 @@ def test_a_folder_of_idx_files_is_read(tmp_path, zipped):
 
 def test_a_file_that_is_not_zipped_comes_first_and_a_missing_one_is_told(tmp_path):
     write(tmp_path, FILES | {"train-labels-idx1-ubyte.gz": b"never opened"})
-    assert (fnn.mnist(tmp_path)[0][1] == LABELS).all()
+    assert (fnn.data.mnist(tmp_path)[0][1] == LABELS).all()
     (tmp_path / "t10k-images-idx3-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match=r"must hold t10k-images-idx3-ubyte or t10k-images-idx3-ubyte\.gz; it"):
-        fnn.mnist(str(tmp_path))
+        fnn.data.mnist(str(tmp_path))
 
 
 HEAD = bytes((0, 0, 8, 3))
@@ -98,16 +98,16 @@ ZIPPED = gzip.compress(idx(IMAGES))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "must begin with the bytes 0, 0, 8, 3 .* nothing came. Name the file after what it holds"),
-        (bytes(3), "must begin with the bytes 0, 0, 8, 3 .*; 0, 0, 0 came"),
-        (b"<html>", "must begin with the bytes 0, 0, 8, 3 .*; 60, 104, 116, 109 came"),
-        (idx(IMAGES, kind=13), "; 0, 0, 13, 3 came"),
-        (idx(LABELS), "; 0, 0, 8, 1 came"),
+        (b"", "must begin with the bytes 0, 0, 8, 3 .* got nothing. Name the file after what it holds"),
+        (bytes(3), "must begin with the bytes 0, 0, 8, 3 .*, got 0, 0, 0"),
+        (b"<html>", "must begin with the bytes 0, 0, 8, 3 .*, got 60, 104, 116, 109"),
+        (idx(IMAGES, kind=13), ", got 0, 0, 13, 3"),
+        (idx(LABELS), ", got 0, 0, 8, 1"),
         (HEAD + bytes(7), "ends within its header"),
         (idx(IMAGES[:0]), r"holds no entries: its sizes are \(0, 4, 4\)"),
-        (idx(IMAGES)[:-1], r"must hold 96 entries, as its sizes \(6, 4, 4\) say; 95 came"),
+        (idx(IMAGES)[:-1], r"must hold 96 entries, as its sizes \(6, 4, 4\) say, got 95"),
         (idx(IMAGES)[:-50], "(cannot hold the|must hold) 96 entries"),
-        (idx(IMAGES) + b"x", "must hold 96 entries.*; more came"),
+        (idx(IMAGES) + b"x", "must hold 96 entries.*, got more"),
         # 79 billion billion billion entries: refused before anything is allocated
         (HEAD + b"\xff" * 12 + bytes(100), r"cannot hold the 79228162458924105385300197375 entries of its sizes"),
     ],
@@ -117,7 +117,7 @@ def test_a_wrong_idx_file_is_refused_in_a_sentence(content, message, zipped, tmp
     file = tmp_path / f"images{'.gz' if zipped else ''}"
     file.write_bytes(gzip.compress(content) if zipped else content)
     with pytest.raises(ValueError, match=message):
-        fnn.read_idx(file, 3)
+        fnn.data.read_idx(file, 3)
 
 
 @pytest.mark.parametrize(
@@ -135,19 +135,19 @@ def test_a_damaged_gzip_file_is_refused_in_a_sentence(damaged, tmp_path):
     file = tmp_path / "images.gz"
     file.write_bytes(damaged)
     with pytest.raises(ValueError, match=r"images\.gz (is a damaged gzip file|must begin with)"):
-        fnn.read_idx(file, 3)
+        fnn.data.read_idx(file, 3)
 
 
 def test_a_gzip_file_cannot_fill_the_memory(tmp_path):
     file = tmp_path / "images.gz"
     # a thousandfold of zeros behind sizes of 16: what is read ends one byte after them
     file.write_bytes(gzip.compress(HEAD + idx(IMAGES[:1])[4:16] + bytes(2**24)))
-    with pytest.raises(ValueError, match=r"must hold 16 entries.*; more came"):
-        fnn.read_idx(file, 3)
+    with pytest.raises(ValueError, match=r"must hold 16 entries.*, got more"):
+        fnn.data.read_idx(file, 3)
     # sizes that no file of this length can hold, however well it is packed
     file.write_bytes(gzip.compress(HEAD + (2**31).to_bytes(4, "big") + idx(IMAGES)[8:]))
     with pytest.raises(ValueError, match="cannot hold the 34359738368 entries"):
-        fnn.read_idx(file, 3)
+        fnn.data.read_idx(file, 3)
 
 
 @pytest.mark.parametrize(
@@ -155,16 +155,16 @@ def test_a_gzip_file_cannot_fill_the_memory(tmp_path):
     [
         (
             {"train-labels-idx1-ubyte": idx(LABELS[:5])},
-            "train: there must be one label per image; 6 images and 5 labels",
+            "train: there must be one label per image, got 6 images and 5 labels",
         ),
-        ({"t10k-labels-idx1-ubyte": idx(np.array([1, 10]))}, "t10k: labels must be 0 to 9; 10 came"),
+        ({"t10k-labels-idx1-ubyte": idx(np.array([1, 10]))}, "t10k: labels must be 0 to 9, got 10"),
         ({"t10k-images-idx3-ubyte": idx(IMAGES[:2, :3])}, "t10k: images must be square; they are 3 × 4"),
         ({"t10k-images-idx3-ubyte": idx(IMAGES[:2, :2, :2])}, "must have equal sizes; they have 16 and 4 pixels"),
     ],
 )
 def test_files_that_do_not_fit_each_other_are_refused(files, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        fnn.mnist(write(tmp_path, FILES | files))
+        fnn.data.mnist(write(tmp_path, FILES | files))
 
 
 def test_digits_takes_a_folder(tmp_path, capsys):

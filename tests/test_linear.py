@@ -22,9 +22,9 @@ def test_cotangents_equal_autodiff(x64, lead):
 
     @jax.jit
     def run(W, b, x, z_bar):
-        z, pull = jax.vjp(fnn.affine, W, b, x)
-        size = magnitudes(fnn.affine_backward, W, x, z_bar)
-        return z, fnn.affine_backward(W, x, z_bar), pull(z_bar), size
+        z, pull = jax.vjp(fnn.linear.affine, W, b, x)
+        size = magnitudes(fnn.linear.affine_backward, W, x, z_bar)
+        return z, fnn.linear.affine_backward(W, x, z_bar), pull(z_bar), size
 
     z, hand, auto, size = run(W, b, x, z_bar)
     assert_close(z, x @ W + b, tolerances.FORWARD["float64"])
@@ -36,8 +36,8 @@ def test_cotangents_equal_finite_differences(x64):
 
     @jax.jit
     def both(W, b, x, z_bar):
-        numeric = fnn.central_differences(lambda p: jnp.sum(z_bar * fnn.affine(*p)))((W, b, x))
-        return fnn.affine_backward(W, x, z_bar), numeric
+        numeric = fnn.central_differences(lambda p: jnp.sum(z_bar * fnn.linear.affine(*p)))((W, b, x))
+        return fnn.linear.affine_backward(W, x, z_bar), numeric
 
     assert_close(*both(W, b, x, z_bar), tolerances.DIFFERENCES)
 
@@ -47,7 +47,7 @@ def test_norms_of_one_example_come_from_its_factors(x64):
 
     @jax.jit
     def both(W, x, z_bar):
-        return fnn.affine_norms(x, z_bar), jax.vmap(fnn.affine_backward, (None, 0, 0))(W, x, z_bar)
+        return fnn.linear.affine_norms(x, z_bar), jax.vmap(fnn.linear.affine_backward, (None, 0, 0))(W, x, z_bar)
 
     norms, (W_bar, b_bar, _) = both(W, x, z_bar)
     wanted = np.linalg.norm(np.asarray(W_bar).reshape(6, -1), axis=1), np.linalg.norm(np.asarray(b_bar), axis=1)
@@ -59,6 +59,8 @@ def test_the_bias_trick_is_one_matrix(x64):
 
     @jax.jit
     def both(W, b, x):
-        return fnn.homogeneous_input(x) @ fnn.homogeneous_matrix(W, b), fnn.homogeneous_input(fnn.affine(W, b, x))
+        return fnn.linear.homogeneous_input(x) @ fnn.linear.homogeneous_matrix(W, b), fnn.linear.homogeneous_input(
+            fnn.linear.affine(W, b, x)
+        )
 
     assert_close(*both(W, b, x), tolerances.FORWARD["float64"])

@@ -7,7 +7,7 @@ import pytest
 import fnn
 from fnn.training.shuffle import part_of_permutation
 from tests import tolerances
-from tests.test_engine import BY_HAND, PARAMS, X, Y, run, same
+from tests.training.test_run import BY_HAND, PARAMS, X, Y, run, same
 from tests.witnesses import assert_close
 
 
@@ -33,12 +33,12 @@ def test_a_stream_trains_as_memory_does(rows):
     # the same steps in programs of their own: equal but for the order of sums
     assert_close(state.params, whole.params, tolerances.FORWARD["float32"] * 10)
     assert_close(history.step_loss, curves.step_loss, tolerances.FORWARD["float32"] * 10)
-    assert set(history.epochs) == set(curves.epochs)
+    assert set(history.metrics) == set(curves.metrics)
 
 
 def test_a_part_of_a_permutation_is_that_part():
     for n in (1, 7, 100, 4097):
-        whole = np.asarray(fnn.permutation(jax.random.key(n), n))
+        whole = np.asarray(fnn.training.permutation(jax.random.key(n), n))
         for first in (0, n // 3, n - 1):
             count = min(5, n - first)
             part = np.asarray(part_of_permutation(jax.random.key(n), n, first, count))
@@ -60,7 +60,7 @@ def test_every_row_is_read_once_an_epoch_in_small_pieces_in_the_order_of_the_sou
 def test_a_run_of_a_stream_goes_on_bit_for_bit(tmp_path):
     stream = fnn.Stream(X, Y, 4)
     whole, curves = run(data=stream)
-    kept, calls = fnn.Checkpoints(tmp_path, seconds=0.0), []
+    kept, calls = fnn.Checkpoints(tmp_path, every_seconds=0.0), []
 
     class Tired(Counted):
         def __getitem__(self, rows):
@@ -88,5 +88,5 @@ def test_what_is_wrong_in_a_piece_is_said():
     with pytest.raises(ValueError, match="Stream: rows must be at least 1"):
         fnn.Stream(X, Y, 0)
     huge = jax.tree.map(lambda leaf: leaf * 3e38, PARAMS)
-    with pytest.raises(fnn.NotFiniteError, match=r"the value of 1.z is not finite in step \d"):
+    with pytest.raises(fnn.NonFiniteError, match=r"the value of 1.z is not finite in step \d"):
         run(BY_HAND, huge, data=fnn.Stream(X, Y, 8))

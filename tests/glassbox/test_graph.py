@@ -9,9 +9,9 @@ import pytest
 
 import fnn
 from fnn.glassbox import gradient_by_rules
-from fnn.glassbox.trace.program import traced
 from fnn.glassbox.sweep import active
 from fnn.glassbox.table import RULES, Rule
+from fnn.glassbox.trace.program import traced
 from tests import tolerances
 from tests.corpus import CORPUS
 from tests.witnesses import assert_finite, named_leaves
@@ -153,7 +153,7 @@ def test_the_graphs_of_the_lectures_number_by_number():
 
 def test_every_node_is_told_whole():
     def f(x, y):
-        hidden = fnn.name(jnp.tanh(x @ y), "h")
+        hidden = fnn.glassbox.name(jnp.tanh(x @ y), "h")
         return jnp.sum(hidden * hidden)
 
     x, y = jnp.ones((2, 3)) / 2, jnp.ones((3, 4)) / 3
@@ -211,8 +211,7 @@ def test_a_wrong_order_of_the_sweep_would_be_wrong():
 
 
 def test_a_value_too_large_to_keep_is_summed_up_and_its_gradient_is_whole(monkeypatch):
-    # the module, beside which stands the function of the same name
-    monkeypatch.setattr(sys.modules["fnn.glassbox.graph"], "LARGEST", 5)
+    monkeypatch.setattr(sys.modules["fnn.glassbox._graph"], "LARGEST", 5)
     box = fnn.graph(lambda x: jnp.sum(x * x), jnp.arange(6.0))
     assert str(box["x"].value) == "from 0 to 5, norm 7.416" and "more than 5 entries" in str(box)
     np.testing.assert_array_equal(box.gradients[0], 2 * np.arange(6.0))
@@ -238,7 +237,7 @@ def test_the_first_trouble_is_named_with_its_place(f, x, backward, what, node):
     assert (found.backward, found.what, found.node.name) == (backward, what, node)
     assert str(found) in box.notes[-1]
     if found.node.operation != "argument":
-        assert "test_glassbox.py:" in str(found)
+        assert "test_graph.py:" in str(found)
 
 
 def test_a_healthy_graph_has_no_trouble():
@@ -308,24 +307,24 @@ def loops(x):
     ("f", "args", "options", "error", "message"),
     [
         (lambda x: (x, x), (1.0,), {}, ValueError, "returns 2 outputs, .*; choose one by output=0 to 1"),
-        (lambda x: (x, x), (1.0,), {"output": 2}, ValueError, "output must be 0 to 1, .*; 2 came"),
+        (lambda x: (x, x), (1.0,), {"output": 2}, ValueError, "output must be 0 to 1, .*, got 2"),
         (lambda x: (x, x), (1.0,), {"cotangents": 1.0}, ValueError, "cotangents must have the structure and the"),
         (lambda x: x * 2, (jnp.ones(3),), {}, ValueError, r"the output has shape \(3,\), and a gradient"),
-        (lambda x: "no array", (1.0,), {}, TypeError, "must return arrays or numbers, or a pytree of them; str came"),
+        (lambda x: "no array", (1.0,), {}, TypeError, "must return arrays or numbers, or a pytree of them, got str"),
         (lambda x: None, (1.0,), {}, TypeError, "returns nothing to differentiate, None. .* is `return` missing"),
         (lambda x: jnp.asarray(3), (1.0,), {}, TypeError, "the output is int64, which has no derivative"),
-        (decides, (1.0,), {}, TypeError, r"by the values .* in Python .* at test_glassbox.py:\d+, .* a trace runs f"),
-        (counts, (3, 1.0), {}, TypeError, r"whole number of Python .* at test_glassbox.py:\d+, .* lambda x: f.3, x."),
-        (uses_numpy, (1.0,), {}, TypeError, r"hands an argument to NumPy at test_glassbox.py:\d+, .* Use jax.numpy"),
-        (picks, (jnp.ones(3),), {}, TypeError, r"by a mask at test_glassbox.py:\d+, .* Use jnp.where.mask, x, 0."),
+        (decides, (1.0,), {}, TypeError, r"by the values .* in Python .* at test_graph.py:\d+, .* a trace runs f"),
+        (counts, (3, 1.0), {}, TypeError, r"whole number of Python .* at test_graph.py:\d+, .* lambda x: f.3, x."),
+        (uses_numpy, (1.0,), {}, TypeError, r"hands an argument to NumPy at test_graph.py:\d+, .* Use jax.numpy"),
+        (picks, (jnp.ones(3),), {}, TypeError, r"by a mask at test_graph.py:\d+, .* Use jnp.where.mask, x, 0."),
         (lambda x: x, (1,), {}, TypeError, "nothing to differentiate: no argument holds floating numbers"),
-        (lambda x: x, ("a",), {}, TypeError, "argument 0 must be a pytree of arrays; a str came"),
-        ("f", (1.0,), {}, TypeError, "the first argument must be a function; a str came"),
+        (lambda x: x, ("a",), {}, TypeError, "argument 0 must be a pytree of arrays, got a str"),
+        ("f", (1.0,), {}, TypeError, "the first argument must be a function, got a str"),
         (lambda x: jnp.linalg.cholesky(x).sum(), (jnp.eye(2),), {}, NotImplementedError, "`cholesky` .test_glass"),
-        (loops, (1.0,), {}, NotImplementedError, r"test_glassbox.py:\d+: .* flow through `while`, whose number"),
+        (loops, (1.0,), {}, NotImplementedError, r"test_graph.py:\d+: .* flow through `while`, whose number"),
         (
             lambda x: jax.lax.scan(lambda c, _: (loops(c), None), x, None, length=2)[0], (1.0,), {},
-            NotImplementedError, r"^test_glassbox.py:\d+: a gradient would flow through `while`",
+            NotImplementedError, r"^test_graph.py:\d+: a gradient would flow through `while`",
         ),
     ],
 )  # fmt: skip
@@ -335,7 +334,7 @@ def test_bad_input_is_refused_in_a_sentence(f, args, options, error, message):
 
 
 def test_tracers_are_refused():
-    with pytest.raises(TypeError, match="a tracer came"):
+    with pytest.raises(TypeError, match="got a tracer"):
         jax.jit(lambda x: fnn.graph(jnp.sin, x).gradients)(1.0)
 
 

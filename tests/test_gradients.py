@@ -186,9 +186,9 @@ def test_example_weights_and_masks(dtype):
 
     @jax.jit
     def all_of(params, x, y):
-        weighted = by_hand(params, x, y, weights=weights), automatic(params, x, y, weights=weights)
-        masked = by_hand(params, x, y, weights=mask), by_hand(params, x[rows], y[rows])
-        return weighted, masked, by_hand(params, x, y, weights=np.zeros(6, dtype))
+        weighted = by_hand(params, x, y, sample_weight=weights), automatic(params, x, y, sample_weight=weights)
+        masked = by_hand(params, x, y, sample_weight=mask), by_hand(params, x[rows], y[rows])
+        return weighted, masked, by_hand(params, x, y, sample_weight=np.zeros(6, dtype))
 
     weighted, masked, nothing = all_of(params, x, y)
     assert_close(*weighted, tolerances.FORWARD[dtype.name])

@@ -7,7 +7,7 @@ import optax
 
 import fnn
 from tests import tolerances
-from tests.test_engine import BY_HAND, X, Y
+from tests.training.test_run import BY_HAND, X, Y
 from tests.witnesses import assert_close
 
 OPTIONS = {"optimizer": optax.sgd, "epochs": 5, "batch_size": 4}
@@ -29,13 +29,13 @@ def alone(seed, rate, gradient=BY_HAND, net=None, **changed):
 
 def test_each_run_is_what_it_would_be_alone():
     found = swept(validation=(X, Y))
-    assert found.epochs["validation_loss"].shape == (4, 5) and not found.failed.any()
+    assert found.metrics["validation_loss"].shape == (4, 5) and not found.failed.any()
     for k, run in enumerate(found.runs):
         state, history = alone(run["seed"], run["learning_rate"], validation=(X, Y))
         assert_close(found.params[k], state.params, tolerances.FORWARD["float32"] * 10)
-        for name, curve in history.epochs.items():
-            assert_close(found.epochs[name][k], curve, tolerances.FORWARD["float32"] * 10)
-    assert found.best == int(np.argmin(found.epochs["validation_loss"][:, -1]))
+        for name, curve in history.metrics.items():
+            assert_close(found.metrics[name][k], curve, tolerances.FORWARD["float32"] * 10)
+    assert found.best == int(np.argmin(found.metrics["validation_loss"][:, -1]))
     assert f"best: run {found.best}" in repr(found)
 
 
@@ -52,11 +52,11 @@ def test_strengths_initializers_and_nets_of_other_shapes():
     nets = [fnn.mlp(3, 5, 2), fnn.mlp(3, 7, 2), fnn.mlp(3, 5, 2), fnn.mlp(3, 4, 4, 2)]
     gradients = [fnn.backprop(net, "softmax_cross_entropy", "l2") for net in nets]
     weights = ["he_normal", "zeros", "he_normal", "zeros"]
-    over = {"seed": [0, 1, 2, 3], "strength": [0.0, 0.1, 1.0, 0.0], "weights": weights}
+    over = {"seed": [0, 1, 2, 3], "strength": [0.0, 0.1, 1.0, 0.0], "weight_init": weights}
     found = swept(gradients, over, optimizer=optax.sgd(0.1))
     assert [p[0]["W"].shape for p in found.params] == [(3, 5), (3, 7), (3, 5), (3, 4)]
     assert not np.any(found.params[1][0]["W"]) and np.any(found.params[0][0]["W"])
-    made = fnn.mlp(3, 5, 2, weights="he_normal")
+    made = fnn.mlp(3, 5, 2, weight_init="he_normal")
     gradient = fnn.backprop(made, "softmax_cross_entropy", "l2")
     state, _ = alone(2, None, gradient, strength=1.0, optimizer=optax.sgd(0.1))
     assert_close(found.params[2], state.params, tolerances.FORWARD["float32"] * 10)
@@ -80,8 +80,8 @@ def test_early_stopping_is_of_each_run():
     found = swept(validation=against, patience=2, epochs=12)
     for k, run in enumerate(found.runs):
         state, history = alone(run["seed"], run["learning_rate"], validation=against, patience=2, epochs=12)
-        taken = len(history.epochs["loss"])
-        assert np.isfinite(found.epochs["loss"][k, :taken]).all() and np.isnan(found.epochs["loss"][k, taken:]).all()
+        taken = len(history.metrics["loss"])
+        assert np.isfinite(found.metrics["loss"][k, :taken]).all() and np.isnan(found.metrics["loss"][k, taken:]).all()
         assert_close(found.params[k], state.params, tolerances.FORWARD["float32"] * 10)
 
 
@@ -89,10 +89,10 @@ def test_early_stopping_leaves_each_epoch_an_order_of_its_own():
     found = swept(validation=(X, Y), patience=50, epochs=4)
     for k, run in enumerate(found.runs):
         _, history = alone(run["seed"], run["learning_rate"], validation=(X, Y), patience=50, epochs=4)
-        assert_close(found.epochs["loss"][k], history.epochs["loss"], tolerances.FORWARD["float32"] * 10)
+        assert_close(found.metrics["loss"][k], history.metrics["loss"], tolerances.FORWARD["float32"] * 10)
 
 
-class LastRow(fnn.Backprop):
+class LastRow(fnn.gradients.Backprop):
     """A gradient that remembers half of what it was before: where it ends depends on the order of the rows."""
 
     def __call__(self, params, x, y, **options):
@@ -107,4 +107,4 @@ def test_a_shared_shuffle_is_one_order_for_all():
     ends = [{float(params[0]["b"][0]) for params in found.params} for found in (shared, own)]
     assert len(ends[0]) == 1 and len(ends[1]) == 3
     for found in (shared, own):
-        assert_close(found.epochs["loss"], np.full((3, 5), X[:, 0].mean()), tolerances.FORWARD["float32"] * 10)
+        assert_close(found.metrics["loss"], np.full((3, 5), X[:, 0].mean()), tolerances.FORWARD["float32"] * 10)
