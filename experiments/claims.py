@@ -129,9 +129,10 @@ def witnesses() -> dict[str, Witnesses]:
     """{claim: the experiments and the named tests that look at it}, for every claim, from the files of the tests."""
     judged_by = {claim: tuple(n for n, each in EXPERIMENTS.items() if claim in each.claims) for claim in CLAIMS}
     tested_by: dict[str, list[str]] = {claim: [] for claim in CLAIMS}
-    for file in sorted((Path(__file__).parents[1] / "tests").glob("test_*.py")):
+    tests = Path(__file__).parents[1] / "tests"
+    for file in sorted(tests.rglob("test_*.py")):
         # test_A2_E8_…: the numbers come first, each with its underscore
         for name, numbers in re.findall(r"^def (test((?:_[A-E]\d+)+)_\w+)", file.read_text(encoding="utf-8"), re.M):
             for claim in numbers.split("_")[1:]:
-                tested_by.setdefault(claim, []).append(f"{file.name}::{name}")
+                tested_by.setdefault(claim, []).append(f"{file.relative_to(tests).as_posix()}::{name}")
     return {claim: Witnesses(judged_by.get(claim, ()), tuple(tests)) for claim, tests in tested_by.items()}

@@ -92,8 +92,8 @@ class Layer:
         """Return y alone."""
         return self.forward(params, x)[0]
 
-    # ---- for a look inside: layers with parts worth naming define these too. A class that defines `backward` alone does
-    # not inherit them from a layer with another `backward`; it has these again, which call its own.
+    # ---- for a look inside: layers with parts worth naming define these too. A class that defines `backward` alone
+    # does not inherit them from a layer with another `backward`; it has these again, which call its own.
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         """Return (y, the values inside by name); a layer shows its output, as "y", unless it defines more."""

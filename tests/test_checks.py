@@ -187,13 +187,16 @@ MESSAGES = [
     row("no initializer of biases", TypeError, "initializer: an Initializer is needed", "got 0.1",
         "Give one or its name: glorot_normal, glorot_uniform, ", "zeros.")(lambda: fnn.dense(4, 3, bias_init=0.1)),
     row("Dense of no activation", TypeError, "dense: an Activation is needed", "got 5",
-        "Give a record such as fnn.tanh, or make your own by subclassing.")(lambda: fnn.layers.Dense(4, 5, activation=5)),
+        "Give a record such as fnn.tanh, or make your own by subclassing.")(
+        lambda: fnn.layers.Dense(4, 5, activation=5)),
     row("Dense of an activation's name", TypeError, "dense: an Activation is needed", "got 'tanh'",
         "Give a record such as fnn.tanh")(lambda: fnn.layers.Dense(4, 5, activation="tanh")),
     row("Dense of no weights", TypeError, "dense: an Initializer is needed", "got 0.1",
-        "Give a record such as fnn.initializers.glorot_uniform, or make your own")(lambda: fnn.layers.Dense(4, 5, weight_init=0.1)),
+        "Give a record such as fnn.initializers.glorot_uniform, or make your own")(
+        lambda: fnn.layers.Dense(4, 5, weight_init=0.1)),
     row("Dense of no bias", TypeError, "dense: an Initializer is needed", "got 0.1",
-        "Give a record such as fnn.initializers.zeros, or make your own")(lambda: fnn.layers.Dense(4, 5, bias_init=0.1)),
+        "Give a record such as fnn.initializers.zeros, or make your own")(
+        lambda: fnn.layers.Dense(4, 5, bias_init=0.1)),
     row("objective of no net", TypeError, "objective: a Layer is needed", "got 4", "fnn.mlp(64, 32, 10)")(
         lambda: fnn.objective(4, "hinge")),
     row("objective of no loss", TypeError, "loss: a Loss is needed", "got 3",
@@ -431,7 +434,8 @@ MESSAGES = [
     # ---- records that leave a method out ------------------------------------------------------------------------
     defined("activation without forward", lambda: fnn.Activation().forward(X), "forward(z) -> (a, residuals)"),
     defined("activation without backward", lambda: fnn.Activation().backward(X, X), "backward(residuals, a_bar)"),
-    defined("initializer without call", lambda: fnn.initializers.Initializer()(None, (4, 3)), "__call__(key, shape, dtype)"),
+    defined("initializer without call", lambda: fnn.initializers.Initializer()(None, (4, 3)),
+            "__call__(key, shape, dtype)"),
     defined("loss without values", lambda: fnn.Loss().values(X, X), "values(prediction, target)"),
     defined("loss without slope", lambda: fnn.Loss().slope(X), "slope(residuals) -> prediction_bar"),
     defined("layer without forward", lambda: fnn.Layer().forward((), X), "forward(params, x) -> (y, residuals)"),
@@ -538,7 +542,7 @@ def test_a_uniform_bound_must_be_positive(bound):
 
 @pytest.mark.parametrize("name", ["constant", "uniform", "normal"])
 def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
-    with pytest.raises(ValueError, match=re.escape(f"fnn.{name}(")):
+    with pytest.raises(ValueError, match=re.escape(f"fnn.initializers.{name}(")):
         fnn.initializers.get(name)
 
 
@@ -554,7 +558,7 @@ def checks_in_source():
     """{(file, first line, last line)} of every raise, and every call of a require_… or as_floating."""
     found = set()
     for name in FILES:
-        path = pathlib.Path(fnn.__file__).with_name(f"{name}.py")
+        path = pathlib.Path(fnn.__file__).parent / f"{name}.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
             # what was caught is raised again, and what a run did wrong is no message on an argument

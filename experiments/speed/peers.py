@@ -352,8 +352,8 @@ def first_epoch(library: str) -> None:
     x, y = fnn.data.digits()
     net = fnn.mlp(64, 256, 128, 10, activation="relu")
     fnn.fit(
-        fnn.backprop(net, "softmax_cross_entropy"), net.init(jax.random.key(0)), (x, y), optimizer=fnn.optimizers.adam(RATE),
-        epochs=1, batch_size=32, key=jax.random.key(1),
+        fnn.backprop(net, "softmax_cross_entropy"), net.init(jax.random.key(0)), (x, y),
+        optimizer=fnn.optimizers.adam(RATE), epochs=1, batch_size=32, key=jax.random.key(1),
     )  # fmt: skip
 
 

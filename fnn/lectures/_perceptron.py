@@ -50,7 +50,8 @@ def perceptron_decision(w: Array, b: Array, x: Array) -> Array:
     Returns:
         −1 or +1, (…), in the dtype of x.
 
-    >>> fnn.lectures.perceptron_decision(jnp.array([1.0, -1.0]), jnp.array(0.0), jnp.array([[2.0, 1.0], [1.0, 1.0], [0.0, 1.0]]))
+    >>> x = jnp.array([[2.0, 1.0], [1.0, 1.0], [0.0, 1.0]])
+    >>> fnn.lectures.perceptron_decision(jnp.array([1.0, -1.0]), jnp.array(0.0), x)
     Array([ 1.,  1., -1.], dtype=float32)
 
     Source: claim A1.
@@ -98,7 +99,8 @@ def perceptron(x: Array, y: Any, *, epochs: int) -> PerceptronRun:
     Raises:
         ValueError: labels other than −1 and +1 (unless traced), shapes that do not match. TypeError: integer x.
 
-    >>> run = fnn.lectures.perceptron(jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [-1, -1, -1, 1], epochs=100)
+    >>> x = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> run = fnn.lectures.perceptron(x, [-1, -1, -1, 1], epochs=100)
     >>> bool(run.converged), int(run.mistakes), run.w.tolist(), float(run.b)
     (True, 18, [3.0, 2.0], -4.0)
 

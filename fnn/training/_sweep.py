@@ -60,7 +60,8 @@ class SweepResult:
 
     >>> found = fnn.sweep(
     ...     fnn.backprop(fnn.mlp(2, 4, 2), fnn.softmax_cross_entropy), fnn.data.xor(),
-    ...     over=fnn.grid(seed=[0, 1], learning_rate=[0.01, 1.0]), optimizer=fnn.optimizers.sgd, epochs=20, batch_size=4,
+    ...     over=fnn.grid(seed=[0, 1], learning_rate=[0.01, 1.0]), optimizer=fnn.optimizers.sgd, epochs=20,
+    ...     batch_size=4,
     ... )
     >>> found.runs[found.best]["learning_rate"], found.metrics["loss"].shape, found.failed.tolist()
     (1.0, (4, 20), [False, False, False, False])

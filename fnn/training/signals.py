@@ -13,7 +13,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def remembered() -> Iterator[Callable[[], bool]]:
-    """A function that tells whether a signal was received; what it asked for is raised at the end, when all is saved."""
+    """A function that tells whether a signal was received; it is raised at the end, when all is saved."""
     got: list[int] = []
 
     def note(number: int, frame: Any) -> None:

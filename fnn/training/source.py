@@ -1,7 +1,8 @@
 """Data larger than memory: rows read piece by piece, in shuffled order, the next piece while this one trains.
 
-Promises: an epoch uses every row once, in the order that `fnn.training.permutation` gives, whatever the size of the pieces; no
-more than three pieces are in memory, however many rows there are; each piece is looked at as data in memory is.
+Promises: an epoch uses every row once, in the order that `fnn.training.permutation` gives, whatever the size of the
+pieces; no more than three pieces are in memory, however many rows there are; each piece is looked at as data in memory
+is.
 Letters: N rows, C rows of a piece, B batch size.
 """
 

@@ -185,7 +185,7 @@ def test_a_cell_of_a_notebook_shows_the_graph_in_its_theme(tmp_path, dark):
 
 def test_a_name_that_tries_to_inject_a_script_stays_text(page_of):
     def f(x):
-        return fnn.glassbox.names.name(jnp.sin(x), "<img src=x onerror=window.hit=1>") * 2
+        return fnn.glassbox.name(jnp.sin(x), "<img src=x onerror=window.hit=1>") * 2
 
     f.__name__ = "</title></script><script>window.hit=1</script>"
     with open_page(page_of(f, 1.0)) as page:

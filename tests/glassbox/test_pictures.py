@@ -362,7 +362,7 @@ def test_what_a_user_names_is_never_markup():
 
     def f(x):
         with jax.named_scope("<b>scope</b>"):
-            return fnn.glassbox.names.name(jnp.sin(x), evil) * 2
+            return fnn.glassbox.name(jnp.sin(x), evil) * 2
 
     f.__name__ = evil
     box = graph(f, 1.0)

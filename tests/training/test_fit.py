@@ -219,7 +219,7 @@ def test_what_is_no_value_and_gradient_is_refused():
         fnn.fit(NET, NET.init(jax.random.key(0)), fnn.data.xor(), **options)
     for wrong in (objective, jax.grad(objective)):
         with pytest.raises(
-            TypeError, match=r"must give \(value, gradients in the structure of params\); something else"
+            TypeError, match=r"must give \(value, gradients in the structure of params\), got something else"
         ):
             fnn.fit(wrong, NET.init(jax.random.key(0)), fnn.data.xor(), **options)
 

@@ -1,7 +1,8 @@
 """Names of values: what the user called them, and a good name for every other.
 
 Promises: names are unique, are words of Python, and are the same for the same program. In this order: a name given by
-`fnn.glassbox.name`, the argument (`W1` for `params[0]["W"]`), the variable to which the source assigns the value, the operation.
+`fnn.glassbox.name`, the argument (`W1` for `params[0]["W"]`), the variable to which the source assigns the value, the
+operation.
 """
 
 import ast
