@@ -273,7 +273,7 @@ MESSAGES = [
     row("a scalar as data", ValueError, "at least one row", "()")(lambda: fnn.data.validate(1.0)),
     row("integer data", TypeError, "x must have a floating dtype", "int32", "Cast it once with .astype('float32')")(
         lambda: fnn.data.validate(LABELS[:, None])),
-    row("other number of targets", ValueError, "one row per example", "x has 6 rows, y 5", "split")(
+    row("other number of targets", ValueError, "one row per example", "6 rows of x and 5 of y", "split")(
         lambda: fnn.data.validate(X, LABELS[:5])),
     row("NaN in x", ValueError, "x must be finite", "row 1, column 2 is nan (and 0 more)", "Drop or impute")(
         lambda: fnn.data.validate(spoiled(X, (1, 2), np.nan))),
@@ -325,6 +325,10 @@ MESSAGES = [
     row("0 epochs", ValueError, "fit: epochs must be at least 1", "0")(lambda: fit(epochs=0)),
     row("a layer with an __init__", TypeError, "Own must be a frozen dataclass", "__init__", "fields under")(
         lambda: type("Own", (fnn.Layer,), {"__init__": lambda self, scale: None})),
+    row("cotangents without a backward", TypeError, "Own defines cotangents but no backward", "Define backward(params")(
+        lambda: type("Own", (fnn.Layer,), {"cotangents": lambda self, *args: args})),
+    row("values without cotangents", TypeError, "Own defines values but no cotangents", "Define both, or neither")(
+        lambda: type("Own", (fnn.Layer,), {"values": lambda self, *args: args})),
     row("a record with an __init__", TypeError, "Own must be a frozen dataclass", "__init__", "fields under")(
         lambda: type("Own", (fnn.Activation,), {"__init__": lambda self, scale: None})),
     row("training a net", TypeError, "fit: a gradient is needed", "sequential(", "fnn.backprop(net, loss)")(
@@ -379,7 +383,7 @@ MESSAGES = [
     row("fit: NaN", ValueError, "x must be finite", "row 1, column 2 is nan")(
         lambda: fit((spoiled(X, (1, 2), np.nan), LABELS))),
     row("fit: no rows", ValueError, "at least one row", "(0, 4)")(lambda: fit((X[:0], LABELS[:0]))),
-    row("fit: another batch", ValueError, "x has 6 rows, y 5", "split")(lambda: fit((X, LABELS[:5]))),
+    row("fit: another batch", ValueError, "6 rows of x and 5 of y", "split")(lambda: fit((X, LABELS[:5]))),
     row("fit: integer data", TypeError, "x must have a floating dtype", "int64",
         "Cast it once with .astype('float32')")(lambda: fit((np.ones((6, 4), np.int64), LABELS))),
     row("fit: wrong feature count", ValueError, "4 features", "7)")(lambda: fit((floats(6, 7), LABELS))),
@@ -630,7 +634,9 @@ def test_a_list_of_sizes_works():
 def test_fit_casts_numpy_float64_once_with_a_note():
     data = (np.ones((6, 4)), np.ones((6, 3)))
     assert data[0].dtype == np.float64
-    note = re.escape("is float64; cast to float32, the parameters' dtype. Cast the data yourself to silence this note.")
+    note = re.escape(
+        "is float64; cast to float32, the parameters' dtype. Cast the data yourself to silence this warning."
+    )
     with pytest.warns(fnn.CastWarning, match=f"fit: [xy] of data {note}") as notes:
         state, history = fit(data, gradient=SQUARED, epochs=2)
     assert len(notes) == 2  # one for x, one for y; none per epoch or step

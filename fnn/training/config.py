@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fnn.checks import note_cast, require_size, validate
+from fnn.checks import require_size, validate, warn_cast
 from fnn.gradients import Backprop, Objective
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
@@ -122,5 +122,5 @@ def _cast(what: str, array: Any, dtype: Any) -> Array:
     got = np.asarray(array).dtype if not isinstance(array, jax.Array) else array.dtype
     if not jnp.issubdtype(got, jnp.floating) or got == dtype:
         return jnp.asarray(array)
-    note_cast(what, got, dtype)
+    warn_cast(what, got, dtype)
     return jnp.asarray(array, dtype)
