@@ -7,7 +7,7 @@ Hessian-vector products. Both are values: equal ones never retrace.
 Sources: claims A19, B7, B8, B13, C8, C9.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -174,6 +174,11 @@ class Backprop:
         >>> {name: gradient.shape for name, (value, gradient) in inside.items()}
         {'1.z': (5, 3), '1.a': (5, 3), '2.z': (5, 1), '2.a': (5, 1)}
         """
+        if type(self.objective).backward is not Objective.backward:
+            raise TypeError(
+                f"intermediates: {type(self.objective).__name__} has a backward of its own, which does not say what "
+                "flows back inside it. Look inside fnn.backprop(net, loss)."
+            )
         _, (net_kept, loss_kept, _) = self.objective.forward(
             params, x, y, sample_weight=sample_weight, strength=strength
         )
@@ -191,7 +196,11 @@ class Backprop:
         Args:
             x: inputs (N, I). y: targets, N of them.
         """
-        summed = Objective(self.net, self.loss.sum)
+        summed = replace(self.objective, loss=self.loss.sum, regularizer=None)
+        if type(summed).backward is not Objective.backward:
+            # nothing is known of a backward of somebody's own but what it gives, example by example
+            one = jax.vmap(lambda x, y: Backprop(summed)(params, x, y)[1])(x, y)
+            return jax.tree.map(lambda g: jnp.sqrt(jnp.sum(g * g, axis=tuple(range(1, g.ndim)))), one)
         _, (net_kept, loss_kept, _) = summed.forward(params, x, y)
         return self.net.norms(params, net_kept, self.loss.sum.backward(loss_kept))[0]
 

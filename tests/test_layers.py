@@ -1,4 +1,4 @@
-"""A class that overrides `backward`: every way to a gradient uses it, and no look inside that it inherits bypasses it."""
+"""A class that overrides `backward`: every way to a gradient uses it, no look inside bypasses it."""
 
 from dataclasses import dataclass
 
@@ -169,6 +169,23 @@ def test_norms_of_a_rule_that_clips_are_those_of_one_example_at_a_time(x64):
     # and not those of the factors, which know no clip
     usual = fnn.backprop(fnn.sequential(dense(), fnn.dense(WIDTH, WIDTH)), LOSS).example_norms(params, x, y)
     assert np.abs(np.asarray(usual[1]["W"] - norms[1]["W"])).max() > 0.01
+
+
+@dataclass(frozen=True)
+class Reversed(fnn.gradients.Objective):
+    def backward(self, params, residuals, value_bar=1.0):
+        return super().backward(params, residuals, -value_bar)
+
+
+def test_an_objective_that_overrides_backward_is_used_as_it_is(x64):
+    rng = random("override", "objective")
+    params = drawn(dense(), rng, jnp.float64)
+    x, y = (jnp.asarray(rng.normal(0, 1, (N, WIDTH))) for _ in range(2))
+    usual, turned = (fnn.gradients.Backprop(made(dense(), LOSS)) for made in (fnn.gradients.Objective, Reversed))
+    assert_close(turned(params, x, y)[1], jax.tree.map(jnp.negative, usual(params, x, y)[1]), 0)
+    assert_close(turned.example_norms(params, x, y), usual.example_norms(params, x, y), tolerances.LEAF)
+    with pytest.raises(TypeError, match=r"intermediates: Reversed has a backward of its own, .* Look inside fnn"):
+        turned.intermediates(params, x, y)
 
 
 def test_a_class_that_looks_inside_another_way_than_it_goes_back_is_refused():
