@@ -7,7 +7,7 @@ Hessian-vector products. Both are values: equal ones never retrace.
 Sources: claims A19, B7, B8, B13, C8, C9.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -176,6 +176,11 @@ class Backprop:
         >>> {name: gradient.shape for name, (value, gradient) in inside.items()}
         {'1.z': (5, 3), '1.a': (5, 3), '2.z': (5, 1), '2.a': (5, 1)}
         """
+        if type(self.objective).backward is not Objective.backward:
+            raise TypeError(
+                f"intermediates: {type(self.objective).__name__} overrides backward, so the gradients inside it are "
+                "unknown. Look inside fnn.backprop(net, loss)."
+            )
         _, (net_saved, loss_saved, _) = self.objective.forward(
             params, x, y, sample_weight=sample_weight, strength=strength
         )
@@ -193,7 +198,11 @@ class Backprop:
         Args:
             x: inputs (N, I). y: targets, N of them.
         """
-        summed = Objective(self.net, self.loss.sum)
+        summed = replace(self.objective, loss=self.loss.sum, regularizer=None)
+        if type(summed).backward is not Objective.backward:
+            # all that is known of a user's backward is its result, example by example
+            one = jax.vmap(lambda x, y: Backprop(summed)(params, x, y)[1])(x, y)
+            return jax.tree.map(lambda g: jnp.sqrt(jnp.sum(g * g, axis=tuple(range(1, g.ndim)))), one)
         _, (net_saved, loss_saved, _) = summed.forward(params, x, y)
         return self.net.norms(params, net_saved, self.loss.sum.backward(loss_saved))[0]
 

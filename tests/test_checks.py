@@ -198,6 +198,14 @@ MESSAGES = [
     row("Dense of no bias", TypeError, "dense: an Initializer is needed", "got 0.1",
         "Give a record such as fnn.initializers.zeros, or make your own")(
         lambda: fnn.layers.Dense(4, 5, bias_init=0.1)),
+    row("cotangents without backward", TypeError, "Bypass defines cotangents but no backward", "Define backward(par")(
+        lambda: type("Bypass", (fnn.layers.Dense,), {"cotangents": None})),
+    row("values without cotangents", TypeError, "Named defines values but no cotangents", "Define both, or neither")(
+        lambda: type("Named", (fnn.layers.Dense,), {"values": None})),
+    row("inside one's own backward", TypeError, "intermediates: Turned overrides backward", "Look inside fnn")(
+        lambda: fnn.gradients.Backprop(
+            type("Turned", (fnn.gradients.Objective,), {"backward": None})(NET, fnn.softmax_cross_entropy)
+        ).intermediates(PARAMS, X, LABELS)),
     row("objective of no net", TypeError, "objective: a Layer is needed", "got 4", "fnn.mlp(64, 32, 10)")(
         lambda: fnn.objective(4, "hinge")),
     row("objective of no loss", TypeError, "loss: a Loss is needed", "got 3",
