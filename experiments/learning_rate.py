@@ -15,8 +15,80 @@ Everything but the digits runs in float64. Power iteration uses `jax.jvp` of `fn
 Hessian by autodiff. Where the lectures give no numbers (tilt, data of the small net) they are ours.
 """
 
-import time
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Find the largest learning rate, and where gradient descent overshoots, crawls, or gets stuck.
+
+    Curves, quadratics, the landscape of a small net, and digits by one example, mini-batch and full batch.
+    """
+
+    quadratics: int = frame.at_least(1, 200)
+    """How many random quadratics are tried below and above their limit."""
+    starts: int = frame.at_least(1, 64)
+    """From how many random starts the small net descends to a minimum."""
+    draws: int = frame.at_least(1, 2000)
+    """How many mini-batches of each size are drawn for the variance of their gradient."""
+    batches: tuple[int, ...] = (1, 32, 1024)
+    """Sizes of batches of digits, from small to 1024, which is all of them."""
+    epochs: int = frame.at_least(1, 10)
+    """How often every digit is used, for each batch size and rate."""
+    seeds: int = frame.at_least(1, 3)
+    """How many nets read digits for each batch size and rate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        increasing = list(self.batches) == sorted(set(self.batches)) and len(self.batches) > 1
+        frame.require(
+            increasing and min(self.batches) >= 1 and max(self.batches) == 1024,
+            "--batches", self.batches, "two sizes or more, each larger than the last, from 1 to 1024",
+        )  # fmt: skip
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A11": (
+            "below",
+            "above",
+            "slow",
+            "limit",
+        ),
+        "A19": ("shared",),
+        "B6": (
+            "variance",
+            "mean",
+            "ahead",
+        ),
+        "B12": (
+            "minima",
+            "plateau",
+        ),
+        "C6": (
+            "below",
+            "rest",
+        ),
+        "E1": (
+            "two",
+            "stuck",
+        ),
+        "E7": (
+            "both",
+            "stuck",
+            "above",
+        ),
+    },
+    quick={"quadratics": 20, "starts": 16, "draws": 200, "batches": (32, 1024), "epochs": 6, "seeds": 1},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +99,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import LearningRate
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: How far below and above the limit the quadratics are tried, and for how many steps: 0.98²⁰⁰⁰ = e⁻⁴⁰.
@@ -45,10 +116,9 @@ RATES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 NET = fnn.mlp(1, 3, 1)
 
 
-def run(options: LearningRate, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Measure everything and return the numbers."""
-    started = time.perf_counter()
-    with jax.default_matmul_precision("highest"), jax.enable_x64(True):
+    with jax.enable_x64(True):
         result = {"curves": _curves()}
         result["quadratics"] = _quadratics(options)
         watch("quadratics", 1, 1, f"{options.quadratics} of them, below and above their limit")
@@ -59,9 +129,8 @@ def run(options: LearningRate, watch: Watch = silent) -> dict[str, Any]:
         result["optimizers"] = _optimizers(options)
         watch("net", 1, 1, f"limit at {result['net']['observed']:.3f} of 2/λ")
         result["variance"] = _variance(options)
-    with jax.default_matmul_precision("highest"):
-        result["batches"] = _batches(options, watch)
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    result["batches"] = _batches(options, watch)
+    return result
 
 
 # ---- curves and contours: the lecture's functions, and ours ---------------------------------------------------------
@@ -157,7 +226,7 @@ def _curves() -> dict[str, Any]:
 # ---- quadratics: the exact limit ------------------------------------------------------------------------------------
 
 
-def _quadratics(options: LearningRate) -> dict[str, Any]:
+def _quadratics(options: Options) -> dict[str, Any]:
     """Random quadratics ½ wᵀ H w of five dimensions, at shares of 2/λ_max, and at a rate far too small."""
     random = np.random.default_rng(options.seed)
     count, size = options.quadratics, 5
@@ -248,7 +317,7 @@ def _hessian(gradient: Any, vector: jax.Array) -> jax.Array:
     return jax.vmap(lambda axis: jax.jvp(gradient, (vector,), (axis,))[1])(jnp.eye(len(vector)))
 
 
-def _landscape(options: LearningRate) -> tuple[dict[str, Any], np.ndarray]:
+def _landscape(options: Options) -> tuple[dict[str, Any], np.ndarray]:
     """Where many starts end, lines and a plane between the ends, and a plateau built by hand."""
     cost, gradient = _flat()
 
@@ -327,7 +396,7 @@ def _turned(vector: np.ndarray) -> np.ndarray:
     return np.concatenate([vector[order], vector[3 + order], vector[6 + order], vector[9:]])
 
 
-def _plateau(options: LearningRate) -> dict[str, Any]:
+def _plateau(options: Options) -> dict[str, Any]:
     """Saturated hidden units with the best output weights for them: nothing moves although much is to be gained."""
     x, y = _data()
     # three steps between data points: tanh of ±40 and more is ±1 to the last digit, its derivative 1 − a² is 0
@@ -377,7 +446,7 @@ def _plateau(options: LearningRate) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _net_limit(options: LearningRate, minimum: np.ndarray) -> dict[str, Any]:
+def _net_limit(options: Options, minimum: np.ndarray) -> dict[str, Any]:
     """λ_max at a minimum by power iteration and by the whole Hessian, and the rate at which descent leaves it."""
     cost, gradient = _flat()
     here = jnp.asarray(minimum)
@@ -422,7 +491,7 @@ def _net_limit(options: LearningRate, minimum: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _optimizers(options: LearningRate) -> dict[str, Any]:
+def _optimizers(options: Options) -> dict[str, Any]:
     """One gradient function, four optimizers, one start: the first gradient, the curves, the ends."""
     x, y = _data()
     by_hand = fnn.backprop(NET, fnn.half_squared_error)
@@ -468,7 +537,7 @@ def _optimizers(options: LearningRate) -> dict[str, Any]:
 # ---- digits: one example, mini-batch, full batch --------------------------------------------------------------------
 
 
-def _variance(options: LearningRate) -> dict[str, Any]:
+def _variance(options: Options) -> dict[str, Any]:
     """The variance of mini-batch gradients against σ²/B · (N − B)/(N − 1), batches drawn without repetition."""
     x, y = fnn.data.digits()
     net, count, draws = fnn.mlp(64, 16, 10), 512, options.draws
@@ -498,7 +567,7 @@ def _variance(options: LearningRate) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _batches(options: LearningRate, watch: Watch) -> dict[str, Any]:
+def _batches(options: Options, watch: Watch) -> dict[str, Any]:
     """The loss of small nets after some epochs, for each batch size and rate, several seeds at once."""
     x, y = fnn.data.digits()
     rows = np.random.default_rng(options.seed).permutation(len(x))[:ROWS]
@@ -532,50 +601,60 @@ def _batches(options: LearningRate, watch: Watch) -> dict[str, Any]:
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     q, net, land = result["quadratics"], result["net"], result["landscape"]
     lecture, tilted = result["curves"]["valleys"]["as in the lecture"], result["curves"]["valleys"]["tilted"]
     plateau, variance, sizes = land["plateau"], result["variance"], result["batches"]["sizes"]
     ratios = np.array(variance["measured"]) / np.array(variance["predicted"])
     *small, full = (each["best"][-1] for each in sizes.values())
     return {
-        "just below 2/λ_max every quadratic converges, its cost never rising": q["largest_end"][2] <= SETTLED
-        and q["rose"][2] == 0,
-        "just above 2/λ_max every quadratic diverges": q["smallest_end"][3] >= 1 / SETTLED,
-        "far too small a rate leaves the gradient as it was": q["smallest_gradient"][0] >= 0.9,
-        "where descent ends the gradient is zero": q["largest_gradient"][1] <= SETTLED,
-        "the limit of the net is 2/λ_max to 2 %": net["apart"]
-        and abs(net["observed"] - 1) <= 0.02
-        and abs(net["curvature"] / net["by_hessian"] - 1) <= 1e-6,
-        "the lecture's curve has two minima of equal height": len({round(e) for e in lecture["ends"]}) == 2
-        and max(lecture["heights"]) <= 1e-2,
-        "tilted, descent gets stuck in the higher one": max(tilted["heights"]) - min(tilted["heights"]) >= 10
-        and max(tilted["slopes"]) <= 1e-6,
-        "a net has strict minima of different height": len(land["heights"]) >= 2
-        and land["heights"][-1]["cost"] >= 1.05 * land["heights"][0]["cost"],
-        "a plateau holds descent far above the minimum": plateau["gradient"] <= 1e-10
-        and plateau["after"] >= 0.999 * plateau["before"]
-        and plateau["before"] >= 2 * land["heights"][0]["loss"],
-        "the variance of a mini-batch falls as 1/B": bool(np.all(np.abs(ratios - 1) <= 0.2)),
-        "the mean over the examples is the full gradient": variance["mean_apart"] <= 1e-12,
-        "after equal epochs smaller batches are ahead of the full batch": max(small) < full,
-        "rates too low and too high are worse in every seed": all(
-            min(each["outer_seeds_best"]) > each["best_seeds_worst"] for each in sizes.values()
+        "below": Prediction(
+            "just below 2/λ_max every quadratic converges, its cost never rising",
+            q["largest_end"][2] <= SETTLED and q["rose"][2] == 0,
         ),
-        "four optimizers share one gradient and go different ways": max(
-            result["optimizers"]["first_gradient_apart"].values()
-        )
-        <= 1e-15
-        and result["optimizers"]["nearest_ends"] >= 1e-3,
+        "above": Prediction("just above 2/λ_max every quadratic diverges", q["smallest_end"][3] >= 1 / SETTLED),
+        "slow": Prediction("far too small a rate leaves the gradient as it was", q["smallest_gradient"][0] >= 0.9),
+        "rest": Prediction("where descent ends the gradient is zero", q["largest_gradient"][1] <= SETTLED),
+        "limit": Prediction(
+            "the limit of the net is 2/λ_max to 2 %",
+            net["apart"] and abs(net["observed"] - 1) <= 0.02 and abs(net["curvature"] / net["by_hessian"] - 1) <= 1e-6,
+        ),
+        "two": Prediction(
+            "the lecture's curve has two minima of equal height",
+            len({round(e) for e in lecture["ends"]}) == 2 and max(lecture["heights"]) <= 1e-2,
+        ),
+        "stuck": Prediction(
+            "tilted, descent gets stuck in the higher one",
+            max(tilted["heights"]) - min(tilted["heights"]) >= 10 and max(tilted["slopes"]) <= 1e-6,
+        ),
+        "minima": Prediction(
+            "a net has strict minima of different height",
+            len(land["heights"]) >= 2 and land["heights"][-1]["cost"] >= 1.05 * land["heights"][0]["cost"],
+        ),
+        "plateau": Prediction(
+            "a plateau holds descent far above the minimum",
+            plateau["gradient"] <= 1e-10
+            and plateau["after"] >= 0.999 * plateau["before"]
+            and plateau["before"] >= 2 * land["heights"][0]["loss"],
+        ),
+        "variance": Prediction("the variance of a mini-batch falls as 1/B", bool(np.all(np.abs(ratios - 1) <= 0.2))),
+        "mean": Prediction("the mean over the examples is the full gradient", variance["mean_apart"] <= 1e-12),
+        "ahead": Prediction("after equal epochs smaller batches are ahead of the full batch", max(small) < full),
+        "both": Prediction(
+            "rates too low and too high are worse in every seed",
+            all(min(each["outer_seeds_best"]) > each["best_seeds_worst"] for each in sizes.values()),
+        ),
+        "shared": Prediction(
+            "four optimizers share one gradient and go different ways",
+            max(result["optimizers"]["first_gradient_apart"].values()) <= 1e-15
+            and result["optimizers"]["nearest_ends"] >= 1e-3,
+        ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims A11, A19, B6, B12, C6, E1 and E7."""
-    (below, above, slow, rest, limit, two, stuck, minima, plateau, variance, mean, ahead, both, shared) = predictions(
-        result
-    ).values()
     q, net, land = result["quadratics"], result["net"], result["landscape"]
     valleys, batches, optimizers = result["curves"]["valleys"], result["batches"], result["optimizers"]
     ratios = [m / p for m, p in zip(result["variance"]["measured"], result["variance"]["predicted"], strict=True)]
@@ -584,8 +663,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     lowest, highest, flat = land["heights"][0]["cost"], land["heights"][-1]["cost"], land["plateau"]
     lecture, tilted = valleys["as in the lecture"], valleys["tilted"]
     return {
-        "A11": judged(
-            below and above and slow and limit,
+        "A11": Evidence(
             f"{q['count']} quadratics, {STEPS} steps: at 0.99 of 2/λ_max the cost falls to {q['largest_end'][2]:.0e} "
             f"of its start or less, at 1.01 it grows {q['smallest_end'][3]:.0e} times or more. A net at its minimum: "
             f"descent leaves it at {net['observed']:.4f} of 2/λ_max (predicted 1; λ_max = {net['curvature']:.4f}). "
@@ -593,46 +671,40 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
             "progress that vanishes, not the gradient, as the slide has it.",
             "rates.svg",
         ),
-        "A19": judged(
-            shared,
+        "A19": Evidence(
             "One gradient function drives gradient descent, momentum, Nesterov and Adam: first gradients apart by "
             f"{max(optimizers['first_gradient_apart'].values()):.0e} (predicted 0), ends apart by at least "
             f"{optimizers['nearest_ends']:.2g} in some parameter. What is learned depends on the optimizer.",
             "paths.svg",
         ),
-        "B6": judged(
-            variance and mean and ahead,
+        "B6": Evidence(
             f"Variance of mini-batch gradients over the predicted σ²/B (N−B)/(N−1): {min(ratios):.2f} to "
             f"{max(ratios):.2f} (predicted 1) for B = 1 … 256; their mean is the full gradient to "
             f"{result['variance']['mean_apart']:.0e}. Loss on digits after {batches['epochs']} epochs, each at its "
             f"best rate: {told}.",
             "rates.svg",
         ),
-        "B12": judged(
-            minima and plateau,
+        "B12": Evidence(
             f"{land['strict']} of {land['starts']} starts end in strict minima (gradient 0, all curvatures positive), "
             f"of cost {lowest:.4f} to {highest:.4f}. On a plateau of saturated units the gradient is "
             f"{flat['gradient']:.0e}, and the loss stays at {flat['after']:.4f} for {flat['steps']} steps, although "
             f"{land['heights'][0]['loss']:.4f} can be reached.",
             "landscape.svg",
         ),
-        "C6": judged(
-            below and rest,
+        "C6": Evidence(
             f"At 0.99 of 2/λ_max the cost rose in {q['rose'][2]:.0%} of the runs (predicted 0), above it in "
             f"{q['rose'][3]:.0%}; where descent ended the gradient is {q['largest_gradient'][1]:.0e} of its start or "
             "less.",
             "rates.svg",
         ),
-        "E1": judged(
-            two and stuck,
+        "E1": Evidence(
             f"(x−4)² x⁴: starts end near {', '.join(f'{e:.2f}' for e in lecture['ends'])}, all at cost 0: its two "
             "minima, 0 and 4, are equally deep, so neither is worse. Tilted by −8x (ours) they end at "
             f"{max(tilted['heights']):.1f} and {min(tilted['heights']):.1f}: two of four starts get stuck in the "
             "higher one.",
             "paths.svg",
         ),
-        "E7": judged(
-            both and stuck and above,
+        "E7": Evidence(
             "Digits, loss at the lowest, the best and the highest rate: "
             + "; ".join(
                 f"{name} {each['end'][0]:.2f}, {each['best'][-1]:.3f}, "
@@ -646,7 +718,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print the limits, the minima, the batches, and which predictions held."""
+    """Print the limits, the minima, the batches."""
     result = saved["result"]
     q = result["quadratics"]
     table = Table(title=f"{q['count']} quadratics after {STEPS} steps")
@@ -663,8 +735,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
         ends = [each["end"][k] for each in result["batches"]["sizes"].values()]
         table.add_row(f"{rate:g}", *("not finite" if end is None else f"{end:.3f}" for end in ends))
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fnn.checks import note_cast, require_size, validate
+from fnn.checks import require_size, validate, warn_cast
 from fnn.gradients import Backprop, Objective
 from fnn.metrics import accuracy
 from fnn.optimizers import Optimizer
@@ -340,5 +340,5 @@ def _cast(what: str, array: Any, dtype: Any) -> Array:
     own = np.asarray(array).dtype if not isinstance(array, jax.Array) else array.dtype
     if not jnp.issubdtype(own, jnp.floating) or own == dtype:
         return jnp.asarray(array)
-    note_cast(what, own, dtype)
+    warn_cast(what, own, dtype)
     return jnp.asarray(array, dtype)

@@ -225,4 +225,4 @@ def stopped(state: TrainState, hyperparams: Hyperparams) -> Array:
 def axes(hyperparams: Hyperparams) -> Any:
     """Which of the numbers differ from run to run."""
     own = {"rate": hyperparams.rate, "strength": hyperparams.strength}
-    return Hyperparams(*(0 if own.get(name) is not None else None for name in Hyperparams._fields))
+    return Hyperparams()._replace(**{name: 0 for name, value in own.items() if value is not None})
