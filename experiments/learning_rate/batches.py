@@ -1,4 +1,4 @@
-"""Digits by one example, by mini-batch and by the full batch: noise of the gradient, and what it buys (claims B6, E7)."""
+"""Digits by one example, by mini-batch and by all: the noise of the gradient, and what it buys (claims B6, E7)."""
 
 from typing import Any
 
