@@ -114,7 +114,7 @@ def test_every_claim_has_a_witness():
 
 
 def test_derivations_say_which_files_and_claims_they_are_about():
-    assert evidence.derivations()["affine"] == (
+    assert evidence.derivations()["linear"] == (
         "The affine map", ["fnn/linear.py"], ["A15", "A16", "C3", "D4", "D6", "D8"],
     )  # fmt: skip
     assert all(claim in CLAIMS for _, _, claims in evidence.derivations().values() for claim in claims)
@@ -286,7 +286,7 @@ def test_a_typed_query_finds_a_page():
             if found:
                 break
             time.sleep(0.1)
-        assert any(path.endswith("derivations/backprop.html") for path in found), found
+        assert any(path.endswith("derivations/gradients.html") for path in found), found
         assert page.console == [] and all(url.startswith("file:") for url in page.requests)
 
 
