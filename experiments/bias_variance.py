@@ -47,19 +47,8 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "B1": (
-            "integral",
-            "classifier",
-            "regression",
-        ),
-        "B2": (
-            "points",
-            "near",
-            "parts",
-            "narrow",
-            "trade",
-            "absolute",
-        ),
+        "B1": ("integral", "classifier", "regression"),
+        "B2": ("points", "near", "parts", "narrow", "trade", "absolute"),
     },
     quick={"sets": 10, "sizes": (40, 640), "fresh": 2000},
 )

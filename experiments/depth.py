@@ -56,28 +56,12 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "A13": (
-            "follows",
-            "shrink",
-        ),
-        "A14": (
-            "still",
-            "moves",
-        ),
-        "A17": (
-            "grows",
-            "proportion",
-            "chaos",
-        ),
+        "A13": ("follows", "shrink"),
+        "A14": ("still", "moves"),
+        "A17": ("grows", "proportion", "chaos"),
         "B5": ("formulas",),
-        "B10": (
-            "bound",
-            "keeps",
-        ),
-        "B17": (
-            "half",
-            "words",
-        ),
+        "B10": ("bound", "keeps"),
+        "B17": ("half", "words"),
     },
     quick={"initializers": ("glorot_uniform", "he_normal"), "seeds": 4, "repeats": 1, "steps": 100},
 )

@@ -36,18 +36,8 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "B10": (
-            "stuck",
-            "guess",
-            "balanced",
-            "equal",
-            "random",
-        ),
-        "B11": (
-            "outputs",
-            "gradients",
-            "half",
-        ),
+        "B10": ("stuck", "guess", "balanced", "equal", "random"),
+        "B11": ("outputs", "gradients", "half"),
     },
     x64=True,
     quick={"permutations": 50},

@@ -33,14 +33,8 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "A16": (
-            "closed",
-            "numeric",
-        ),
-        "C3": (
-            "one",
-            "bent",
-        ),
+        "A16": ("closed", "numeric"),
+        "C3": ("one", "bent"),
         "C4": ("formulas",),
     },
     x64=True,

@@ -40,21 +40,10 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "B19": (
-            "bounds",
-            "tight",
-            "none",
-            "slope",
-        ),
-        "C10": (
-            "overflow",
-            "stable",
-        ),
+        "B19": ("bounds", "tight", "none", "slope"),
+        "C10": ("overflow", "stable"),
         "D1": ("squared",),
-        "D7": (
-            "entropy",
-            "rewarded",
-        ),
+        "D7": ("entropy", "rewarded"),
     },
     x64=True,
     quick={"draws": 2000},

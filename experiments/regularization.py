@@ -42,15 +42,7 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "B9": (
-            "gradients",
-            "bias",
-            "proximal",
-            "plain",
-            "l2",
-            "witnesses",
-            "near",
-        ),
+        "B9": ("gradients", "bias", "proximal", "plain", "l2", "witnesses", "near"),
         "B18": ("priors",),
     },
     quick={"strengths": 8, "net_steps": 400},

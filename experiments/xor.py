@@ -36,14 +36,8 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "A2": (
-            "line",
-            "solved",
-        ),
-        "E8": (
-            "solved",
-            "gradient",
-        ),
+        "A2": ("line", "solved"),
+        "E8": ("solved", "gradient"),
     },
     quick={"seeds": 3},
 )

@@ -101,7 +101,7 @@ def test_learning_rate_is_judged_by_its_numbers(path, value, claims):
 
 
 def test_E1_the_slopes_of_the_curves_are_their_derivatives(x64):
-    from experiments.learning_rate import two_valleys, two_valleys_slope
+    from experiments.learning_rate.curves import two_valleys, two_valleys_slope
 
     x = jnp.asarray(np.linspace(-1.0, 4.5, 12))
     for tilt in (0.0, 8.0):
