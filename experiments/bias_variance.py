@@ -14,8 +14,46 @@ The risk of a model is measured on fresh points of the mixture, beside the Bayes
 chance favours neither. The mixture, the curve and the noise are ours.
 """
 
-import time
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Compare trained models with the best there can be, and part their error into bias, variance and noise.
+
+    Two classes from a known mixture, whose Bayes risk is an integral; a curve with noise, over redrawn training sets.
+    """
+
+    sets: int = frame.at_least(2, 200)
+    """How many training sets are drawn; the classifiers take at most the first 50."""
+    sizes: tuple[int, ...] = (40, 160, 640)
+    """Points in a training set of the classifiers, from few to many."""
+    steps: int = frame.at_least(1, 600)
+    """Steps of Adam of every net."""
+    fresh: int = frame.at_least(1, 20_000)
+    """Fresh points on which the classifiers are measured."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rising = len(self.sizes) > 1 and list(self.sizes) == sorted(set(self.sizes)) and min(self.sizes) >= 1
+        frame.require(rising, "--sizes", self.sizes, "two or more, each larger than the last")
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "B1": ("integral", "classifier", "regression"),
+        "B2": ("points", "near", "parts", "narrow", "trade", "absolute"),
+    },
+    quick={"sets": 10, "sizes": (40, 640), "fresh": 2000},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +62,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import BiasVariance
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: Two classes, equally likely, each of two round normal clouds: centres, and the deviation of all.
@@ -45,15 +82,13 @@ PLACES = 41
 LOW, HIGH, FINENESS = (-3.8, -3.2), (5.2, 3.2), 51
 
 
-def run(options: BiasVariance, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Integrate, train on redrawn sets, measure on fresh points, and return the numbers."""
-    started = time.perf_counter()
-    with jax.default_matmul_precision("highest"):
-        result = {"classes": _classes(options)}
-        watch("classes", 1, 1, f"Bayes risk {result['classes']['bayes']:.4f}")
-        result["curve"] = _curve(options)
-        watch("curve", 1, 1, f"{options.sets} training sets at {len(KINDS)} complexities")
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    result = {"classes": _classes(options)}
+    watch("classes", 1, 1, f"Bayes risk {result['classes']['bayes']:.4f}")
+    result["curve"] = _curve(options)
+    watch("curve", 1, 1, f"{options.sets} training sets at {len(KINDS)} complexities")
+    return result
 
 
 # ---- two classes ----------------------------------------------------------------------------------------------------
@@ -107,7 +142,7 @@ def _fitted(by_hand: Any, start: Any, width: jax.Array, x: jax.Array, y: jax.Arr
     return jax.lax.scan(step, (start, optimizer.init(start)), None, length=steps)[0][0]
 
 
-def _classes(options: BiasVariance) -> dict[str, Any]:
+def _classes(options: Options) -> dict[str, Any]:
     """Risks of linear and other classifiers on small and large training sets, beside the Bayes risk."""
     random = np.random.default_rng(options.seed)
     count = min(options.sets, 50)
@@ -200,7 +235,7 @@ def curve(x: Any) -> Any:
     return np.sin(3 * x) + 0.5 * x
 
 
-def _curve(options: BiasVariance) -> dict[str, Any]:
+def _curve(options: Options) -> dict[str, Any]:
     """Bias, variance, noise and error of nets of five widths, over redrawn training sets: one program."""
     random = np.random.default_rng(options.seed + 2)
     sets, points = options.sets, 25
@@ -273,8 +308,8 @@ def _curve(options: BiasVariance) -> dict[str, Any]:
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     classes, follow = result["classes"], result["curve"]
     small, large = classes["sizes"][0], classes["sizes"][-1]
     excess = {(m["width"], m["size"]): m["excess"] for m in classes["models"]}
@@ -284,32 +319,46 @@ def predictions(result: dict[str, Any]) -> dict[str, bool]:
     best = min(range(3, len(widths)), key=lambda k: widths[k]["error"])
     chance = 5 * (classes["bayes"] * (1 - classes["bayes"]) / classes["fresh"]) ** 0.5
     return {
-        "the integral is what the Bayes classifier does on fresh points": abs(
-            classes["bayes_measured"] - classes["bayes"]
-        )
-        <= chance,
-        # below once in three million models by chance
-        "no classifier beats it": all(m["lowest_in_errors"] >= -5 for m in classes["models"]),
-        "no net beats E[Y|X]": all(m["error"] >= follow["noise"] - 5 * m["standard_error"] for m in widths),
-        "more points do not help a line, and help a net": excess[0, large] > 0.5 * excess[0, small]
-        and excess[wide, large] < 0.5 * excess[wide, small],
-        "a net comes near the Bayes risk, a line does not": excess[wide, large] <= 0.25 * excess[0, large],
-        "bias² + variance + noise is the error on fresh data": all(
-            abs(m["bias"] + m["variance"] + follow["noise"] - m["error"]) <= 5 * m["standard_error"] for m in widths
+        "integral": Prediction(
+            "the integral is what the Bayes classifier does on fresh points",
+            abs(classes["bayes_measured"] - classes["bayes"]) <= chance,
         ),
-        "the narrowest net has most bias": all(widths[0]["bias"] > 4 * m["bias"] for m in widths[1:4]),
-        "a penalty in between is best: with less more variance, with more more bias": best not in (3, len(widths) - 1)
-        and all(m["variance"] > widths[best]["variance"] for m in widths[3:best])
-        and all(m["bias"] > widths[best]["bias"] for m in widths[best + 1 :]),
-        "for the absolute loss such a sum is not the error": all(
-            m["absolute_sum"] > 1.05 * m["absolute_error"] for m in widths
+        # below once in three million models by chance
+        "classifier": Prediction("no classifier beats it", all(m["lowest_in_errors"] >= -5 for m in classes["models"])),
+        "regression": Prediction(
+            "no net beats E[Y|X]", all(m["error"] >= follow["noise"] - 5 * m["standard_error"] for m in widths)
+        ),
+        "points": Prediction(
+            "more points do not help a line, and help a net",
+            excess[0, large] > 0.5 * excess[0, small] and excess[wide, large] < 0.5 * excess[wide, small],
+        ),
+        "near": Prediction(
+            "a net comes near the Bayes risk, a line does not", excess[wide, large] <= 0.25 * excess[0, large]
+        ),
+        "parts": Prediction(
+            "bias² + variance + noise is the error on fresh data",
+            all(
+                abs(m["bias"] + m["variance"] + follow["noise"] - m["error"]) <= 5 * m["standard_error"] for m in widths
+            ),
+        ),
+        "narrow": Prediction(
+            "the narrowest net has most bias", all(widths[0]["bias"] > 4 * m["bias"] for m in widths[1:4])
+        ),
+        "trade": Prediction(
+            "a penalty in between is best: with less more variance, with more more bias",
+            best not in (3, len(widths) - 1)
+            and all(m["variance"] > widths[best]["variance"] for m in widths[3:best])
+            and all(m["bias"] > widths[best]["bias"] for m in widths[best + 1 :]),
+        ),
+        "absolute": Prediction(
+            "for the absolute loss such a sum is not the error",
+            all(m["absolute_sum"] > 1.05 * m["absolute_error"] for m in widths),
         ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims B1 and B2."""
-    integral, classifier, regression, points, near, parts, narrow, trade, absolute = predictions(result).values()
     classes, follow = result["classes"], result["curve"]
     excess = {(m["width"], m["size"]): m["excess"] for m in classes["models"]}
     small, large, wide = classes["sizes"][0], classes["sizes"][-1], CLASSIFIERS[-1]
@@ -320,8 +369,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     lowest = min(follow["models"], key=lambda m: m["error"])
     best = min(follow["models"][3:], key=lambda m: m["error"])
     return {
-        "B1": judged(
-            integral and classifier and regression,
+        "B1": Evidence(
             f"Bayes risk {classes['bayes']:.4f} by integration, {classes['bayes_measured']:.4f} on {classes['fresh']} "
             f"fresh points; the best of {len(classes['models']) * classes['sets']} trained classifiers is at "
             f"{min(m['smallest'] for m in classes['models']):.4f}, the nearest to beating it at "
@@ -329,8 +377,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
             f"Squared loss: best net {lowest['error']:.4f}, E[Y|X] {follow['noise']:.4f}.",
             "classes.svg",
         ),
-        "B2": judged(
-            points and near and parts and narrow and trade and absolute,
+        "B2": Evidence(
             f"Above the Bayes risk: a line by {excess[0, small]:.3f} with {small} points and {excess[0, large]:.3f} "
             f"with {large}, a net of {wide} units by {excess[wide, small]:.3f} and {excess[wide, large]:.3f}. Over "
             f"{follow['sets']} training sets bias² + variance + noise is the error to {apart:.1f} standard errors "
@@ -346,7 +393,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print risks and parts of the error, and which predictions held."""
+    """Print risks and parts of the error."""
     result = saved["result"]
     table = Table(title=f"Classifiers, Bayes {result['classes']['bayes']:.4f}")
     for heading in ("hidden units", "points", "risk", "above Bayes"):
@@ -362,8 +409,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
         values = (m["bias"], m["variance"], total, m["error"], m["standard_error"])
         table.add_row(str(m["width"]), f"{m['strength']:g}", *(f"{value:.4f}" for value in values))
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

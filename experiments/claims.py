@@ -1,31 +1,13 @@
-"""The claims of the lectures, and judgements: what an experiment finds of a claim, from its numbers.
+"""The claims of the lectures, and what speaks for or against each: experiments and tests.
 
-Promises: a verdict is computed, never written down; the tables of claims in docs and report are made from these.
+Promises: the tables of claims in docs and report are made from these.
 """
 
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from experiments.options import EXPERIMENTS
-
-Verdict = Literal["confirmed", "refuted", "open"]
-
-
-class Judgement(NamedTuple):
-    """What the numbers say of one claim."""
-
-    verdict: Verdict
-    evidence: str
-    """One or two sentences with the measured numbers beside the predicted ones; for "open" also what would decide."""
-    figure: str = ""
-    """The file name of the picture that shows it, if one does."""
-
-
-def judged(held: bool, evidence: str, figure: str = "") -> Judgement:
-    """Confirmed if the prediction held, else refuted."""
-    return Judgement("confirmed" if held else "refuted", evidence, figure)
-
+from experiments.registry import EXPERIMENTS
 
 LECTURES: dict[str, str] = {
     "A": "A. Maier et al., Feed Forward Neural Networks, FAU Erlangen-Nürnberg, 2018",

@@ -14,13 +14,14 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import results
+from experiments import frame, results
 from experiments.claims import CLAIMS, LECTURES, Witnesses, witnesses
-from experiments.options import EXPERIMENTS, summary
+from experiments.registry import EXPERIMENTS, summary
 
 FILE = "report.html"
 PROGRAM = "python -m experiments"
@@ -28,6 +29,14 @@ PROGRAM = "python -m experiments"
 SIGNS = {"confirmed": "✓", "refuted": "✗", "open": "?", "tested": "✓", "failed": "!", "idle": "–"}
 #: Lists of numbers longer than this are shown by their first few.
 SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Report:
+    """Remake report.html from the results and figures that stand in a folder; nothing is computed anew."""
+
+    out: Path = Path("results")
+    """Folder that holds one folder per experiment; the report is written there."""
 
 
 class Run(NamedTuple):
@@ -260,8 +269,8 @@ def _run(run: Run) -> str:
         f"<li id='{run.name}-{claim}'><a href='#{claim}'>{claim}</a> {_badge(verdict)} {escape(evidence)}</li>"
         for claim, (verdict, evidence, *_) in record.get("verdicts", {}).items()
     ] or [
-        f"<li>{_badge('confirmed' if held else 'refuted', 'held' if held else 'not held')} {escape(what)}</li>"
-        for what, held in record.get("predictions", {}).items()
+        f"<li>{_badge(frame.verdict([held]), frame.WORDS[held])} {escape(what)}</li>"
+        for what, held in record.get("predictions", {}).values()
     ]
     shows: dict[str, list[str]] = {}
     for claim, (*_, figure) in record.get("verdicts", {}).items():

@@ -562,8 +562,8 @@ def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
 # The files whose messages stand in MESSAGES; a file with messages of its own has a test of its own.
 FILES = (
     "activations", "adapter", "linear", "gradients", "data/small", "differences", "initializers", "layers", "losses",
-    "metrics", "network", "optimizers", "regularizers", "checks", "types", "training/program", "training/config",
-    "training/shuffle", "training/_sweep", "training/_fit",
+    "metrics", "network", "optimizers", "regularizers", "checks", "types", "training/state", "training/step",
+    "training/config", "training/shuffle", "training/stream", "training/_sweep", "training/_fit",
 )  # fmt: skip
 
 

@@ -52,11 +52,18 @@ def test_no_attribute_is_both_a_module_and_something_else():
     shadowed = []
     for package in modules():
         # importing a file binds its name in the package, over a function of that name or under it
-        functions = {*getattr(package, "__all__", ())} - {*(NAMESPACES if package is fnn else ())}
+        functions = {*getattr(package, "__all__", ())} - {*(NAMESPACES if package is fnn else ())} - _files_of(package)
         for each in pkgutil.iter_modules(getattr(package, "__path__", ())):
             of_a_file = each.name == "__main__" or inspect.ismodule(getattr(package, each.name))
             shadowed += [] if of_a_file and each.name not in functions else [f"{package.__name__}.{each.name}"]
     assert shadowed == []
+
+
+def _files_of(package) -> set[str]:
+    """What a package imports of itself: its own files, under their own names."""
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    own = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == package.__name__]
+    return {each.name for node in own for each in node.names}
 
 
 @pytest.mark.parametrize("name", [n for n in NAMESPACES if not hasattr(getattr(fnn, n), "__path__")])

@@ -21,7 +21,7 @@ import reference
 import fnn
 from experiments import report, results
 from experiments.claims import CLAIMS, witnesses
-from experiments.options import EXPERIMENTS
+from experiments.registry import EXPERIMENTS
 from tests import browser, tolerances
 from tests.browser import SECONDS, open_page
 

@@ -7,7 +7,6 @@ their pictures are drawn anew. Sphinx is not needed to import this file: tests d
 """
 
 import ast
-import importlib
 import json
 import re
 from collections.abc import Iterable
@@ -18,9 +17,9 @@ from typing import Any
 import generated
 import reference
 
-from experiments import report, trial
+from experiments import frame, report, trial
 from experiments.claims import CLAIMS, LECTURES, witnesses
-from experiments.options import EXPERIMENTS, summary
+from experiments.registry import EXPERIMENTS, load, summary
 from experiments.report import Run
 from experiments.results import FILE, read, store
 
@@ -51,7 +50,7 @@ def pictured(results: Path, folder: Path) -> Path:
             continue
         to.mkdir(parents=True, exist_ok=True)
         if "result" in run.record:
-            trial.draw(importlib.import_module(EXPERIMENTS[run.name].module), to, run.record)
+            trial.draw(load(run.name), to, run.record)
         else:
             store(to, run.record)
     return folder
@@ -267,8 +266,8 @@ def _run(run: Run) -> list[str]:
     for claim, (verdict, evidence, *_) in run.record.get("verdicts", {}).items():
         lines += [f"- {_claim(claim, '../')} {_badge(verdict)} {plain(evidence)}"]
     if not run.record.get("verdicts"):
-        for what, held in run.record.get("predictions", {}).items():
-            lines += [f"- {_badge('confirmed' if held else 'refuted')} {plain(what)}"]
+        for what, held in run.record.get("predictions", {}).values():
+            lines += [f"- {_badge(frame.verdict([held]))} {plain(what)}"]
     lines += [""]
     for file, text in _figures(run).items():
         lines += [_figure(run, file, text, "../", _for_claims(run, file, "../")), ""]

@@ -172,12 +172,12 @@ def test_files_that_do_not_fit_each_other_are_refused(files, message, tmp_path):
 def test_digits_takes_a_folder(tmp_path, capsys):
     from experiments import digits
     from experiments.__main__ import main
-    from experiments.options import Digits
+    from experiments.digits import Options
 
     labels = np.arange(120) % 10
     many = {"train-images-idx3-ubyte": idx(np.ones((120, 4, 4))), "train-labels-idx1-ubyte": idx(labels)}
     write(tmp_path, FILES | many)
-    parts = digits.images(Digits(data=tmp_path))
+    parts = digits.images(Options(data=tmp_path))
     assert {name: len(y) for name, (_, y) in parts.items()} == {"train": 110, "validation": 10, "test": 2}
     assert sorted(parts["validation"][1]) == list(range(10))
     out = ["--out", str(tmp_path / "out")]
@@ -186,4 +186,4 @@ def test_digits_takes_a_folder(tmp_path, capsys):
     assert main(["digits", "--data", str(tmp_path / "nowhere"), *out]) == 1
     assert "must hold train-images-idx3-ubyte or" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--download must be given with --data FOLDER"):
-        Digits(download=True)
+        Options(download=True)
