@@ -9,11 +9,11 @@ from typing import Any
 
 import reference
 from docutils import nodes
-from experiments.options import EXPERIMENTS
 from sphinx.addnodes import pending_xref
 from sphinx.transforms import SphinxTransform
 
 from experiments.claims import CLAIMS
+from experiments.registry import EXPERIMENTS
 
 CLAIM = re.compile(r"\b[A-E]\d{1,2}\b")
 COMMAND = re.compile(r"python -m experiments (\w+)")
