@@ -169,6 +169,9 @@ def _page(module: str, each: list[Name]) -> str:
     about = inspect.getdoc(importlib.import_module(module)) or ""
     lines = [*_heading(module), f".. currentmodule:: {module}", ""]
     lines += [*_indented_as_written(markup(about.splitlines())), ""]
+    if module == "fnn":
+        flat = ", ".join(f":py:obj:`{name.address}`" for name in names() if name.where == module != name.page)
+        lines += ["Names of `fnn` that are described on the page of their namespace:", "", flat + ".", ""]
     for name in each:
         lines += [f".. currentmodule:: {name.where}", "", *_ways_back(name), *_entry(name), ""]
     return "\n".join(lines) + "\n"
