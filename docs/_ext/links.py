@@ -65,11 +65,13 @@ def _within(node: nodes.Node, *kinds: type) -> bool:
 
 
 def _page(code: str) -> str:
-    """The page about the command or the file that this code names, if there is one."""
+    """The page about the command, the file or the namespace that this code names, if there is one."""
     if (command := COMMAND.match(code)) and command[1] in EXPERIMENTS:
         return f"generated/evidence/experiments/{command[1]}"
-    if (file := FILE.fullmatch(code)) and f"fnn.{file[1]}" in reference.namespaces():
-        return f"generated/reference/{file[1]}"
+    file = FILE.fullmatch(code)
+    module = f"fnn.{file[1]}" if file else code
+    if module in reference.namespaces():
+        return f"generated/reference/{module.removeprefix('fnn.')}"
     return ""
 
 
