@@ -3,8 +3,8 @@
 Promises: every activation is a value (equal by value, hashable, printed by its name) with
     forward(z) -> (a, residuals)              what backward needs, and nothing more
     backward(residuals, a_bar) -> z_bar       z_bar = σ'(z) ⊙ a_bar
-for any shape of z; NaN goes through, and ±∞ gives the limit of value and derivative; no entry of a product that tends to 0
-is NaN because a factor overflowed; the value of the derivative at a kink is stated and tested.
+for any shape of z; NaN goes through, ±∞ gives the limits of value and derivative (softmax alone has none at +∞), and a
+product that tends to 0 is 0 where a factor overflows; the value of the derivative at a kink is stated and tested.
 Refuses: integer inputs. Letters: z pre-activation, a activation, both (…); K classes on the last axis of softmax.
 
 The derivative of each function is written once in the package, here. Sources: claims A6, A14, B5, B7, B17, C10.

@@ -9,9 +9,9 @@ take the mean (`loss.sum` takes the sum). Targets and weights are data: no deriv
 Example weights w ≥ 0 (a mask is weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`; an example of weight 0
 never matters, whatever its prediction and target hold, NaN included; weights that are all 0 give 0. (The *inputs* of a
 net must be numbers all the same: fill masked rows with zeros.) A term 0 · ∞ is 0: a class of probability 0 may have the
-logit −∞. In half precision a loss is computed in float32 and rounded once, so that no sum overflows on the way to a mean.
-Refuses: a target whose shape would broadcast, float labels, a mean over no examples; a label outside 0 … K − 1 where its
-value can be seen, and where it cannot, under `jax.jit`, the loss and its gradient are NaN.
+logit −∞. In half precision a loss is computed in float32 and rounded once: no sum overflows on the way to a mean.
+Refuses: a target whose shape would broadcast, float labels, a mean over no examples; a label outside 0 … K − 1. Where
+labels cannot be seen, under `jax.jit`, such a label makes NaN of the loss and of its row of the gradient.
 Letters: N examples, O outputs, K classes; p prediction, y target, z logits.
 
 Where books disagree: the squared error of lecture D is (1/N) Σ ‖p − y‖² (`squared_error`), of lectures A and E
@@ -480,7 +480,7 @@ class PerceptronLoss(Loss):
 
 
 def _where_label(labels: Array, rows: Array, one_each: Array) -> Array:
-    """`one_each` (…, 1), but NaN where the label lies outside 0 … K − 1; labels that can be seen were looked at before."""
+    """`one_each` (…, 1), but NaN where the label lies outside 0 … K − 1; visible labels were looked at before."""
     if not isinstance(labels, Tracer):
         return one_each
     return jnp.where(((labels >= 0) & (labels < rows.shape[-1]))[..., None], one_each, jnp.nan)
