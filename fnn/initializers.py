@@ -1,6 +1,6 @@
 """Initial values of parameters: each initializer is a value that is called as (key, shape, dtype) -> array.
 
-Promises: the stated variance; the same key gives the same numbers; the dtype that was asked for, also of a NumPy number.
+Promises: the stated variance; the same key gives the same numbers; the dtype asked for, also with a NumPy number.
 Half precision is drawn in float32 and rounded: drawn in itself it has a bias and few values.
 For a weight matrix W (I, O) the fan-in is I, the fan-out O.
 Refuses: fans of a shape that is no matrix. Sources: claims B10, A13; Glorot & Bengio 2010; He et al. 2015;
@@ -205,12 +205,9 @@ def _drawn_in(dtype: DType) -> DType:
 def _require_number(record: Initializer, field: str) -> None:
     """Make the field a Python float, so that a NumPy number neither changes the dtype nor the name of the record."""
     value = getattr(record, field)
-    try:
-        if isinstance(value, str | bytes):
-            raise TypeError
-        object.__setattr__(record, field, float(value))
-    except TypeError:
-        raise TypeError(f"{record.name}: {field} must be a number, got {value!r}. Give a float such as 0.1.") from None
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{record.name}: {field} must be a number, got {value!r}. Give a float such as 0.1.")
+    object.__setattr__(record, field, float(value))
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
