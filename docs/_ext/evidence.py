@@ -125,7 +125,7 @@ def _seen() -> dict[str, Any]:
 def derivations() -> dict[str, tuple[str, list[str], list[str]]]:
     """{page: (title, files it is about, claims it is about)}, from the first lines of each.
 
-    >>> derivations()["affine"][:2]
+    >>> derivations()["linear"][:2]
     ('The affine map', ['fnn/linear.py'])
     """
     pages = {}
