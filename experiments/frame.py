@@ -40,7 +40,7 @@ WORDS: dict[bool | None, str] = {True: "held", False: "not held", None: "open"}
 
 @dataclass(frozen=True)
 class Options:
-    """What every experiment can be told."""
+    """The options of every experiment."""
 
     seed: int = 0
     """Of every random number. Where several nets are trained, of the first; the others take the numbers that follow."""
@@ -122,7 +122,7 @@ class Prediction(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is told of a claim beside its verdict."""
+    """What stands beside the verdict on a claim."""
 
     text: str
     """One or two sentences with the measured numbers beside the predicted ones."""
@@ -168,7 +168,7 @@ def judge(experiment: Any, result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def _matching(pattern: str, made: Mapping[str, Prediction], claim: str) -> list[str]:
-    found = [key for key in made if fnmatchcase(key, pattern)]
-    if not found:
+    keys = [key for key in made if fnmatchcase(key, pattern)]
+    if not keys:
         raise KeyError(f"claim {claim} rests on the prediction {pattern!r}, which is not made; got {list(made)}.")
-    return found
+    return keys

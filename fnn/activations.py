@@ -11,6 +11,7 @@ The derivative of each function is written once in the package, here. Sources: c
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,9 @@ class Activation(Record):
     >>> float(Square()(jnp.array(3.0))), float(Square().derivative(jnp.array(3.0)))
     (9.0, 6.0)
     """
+
+    expected: ClassVar[str] = ""
+    """Why `backward` is on purpose not the derivative of `forward` ("straight-through"); `check` then reports that."""
 
     def __call__(self, z: Array) -> Array:
         """σ(z), the same shape as z. Raises `TypeError` for integers."""

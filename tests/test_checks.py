@@ -418,6 +418,14 @@ MESSAGES = [
         lambda: fit(key=None)),
     row("a folder for checkpoints", TypeError, "checkpoints must be a record, got 'runs'", "fnn.Checkpoints('runs')")(
         lambda: fit(checkpoints="runs")),
+    row("a penalty without its strength", ValueError, "fit: got regularizer=l2 without a strength", "strength=1e-4")(
+        lambda: fit(gradient=PENALIZED)),
+    row("a sweep of a penalty without strengths", ValueError, "sweep: got regularizer=l2 without", "over=fnn.grid(")(
+        lambda: sweep(gradient=PENALIZED)),
+    row("a stream read by nothing", ValueError, "Stream: rows must be at least 1, got 0", "65536")(
+        lambda: fnn.Stream(X, LABELS, 0)),
+    row("a stream of unequal rows", ValueError, "x has 6 rows, y 5", "Check the source")(
+        lambda: fnn.Stream(X, LABELS[:5])),
     row("a sweep over a list", TypeError, "over must be a dict of columns, got [1, 2]", "fnn.grid(")(
         lambda: sweep(over=[1, 2])),
     row("an unknown field", ValueError, "unknown field 'rate'; known are seed, learning_rate, strength, weight_init")(

@@ -100,7 +100,7 @@ def test_pictures_come_with_words_and_the_command_that_makes_them(record):
 def test_every_experiment_has_a_page_without_results_too(tmp_path):
     pages = evidence.pages(tmp_path)
     for name, experiment in EXPERIMENTS.items():
-        assert report.told(experiment.module).question[1:30] in pages[f"experiments/{name}.md"].replace("\\", "")
+        assert report.described(experiment.module).question[1:30] in pages[f"experiments/{name}.md"].replace("\\", "")
 
 
 @pytest.mark.skipif(not COMMITTED.is_dir(), reason="no results are committed")

@@ -31,6 +31,7 @@ from fnn.training.state import (
     Window,
     floating_dtype,
     measuring_dtype,
+    wide,
 )
 from fnn.training.stream import Stream
 from fnn.types import Array, Key, Params
@@ -79,8 +80,8 @@ class Config:
         count = jnp.zeros((), jnp.int32)
         optimizer_state = self.build(hyperparams.rate).init(params)
         if self.accumulate > 1:
-            wide = lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32))  # noqa: E731
-            optimizer_state = Window(optimizer_state, jax.tree.map(wide, params), count, count)
+            total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, wide(leaf.dtype)), params)
+            optimizer_state = Window(optimizer_state, total, count, count)
         return self.watch(TrainState(params, optimizer_state, key, count, count, zero, zero, count), hyperparams)
 
     def watch(self, state: TrainState, hyperparams: Hyperparams) -> TrainState:
@@ -212,9 +213,9 @@ class Request:
             return
         names = job.measured_names(state)
         if self.monitor not in names:
-            watches = "patience watches" if self.runs == "one" else "monitor"
+            what = f"patience watches {self.monitor!r}, which" if self.runs == "one" else f"monitor {self.monitor!r}"
             raise ValueError(
-                f"{self.caller}: {watches} {self.monitor!r}, which is not measured; measured are: {', '.join(names)}. "
+                f"{self.caller}: {what} is not measured; measured are: {', '.join(names)}. "
                 f"{REMEDIES[self.caller]['monitor']}."
             )
 

@@ -9,7 +9,7 @@ M runs side by side.
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -35,7 +35,7 @@ def advance(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[T
         budget: 1 to CAPACITY steps; an incomplete batch is a step.
         until: how many epochs are to be finished, those of `state` included.
     """
-    lanes = Lanes(job, state)
+    lanes = Lanes(with_optimizer(job))
     chunk = lanes.nothing(state)
 
     def goes_on(carry: tuple[TrainState, ChunkMetrics]) -> Array:
@@ -62,11 +62,20 @@ def advance_piece(
         start: the number of the piece's first step in its epoch.
         ends: whether the epoch ends with this piece.
     """
-    lanes = Lanes(job, state)
+    lanes = Lanes(with_optimizer(job))
     order = jnp.arange(len(job.data), dtype=jnp.int32)
     next_key = jax.random.split(state.key)[0]
     chunk = lanes.nothing(state)
     return part_of_epoch(lanes, state, chunk, order, budget, next_key=next_key, start=start, ends=ends)
+
+
+def with_optimizer(job: Job) -> Job:
+    """The job with its optimizer built, once for the program, where all runs have one rate."""
+    rate = job.hyperparams.rate
+    if rate is None or job.config.runs != "one":
+        return job
+    config = replace(job.config, optimizer=job.config.build(rate))
+    return replace(job, config=config, hyperparams=job.hyperparams._replace(rate=None))
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,6 @@ class Lanes:
     """What is done once for one run, and for each of M runs side by side."""
 
     job: Job
-    like: TrainState
 
     @property
     def many(self) -> bool:
@@ -132,7 +140,9 @@ def part_of_epoch(
     whole, tail = divmod(order.shape[-1], config.batch_size)
     first = lanes.first(state.step) - start
     last = jnp.minimum(whole, first + budget - chunk.steps)
-    state, chunk = batches(lanes, state, chunk, order, (first, last), closes=ends if tail == 0 else False)
+    if whole:
+        # the last piece of a stream may hold an incomplete batch alone
+        state, chunk = batches(lanes, state, chunk, order, (first, last), closes=ends if tail == 0 else False)
     state = state._replace(step=jnp.broadcast_to(start + last, jnp.shape(state.step)))
 
     def end(state: TrainState, chunk: ChunkMetrics) -> tuple[TrainState, ChunkMetrics]:
@@ -208,6 +218,7 @@ def next_epoch(job: Job, state: TrainState, values: dict[str, Array], hyperparam
     if state.best is None:
         return state
     value = job.config.sign * values[job.config.monitor]
+    assert hyperparams.min_improvement is not None
     better = (value < state.best.value - hyperparams.min_improvement) & ~over
     params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best.params)
     waited = jnp.where(better, 0, state.best.waited + 1)

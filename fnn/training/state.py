@@ -120,5 +120,9 @@ def floating_dtype(params: Params) -> Any:
 
 def measuring_dtype(params: Params) -> Any:
     """The dtype of losses and their sums: that of the parameters, but no narrower than float32."""
-    dtype = jnp.dtype(floating_dtype(params))
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype("float32")
+    return wide(floating_dtype(params))
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype in which numbers of this floating dtype are summed: itself, but no narrower than float32."""
+    return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype("float32")

@@ -69,7 +69,8 @@ def take_step(
 ) -> tuple[TrainState, Array]:
     """(the state after one batch, its loss before the update); the position in the epoch is kept by the caller.
 
-    With `accumulate`, an update is made when enough batches were seen, and by the batch that closes the epoch.
+    With `accumulate`, an update is made when enough batches were seen, and by the batch that closes the epoch. The
+    config may hold the optimizer built already, and the hyperparameters then no rate.
     """
     value, gradients = config.gradient(state.params, batch, hyperparams.strength)
     value = value.astype(state.loss_sum.dtype)
