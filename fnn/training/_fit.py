@@ -4,7 +4,7 @@ Promises: the gradient is an argument, by hand or automatic, and nothing here kn
 out; the same key, data and versions give the same bits, however the run is interrupted and taken up again; every row
 is used once per epoch, the last incomplete batch included, which weighs what it holds. Data is looked at once, on the
 host, before the first step.
-Refuses: data that would train in silence (see `fnn.data.validate`), batches larger than the data.
+Refuses: data that training would accept without complaint and that cannot be right; batches larger than the data.
 Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
 """
 

@@ -134,8 +134,7 @@ def sweep(
     groups: dict[Any, list[int]] = {}
     for k, gradient in enumerate(gradients):
         groups.setdefault(gradient, []).append(k)
-    # everything is looked at before the first run begins
-    requests = []
+    requests: list[tuple[list[int], Request]] = []
     for gradient, numbers in groups.items():
         objective = objective_of(gradient)
         if objective is None:
@@ -150,13 +149,14 @@ def sweep(
             validation, clip_norm, 1, metrics, patience, min_improvement, monitor, direction, "continue",
             "shared" if shared_shuffle else "each",
         )  # fmt: skip
-        requests.append((numbers, mine, request, request.job()))
+        requests.append((numbers, request))
     members: dict[int, _Member] = {}
-    sign = requests[0][2].sign
+    sign = requests[0][1].sign
     with signals.remembered(saves=False) as received:
         try:
-            for numbers, mine, request, job in requests:
-                for k, member in zip(numbers, _trained(request, job, mine, epochs, memory, received), strict=False):
+            for numbers, request in requests:
+                mine = [runs[k] for k in numbers]
+                for k, member in zip(numbers, _trained(request, mine, epochs, memory, received), strict=False):
                     members[k] = member
         except BaseException as error:
             raise _carrying(error, runs, members, monitor, sign) from None
@@ -180,7 +180,8 @@ def _carrying(
     """The error with the runs that were finished, which are not lost."""
     with contextlib.suppress(AttributeError, TypeError):
         error.result = _result(runs, members, monitor, sign) if members else None  # pyright: ignore[reportAttributeAccessIssue]
-        error.add_note(f"{len(members)} of {len(runs)} runs were finished: they are in the attribute result.")
+        if members:
+            error.add_note(f"{len(members)} of {len(runs)} runs were finished: they are in the attribute result.")
     return error
 
 
@@ -197,11 +198,11 @@ def _result(runs: list[dict[str, Any]], members: dict[int, _Member], monitor: st
 
 
 def _trained(
-    request: Request, job: Job, runs: list[dict[str, Any]], epochs: int, memory: int, received: signals.Received
+    request: Request, runs: list[dict[str, Any]], epochs: int, memory: int, received: signals.Received
 ) -> Iterator[_Member]:
     """The runs of one net, as many at a time as the memory holds; those that were finished when a signal came."""
     assert request.objective is not None
-    net = request.objective.net
+    job, net = request.job(), request.objective.net
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
     # parameters first, each as its own run would make them
     nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weight_init") for run in runs}}

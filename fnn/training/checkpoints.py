@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -278,10 +279,16 @@ def _require_same_run(path: Path, manifest: dict[str, Any], run: dict[str, Any])
                 "Empty the folder to begin anew."
             )
         if there.get(name) != value:
+            then, now = (_shortened(each) for each in (there.get(name), value))
             raise CheckpointError(
-                f"{path} belongs to another run: {name} is {there.get(name)!r} there and {value!r} here. Give this run "
-                "a folder of its own, or make it as it was."
+                f"{path} belongs to another run: {name} is {then} there and {now} here. Give this run a folder of its "
+                "own, or make it as it was."
             )
+
+
+def _shortened(value: Any) -> str:
+    """A value as a message shows it: of a SHA-256 the beginning."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", repr(value))
 
 
 def _require_same_arrays(path: Path, arrays: dict[str, Any], like: PyTree) -> None:

@@ -132,6 +132,8 @@ def _of_the_optimizer(job: Job, state: TrainState) -> str:
     eps, dtype = getattr(job.config.optimizer, "eps", 1.0), floating_dtype(state.params)
     if eps and not float(jnp.asarray(eps, dtype)):
         return f"the update of the optimizer, whose eps={eps} is 0 in {jnp.dtype(dtype).name} (give eps=1e-4),"
+    if dtype == jnp.float16:
+        return "the update of the optimizer (in float16 an eps below 6e-8 is 0: give eps=1e-4, as in Adam)"
     return "the update of the optimizer"
 
 

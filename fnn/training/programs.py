@@ -30,8 +30,6 @@ class Program:
     """A function of arrays, compiled at its first call."""
 
     run: Callable[..., Any]
-    pace: float | None = None
-    """Seconds of a step, once they were measured."""
 
 
 _PROGRAMS: dict[Any, Program] = {}
@@ -49,7 +47,8 @@ def program(kind: Callable[..., Any], job: Job, state: TrainState) -> Program:
     with _LOCK:
         if (found := _PROGRAMS.pop(key, None)) is None:
             found = Program(_compiled(kind))
-            same = [each for each in _PROGRAMS if each[0] == config]
+            # a copy of the keys: a function that is freed meanwhile takes its programs with it
+            same = [each for each in list(_PROGRAMS) if each[0] == config]
             for each in [*same[: len(same) - SHAPES + 1], *list(_PROGRAMS)[: len(_PROGRAMS) - LIMIT + 1]]:
                 _PROGRAMS.pop(each, None)
         # the last that was used stands last
@@ -123,10 +122,10 @@ def _forget(number: int) -> None:
     """Drop the programs of a function that is gone."""
     with _LOCK:
         _ALIVE.pop(number, None)
-        for key in [key for key in _PROGRAMS if _mentions(key[0], ("id", number))]:
-            del _PROGRAMS[key]
-        for key in [key for key in _FINGERPRINTS if key[0] == number]:
-            del _FINGERPRINTS[key]
+        for key in [key for key in list(_PROGRAMS) if _mentions(key[0], ("id", number))]:
+            _PROGRAMS.pop(key, None)
+        for key in [key for key in list(_FINGERPRINTS) if key[0] == number]:
+            _FINGERPRINTS.pop(key, None)
 
 
 def _mentions(tokens: Any, token: Any) -> bool:
@@ -140,9 +139,9 @@ def _function_token(metric: Any, params: Any, rows: Any) -> Any:
         return identity
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((params, rows)))
     key = (identity[1], shapes, jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
-    if key not in _FINGERPRINTS:
-        _FINGERPRINTS[key] = fingerprint(metric, params, rows.x, rows.y)
-    return _FINGERPRINTS[key] or identity
+    if (text := _FINGERPRINTS.get(key)) is None:
+        text = _FINGERPRINTS[key] = fingerprint(metric, params, rows.x, rows.y)
+    return text or identity
 
 
 def _optimizer_token(optimizer: optax.GradientTransformation, state: TrainState, *, many: bool) -> Any:
@@ -151,9 +150,9 @@ def _optimizer_token(optimizer: optax.GradientTransformation, state: TrainState,
     identity = _identity(optimizer.update)
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(params))
     key = (identity[1] if isinstance(identity, tuple) else id(identity), shapes, jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
-    if key not in _FINGERPRINTS:
-        _FINGERPRINTS[key] = optimizer_fingerprint(optimizer, params)
-    return _FINGERPRINTS[key] or (identity, _identity(optimizer.init))
+    if (text := _FINGERPRINTS.get(key)) is None:
+        text = _FINGERPRINTS[key] = optimizer_fingerprint(optimizer, params)
+    return text or (identity, _identity(optimizer.init))
 
 
 def optimizer_fingerprint(optimizer: Any, params: Any) -> str:

@@ -109,8 +109,9 @@ class Request:
         self._require_optimizer()
         self._require_strengths()
         self._require_weights()
-        data = Batch(None, None) if isinstance(self.data, Stream) else self.prepare(self.data, "data")
-        self._require_batches(len(self.data) if isinstance(self.data, Stream) else len(data))
+        streamed = isinstance(self.data, Stream) and self.caller == "fit"
+        data = Batch(None, None) if streamed else self.prepare(self.data, "data")
+        self._require_batches(len(self.data) if streamed else len(data))
         validation = None if self.validation is None else self._validation()
         config = Config(
             self.value_and_grad, self.objective, self.optimizer, int(self.batch_size), int(self.accumulate),
@@ -127,8 +128,8 @@ class Request:
             if isinstance(self.optimizer, Optimizer):
                 raise
             raise TypeError(
-                f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. fit "
-                "holds one set of parameters; an optimizer with two, such as optax.lookahead, needs a loop of your own."
+                f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. "
+                "fit holds one set of parameters; one with two, such as optax.lookahead, needs a loop of your own."
             ) from error
         return job.config.watch(state._replace(mean_weight=self.mean_weight()), job.hyperparams, self.watched(job))
 

@@ -5,6 +5,7 @@ numbers beyond the range of the dtype they are cast to, dates, text. Inputs may 
 Letters: N examples.
 """
 
+import threading
 import weakref
 import zlib
 from collections.abc import Callable
@@ -153,26 +154,30 @@ class Seen:
     """The last data sets that were looked at, as long as the arrays they came from are alive."""
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.limit, self.lock = limit, threading.RLock()
         self.known: dict[Any, tuple[list[weakref.ref], list[Any], Any]] = {}
 
     def get(self, key: Any, arrays: list[Any], make: Callable[[], Any]) -> Any:
         """What was made of these very arrays before, if they are unchanged; else what is made now."""
-        if not all(isinstance(each, jax.Array | np.ndarray) for each in arrays):
+        if any(not isinstance(each, jax.Array | np.ndarray) or each.dtype == object for each in arrays):
             return make()
-        key = (key, tuple(map(id, arrays)))
+        with self.lock:
+            return self._get((key, tuple(map(id, arrays))), arrays, make)
+
+    def _get(self, key: Any, arrays: list[Any], make: Callable[[], Any]) -> Any:
         marks = [None if isinstance(each, jax.Array) else mark(each) for each in arrays]
-        if key in self.known:
-            references, before, value = self.known[key]
+        if (found := self.known.get(key)) is not None:
+            references, before, value = found
             if before == marks and all(r() is each for r, each in zip(references, arrays, strict=True)):
                 return value
-            del self.known[key]
+            self.known.pop(key, None)
         value = make()
-        while len(self.known) >= self.limit:
-            del self.known[next(iter(self.known))]
+        for each in list(self.known)[: len(self.known) - self.limit + 1]:
+            self.known.pop(each, None)
         gone = lambda reference, key=key: self.known.pop(key, None)  # noqa: E731
         self.known[key] = ([weakref.ref(each, gone) for each in arrays], marks, value)
         return value
 
 
-SEEN: Seen = Seen(4)
+#: Data and validation data of one run.
+SEEN = Seen(2)

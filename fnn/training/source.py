@@ -85,7 +85,7 @@ class Streamed:
         piece, end = self.piece, self.start * size + len(self.piece)
         ends = end >= len(self.stream)
         state, chunk = advance_piece(replace(job, data=piece), state, budget, self.start, ends=ends)
-        self.used = piece, self.start
+        self.used = piece, self.start, ends
         if int(chunk.finished):
             self.pieces = self.piece = None
         elif int(state.step) * size >= end:
@@ -95,11 +95,11 @@ class Streamed:
     def replay(self, job: Job, state: TrainState, steps: int) -> TrainState:
         if not steps:
             return state
-        piece, start = self.used
-        return advance_piece(replace(job, data=piece), state, steps, start, ends=False)[0]
+        piece, start, ends = self.used
+        return advance_piece(replace(job, data=piece), state, steps, start, ends=ends)[0]
 
     def batch(self, job: Job, state: TrainState) -> Batch:
-        piece, start = self.used
+        piece, start, _ = self.used
         return _rows(piece, np.arange(len(piece)), int(state.step) - start, job.config.batch_size)
 
 
