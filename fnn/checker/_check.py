@@ -165,7 +165,8 @@ def _whole_examined(
 
 def _second_order(whole: rules.Rule, parts: list[rules.Rule], settings: Settings) -> list[Finding]:
     """The findings on the backward passes themselves, as functions."""
-    second = [rule.second() for rule in rules.distinct(parts) if not rule.expected]
+    # some rules of JAX itself hold at one place only, where its functions use them; the whole gradient tells of them
+    second = [rule.second() for rule in rules.distinct(parts) if rule.own and not rule.expected]
     findings = [each for rule in second for each in examine(rule, settings, recorded=False)]
     return [*findings, *examine(whole.second(), settings, generic=not parts)]
 

@@ -66,18 +66,16 @@ def of_function(f: Callable[..., Array], args: tuple, x64: bool, declared: Decla
     used = _used(program)
     rules = []
     for own, double in zip(here, wide, strict=True):
-        rule = _of_equation(own, double, values.get(id(own)), x64)
-        rules.append(_declared(rule, declared, used.get(id(own), ())))
+        free = used.get(id(own), ())
+        unused = frozenset(k for k, each in enumerate(free) if not each)
+        rules.append(_declared(_of_equation(own, double, values.get(id(own)), unused, x64), declared))
     return rules
 
 
-def _declared(rule: Rule, declared: Declared, used: tuple[bool, ...]) -> Rule:
-    named = {k for k, label in enumerate(rule.labels) if label in declared.data}
-    unused = {k for k, each in enumerate(used) if not each}
-    return dataclasses.replace(
-        rule, optional=frozenset(unused), named_data=frozenset(named),
-        expected=declared.reason if rule.name in declared.expected else "",
-    )  # fmt: skip
+def _declared(rule: Rule, declared: Declared) -> Rule:
+    named = frozenset(k for k, label in enumerate(rule.labels) if label in declared.data)
+    expected = declared.reason if rule.name in declared.expected else ""
+    return dataclasses.replace(rule, named_data=named, expected=expected)
 
 
 def _custom_equations(jaxpr: Any) -> Iterator[Any]:
@@ -135,7 +133,7 @@ def _recorded(program: Any, args: tuple) -> dict[int, Values]:
     return jax.device_get(jax.jit(run)(*jax.tree.leaves(args)))
 
 
-def _of_equation(own: Any, double: Any, values: Values | None, x64: bool) -> Rule:
+def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset[int], x64: bool) -> Rule:
     """The rule of an equation: `own` as the user's run has it, `double` as a trace in float64 has it."""
     free = [k for k, atom in enumerate(own.invars) if not jaxprs.is_literal(atom)]
     shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in own.invars]
@@ -146,13 +144,14 @@ def _of_equation(own: Any, double: Any, values: Values | None, x64: bool) -> Rul
     hoisted = own.params.get("num_consts", 0)
     labels = tuple(_argument(k - hoisted, names) for k in free)
     with jax.enable_x64(x64):
-        key = _key(own, [shapes[k] for k in free])
-    working = _pair(own, f"{key} as it is" if isinstance(key, str) else object())
-    pair = dataclasses.replace(_pair(double, key), working=working)
+        held = _held(own, [shapes[k] for k in free], unused)
+        key = _key(own, [shapes[k] for k in free], held)
+    working = _pair(own, f"{key} as it is" if isinstance(key, str) else object(), held)
+    pair = dataclasses.replace(_pair(double, key, held), working=working)
     iterates = any(each.primitive.name == "while" for each in jaxprs.equations(body))
     return Rule(
-        name or "unknown", Path(where).name or "unknown", pair, inputs, labels,
-        iterates=iterates, converges=any(map(_repeats, jaxprs.equations(body))),
+        name or "unknown", Path(where).name or "unknown", pair, inputs, labels, optional=unused,
+        own=jaxprs.is_own(where.rpartition(":")[0]), iterates=iterates, converges=any(map(_repeats, jaxprs.equations(body))),
     )  # fmt: skip
 
 
@@ -169,7 +168,7 @@ def _repeats(equation: Any) -> bool:
     return scan.length >= ITERATION and not scan.split(equation.invars)[2]
 
 
-def _pair(equation: Any, key: Any) -> OfEquation:
+def _pair(equation: Any, key: Any, held: frozenset[int]) -> OfEquation:
     literal = [jaxprs.is_literal(atom) for atom in equation.invars]
     avals = [atom.aval for atom, fixed in zip(equation.invars, literal, strict=True) if not fixed]
     inner, single = jaxprs.body_of(equation), jaxprs.alone(equation)
@@ -192,19 +191,36 @@ def _pair(equation: Any, key: Any) -> OfEquation:
     def bound(*inputs: Array) -> tuple:
         return floating(single(*typed(inputs)))
 
-    return OfEquation(key, bound, plain, equation.primitive.name == "custom_jvp_call")
+    return OfEquation(key, bound, plain, equation.primitive.name == "custom_jvp_call", held=held)
 
 
-def _key(equation: Any, shapes: list[Any]) -> Any:
+def _held(equation: Any, shapes: list[Any], unused: frozenset[int]) -> frozenset[int]:
+    """Those of the unused inputs for which the rule refuses a derivative, as one of targets may: all of them, or none."""
+    pair = _pair(equation, None, frozenset())
+
+    def derivative(*inputs: Array) -> tuple:
+        y_bar = tuple(jnp.ones(out.shape, out.dtype) for out in jax.eval_shape(pair.plain, *inputs))
+        return pullback(pair.bound, inputs, y_bar)
+
+    if not unused:
+        return unused
+    try:
+        jax.eval_shape(derivative, *shapes)
+    except DOES_NOT_RUN:
+        return unused
+    return frozenset()
+
+
+def _key(equation: Any, shapes: list[Any], held: frozenset[int]) -> Any:
     """A text that is equal for equations that compute the same forward and backward, with all that they captured."""
-    pair = _pair(equation, None)
+    pair = _pair(equation, None, held)
 
     def both(*inputs: Array) -> tuple:
         y_bar = tuple(jnp.ones(out.shape, out.dtype) for out in jax.eval_shape(pair.plain, *inputs))
         if pair.forward_mode:
             tangents = [jnp.ones(leaf.shape, leaf.dtype) for leaf in inputs if is_float(leaf)]
             return pair.plain(*inputs), pushforward(pair.bound, inputs, tangents)
-        return pair.plain(*inputs), pullback(pair.bound, inputs, y_bar)
+        return pair.derived(inputs, (), y_bar)
 
     return key_of(both, *shapes)
 

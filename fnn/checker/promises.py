@@ -137,7 +137,8 @@ class _Working:
             settings.notes[f"{rule.name}: {says}"] = None
             return None
         hands, autos = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in (hand, auto))
-        return cls(point, settings, dtype, place, truth.auto, hands, autos)
+        # by hand it is right there, also where autodiff of the function is not
+        return cls(point, settings, dtype, place, truth.hand, hands, autos)
 
     @cached_property
     def noise(self) -> dict[tuple, Any]:

@@ -64,6 +64,8 @@ class Rule:
     """True where the function iterates until something holds: numbers of other sizes may never end it."""
     converges: bool = False
     """True where it repeats a step often: a rule by hand may hold only where that has converged."""
+    own: bool = True
+    """False for the rules of JAX itself."""
     own_dtypes: tuple | None = None
     """The dtypes of the real run, where the inputs are in others."""
 
