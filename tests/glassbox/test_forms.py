@@ -80,7 +80,6 @@ FORMS = {
     "dropped indices": (lambda x: jnp.sum(x.at[np.array([-1, 5, -7])].set(x**2, mode="drop") ** 2), X),
     "clipped additions": (lambda x: jnp.sum(x.at[np.array([-1, 5, -7])].add(x**2, mode="clip") ** 2), X),
     "a start before the first": (lambda x: jnp.sum(lax.dynamic_slice(x, (jnp.argmax(x) - 9,), (2,)) ** 2), X),
-    "a batching rule": (lambda x: jnp.sum(squared(x)), X),
     "a transpose": (
         lambda x: jnp.sum(jax.custom_derivatives.linear_call(lambda r, x: r * x, lambda r, y: r * y, X, x * x)), X,
     ),
@@ -180,6 +179,11 @@ def test_what_has_no_rule_is_refused_in_a_sentence(what):
     for look in (fnn.graph, fnn.show_backward):
         with pytest.raises(error, match=message):
             look(f, jnp.asarray(x))
+
+
+def test_a_function_with_a_rule_for_batches_is_looked_through():
+    # JAX itself has no way back through it
+    np.testing.assert_array_equal(fnn.graph(lambda x: jnp.sum(squared(x)), X).gradients[0], 2 * X)
 
 
 def test_a_map_over_several_devices_is_refused():

@@ -330,7 +330,7 @@ def loops(x):
         (lambda x: x, ("a",), {}, TypeError, "argument 0 must be a pytree of arrays, got a str"),
         ("f", (1.0,), {}, TypeError, "the first argument must be a function, got a str"),
         (lambda x: jax.lax.zeta(x, x).sum(), (jnp.eye(2),), {}, NotImplementedError, "`zeta` .test_graph"),
-        (loops, (1.0,), {}, NotImplementedError, r"test_graph.py:\d+: .* flow through it: the number of its turns"),
+        (loops, (1.0,), {}, NotImplementedError, r"`while` .test_graph.py:\d+. .* through it: the number of its"),
         (
             lambda x: jax.lax.scan(lambda c, _: (loops(c), None), x, None, length=2)[0], (1.0,), {},
             NotImplementedError, r"the operation `while` .test_graph.py:\d+. has no rule",

@@ -192,15 +192,16 @@ CASES = {
     "devices": {
         "sum": ("sin", on_one_device(lambda x: lax.psum(jnp.sin(x), "i"), None), V),
         "gathered": (
-            "mul",
-            on_one_device(lambda x: lax.all_gather(x, "i")[0] * lax.ppermute(x, "i", [(0, 0)]), check_vma=False), V,
+            "sin",
+            on_one_device(lambda x: jnp.sin(lax.all_gather(x, "i")[0]) + lax.ppermute(x, "i", [(0, 0)]), check_vma=False),
+            V,
         ),
-        "numbered": ("mul", on_one_device(lambda x: x * x + lax.axis_index("i")), V),
+        "numbered": ("sin", on_one_device(lambda x: jnp.sin(x + lax.axis_index("i"))), V),
         "scattered": (
-            "mul", on_one_device(lambda x: lax.psum_scatter(x * x, "i", tiled=True), check_vma=False), V,
+            "sin", on_one_device(lambda x: lax.psum_scatter(jnp.sin(x), "i", tiled=True), check_vma=False), V,
         ),
         "exchanged": (
-            "mul", on_one_device(lambda x: lax.all_to_all(x * x, "i", 0, 0, tiled=True), check_vma=False), V,
+            "sin", on_one_device(lambda x: lax.all_to_all(jnp.sin(x), "i", 0, 0, tiled=True), check_vma=False), V,
         ),
     },
 }  # fmt: skip
