@@ -16,6 +16,9 @@ from fnn.glassbox.trace.devices import EXCHANGES, INDEX, refuse_many, reshaping
 from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, place_of
 from fnn.types import PyTree, is_key
 
+#: Primitives that are written out by what they hold, with the parameter that holds it.
+LOOKED_THROUGH = CALLS | {"composite": "jaxpr", "custom_vmap_call": "call", "linear_call": "callee"}
+
 
 class Step(NamedTuple):
     """One primitive operation. Values are known by number."""
@@ -140,8 +143,8 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
                 out = walk(solve, [*numbers[first : first + lengths.solve], *right], scopes, place)
                 known.update(zip(equation.outvars, out, strict=True))
                 continue
-            if name in CALLS and not _is_relu(equation):
-                inner = equation.params[CALLS[name]]
+            if name in LOOKED_THROUGH and not _is_relu(equation):
+                inner = equation.params[LOOKED_THROUGH[name]]
                 if name in CUSTOM:
                     rewritten.append(name_of(equation) or "a function")
                 inside = within(scopes, name_of(equation)) if name_of(equation) else scopes
