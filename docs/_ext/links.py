@@ -18,7 +18,9 @@ from experiments.registry import EXPERIMENTS
 CLAIM = re.compile(r"\b[A-E]\d{1,2}\b")
 COMMAND = re.compile(r"python -m experiments (\w+)")
 LEFT_ALONE = (nodes.title, nodes.reference, pending_xref, nodes.math, nodes.FixedTextElement, nodes.raw)
-FILE = re.compile(r"fnn/(\w+)(?:\.py|/)")
+FILE = re.compile(r"fnn/(\w+)(?:\.py|/(?:\w+\.py)?)")
+#: A name, or one call of it.
+NAME = re.compile(r"([\w.]+)(?:\((?:[^()]|\([^()]*\))*\))?")
 
 
 class Links(SphinxTransform):
@@ -77,7 +79,8 @@ def _page(code: str) -> str:
 
 def _name(code: str) -> str:
     """The public name that this code is or calls, as the reference has it."""
-    name = reference.addresses().get(re.sub(r"\(.*\)$", "", code))
+    written = NAME.fullmatch(code)
+    name = reference.addresses().get(written[1]) if written else None
     return name.address if name else ""
 
 
