@@ -516,7 +516,9 @@ def _where_label(labels: Array, rows: Array, one_each: Array) -> Array:
     """`one_each` (…, 1), but NaN where the label lies outside 0 … K − 1; visible labels were looked at before."""
     if not isinstance(labels, Tracer):
         return one_each
-    return jnp.where(((labels >= 0) & (labels < rows.shape[-1]))[..., None], one_each, jnp.nan)
+    # without a sign, what is negative is far too large
+    unsigned = labels.astype(jnp.uint64 if labels.dtype.itemsize == 8 else jnp.uint32)
+    return jnp.where((unsigned < rows.shape[-1])[..., None], one_each, jnp.nan)
 
 
 def _warn_unless_probabilities(loss: Loss, rows: np.ndarray, off: bool, output: str, instead: str) -> None:
