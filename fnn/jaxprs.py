@@ -283,7 +283,45 @@ def alone(equation: Any) -> Callable[..., Values]:
     except TypeError:
         jaxpr = core.Jaxpr((), fresh, list(single.outvars), [single])
     run = function_of(core.ClosedJaxpr(jaxpr, []))
-    return lambda *inputs: list(run(*inputs))
+    mesh = _mesh_around(equation)
+    if mesh is None:
+        return lambda *inputs: list(run(*inputs))
+    varying = [_varying(equation.invars[k]) for k in places]
+    return lambda *inputs: list(_on_devices(run, mesh, varying)(*inputs))
+
+
+def _varying(atom: Any) -> frozenset[str]:
+    """The axes of the devices along which a value within `shard_map` differs."""
+    return frozenset(getattr(getattr(atom.aval, "manual_axis_type", None), "varying", ()))
+
+
+def _mesh_around(equation: Any) -> Any:
+    """The devices of the `shard_map` within which an equation stands; None outside."""
+    if not any(map(_varying, [*equation.invars, *equation.outvars])):
+        return None
+    sizes = dict(equation.outvars[0].aval.sharding.mesh.shape)
+    axis_types = (jax.sharding.AxisType.Auto,) * len(sizes)
+    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=axis_types)
+
+
+def _on_devices(run: Callable[..., Any], mesh: Any, varying: list[frozenset[str]]) -> Callable[..., Any]:
+    """An equation from within `shard_map` as a function outside: every device runs it on the same inputs."""
+
+    def everywhere(*inputs: Any) -> tuple:
+        typed = [
+            jax.lax.pcast(u, tuple(axes), to="varying") if axes else u for u, axes in zip(inputs, varying, strict=True)
+        ]
+        return tuple(map(alike, run(*typed)))
+
+    def alike(value: Any) -> Any:
+        axes = tuple(jax.typeof(value).manual_axis_type.varying)
+        if not axes:
+            return value
+        mean = jax.lax.pmean if jnp.issubdtype(value.dtype, jnp.inexact) else jax.lax.pmax
+        return mean(value, axes)
+
+    spec = jax.sharding.PartitionSpec()
+    return jax.shard_map(everywhere, mesh=mesh, in_specs=spec, out_specs=spec)
 
 
 def _loop(equation: Any, values: Values, hooks: Hooks) -> Values:
