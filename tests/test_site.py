@@ -299,7 +299,7 @@ def test_a_typed_query_finds_a_page():
 
 
 def test_the_keyboard_reaches_the_text():
-    with open_page(SITE / "derivations" / "affine.html" if site() else "") as page:
+    with open_page(SITE / "derivations" / "linear.html" if site() else "") as page:
         page.press("Tab")
         assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to content"
         page.press("Enter")
