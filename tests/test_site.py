@@ -90,6 +90,12 @@ def test_claims_are_shown_as_in_their_records(record):
     assert "{.verdict .refuted}" in rows["A2"] and "{.verdict .open}" in rows["E8"]
     # nobody judged it here, but tests bear its number
     assert "asserted by tests" in rows["A5"]
+    # a prediction of the record stands under the claims that rest on it
+    kept = results.read(COMMITTED / "xor" / results.FILE)
+    results.store(record / "xor", results.read(record / "xor" / results.FILE) | {"predictions": kept["predictions"]})
+    page = evidence.pages(record)["experiments/xor.md"]
+    first, second = page.partition("- [E8]")[::2]
+    assert "  - [✓ confirmed]{.verdict .confirmed} the best line gets 3 of 4" in first and "fnn.backprop" in second
     about = pages["claims/A.md"].partition("(a2)=")[2].partition("(a3)=")[0]
     assert r"\|w\| = \$5 \<b\>" in about and "figures/xor/regions.svg" in about
     assert "(a2-tests)=" in about and "test_fit.py" in about

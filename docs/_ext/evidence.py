@@ -259,15 +259,21 @@ def _experiment(name: str, runs: list[Run]) -> str:
     return "\n".join(lines)
 
 
+def _prediction(sentence: str, held: bool | None) -> str:
+    return f"{_badge(frame.verdict([held]))} {plain(sentence)}"
+
+
 def _run(run: Run) -> list[str]:
-    lines = ["## Found", ""]
+    lines, predictions = ["## Found", ""], run.record.get("predictions", {})
     if run.record.get("failure"):
         lines += [f"{_badge('failed')}: {plain(run.record['failure'])}", ""]
     for claim, (verdict, evidence, *_) in run.record.get("verdicts", {}).items():
         lines += [f"- {_claim(claim, '../')} {_badge(verdict)} {plain(evidence)}"]
+        if predictions:
+            keys = frame.keys_of(EXPERIMENTS[run.name].claims[claim], predictions, claim)
+            lines += [f"  - {_prediction(*predictions[key])}" for key in keys]
     if not run.record.get("verdicts"):
-        for what, held in run.record.get("predictions", {}).values():
-            lines += [f"- {_badge(frame.verdict([held]))} {plain(what)}"]
+        lines += [f"- {_prediction(*each)}" for each in predictions.values()]
     lines += [""]
     for file, text in _figures(run).items():
         lines += [_figure(run, file, text, "../", _for_claims(run, file, "../")), ""]
