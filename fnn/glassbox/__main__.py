@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fnn.cli import ARGUMENTS, Refused, argument, found, run, target
+from fnn.cli import ARGUMENTS, Refused, argument, lookup, run, target
 from fnn.glassbox._graph import graph
 from fnn.glassbox.code import show_backward
 
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
     module, dotted = target(options.target, own)
     if not dotted:
         raise Refused(f"name the function: {options.target}:function.")
-    function = found(module, dotted, own)
+    function = lookup(module, dotted, own)
     if not callable(function):
         raise Refused(f"{dotted} in {module.__name__} is no function; it is {type(function).__name__}.")
     args = tuple(argument(each.strip(), k, options.seed) for k, each in enumerate(options.inputs))
