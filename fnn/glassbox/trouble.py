@@ -59,7 +59,13 @@ class Size(NamedTuple):
 
 def first(nodes: Sequence[Node]) -> Trouble | None:
     """The first trouble of a graph, or None."""
+    fixed: set[int] = set()
     for node in nodes:
+        if node.operation != "argument" and all(k in fixed for k in node.inputs):
+            fixed.add(node.index)
+            if _one_number(node.value):
+                # a number of the source, such as the NaN that marks what is invalid: where it is chosen shows there
+                continue
         inputs = tuple(nodes[k] for k in dict.fromkeys(node.inputs))
         if what := _wrong(node.value) or ("underflow" if _lost(node, inputs) else ""):
             return Trouble(node, False, what, tuple(n for n in inputs if n.operation != "constant"))
@@ -92,6 +98,14 @@ def _wrong(value: Any) -> str:
     if np.iscomplexobj(array):
         return "infinite" if np.isinf(array).any() else ""
     return "infinite" if np.isposinf(array).any() else ""
+
+
+def _one_number(value: Any) -> bool:
+    """True for an array of equal numbers."""
+    if not _numbers(value) or not value.size:
+        return False
+    array = _wide(value).reshape(-1)
+    return bool(np.array_equal(array, np.full_like(array, array[0]), equal_nan=True))
 
 
 def _numbers(value: Any) -> bool:

@@ -80,6 +80,18 @@ FORMS = {
     "dropped indices": (lambda x: jnp.sum(x.at[np.array([-1, 5, -7])].set(x**2, mode="drop") ** 2), X),
     "clipped additions": (lambda x: jnp.sum(x.at[np.array([-1, 5, -7])].add(x**2, mode="clip") ** 2), X),
     "a start before the first": (lambda x: jnp.sum(lax.dynamic_slice(x, (jnp.argmax(x) - 9,), (2,)) ** 2), X),
+    "whole numbers divided": (lambda x: jnp.interp(1.5, x, x**2), X),
+    "one part": (lambda x: jax.hessian(lambda x: jnp.sum(jnp.sin(x) * x[0]))(x).sum(), X),
+    "a loop without a gradient": (
+        lambda x: jnp.sum(x * lax.while_loop(lambda c: c < 7, lambda c: c + 3, 1))
+        * lax.stop_gradient(lax.while_loop(lambda c: c < x[1], lambda c: c * 1.5 + x[0], 0.1)), X,
+    ),
+    "a solver of its own": (
+        lambda x: lax.custom_root(
+            lambda y: y * y - x[1], 1.0,
+            lambda f, y: lax.fori_loop(0, 20, lambda _, y: y - f(y) / (2 * y), y), lambda g, y: y / g(1.0),
+        ), X,
+    ),
     "a transpose": (
         lambda x: jnp.sum(jax.custom_derivatives.linear_call(lambda r, x: r * x, lambda r, y: r * y, X, x * x)), X,
     ),

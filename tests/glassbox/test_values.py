@@ -193,9 +193,10 @@ CASES = {
         "sum": ("sin", on_one_device(lambda x: lax.psum(jnp.sin(x), "i"), None), V),
         "gathered": (
             "sin",
-            on_one_device(lambda x: jnp.sin(lax.all_gather(x, "i")[0]) + lax.ppermute(x, "i", [(0, 0)]), check_vma=False),
+            on_one_device(lambda x: jnp.sin(lax.all_gather(lax.ppermute(x, "i", [(0, 0)]), "i")[0]), check_vma=False),
             V,
         ),
+        "sent to nobody": ("sin", on_one_device(lambda x: jnp.sin(x) + lax.ppermute(x, "i", [])), V),
         "numbered": ("sin", on_one_device(lambda x: jnp.sin(x + lax.axis_index("i"))), V),
         "scattered": (
             "sin", on_one_device(lambda x: lax.psum_scatter(jnp.sin(x), "i", tiled=True), check_vma=False), V,
