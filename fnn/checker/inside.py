@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn import jaxprs
-from fnn.checker.oracles import as_dtype_of, is_float, pullback, pushforward
+from fnn.checker.oracles import as_dtype_of, is_float, pushforward
 from fnn.checker.pairs import OfEquation
 from fnn.checker.points import cast
 from fnn.checker.rules import Rule
@@ -151,7 +151,8 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
     iterates = any(each.primitive.name == "while" for each in jaxprs.equations(body))
     return Rule(
         name or "unknown", Path(where).name or "unknown", pair, inputs, labels, optional=unused,
-        own=jaxprs.is_own(where.rpartition(":")[0]), iterates=iterates, converges=any(map(_repeats, jaxprs.equations(body))),
+        own=jaxprs.is_own(where.rpartition(":")[0]), iterates=iterates,
+        converges=any(map(_repeats, jaxprs.equations(body))),
     )  # fmt: skip
 
 
@@ -195,20 +196,24 @@ def _pair(equation: Any, key: Any, held: frozenset[int]) -> OfEquation:
 
 
 def _held(equation: Any, shapes: list[Any], unused: frozenset[int]) -> frozenset[int]:
-    """Those of the unused inputs for which the rule refuses a derivative, as one of targets may: all of them, or none."""
-    pair = _pair(equation, None, frozenset())
+    """Those of the unused inputs for which the rule refuses a derivative, as one of targets may: all of them, or none.
+
+    What JAX itself took out of the rule, a value that it closed over, has none.
+    """
+    hoisted = frozenset(range(equation.params.get("num_consts", 0)))
+    pair = _pair(equation, None, hoisted)
 
     def derivative(*inputs: Array) -> tuple:
         y_bar = tuple(jnp.ones(out.shape, out.dtype) for out in jax.eval_shape(pair.plain, *inputs))
-        return pullback(pair.bound, inputs, y_bar)
+        return pair.derived(inputs, (), y_bar)[1]
 
-    if not unused:
-        return unused
+    if not unused - hoisted:
+        return hoisted
     try:
         jax.eval_shape(derivative, *shapes)
     except DOES_NOT_RUN:
-        return unused
-    return frozenset()
+        return unused | hoisted
+    return hoisted
 
 
 def _key(equation: Any, shapes: list[Any], held: frozenset[int]) -> Any:

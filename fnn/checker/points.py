@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.checker.oracles import is_float
+from fnn.checker.programs import Programs
 from fnn.checker.rules import Point, Rule
-from fnn.checker.witnesses import DOES_NOT_RUN, Programs, Witnesses
+from fnn.checker.witnesses import DOES_NOT_RUN, Witnesses
 from fnn.types import PyTree, is_key
 
 #: Labels of an example that are tried.
