@@ -143,12 +143,22 @@ def _examined(
     # an equation has the shapes of the real run anyway: to try it there costs no further compilation
     findings = [each for rule in rules.distinct(parts) for each in examine(rule, settings, recorded=not record)]
     of_whole, missed = _whole_examined(whole, settings, miss, generic=not parts)
+    assumed = {f.rule: f.message for f in findings if f.kind == "data"}
+    data = {name: assumed[rule.name] for rule in parts if rule.name in assumed for name in rule.blank.values()}
+    of_whole = [_as_data(f, data[f.argument]) if f.argument in data else f for f in of_whole]
     fine = all(f.verdict.fine for f in [*findings, *of_whole])
     if record and not fine and not any(f.verdict == Verdict.FORMULA for f in findings):
         # something is amiss, and no rule on generic inputs says what: look at each where the real run had it
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]
         findings = graver(findings, again)
     return [*findings, *of_whole], missed
+
+
+def _as_data(finding: Finding, message: str) -> Finding:
+    """The finding on an argument that some rule inside takes for data: that no gradient comes back is no mistake."""
+    if finding.verdict != Verdict.FORMULA or finding.kind != "zero":
+        return finding
+    return replace(finding, verdict=Verdict.ASSUMES, message=message, kind="data")
 
 
 def _whole_examined(
