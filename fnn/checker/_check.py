@@ -255,7 +255,10 @@ def _of_function(
     key = inside.key_of(lambda *args: (plain(*args), _gradients(called, args)), *args)
     pair = OfFunction(f"{key} {sorted(keep)}" if isinstance(key, str) else key, called, plain)
     labels = tuple(f"argument {k}" for k in range(len(args)))
-    return rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True, declared_inside=bool(keep)), parts
+    names = {name for rule in parts for name in rule.blank.values()}
+    data = {k: label for k, label in enumerate(labels) if label in names}
+    whole = rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True, blank=data)
+    return replace(whole, declared_inside=bool(keep)), parts
 
 
 def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: bool) -> rules.Rule:

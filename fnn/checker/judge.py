@@ -94,7 +94,7 @@ def _assumption(rule: Rule, settings: Settings) -> str:
         places = generic_points(rule, settings, {number: kinds[number][0] for number in tried})
         judged = [judged_at(point, settings) for point in places]
         if judged and all(map(_is_right, judged)):
-            said = [f"{'each row of ' if 'mask' not in kind.name else 'each entry of '}{place} {kind.name}"
+            said = [f"each {'entry' if kind.name == 'is 0 or 1' else 'row'} of {place} {kind.name}"
                     for kind, place in (kinds[number] for number in tried)]  # fmt: skip
             return " and ".join(said)
     if rule.converges:
