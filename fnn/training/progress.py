@@ -84,15 +84,14 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
     path = Path(log).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = _lines(path)
-        kept = [text for number, text in lines if number <= done]
-        if not own and (len(kept) < len(lines) or not done):
-            _moved_aside(path)
-        if kept:
+        # a pipe or a device holds nothing to keep
+        if path.is_file():
+            lines = _lines(path)
+            kept = [text for number, text in lines if number <= done]
+            if not own and (len(kept) < len(lines) or not done):
+                _moved_aside(path)
             # a line that was cut off when the run was killed is written anew
             path.write_text("".join(f"{text}\n" for text in kept), encoding="utf-8")
-        elif path.exists():
-            path.write_text("", encoding="utf-8")
         file = open(path, "a", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise ValueError(
@@ -115,8 +114,6 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """(epoch, text) of each whole line of a log of this package; anything else is refused."""
-    if not path.exists():
-        return []
     lines, strange = [], []
     for text in path.read_bytes().splitlines():
         try:
@@ -134,7 +131,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _moved_aside(path: Path) -> None:
     """Rename a log that holds lines to the first free name."""
-    if not path.exists() or not path.stat().st_size:
+    if not path.stat().st_size:
         return
     number = 1
     while (target := path.with_name(f"{path.name}.{number}")).exists():

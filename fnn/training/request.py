@@ -129,7 +129,7 @@ class Request:
                 raise
             raise TypeError(
                 f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. "
-                "fit holds one set of parameters; one with two, such as optax.lookahead, needs a loop of your own."
+                "Take one that starts from a tree of arrays."
             ) from error
         return job.config.watch(state._replace(mean_weight=self.mean_weight()), job.hyperparams, self.watched(job))
 
