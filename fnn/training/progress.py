@@ -97,19 +97,23 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
         raise ValueError(
             f"fit: log cannot be written, got {error}. Give the name of a file, log='run.jsonl'."
         ) from error
-    with file:
-        failed: list[OSError] = []
+    failed: list[OSError] = []
 
-        def line(number: int, values: dict[str, float]) -> None:
-            finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-            try:
-                print(json.dumps({"epoch": number, **finite}), file=file, flush=True)
-            except OSError as error:
-                if not failed:
-                    warnings.warn(f"fit: {path} could not be written: {error}. Training goes on.", stacklevel=2)
-                failed.append(error)
+    def line(number: int, values: dict[str, float]) -> None:
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        try:
+            print(json.dumps({"epoch": number, **finite}), file=file, flush=True)
+        except OSError as error:
+            if not failed:
+                warnings.warn(f"fit: {path} could not be written: {error}. Training goes on.", stacklevel=2)
+            failed.append(error)
 
+    try:
         yield line
+    finally:
+        # what a full disk did not take is no reason to lose the run at its end
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

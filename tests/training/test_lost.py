@@ -196,8 +196,8 @@ def test_a_file_that_is_no_log_is_refused_and_stays(tmp_path):
         run(log=tmp_path / "latin")
     with pytest.raises(ValueError, match=r"log cannot be written, got .*Give the name of a file"):
         run(log=tmp_path)
-    with pytest.raises(TypeError, match="log must be the name of a file, got <"):
-        run(log=open(tmp_path / "open", "w"))  # noqa: SIM115
+    with open(tmp_path / "open", "w") as file, pytest.raises(TypeError, match="log must be the name of a file, got <"):
+        run(log=file)
 
 
 def test_a_second_run_moves_the_log_of_the_first_aside(tmp_path):
