@@ -125,8 +125,8 @@ def drawn(random: np.random.Generator, *shape: int) -> tuple[np.ndarray, np.ndar
 def _narrowed(params: Any, width: jax.Array) -> Any:
     """Units beyond the width cut off: their output weights are 0, and so are their gradients."""
     first, second = params
-    kept = (jnp.arange(second["W"].shape[0]) < width).astype(second["W"].dtype)
-    return first, {"W": second["W"] * kept[:, None], "b": second["b"]}
+    active = (jnp.arange(second["W"].shape[0]) < width).astype(second["W"].dtype)
+    return first, {"W": second["W"] * active[:, None], "b": second["b"]}
 
 
 def _fitted(by_hand: Any, start: Any, width: jax.Array, x: jax.Array, y: jax.Array, rate: float, steps: int) -> Any:
@@ -177,7 +177,7 @@ def _classes(options: Options) -> dict[str, Any]:
         return jax.lax.map(lambda each: one(*each), (keys, widths, x, y), batch_size=25)
 
     program = jax.jit(trained, static_argnums=0)
-    found, boundaries = [], {}
+    results, boundaries = [], {}
     small, large, wide = options.sizes[0], options.sizes[-1], CLASSIFIERS[-1]
     drawn_boundaries = {(0, small), (wide, small), (wide, large)}
 
@@ -202,7 +202,7 @@ def _classes(options: Options) -> dict[str, Any]:
                 # beside Bayes on the same points: only points that they read differently tell them apart
                 excess = (mine.astype(float) - bayes_wrong).mean(axis=1)
                 spread = np.sqrt((mine != bayes_wrong).mean(axis=1) / options.fresh)
-                found.append({
+                results.append({
                     "width": width, "size": size, "risk": float(mine.mean()),
                     "smallest": float(mine.mean(axis=1).min()),
                     "excess": float(excess.mean()), "excess_error": float(excess.std() / np.sqrt(count)),
@@ -219,7 +219,7 @@ def _classes(options: Options) -> dict[str, Any]:
         "fresh": options.fresh,
         "sets": count,
         "sizes": list(options.sizes),
-        "models": found,
+        "models": results,
         "boundaries": boundaries,
         "bayes_boundary": sheet(ratio),
         "points": shown_x.round(2),
@@ -262,7 +262,7 @@ def _curve(options: Options) -> dict[str, Any]:
         return jax.vmap(over_sets, in_axes=(None, None, None, 0, 0))(keys, x, y, widths, strengths)
 
     keys = jax.vmap(jax.random.key)(jnp.arange(sets, dtype=jnp.uint32) + options.seed)
-    found = np.asarray(
+    results = np.asarray(
         predicted(
             keys, jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32), jnp.asarray([width for width, _ in KINDS]),
             jnp.asarray([strength for _, strength in KINDS], jnp.float32), jnp.asarray(places, jnp.float32),
@@ -272,13 +272,13 @@ def _curve(options: Options) -> dict[str, Any]:
     truth = curve(places)[:, 0]
     # fresh answers at the same places, that no sum below has seen
     fresh = truth + NOISE * random.normal(size=(len(KINDS), sets, PLACES))
-    mean = found.mean(axis=1)
+    mean = results.mean(axis=1)
     # unbiased: a mean over S sets is itself off by a share of the variance
-    variance = found.var(axis=1, ddof=1)
+    variance = results.var(axis=1, ddof=1)
     bias = (mean - truth) ** 2 - variance / sets
-    error = (fresh - found) ** 2
-    absolute = np.abs(fresh - found).mean(axis=(1, 2))
-    parts = np.abs(mean - truth).mean(axis=1) + np.abs(found - mean[:, None]).mean(axis=(1, 2))
+    error = (fresh - results) ** 2
+    absolute = np.abs(fresh - results).mean(axis=(1, 2))
+    parts = np.abs(mean - truth).mean(axis=1) + np.abs(results - mean[:, None]).mean(axis=(1, 2))
     return {
         "sets": sets,
         "points": points,
@@ -300,8 +300,8 @@ def _curve(options: Options) -> dict[str, Any]:
         ],
         "places": places[:, 0].round(4),
         "truth": truth.round(4),
-        "samples": {told: found[k, :12].round(3) for told, k in SHOWN.items()},
-        "means": {told: mean[k].round(4) for told, k in SHOWN.items()},
+        "samples": {words: results[k, :12].round(3) for words, k in SHOWN.items()},
+        "means": {words: mean[k].round(4) for words, k in SHOWN.items()},
     }
 
 
@@ -432,15 +432,15 @@ def _classes_figure(classes: dict[str, Any]) -> Any:
         )
     lines = [("Bayes", classes["bayes_boundary"], "black", "-")]
     small, large, wide = classes["sizes"][0], classes["sizes"][-1], CLASSIFIERS[-1]
-    for told, name, color, style in (
+    for words, name, color, style in (
         (f"line, {small} points", f"0, {small}", figures.RED, "-"),
         (f"net of {wide}, {small} points", f"{wide}, {small}", figures.PINK, ":"),
         (f"net of {wide}, {large} points", f"{wide}, {large}", figures.GREEN, "--"),
     ):
-        lines.append((told, classes["boundaries"][name], color, style))
-    for told, scores, color, style in lines:
+        lines.append((words, classes["boundaries"][name], color, style))
+    for words, scores, color, style in lines:
         boundary.contour(*side, np.array(scores), levels=[0], colors=color, linestyles=style, linewidths=2)
-        boundary.plot([], [], color=color, ls=style, lw=2, label=told)
+        boundary.plot([], [], color=color, ls=style, lw=2, label=words)
     boundary.set(
         title="Linear and other boundaries",
         xlabel="$x_1$",
@@ -475,7 +475,7 @@ def _curve_figure(follow: dict[str, Any]) -> Any:
     from experiments import figures
 
     figure, (axes,) = figures.blank(16, 4.2, columns=4)
-    for axis, (told, samples) in zip(axes, follow["samples"].items(), strict=False):
+    for axis, (words, samples) in zip(axes, follow["samples"].items(), strict=False):
         for k, sample in enumerate(samples):
             axis.plot(
                 follow["places"],
@@ -485,9 +485,9 @@ def _curve_figure(follow: dict[str, Any]) -> Any:
                 alpha=0.6,
                 label="one training set" if k == 0 else None,
             )
-        axis.plot(follow["places"], follow["means"][told], color=figures.ORANGE, lw=2.5, label="mean of all")
+        axis.plot(follow["places"], follow["means"][words], color=figures.ORANGE, lw=2.5, label="mean of all")
         axis.plot(follow["places"], follow["truth"], "--", color="black", lw=2, label="truth")
-        axis.set(title=told, xlabel="x", ylabel="y", ylim=(-2.6, 2.6))
+        axis.set(title=words, xlabel="x", ylabel="y", ylim=(-2.6, 2.6))
     axes[0].legend(fontsize=9, loc="upper left")
     names = [f"{m['width']}\n{m['strength']:g}" for m in follow["models"]]
     bottom = np.zeros(len(names))

@@ -168,25 +168,25 @@ def _sizes(options: Options, watch: Watch) -> dict[str, Any]:
         zero = jnp.zeros(width)
 
         def forward(a: jax.Array, W: jax.Array) -> Any:
-            a, kept = layer.forward({"W": W, "b": zero}, a)
-            return a, (kept, jnp.mean(a * a), jnp.mean(a == 0))
+            a, residuals = layer.forward({"W": W, "b": zero}, a)
+            return a, (residuals, jnp.mean(a * a), jnp.mean(a == 0))
 
-        _, (kept, squares, zeros) = jax.lax.scan(forward, x, W)
+        _, (residuals, squares, zeros) = jax.lax.scan(forward, x, W)
 
         def backward(a_bar: jax.Array, each: Any) -> Any:
-            W, kept = each
-            params_bar, x_bar = layer.backward({"W": W, "b": zero}, kept, a_bar)
-            z_bar = layer.activation.backward(kept[1], a_bar)
+            W, residuals = each
+            params_bar, x_bar = layer.backward({"W": W, "b": zero}, residuals, a_bar)
+            z_bar = layer.activation.backward(residuals[1], a_bar)
             return x_bar, (jnp.mean(z_bar * z_bar), jnp.sqrt(jnp.sum(params_bar["W"] ** 2)))
 
-        _, (bars, norms) = jax.lax.scan(backward, y_bar, (W, kept), reverse=True)
+        _, (bars, norms) = jax.lax.scan(backward, y_bar, (W, residuals), reverse=True)
         return squares, bars, norms, zeros
 
     programs = {name: jax.jit(jax.vmap(lambda W, name=name: measured(name, W))) for name in ACTIVATIONS}
-    found: dict[str, Any] = {name: {} for name in ACTIVATIONS}
+    results: dict[str, Any] = {name: {} for name in ACTIVATIONS}
     initializers = _initializers(width, options.initializers)
     keys = jax.jit(lambda: jax.random.split(jax.random.key(options.seed), seeds * depth))()
-    for k, (told, initializer) in enumerate(initializers.items(), start=1):
+    for k, (words, initializer) in enumerate(initializers.items(), start=1):
         W = jax.jit(jax.vmap(lambda key, make=initializer: make(key, (width, width), jnp.float64)))(keys)
         W = W.reshape(seeds, depth, width, width)
         gain = width * float(jnp.mean(W * W))
@@ -212,17 +212,17 @@ def _sizes(options: Options, watch: Watch) -> dict[str, Any]:
                 }  # fmt: skip
             else:
                 each["zeros"] = {"mean": zeros.mean(), "error": 0.0}
-            found[name][told] = each
-        if told == "glorot_uniform":
-            found["glorot"] = {
+            results[name][words] = each
+        if words == "glorot_uniform":
+            results["glorot"] = {
                 "largest": float(jnp.max(jnp.abs(W))),
                 "bound": (6 / (2 * width)) ** 0.5,
                 "variance": float(jnp.var(W)),
                 "predicted_variance": 2 / (2 * width),
                 "entries": W.size,
             }
-        watch("initializers", k, len(initializers), told)
-    return found
+        watch("initializers", k, len(initializers), words)
+    return results
 
 
 # ---- rounding -------------------------------------------------------------------------------------------------------
@@ -238,19 +238,19 @@ def _rounding(options: Options) -> dict[str, Any]:
     @jax.jit
     def gradients(W: jax.Array, x: jax.Array, y_bar: jax.Array) -> jax.Array:
         zero = jnp.zeros(width, W.dtype)
-        _, kept = jax.lax.scan(lambda a, W: layer.forward({"W": W, "b": zero}, a), x, W)
+        _, residuals = jax.lax.scan(lambda a, W: layer.forward({"W": W, "b": zero}, a), x, W)
 
         def of(depth: jax.Array) -> jax.Array:
             def backward(bar: jax.Array, each: Any) -> tuple[jax.Array, None]:
-                number, W, kept = each
-                x_bar = layer.backward({"W": W, "b": zero}, kept, bar)[1]
+                number, W, residuals = each
+                x_bar = layer.backward({"W": W, "b": zero}, residuals, bar)[1]
                 return jnp.where(number < depth, x_bar, bar), None
 
-            return jax.lax.scan(backward, y_bar, (jnp.arange(deepest), W, kept), reverse=True)[0]
+            return jax.lax.scan(backward, y_bar, (jnp.arange(deepest), W, residuals), reverse=True)[0]
 
         return jax.vmap(of)(depths)
 
-    found: dict[str, Any] = {"depths": list(ROUNDED_DEPTHS), "epsilon": {}, "nets": {}}
+    results: dict[str, Any] = {"depths": list(ROUNDED_DEPTHS), "epsilon": {}, "nets": {}}
     for name, spread in SPREADS.items():
         # rounded to 8 bits, which every dtype here holds: all begin with equal numbers
         def coarse(*shape: int, scale: float = 1.0) -> jax.Array:
@@ -269,18 +269,18 @@ def _rounding(options: Options) -> dict[str, Any]:
                 # float16 ends at 65504: a gradient beyond is as wrong as can be
                 each.append(np.nan_to_num(error, nan=LOST, posinf=LOST))
             errors[dtype] = np.exp(np.mean(np.log(each), axis=0))
-            found["epsilon"][dtype] = float(jnp.finfo(dtype).eps)
+            results["epsilon"][dtype] = float(jnp.finfo(dtype).eps)
         expected = predicted("tanh", spread**2, 100)["gradient"]
         # far from the first layer each one multiplies by one and the same factor
         growth = expected[50] / expected[51]
-        found["nets"][name] = {
+        results["nets"][name] = {
             "spread": spread,
             "errors": errors,
             "predicted_decades_per_layer": float(np.log10(growth) / 2),
             # float32 between the depths where it is past its start and not yet all noise
             "decades_per_layer": _slope(errors["float32"]),
         }
-    return found
+    return results
 
 
 def _slope(errors: np.ndarray) -> float:
@@ -335,15 +335,15 @@ def _learning(options: Options) -> dict[str, Any]:
 
         return {name: jax.vmap(lambda key, name=name: one(name, key))(keys) for name in names}
 
-    found = trained(jax.random.split(jax.random.key(options.seed), 5))
+    results = trained(jax.random.split(jax.random.key(options.seed), 5))
     return {
         "steps": options.steps,
         "every": max(options.steps // 40, 1),
         "nets": {
             name: {
-                "curve": np.round(np.asarray(found[name][0], np.float64).mean(axis=0), 4),
-                "end": float(found[name][1].mean()),
-                "moved": [float(found[name][2].min()), float(found[name][2].max())],
+                "curve": np.round(np.asarray(results[name][0], np.float64).mean(axis=0), 4),
+                "end": float(results[name][1].mean()),
+                "moved": [float(results[name][2].min()), float(results[name][2].max())],
             }
             for name in names
         },
@@ -487,9 +487,9 @@ def show(saved: dict[str, Any], console: Console) -> None:
     for heading in ("activation", "initializer", "outputs", "predicted", "first z_bar", "predicted"):
         table.add_column(heading, justify="left" if heading in ("activation", "initializer") else "right")
     for name in ACTIVATIONS:
-        for told, row in result["sizes"][name].items():
+        for words, row in result["sizes"][name].items():
             ends = (row["activation"][-1], row["predicted_activation"][-1], row["gradient"][0])
-            table.add_row(name, told, *(f"{end:.2e}" for end in (*ends, row["predicted_gradient"][0])))
+            table.add_row(name, words, *(f"{end:.2e}" for end in (*ends, row["predicted_gradient"][0])))
     console.print(table)
 
 
@@ -509,14 +509,14 @@ def _sizes_figure(result: dict[str, Any]) -> Any:
     figure, axes = figures.blank(13, 7.6, 2, 3)
     layers = np.arange(1, result["depth"] + 1)
     names = ("small, $0.3/\\sqrt{H}$", "U[−b, b] (Glorot)", "He", "large, $3/\\sqrt{H}$")
-    told = dict(zip(DRAWN, names, strict=True))
+    words = dict(zip(DRAWN, names, strict=True))
     marks = zip(DRAWN, (figures.BLUE, figures.GREEN, figures.ORANGE, figures.RED), "osD^", strict=True)
     for initializer, color, marker in marks:
         for column, name in enumerate(ACTIVATIONS):
             each = result["sizes"][name][initializer]
             for row, what in enumerate(("activation", "gradient")):
                 axis = axes[row, column]
-                axis.plot(layers, each[what], marker, color=color, ms=4.5, label=told[initializer])
+                axis.plot(layers, each[what], marker, color=color, ms=4.5, label=words[initializer])
                 axis.plot(layers, each[f"predicted_{what}"], color=color, lw=1.2)
     for column, name in enumerate(ACTIVATIONS):
         axes[0, column].set(yscale="log", title=f"{name}: activations", xlabel="layer")

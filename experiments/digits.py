@@ -199,8 +199,8 @@ def images(options: Options) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         archives.fetch(archives.MNIST, options.data)
     try:
         (x, y), test = fnn.data.mnist(options.data)
-        kept = max(len(y) // VALIDATION, 1)
-        train, validation = fnn.data.stratified_split(y, [len(y) - kept, kept], seed=SPLIT_SEED)
+        held_out = max(len(y) // VALIDATION, 1)
+        train, validation = fnn.data.stratified_split(y, [len(y) - held_out, held_out], seed=SPLIT_SEED)
         if options.batch_size > len(train):
             raise ValueError(f"--batch-size must be at most {len(train)}, the training images; lower it.")
     except (OSError, ValueError) as error:

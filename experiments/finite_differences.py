@@ -160,7 +160,7 @@ def _curve(rounded: Any, exact: Any) -> dict[str, Any]:
     values = jax.jit(jax.vmap(lambda x: [each(x) for each in derivatives]))(jnp.asarray(POINTS))
     f, slope, second, third = (np.asarray(each) for each in values)
     size, bend, twist = (float(np.sqrt(np.mean(each**2))) for each in (f, second, third))
-    found = {}
+    results = {}
     for dtype, kind in DTYPES.items():
         eps = float(ml_dtypes.finfo(kind).eps)
         # from 1 down to a quarter of the last digit of the points, in powers of two, which all dtypes hold
@@ -173,7 +173,7 @@ def _curve(rounded: Any, exact: Any) -> dict[str, Any]:
             # the quotient of rounded values; the division itself rounds once more, by nothing that counts
             central.append(np.sqrt(np.mean(((above - below) / (2 * step) - slope) ** 2)))
             one_sided.append(np.sqrt(np.mean(((above - here) / step - slope) ** 2)))
-        found[dtype] = {
+        results[dtype] = {
             "eps": eps,
             "steps": steps,
             "central": np.array([float(f"{error:.4g}") for error in central]),
@@ -185,7 +185,7 @@ def _curve(rounded: Any, exact: Any) -> dict[str, Any]:
             # where h f″ / 2 + ε f / h is least, but for a factor √2
             "predicted_one_sided": float((eps * size / bend) ** (1 / 2)),
         }
-    return found
+    return results
 
 
 # ---- what a gradient costs ------------------------------------------------------------------------------------------
@@ -361,8 +361,8 @@ def _drawn_curves(curves: dict[str, Any]) -> Any:
     for axes, (name, dtypes) in zip(spots.flat, curves.items(), strict=True):
         for (dtype, each), colour, marker in zip(dtypes.items(), colours, "os^D", strict=True):
             steps, errors = np.array(each["steps"]), np.array(each["central"])
-            kept = errors > 0
-            axes.plot(steps[kept], errors[kept], color=colour, marker=marker, ms=3, lw=1.4, label=dtype)
+            shown = errors > 0
+            axes.plot(steps[shown], errors[shown], color=colour, marker=marker, ms=3, lw=1.4, label=dtype)
             if each["predicted_central"] is not None:
                 axes.axvline(each["predicted_central"], color=colour, lw=1.2, ls="--")
         axes.set(xscale="log", yscale="log", title=titles[name])
@@ -382,8 +382,8 @@ def _drawn_costs(costs: list[dict[str, Any]], times: list[dict[str, float]]) -> 
     styles = {"forward": (figures.GREEN, "^"), "backprop": (figures.BLUE, "o"), "differences": (figures.RED, "s")}
     for axes, rows, unit in ((spots[0], costs, 1), (spots[1], times, 1e3)):
         for name, (colour, marker) in styles.items():
-            kept = [(row["parameters"], unit * row[name]) for row in rows if row[name] is not None]
-            axes.plot(*zip(*kept, strict=True), color=colour, marker=marker, lw=2, label=TOLD[name])
+            shown = [(row["parameters"], unit * row[name]) for row in rows if row[name] is not None]
+            axes.plot(*zip(*shown, strict=True), color=colour, marker=marker, lw=2, label=LABELS[name])
         axes.set(xscale="log", yscale="log", xlabel="parameters of the net")
     spots[0].set(title="Operations, counted by XLA", ylabel="floating-point operations")
     spots[1].set(title="Time, measured", ylabel="milliseconds")
@@ -391,5 +391,5 @@ def _drawn_costs(costs: list[dict[str, Any]], times: list[dict[str, float]]) -> 
     return figure
 
 
-TOLD = {"forward": "one forward pass", "backprop": "gradient by back-propagation",
+LABELS = {"forward": "one forward pass", "backprop": "gradient by back-propagation",
         "differences": "gradient by central differences"}  # fmt: skip

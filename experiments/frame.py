@@ -40,7 +40,7 @@ WORDS: dict[bool | None, str] = {True: "held", False: "not held", None: "open"}
 
 @dataclass(frozen=True)
 class Options:
-    """What every experiment can be told."""
+    """The options of every experiment."""
 
     seed: int = 0
     """Of every random number. Where several nets are trained, of the first; the others take the numbers that follow."""
@@ -122,7 +122,7 @@ class Prediction(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is told of a claim beside its verdict."""
+    """What stands beside the verdict on a claim."""
 
     text: str
     """One or two sentences with the measured numbers beside the predicted ones."""
@@ -158,7 +158,7 @@ def judge(experiment: Any, result: dict[str, Any]) -> dict[str, Judgement]:
     made, evidence = experiment.predictions(result), experiment.evidence(result)
     judged = {}
     for claim, patterns in claims.items():
-        rests_on = [made[key] for pattern in patterns for key in _matching(pattern, made, claim)]
+        rests_on = [made[key] for key in keys_of(patterns, made, claim)]
         outcome = verdict(bool(each.held) if each.held is not None else None for each in rests_on)
         text, figure = evidence[claim]
         if outcome == "open":
@@ -167,8 +167,12 @@ def judge(experiment: Any, result: dict[str, Any]) -> dict[str, Judgement]:
     return judged
 
 
-def _matching(pattern: str, made: Mapping[str, Prediction], claim: str) -> list[str]:
-    found = [key for key in made if fnmatchcase(key, pattern)]
-    if not found:
-        raise KeyError(f"claim {claim} rests on the prediction {pattern!r}, which is not made; got {list(made)}.")
+def keys_of(patterns: Iterable[str], keys: Iterable[str], claim: str) -> list[str]:
+    """The keys of the predictions on which a claim rests. Raises `KeyError` for one that is not there."""
+    there, found = list(keys), []
+    for pattern in patterns:
+        matching = [key for key in there if fnmatchcase(key, pattern)]
+        if not matching:
+            raise KeyError(f"claim {claim} rests on the prediction {pattern!r}, which is not made; got {there}.")
+        found += matching
     return found

@@ -129,13 +129,13 @@ def _one_layer(random: np.random.Generator, repeats: int) -> Any:
     @jax.vmap
     def computed(W: jax.Array, b: jax.Array, x: jax.Array, y_bar: jax.Array) -> Any:
         params = {"W": W, "b": b}
-        kept = layer.forward(params, x[0])[1]
-        rows = jax.vmap(lambda row: layer.backward(params, kept, row)[0])(jnp.eye(OUTPUTS))
+        residuals = layer.forward(params, x[0])[1]
+        rows = jax.vmap(lambda row: layer.backward(params, residuals, row)[0])(jnp.eye(OUTPUTS))
         return {
             "affine": fnn.linear.affine(W, b, x),
             "batch": fnn.linear.affine_backward(W, x, y_bar),
             "single": fnn.linear.affine_backward(W, x[0], y_bar[0]),
-            "backward": layer.backward(params, kept, y_bar[0]),
+            "backward": layer.backward(params, residuals, y_bar[0]),
             "rows": rows,
             "jacobian": jax.jacobian(layer.apply, argnums=(0, 1))(params, x[0]),
         }
@@ -202,8 +202,8 @@ def _masks(random: np.random.Generator, repeats: int) -> Any:
     def there_and_back(W: jax.Array, x: jax.Array, y_bar: jax.Array) -> Any:
         layer = fnn.dense(*W.shape)
         params = {"W": W, "b": jnp.zeros(W.shape[1])}
-        y, kept = layer.forward(params, x)
-        return y, *layer.backward(params, kept, y_bar)
+        y, residuals = layer.forward(params, x)
+        return y, *layer.backward(params, residuals, y_bar)
 
     # convolution: one kernel, laid out where each output looks
     W = np.zeros((repeats, SIDE * SIDE, 16))
@@ -270,12 +270,12 @@ def _net(random: np.random.Generator, repeats: int) -> Any:
         # nodes forward, then each backward in reverse order
         value, tape = x, []
         for node, p in zip(squashed.layers, params, strict=True):
-            value, kept = node.forward(p, value)
-            tape.append((node, p, kept))
+            value, residuals = node.forward(p, value)
+            tape.append((node, p, residuals))
         bar = fnn.half_squared_error.backward(fnn.half_squared_error.forward(value, target)[1])
         flow = []
-        for node, p, kept in reversed(tape):
-            p_bar, bar = node.backward(p, kept, bar)
+        for node, p, residuals in reversed(tape):
+            p_bar, bar = node.backward(p, residuals, bar)
             flow.insert(0, p_bar)
         inside = {name: bar for name, (_, bar) in softmax.intermediates(params, x, label).items()}
         objective = fnn.objective(squashed, fnn.half_squared_error)
@@ -435,9 +435,9 @@ def _taylor(random: np.random.Generator, repeats: int) -> Any:
     @jax.jit
     @jax.vmap
     def remainders(params: Any, x: jax.Array, d: jax.Array) -> Any:
-        y, kept = net.forward(params, x)
+        y, residuals = net.forward(params, x)
         # the Jacobian by the hand-written backward pass, a row per output
-        Df = jax.vmap(lambda row: net.backward(params, kept, row)[1])(jnp.eye(OUTPUTS))
+        Df = jax.vmap(lambda row: net.backward(params, residuals, row)[1])(jnp.eye(OUTPUTS))
         moved = jax.vmap(lambda h: net.apply(params, x + h * d))(jnp.asarray(steps))
         linear = y[None] + jnp.asarray(steps)[:, None] * (Df @ d)[None]
         wrong = y[None] + jnp.asarray(steps)[:, None] * (0.99 * Df @ d)[None]
@@ -531,12 +531,12 @@ def _masks_figure(result: dict[str, Any]) -> Any:
     from experiments import figures
 
     figure, (spots,) = figures.blank(13, 6.6, columns=4)
-    told = {
+    titles_of = {
         "full": "Fully connected", "sparse": "Sparse", "convolution": "Convolution, 3 × 3\n(one kernel, 16 places)",
         "pooling": "Average pooling, 2 × 2\n(all weights ¼)",
     }  # fmt: skip
     pictures = []
-    for spot, (name, title) in zip(spots, told.items(), strict=True):
+    for spot, (name, title) in zip(spots, titles_of.items(), strict=True):
         matrix, mask = np.array(result["matrices"][name]), np.array(result["masks"][name])
         # no connection is grey, a weight of zero would be white
         shown = np.ma.masked_where(mask == 0, matrix)

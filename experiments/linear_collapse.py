@@ -135,17 +135,17 @@ def _deep_linear(options: Options) -> dict[str, Any]:
     objective = fnn.objective(net, fnn.half_squared_error)
     x1, y1 = jnp.asarray(x[0]), jnp.asarray(y[0])
     differences = jax.jit(fnn.central_differences(lambda params: objective(params, x1, y1)))(one)
-    found = {}
+    results = {}
     for k, (layer, formula, size) in enumerate(zip(got, formulas, scale, strict=True), start=1):
         error = np.abs(np.swapaxes(np.asarray(layer["W"]), 1, 2) - formula)
         numeric = np.abs(np.asarray(differences[k - 1]["W"]).T - formula[0])
-        found[f"W{k}"] = {
+        results[f"W{k}"] = {
             "apart": float(error.max()),
             "share_of_bound": float((error / (ROUNDINGS * EPS * size)).max()),
             "from_differences": float(numeric.max() / np.abs(formula[0]).max()),
             "largest": float(np.abs(formula).max()),
         }
-    return found
+    return results
 
 
 def _formulas(options: Options) -> dict[str, Any]:
@@ -155,16 +155,16 @@ def _formulas(options: Options) -> dict[str, Any]:
     def sigma(z: np.ndarray) -> np.ndarray:
         return np.exp(z) / (np.exp(z) + 1)
 
-    found = {}
-    for told, sizes in (("one", (4, 6, 3)), ("two", (4, 6, 5, 3)), ("many", (4, 6, 5, 6, 5, 6, 3))):
+    results = {}
+    for words, sizes in (("one", (4, 6, 3)), ("two", (4, 6, 5, 3)), ("many", (4, 6, 5, 6, 5, 6, 3))):
         params, x = _parameters(random, sizes, options.nets), random.normal(size=(options.nets, 4))
         got = np.asarray(jax.jit(jax.vmap(fnn.mlp(*sizes, activation="sigmoid").apply))(params, x))[..., None]
         θ = [(np.swapaxes(layer["W"], 1, 2), layer["b"][..., None]) for layer in params]
         column = x[..., None]
-        if told == "one":
+        if words == "one":
             (w1, b1), (w2, b2) = θ
             wanted = w2 @ sigma(w1 @ column + b1) + b2
-        elif told == "two":
+        elif words == "two":
             (w1, b1), (w2, b2), (w3, b3) = θ
             wanted = w3 @ sigma(w2 @ sigma(w1 @ column + b1) + b2) + b3
         else:
@@ -175,12 +175,12 @@ def _formulas(options: Options) -> dict[str, Any]:
             wanted = w @ inner + b
         # a sigmoid passes at most a quarter of an error on; its own rounding is a few ε
         size = max(float((np.abs(w) @ np.ones_like(w[:, :1].swapaxes(1, 2)) + np.abs(b)).max()) for w, b in θ)
-        found[told] = {
+        results[words] = {
             "apart": float(np.abs(got - wanted).max()),
             "bound": 2 * (sum(sizes) + 8 * len(sizes)) * EPS * size,
             "layers": len(sizes) - 1,
         }
-    return found
+    return results
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
@@ -208,11 +208,11 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
 def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims A16, C3 and C4."""
     collapse, deep = result["collapse"], result["deep"]
-    told = ", ".join(f"{name} {e['apart']:.0e} ({e['share_of_bound']:.2f} of the bound)" for name, e in deep.items())
+    words = ", ".join(f"{name} {e['apart']:.0e} ({e['share_of_bound']:.2f} of the bound)" for name, e in deep.items())
     layers = ", ".join(f"{name} {e['apart']:.0e} (bound {e['bound']:.0e})" for name, e in result["formulas"].items())
     return {
         "A16": Evidence(
-            f"Closed form against back-propagation over {result['nets']} nets, largest difference: {told}; against "
+            f"Closed form against back-propagation over {result['nets']} nets, largest difference: {words}; against "
             f"central differences {max(e['from_differences'] for e in deep.values()):.0e} of the largest entry.",
         ),
         "C3": Evidence(
@@ -247,7 +247,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
 
     collapse = saved["result"]["collapse"]
     figure, ((axis,),) = figures.blank(7, 4.4)
-    told = {
+    words = {
         "identity": "three affine layers",
         "single layer": "one layer, the product",
         "tanh": "three layers with tanh",
@@ -257,7 +257,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         "tanh": (figures.GREEN, "-.", 2.5),
     }  # fmt: skip
     for name, (color, style, width) in styles.items():
-        axis.plot(collapse["along"], collapse["line"][name], style, color=color, lw=width, label=told[name])
+        axis.plot(collapse["along"], collapse["line"][name], style, color=color, lw=width, label=words[name])
     axis.set(
         title="Without an activation, depth adds nothing",
         xlabel="along a line through the inputs",

@@ -110,8 +110,8 @@ def _descended(net: fnn.Layer, x: jax.Array, y: jax.Array, steps: int) -> tuple[
     gradient, descent = fnn.backprop(net, fnn.sigmoid_cross_entropy), fnn.optimizers.sgd(RATE)
 
     def step(params: Any, _: None) -> tuple[Any, jax.Array]:
-        value, found = gradient(params, x, y)
-        updates, _ = descent.update(found, ())
+        value, results = gradient(params, x, y)
+        updates, _ = descent.update(results, ())
         return jax.tree.map(jnp.add, params, updates), value
 
     params, losses = jax.lax.scan(step, net.init(jax.random.key(0), jnp.float64), None, length=steps)
@@ -175,10 +175,10 @@ def _formulas(net: fnn.Layer, params: Any, x: np.ndarray, y: np.ndarray) -> dict
 def show(saved: dict[str, Any], console: Console) -> None:
     """Print the weights found, the coverage, and the risks."""
     result = saved["result"]
-    told = ", ".join(f"{w:.3f}" for w in result["mean_weights"])
+    weights_found = ", ".join(f"{w:.3f}" for w in result["mean_weights"])
     half = result["risks"]["learned"][len(THRESHOLDS) // 2]
     lines = (
-        f"\n(w1, w2, b) in the mean of {result['sets']} sets: {told}; truly 2, 1, 0; "
+        f"\n(w1, w2, b) in the mean of {result['sets']} sets: {weights_found}; truly 2, 1, 0; "
         f"95 % regions that hold the truth: {result['covered']:.1%}",
         f"gradient descent against Newton: {result['distance_from_newton']:.1e}",
         f"risk of the learned units at ½ {half:.4f}, least possible {result['bayes_risk']:.4f}",

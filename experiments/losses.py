@@ -112,13 +112,13 @@ def _bounds(options: Options) -> dict[str, Any]:
                 prediction = fnn.sigmoid(prediction)
         return jax.jit(jax.vmap(loss))(prediction, target), wrong
 
-    found = {}
+    results = {}
     for name, constant in CONSTANTS.items():
         values, off = each(name)
         values = np.asarray(values)
         # no −0
         smallest = float(values[off].min()) + 0.0
-        found[name] = {
+        results[name] = {
             "constant": constant,
             "smallest_wrong": smallest,
             # below 1 somewhere: the bound would not hold
@@ -133,7 +133,12 @@ def _bounds(options: Options) -> dict[str, Any]:
     }
     step = jnp.asarray([-1.5, -0.5, 0.5, 1.5])
     slope = jax.grad(lambda s: jnp.sum(fnn.hard_threshold(-s)))(step)
-    return {"losses": found, "margins": margins.round(4), "along": along, "slope_of_step": float(jnp.abs(slope).max())}
+    return {
+        "losses": results,
+        "margins": margins.round(4),
+        "along": along,
+        "slope_of_step": float(jnp.abs(slope).max()),
+    }
 
 
 # ---- the sigmoid in three forms -------------------------------------------------------------------------------------
@@ -151,7 +156,7 @@ def numbers(dtype: str) -> np.ndarray:
 
 def _sigmoids() -> dict[str, Any]:
     """For each dtype and form, between which z it is right to a few of its last digits."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for dtype in DTYPES:
         wide = numbers(dtype)
         z = jnp.asarray(wide, dtype)
@@ -177,14 +182,14 @@ def _sigmoids() -> dict[str, Any]:
                 "not_finite": int((~np.isfinite(got)).sum()),
             }
         limit = float(np.log(np.longdouble(float(info.max))))
-        found[dtype] = {
+        results[dtype] = {
             "forms": rows,
             "ln_max": limit,
             # the largest number of the dtype, among those tried, whose exponential is finite
             "predicted": float(wide[wide <= limit][-1]),
             "tried_to": float(wide[-1]),
         }
-    return found
+    return results
 
 
 # ---- the two formulas -----------------------------------------------------------------------------------------------
@@ -273,7 +278,7 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
 def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims B19, C10, D1 and D7."""
     losses, sigmoid, formulas = result["bounds"]["losses"], result["sigmoid"], result["formulas"]
-    told = ", ".join(
+    products = ", ".join(
         f"{name.replace('_', ' ')} {each['constant']:.4g} ({each['smallest_bound']:.6f})"
         for name, each in losses.items()
         if each["constant"] is not None
@@ -285,7 +290,7 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     return {
         "B19": Evidence(
             "Constant times loss bounds the 0–1 loss; in brackets the smallest such product of a wrong decision "
-            f"(predicted 1): {told}. The perceptron loss is {losses['perceptron_loss']['smallest_wrong']:g} at the "
+            f"(predicted 1): {products}. The perceptron loss is {losses['perceptron_loss']['smallest_wrong']:g} at the "
             "boundary, so no constant helps: 'upper bound' is not true of every training loss.",
             "losses.svg",
         ),
@@ -343,8 +348,8 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     for name, (color, style) in styles.items():
         constant = CONSTANTS[name]
-        told = name.replace("_", " ").replace("sigmoid ", "")
-        label = told if constant in (1.0, None) else f"{'1/ln 2' if constant < 2 else '2'} × {told}"
+        title = name.replace("_", " ").replace("sigmoid ", "")
+        label = title if constant in (1.0, None) else f"{'1/ln 2' if constant < 2 else '2'} × {title}"
         label += ": no bound" if constant is None else ""
         bounds.plot(
             margins, (constant or 1) * np.array(result["bounds"]["along"][name]), style, color=color, lw=2, label=label

@@ -105,11 +105,11 @@ def best_order(sizes: tuple[int, ...]) -> Any:
     def best(first: int, last: int) -> tuple[int, Any]:
         if first == last:
             return 0, first
-        found = []
+        results = []
         for split in range(first, last):
             (left, a), (right, b) = best(first, split), best(split + 1, last)
-            found.append((left + right + sizes[first] * sizes[split + 1] * sizes[last + 1], (a, b)))
-        return min(found, key=lambda each: each[0])
+            results.append((left + right + sizes[first] * sizes[split + 1] * sizes[last + 1], (a, b)))
+        return min(results, key=lambda each: each[0])
 
     return best(0, len(sizes) - 2)[1]
 
@@ -140,8 +140,8 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     for k, n in enumerate(SIZES, start=1):
         if n <= options.largest:
             sizes = (1, n, n, n)
-            told, seconds = _measured(sizes, {"left": from_left(3), "right": from_right(3)}, random, options)
-            growth.append({"n": n} | told)
+            measured, seconds = _measured(sizes, {"left": from_left(3), "right": from_right(3)}, random, options)
+            growth.append({"n": n} | measured)
             growth_times.append({"n": n} | seconds)
         watch("sizes", k, len(SIZES), f"n = {n}")
     shapes, shape_times = [], []
@@ -152,8 +152,8 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
             "from the input": from_right(count),
             "mixed": best_order(sizes),
         }
-        told, seconds = _measured(sizes, orders, random, options)
-        shapes.append({"name": name, "sizes": sizes, "predicted": best, "order": _told(orders["mixed"])} | told)
+        measured, seconds = _measured(sizes, orders, random, options)
+        shapes.append({"name": name, "sizes": sizes, "predicted": best, "order": _written(orders["mixed"])} | measured)
         shape_times.append({"name": name} | seconds)
         watch("shapes", k, len(SHAPES), name)
     return {
@@ -188,9 +188,9 @@ def _measured(
     return {"multiplications": counted, "operations": operations, "products_apart": float(f"{apart:.2g}")}, seconds
 
 
-def _told(order: Any) -> str:
+def _written(order: Any) -> str:
     """Brackets around letters: ((A B) C)."""
-    return chr(ord("A") + order) if isinstance(order, int) else f"({_told(order[0])} {_told(order[1])})"
+    return chr(ord("A") + order) if isinstance(order, int) else f"({_written(order[0])} {_written(order[1])})"
 
 
 def _programming(random: np.random.Generator, chains: int) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         "grows": Prediction("the gap grows with the size", grows, "A larger size would show whether the gap grows."),
         "shapes": Prediction(
             "each shape is cheapest in the order predicted for it",
-            all(found == row["predicted"] for found, row in zip(best, result["shapes"], strict=True)),
+            all(results == row["predicted"] for results, row in zip(best, result["shapes"], strict=True)),
         ),
         "programming": Prediction(
             "dynamic programming finds the best of every order", result["programming"]["wrong"] == 0
@@ -271,7 +271,7 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the counts say of claim D5."""
     growth, programming, ratios, best = result["growth"], result["programming"], _ratios(result), _best(result)
     lecture, operations = growth[0]["multiplications"], growth[0]["operations"]
-    as_predicted = sum(found == row["predicted"] for found, row in zip(best, result["shapes"], strict=True))
+    as_predicted = sum(results == row["predicted"] for results, row in zip(best, result["shapes"], strict=True))
     return {
         "D5": Evidence(
             f"From the left {lecture['left']:,} multiplications, from the right {lecture['right']:,} (predicted 20,000 "
@@ -309,7 +309,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         counts = [row["multiplications"][kind] for row in result["shapes"]]
         times = [1e3 * row[kind] for row in measured["shapes"]]
         for axes, values in zip(spots, (counts, times), strict=True):
-            axes.barh(places + (k - 1) * 0.26, values, height=0.24, color=colour, label=TOLD[kind])
+            axes.barh(places + (k - 1) * 0.26, values, height=0.24, color=colour, label=LABELS[kind])
     for axes, label in zip(spots, ("multiplications", "milliseconds, measured"), strict=True):
         axes.set(xscale="log", xlabel=label)
         axes.set_yticks(places, [f"{row['name']}\n{' '.join(map(str, row['sizes']))}" for row in result["shapes"]])
@@ -320,5 +320,5 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     return {"growth.svg": growth, "shapes.svg": shapes}
 
 
-TOLD = {"from the output": "from the output (reverse)", "from the input": "from the input (forward)",
+LABELS = {"from the output": "from the output (reverse)", "from the input": "from the input (forward)",
         "mixed": "the best order"}  # fmt: skip

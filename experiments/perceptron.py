@@ -116,22 +116,22 @@ def _separable(random: np.random.Generator, dimension: int, count: int) -> dict[
         inside = np.abs(sums()) <= gap
         x[inside] = random.integers(-SIZE, SIZE + 1, (int(inside.sum()), dimension))
     # the few sets whose margin leaves no room are given up
-    kept = (np.abs(sums()) > gap).all(axis=1)
-    x, w, b, y = (each[kept].astype(float) for each in (x, w, b, np.sign(sums())))
-    found = jax.jit(jax.vmap(lambda x, y: fnn.lectures.perceptron(x, y, epochs=PASSES)))(x, y)
+    accepted = (np.abs(sums()) > gap).all(axis=1)
+    x, w, b, y = (each[accepted].astype(float) for each in (x, w, b, np.sign(sums())))
+    results = jax.jit(jax.vmap(lambda x, y: fnn.lectures.perceptron(x, y, epochs=PASSES)))(x, y)
     best_w, best_b = jax.jit(jax.vmap(_largest_margin))(x, y)
     bound, decide = (
         jax.jit(jax.vmap(fnn.lectures.perceptron_bound)),
         jax.jit(jax.vmap(fnn.lectures.perceptron_decision)),
     )
     own, best = np.asarray(bound(x, y, w, b)), np.asarray(bound(x, y, best_w, best_b))
-    mistakes = np.asarray(found.mistakes)
+    mistakes = np.asarray(results.mistakes)
     sharpest = np.minimum(own, best)
     return {
         "dimension": dimension,
         "sets": len(x),
-        "unsettled": int(np.sum(~np.asarray(found.converged))),
-        "wrong": int(np.sum(np.asarray(decide(found.w, found.b, x)) != y)),
+        "unsettled": int(np.sum(~np.asarray(results.converged))),
+        "wrong": int(np.sum(np.asarray(decide(results.w, results.b, x)) != y)),
         "above_own_bound": int(np.sum(mistakes > own)),
         "above_sharpest_bound": int(np.sum(mistakes > sharpest)),
         "most_mistakes": int(mistakes.max()),
@@ -227,11 +227,11 @@ def _certificate(x: np.ndarray, y: np.ndarray) -> float:
     from scipy.optimize import linprog
 
     rows = y[:, None] * np.column_stack([x, np.ones(len(x))])
-    found = linprog(
+    results = linprog(
         np.zeros(len(x)), A_eq=np.vstack([rows.T, np.ones(len(x))]), b_eq=[*np.zeros(rows.shape[1]), 1.0],
         bounds=(0, None),
     )  # fmt: skip
-    return float(np.abs(found.x @ rows).max()) if found.status == 0 else 1e9
+    return float(np.abs(results.x @ rows).max()) if results.status == 0 else 1e9
 
 
 def _slide(random: np.random.Generator) -> dict[str, int]:

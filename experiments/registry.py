@@ -65,12 +65,6 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(EXPERIMENTS[name].module)
 
 
-def options(name: str, told: Any) -> Any:
-    """The same options as an object of the whole module, which other processes can import."""
-    values = {field: getattr(told, field) for field in told.__dataclass_fields__}
-    return load(name).EXPERIMENT.options(**values)
-
-
 def summary(kind: type[Any]) -> str:
     """The first line of what the options say of their experiment."""
     return (kind.__doc__ or "").strip().splitlines()[0]

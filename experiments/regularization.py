@@ -134,13 +134,13 @@ def _paths(options: Options, x: np.ndarray, y: np.ndarray, names: list[str]) -> 
 
         return jax.vmap(one)(strengths)
 
-    found = followed(jnp.asarray(x), jnp.asarray(y), jnp.asarray(strengths))
+    results = followed(jnp.asarray(x), jnp.asarray(y), jnp.asarray(strengths))
     lasso = np.array(
         [Lasso(alpha=strength, tol=1e-12, max_iter=100_000).fit(x, y[:, 0]).coef_ for strength in strengths]
     )
     # ½ mean e² + λ Σ w²: (C + 2λ) w = c
     ridge = np.array([np.linalg.solve(covariance + 2 * s * np.eye(len(names)), correlation[:, 0]) for s in strengths])
-    paths = {name: np.asarray(each["W"])[..., 0] for name, each in zip(METHODS, found, strict=True)}
+    paths = {name: np.asarray(each["W"])[..., 0] for name, each in zip(METHODS, results, strict=True)}
     return {
         "features": names,
         "strengths": strengths,
@@ -155,7 +155,7 @@ def _paths(options: Options, x: np.ndarray, y: np.ndarray, names: list[str]) -> 
             "L2": float(np.abs(paths["L2"] - ridge).max()),
         },
         "mean": float(y.mean()),
-        "bias": {name: np.asarray(each["b"])[:, 0] for name, each in zip(METHODS, found, strict=True)},
+        "bias": {name: np.asarray(each["b"])[:, 0] for name, each in zip(METHODS, results, strict=True)},
     }
 
 
@@ -165,16 +165,16 @@ def _slopes(options: Options) -> dict[str, float]:
     # no weight within a step of the kink of |W|
     W = np.sign(random.normal(size=(4, 3))) * random.uniform(0.1, 2, (4, 3))
     params = {"W": jnp.asarray(W), "b": jnp.asarray(random.normal(size=3))}
-    found = {}
+    results = {}
     for name, penalty, formula in (("L2", fnn.l2, 2 * W), ("L1", fnn.l1, np.sign(W))):
         gradient = jax.jit(lambda p, penalty=penalty: penalty.gradient(p, 1.0))(params)
         differences = jax.jit(fnn.central_differences(lambda p, penalty=penalty: penalty(p, 1.0)))(params)
-        found[f"{name} formula"] = float(np.abs(np.asarray(gradient["W"]) - formula).max())
-        found[f"{name} differences"] = float(np.abs(np.asarray(differences["W"]) - formula).max())
-        found[f"{name} bias"] = float(
+        results[f"{name} formula"] = float(np.abs(np.asarray(gradient["W"]) - formula).max())
+        results[f"{name} differences"] = float(np.abs(np.asarray(differences["W"]) - formula).max())
+        results[f"{name} bias"] = float(
             max(np.abs(np.asarray(gradient["b"])).max(), np.abs(np.asarray(differences["b"])).max())
         )
-    return found
+    return results
 
 
 def _priors(options: Options, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _priors(options: Options, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     bias = random.normal(size=(options.draws, 1))
     errors = y[None] - (x[None] @ weights + bias[:, None])
     likelihood = stats.norm.logpdf(errors, scale=deviation).sum(axis=(1, 2))
-    found = {}
+    results = {}
     for name, penalty, strength, prior, constant in (
         ("Gaussian", fnn.l2, deviation**2 / (2 * count * tau**2), stats.norm.logpdf(weights, scale=tau),
          size / 2 * np.log(2 * np.pi * tau**2)),
@@ -205,14 +205,14 @@ def _priors(options: Options, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         )(jnp.asarray(weights), jnp.asarray(bias))
         posterior = -(likelihood + prior.sum(axis=(1, 2)))
         ours = count / deviation**2 * np.asarray(values) + count / 2 * np.log(2 * np.pi * deviation**2) + constant
-        found[name] = {
+        results[name] = {
             "strength": strength,
             "constant": float(constant),
             "apart": float(np.abs(ours / posterior - 1).max()),
             # without the constant of the prior the two differ, by just that
             "without_constant": float(np.abs((ours - constant) - posterior).mean() - abs(constant)),
         }
-    return found | {"draws": options.draws, "terms": count + size}
+    return results | {"draws": options.draws, "terms": count + size}
 
 
 def _net(options: Options) -> dict[str, Any]:
@@ -245,10 +245,10 @@ def _net(options: Options) -> dict[str, Any]:
         )
         return [(p, fnn.accuracy(net.apply(p, images[rest]), labels[rest])) for p in ends]
 
-    found = trained(jax.random.key(options.seed))
+    results = trained(jax.random.key(options.seed))
     bins = np.linspace(-1.5, 1.5, 62)
     methods = {}
-    for name, (params, accuracy) in zip(METHODS, found, strict=True):
+    for name, (params, accuracy) in zip(METHODS, results, strict=True):
         W = np.concatenate([np.ravel(each["W"]) for each in params])
         methods[name] = {
             "zeros": float((W == 0).mean()),

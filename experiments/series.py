@@ -138,7 +138,7 @@ def _options(name: str, options: Series) -> Any:
 
 
 def _outcome(name: str, options: Any, watch: Watch) -> tuple[bool, str]:
-    """Whether the experiment ran to its end; and what it found, or why it failed, in a line."""
+    """Whether the experiment ran to its end; and its verdicts, or why it failed, in a line."""
     began, saved = time.perf_counter(), None
     try:
         experiment = load(name)

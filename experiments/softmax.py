@@ -135,9 +135,9 @@ def _identities(random: np.random.Generator, classes: int, rows: int) -> dict[st
     # an entry that underflowed has the slope −1/0 by hand, by autodiff, and in the claim; below the normal numbers
     # its digits are gone
     at_label = got["p"][np.arange(rows), labels, None]
-    kept = at_label[:, 0] > 1e-300
-    sizes = 1 / at_label[kept]
-    slope = -hot[kept] * sizes
+    nonzero = at_label[:, 0] > 1e-300
+    sizes = 1 / at_label[nonzero]
+    slope = -hot[nonzero] * sizes
 
     def apart(one: Any, other: Any, size: Any = 1.0) -> float:
         return float(np.max(np.abs(one - other) / size))
@@ -149,8 +149,8 @@ def _identities(random: np.random.Generator, classes: int, rows: int) -> dict[st
         "loss": apart(got["loss"], loss, np.maximum(loss, 1)),
         "before": apart(got["before"], -(hot - p)),
         "before_autodiff": apart(got["before"], got["auto_before"]),
-        "after": apart(got["after"][kept], slope, sizes),
-        "after_autodiff": apart(got["after"][kept], got["auto_after"][kept], sizes),
+        "after": apart(got["after"][nonzero], slope, sizes),
+        "after_autodiff": apart(got["after"][nonzero], got["auto_after"][nonzero], sizes),
         "shifted_probabilities": apart(got["shifted_p"], got["p"]),
         "shifted_loss": apart(got["shifted_loss"], got["loss"], np.maximum(loss, 1)),
     }
@@ -189,9 +189,9 @@ def _too_many(random: np.random.Generator) -> dict[str, Any]:
         def step(carry: Any, _: None) -> tuple[Any, None]:
             params, smaller = carry
             # the last column of the gradient of the padded weights belongs to the constant 0, which does not learn
-            found, padded = gradient(params, x, y)[1], gradient(with_zero(smaller), x, y)[1]
+            results, padded = gradient(params, x, y)[1], gradient(with_zero(smaller), x, y)[1]
             cut = {"W": padded["W"][:, :2], "b": padded["b"][:2]}
-            return (_moved(params, found), _moved(smaller, cut)), None
+            return (_moved(params, results), _moved(smaller, cut)), None
 
         return jax.lax.scan(step, (start, smaller), None, length=STEPS)[0]
 
@@ -336,9 +336,9 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     figure, (spots,) = figures.blank(11.5, 3.8, columns=3)
     columns = (LOGITS, result["lecture"]["exponentials"], result["lecture"]["probabilities"])
     titles = ("logits $x_k$", "exponentials $e^{x_k}$", r"softmax $e^{x_k} / \sum_j e^{x_j}$")
-    for axes, values, title, told in zip(spots, columns, titles, ("{:.2f}", "{:.2f}", "{:.4f}"), strict=True):
+    for axes, values, title, form in zip(spots, columns, titles, ("{:.2f}", "{:.2f}", "{:.4f}"), strict=True):
         bars = axes.barh(LABELS, values, color=(figures.BLUE, figures.ORANGE, figures.GREEN, figures.RED))
-        axes.bar_label(bars, [told.format(value) for value in values], padding=4)
+        axes.bar_label(bars, [form.format(value) for value in values], padding=4)
         axes.set_title(title)
         low, high = min(0, *values), max(values)
         axes.set_xlim(low - 0.35 * (high - low) * (low < 0), high + 0.3 * (high - low))

@@ -260,10 +260,10 @@ def _plane(tree: Any, x: np.ndarray, labels: np.ndarray, options: Options) -> di
     apply = jax.jit(lambda params: (net.apply(params, grid), net.apply(params, points)))
 
     def described(params: Any) -> dict[str, Any]:
-        scores, found = (np.asarray(each, np.float64) for each in apply(params))
+        scores, results = (np.asarray(each, np.float64) for each in apply(params))
         agree = scores.argmax(-1) == by_tree
         return {
-            "accuracy": float(np.mean(found.argmax(-1) == labels)),
+            "accuracy": float(np.mean(results.argmax(-1) == labels)),
             "disagreement": float(np.mean(~agree)),
             "scores": np.round((scores[:, 1] - scores[:, 0]).reshape(FINENESS, FINENESS), 3),
         }
@@ -282,18 +282,18 @@ def _plane(tree: Any, x: np.ndarray, labels: np.ndarray, options: Options) -> di
 def _boxes(tree: Any) -> list[dict[str, Any]]:
     """The rectangle and the class of each leaf of a tree in the plane, cut at the edge of the picture."""
     fitted = tree.tree_
-    found = []
+    results = []
 
     def visit(node: int, low: list[float], high: list[float]) -> None:
         if fitted.children_left[node] < 0:
-            found.append({"low": low, "high": high, "class": int(fitted.value[node, 0].argmax())})
+            results.append({"low": low, "high": high, "class": int(fitted.value[node, 0].argmax())})
             return
         feature, t = int(fitted.feature[node]), float(np.clip(fitted.threshold[node], LOW, HIGH))
         visit(fitted.children_left[node], low, [t if k == feature else high[k] for k in (0, 1)])
         visit(fitted.children_right[node], [t if k == feature else low[k] for k in (0, 1)], high)
 
     visit(0, [LOW, LOW], [HIGH, HIGH])
-    return found
+    return results
 
 
 def _digits(options: Options) -> dict[str, Any]:

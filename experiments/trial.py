@@ -44,8 +44,8 @@ def judged(experiment: Any, record: dict[str, Any]) -> dict[str, Any]:
 
 def lines(record: dict[str, Any]) -> list[str]:
     """What became of the predictions and of the claims, a line each."""
-    found = [f"{frame.WORDS[held]}: {sentence}" for sentence, held in record["predictions"].values()]
-    return found + [f"{claim} {verdict}: {text}" for claim, (verdict, text, _) in record["verdicts"].items()]
+    predicted = [f"{frame.WORDS[held]}: {sentence}" for sentence, held in record["predictions"].values()]
+    return predicted + [f"{claim} {verdict}: {text}" for claim, (verdict, text, _) in record["verdicts"].items()]
 
 
 def draw(experiment: Any, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:

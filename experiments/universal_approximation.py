@@ -150,7 +150,7 @@ def _compiled(net: fnn.Layer, params: Any, x: jax.Array) -> jax.Array:
 
 def _staircases(f: Any) -> dict[str, list[float]]:
     x = np.linspace(0, 1, FINE)
-    found = {"units": [], "errors": [], "bounds": []}
+    results = {"units": [], "errors": [], "bounds": []}
     for units in CONSTRUCTED[1]:
         w, b, v = _staircase(f, 0, 1, units)
         error = np.abs(_applied(w[:, None], b, v, x[:, None]) - f(x)).max()
@@ -158,8 +158,8 @@ def _staircases(f: Any) -> dict[str, list[float]]:
         h = 1 / (units - 1)
         apart = int(np.ceil(h * (FINE - 1)))
         change = max(np.abs(f(x[k:]) - f(x[:-k])).max() for k in range(1, min(apart, FINE - 1) + 1))
-        _append(found, units, error, change + np.exp(-STEEPNESS / 2) * np.abs(v[1:]).sum())
-    return found
+        _append(results, units, error, change + np.exp(-STEEPNESS / 2) * np.abs(v[1:]).sum())
+    return results
 
 
 def _wave_sums(f: Any) -> dict[str, list[float]]:
@@ -180,7 +180,7 @@ def _wave_sums(f: Any) -> dict[str, list[float]]:
     waves = waves[(waves[:, :2] != 0).any(1)]
     waves = waves[np.argsort(-np.abs(waves[:, 2]), kind="stable")]
     size, length = np.abs(waves[:, 2]), np.abs(waves[:, :2]).sum(1)
-    found = {"units": [], "errors": [], "bounds": []}
+    results = {"units": [], "errors": [], "bounds": []}
     for units in CONSTRUCTED[2]:
         # c π L / M each, least in sum if M goes as √(c L); what is left out counts with its size
         shares = np.cumsum(np.sqrt(size * length))
@@ -199,13 +199,13 @@ def _wave_sums(f: Any) -> dict[str, list[float]]:
             bound += abs(c) * min(np.pi * h, 2) + np.exp(-STEEPNESS / 2) * np.abs(v[1:]).sum()
         w, b, v = (np.concatenate(each) for each in zip(*parts, strict=True))
         error = np.abs(_applied(w, b, v, grid) - values.ravel()).max()
-        _append(found, units, error, bound)
-    return found
+        _append(results, units, error, bound)
+    return results
 
 
-def _append(found: dict[str, list[float]], units: int, error: float, bound: float) -> None:
+def _append(results: dict[str, list[float]], units: int, error: float, bound: float) -> None:
     for name, value in (("units", units), ("errors", float(f"{error:.4g}")), ("bounds", float(f"{bound:.4g}"))):
-        found[name].append(value)
+        results[name].append(value)
 
 
 def _sawtooth(level: int) -> dict[str, float]:
@@ -254,7 +254,7 @@ def _formulas(seed: int) -> dict[str, float]:
     def sigma(z: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-z))
 
-    found = {}
+    results = {}
     for name, sizes in (("one", (3, 5, 2)), ("two", (3, 5, 4, 2)), ("many", (3, 5, 4, 6, 5, 2))):
         net = fnn.mlp(sizes, activation="sigmoid")
         layers = [(random.normal(size=(i, o)), random.normal(size=o)) for i, o in pairwise(sizes)]
@@ -264,8 +264,8 @@ def _formulas(seed: int) -> dict[str, float]:
             a = sigma(a @ W + b)
         wanted = a @ layers[-1][0] + layers[-1][1]
         params = tuple({"W": W, "b": b} for W, b in layers)
-        found[name] = float(np.abs(_output(net, params, x) - wanted).max())
-    return found
+        results[name] = float(np.abs(_output(net, params, x) - wanted).max())
+    return results
 
 
 # ---- trained weights ------------------------------------------------------------------------------------------------
@@ -288,9 +288,9 @@ def _trained(net: fnn.Layer, start: Any, x: jax.Array, y: jax.Array, keep: Any, 
 
     def step(carry: Any, k: jax.Array) -> tuple[Any, None]:
         params, state = carry
-        found = jax.tree.map(jnp.multiply, gradient(params, x, y)[1], keep)
+        results = jax.tree.map(jnp.multiply, gradient(params, x, y)[1], keep)
         rate = RATE * (1 + jnp.cos(jnp.pi * k / steps)) / 2
-        updates, state = fnn.optimizers.Adam(rate).update(found, state)
+        updates, state = fnn.optimizers.Adam(rate).update(results, state)
         return (jax.tree.map(jnp.add, params, updates), state), None
 
     return jax.lax.scan(step, (start, state), jnp.arange(steps, dtype=jnp.float32))[0][0]
@@ -322,12 +322,12 @@ def _widths(dimension: int, options: Options) -> tuple[dict[str, Any], Any]:
     if not np.isfinite(values).all():
         raise FloatingPointError("the training left the finite numbers. Take other --seed.")
     errors = np.abs(values - truths[:, None, None]).max(-1)
-    found = {
+    results = {
         name: {"units": TRAINED, "best": np.round(each.min(-1), 6), "worst": np.round(each.max(-1), 6)}
         for name, each in zip(functions, errors, strict=True)
     }
     if dimension == 2:
-        return found, None
+        return results, None
     best = errors.argmin(-1)
     shown = {
         "x": np.round(fine[::5, 0], 4),
@@ -336,7 +336,7 @@ def _widths(dimension: int, options: Options) -> tuple[dict[str, Any], Any]:
             for k, name in enumerate(functions)
         },
     }
-    return found, shown
+    return results, shown
 
 
 def _depths(options: Options) -> dict[str, Any]:
@@ -346,7 +346,7 @@ def _depths(options: Options) -> dict[str, Any]:
     targets = jnp.asarray(np.stack([f(coarse) for f in functions.values()]), jnp.float32)[..., None]
     truths = np.stack([f(fine) for f in functions.values()])
     seeds = options.seed + jnp.arange(options.seeds, dtype=jnp.uint32)
-    found = {}
+    results = {}
     for name, sizes in DEPTHS.items():
         net = fnn.mlp(sizes, activation="tanh")
 
@@ -357,8 +357,11 @@ def _depths(options: Options) -> dict[str, Any]:
         values = np.asarray(jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(targets, seeds), np.float64)[..., 0]
         best = np.abs(values - truths[:, None]).max(-1).min(-1)
         parameters = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.init, jax.random.key(0))))
-        found[name] = {"parameters": parameters, "best": dict(zip(functions, np.round(best, 6).tolist(), strict=True))}
-    return found
+        results[name] = {
+            "parameters": parameters,
+            "best": dict(zip(functions, np.round(best, 6).tolist(), strict=True)),
+        }
+    return results
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
@@ -379,8 +382,8 @@ def show(saved: dict[str, Any], console: Console) -> None:
             table.add_row(name, *(f"{error:.2g}" for error in each["best"]))
         console.print(table)
     for name, each in result["depths"].items():
-        told = ", ".join(f"{function} {error:.2g}" for function, error in each["best"].items())
-        console.print(f"{name} ({each['parameters']} parameters): {told}", highlight=False, soft_wrap=True)
+        words = ", ".join(f"{function} {error:.2g}" for function, error in each["best"].items())
+        console.print(f"{name} ({each['parameters']} parameters): {words}", highlight=False, soft_wrap=True)
 
 
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
@@ -466,8 +469,8 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
     """{file name: figure}, from the saved result alone."""
     result = saved["result"]
-    found = {"error_by_width.svg": _by_width(result), "depth.svg": _by_depth(result["sawtooth"])}
-    return found | ({"trained.svg": _fits(result["shown"])} if result["shown"] else {})
+    results = {"error_by_width.svg": _by_width(result), "depth.svg": _by_depth(result["sawtooth"])}
+    return results | ({"trained.svg": _fits(result["shown"])} if result["shown"] else {})
 
 
 def _by_width(result: dict[str, Any]) -> Any:
@@ -485,10 +488,10 @@ def _by_width(result: dict[str, Any]) -> Any:
                     axes.plot(each["units"], each["bounds"], color=colour, lw=1, ls=":")
                 else:
                     axes.fill_between(each["units"], each["best"], each["worst"], color=colour, alpha=0.12)
-            told = (
+            words = (
                 "constructed (dotted: bound)" if kind == "constructed" else "trained (best; shaded to the worst seed)"
             )
-            axes.set(xscale="log", yscale="log", title=f"{where.capitalize()}, {told}", xlabel="hidden units N")
+            axes.set(xscale="log", yscale="log", title=f"{where.capitalize()}, {words}", xlabel="hidden units N")
             axes.set_xticks(units := next(iter(result[kind][dimension].values()))["units"], [str(n) for n in units])
             axes.minorticks_off()
             axes.legend(fontsize=9)

@@ -120,18 +120,18 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     programs: dict[Any, list[str]] = {}
     for name, (activation, _, _, optimizer, stops) in VARIANTS.items():
         programs.setdefault((activation, optimizer, stops), []).append(name)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for k, ((activation, optimizer, stops), names) in enumerate(programs.items(), start=1):
-        found |= _trained(options, activation, optimizer, stops, names, parts)
+        results |= _trained(options, activation, optimizer, stops, names, parts)
         watch("programs", k, len(programs), ", ".join(names))
     result = {"sizes": SIZES, "epochs": options.epochs, "seeds": options.seeds, "done": DONE}
-    result["variants"] = {name: found[name] for name in VARIANTS}
+    result["variants"] = {name: results[name] for name in VARIANTS}
     for name in (*LEFT_OUT, NEITHER):
         # stopping early may do what the penalty does: it is left out once more where there is no penalty
         beside = "without regularization" if name == NEITHER else "the whole recipe"
-        effect = np.array(found[name]["test_loss"]) - np.array(found[beside]["test_loss"])
-        found[name]["effect"] = float(effect.mean())
-        found[name]["effect_error"] = (
+        effect = np.array(results[name]["test_loss"]) - np.array(results[beside]["test_loss"])
+        results[name]["effect"] = float(effect.mean())
+        results[name]["effect_error"] = (
             float(effect.std(ddof=1) / np.sqrt(options.seeds)) if options.seeds > 1 else float(np.log(10))
         )
     return result
@@ -175,7 +175,7 @@ def _trained(
 
     losses, accuracy = jax.tree.map(lambda each: np.asarray(each, np.float64), tested(stacked))
     count, first = options.seeds, 0
-    found = {}
+    results = {}
     for name in names:
         mine = slice(first, first + len(settings[name]) * count)
         first = mine.stop
@@ -188,7 +188,7 @@ def _trained(
         reached = [np.flatnonzero(curve <= DONE) for curve in curves]
         test = np.nan_to_num(losses["test"][chosen], nan=1e3, posinf=1e3)
         held_out = sweep.metrics["validation_loss"][chosen]
-        found[name] = {
+        results[name] = {
             "rate": rate,
             "strength": strength,
             "test_loss": test,
@@ -197,7 +197,7 @@ def _trained(
             "epochs_to_done": [int(each[0]) + 1 if len(each) else None for each in reached],
             "curve": [None if not np.isfinite(v) else round(float(v), 4) for v in held_out[0]],
         }
-    return found
+    return results
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def worse(name: str, variants: dict[str, Any]) -> bool | None:
 
 
 #: What would decide where a difference may be chance.
-MORE = "More seeds or a harder problem would decide."
+MORE = "Where a change is not beyond chance, more seeds or a harder problem would decide."
 
 
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
@@ -225,9 +225,7 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         }.get(name, ("", lambda: False))
         direct = worse(name, variants)
         held = direct or (instead() if also else direct)
-        made[name] = Prediction(
-            f"{name} it is worse on unseen images{also}", held, f"Not beyond chance here: {name}. {MORE}"
-        )
+        made[name] = Prediction(f"{name} it is worse on unseen images{also}", held, MORE)
     whole, none = variants["the whole recipe"], variants["none of the five"]
     # some twenty epochs go by before seven layers read well: a shorter run decides nothing
     read = float(np.mean(whole["test_accuracy"])) >= 0.8 or (None if result["epochs"] < 20 else False)

@@ -170,7 +170,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     test, train = np.split(order, [round(TEST * len(order))])
     middle, spread = wines.x[train].mean(0), wines.x[train].std(0)
     x, y = (wines.x - middle) / spread, wines.y[:, None]
-    # nets learn a target of size 1; what is told is in units of the target
+    # nets learn a target of size 1; what is reported is in units of the target
     unit = float(wines.y[train].std())
     linear, theta = _linear(options, x[train], y[train])
     watch("linear", 1, 1, f"{options.starts} starts, farthest {linear['farthest']:.1e}")
@@ -238,7 +238,7 @@ def _linear(options: Options, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, A
     ends, half_way = np.asarray(cost(pairs.reshape(-1, len(theta)))).reshape(2, -1), np.asarray(cost(pairs.mean(0)))
     least = float(cost(theta[None])[0])
     # every one of the first steps, which turn off the fast directions, then some
-    kept = np.union1d(np.arange(min(50, options.steps)), np.linspace(0, options.steps - 1, KEPT).astype(int))
+    chosen = np.union1d(np.arange(min(50, options.steps)), np.linspace(0, options.steps - 1, KEPT).astype(int))
     return {
         "curvatures": [curvatures[0], curvatures[-1]],
         "normal_equations": float(np.abs(ones.T @ (ones @ theta - y[:, 0])).max() / np.abs(ones.T @ y[:, 0]).max()),
@@ -249,8 +249,8 @@ def _linear(options: Options, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, A
         "shrinks": _shrinks(distances / size),
         "predicted_shrinks": 1 - curvatures[0] / curvatures[-1],
         "chord_excess": float((half_way / ends.mean(0) - 1).max()),
-        "kept": kept,
-        "distances": _digits(distances[:, kept] / size),
+        "kept": chosen,
+        "distances": _digits(distances[:, chosen] / size),
     }, theta
 
 
@@ -295,12 +295,12 @@ def _trained(options: Options, x: np.ndarray, y: np.ndarray) -> tuple[fnn.Layer,
     net = fnn.mlp(x.shape[1], options.hidden, 1, activation="tanh")
     seeds = range(options.seed, options.seed + options.nets)
     with jax.enable_x64(False):
-        found = fnn.sweep(
+        results = fnn.sweep(
             fnn.backprop(net, fnn.squared_error, fnn.l2), (x.astype(np.float32), y.astype(np.float32)),
             over={"seed": seeds, "strength": [STRENGTH] * len(seeds)}, optimizer=optax.adam(LEARNING_RATE),
             epochs=options.epochs, batch_size=min(BATCH, len(x)),
         )  # fmt: skip
-    return net, jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float64), *found.params)
+    return net, jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float64), *results.params)
 
 
 def _segments(net: fnn.Layer, params: Any, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -480,7 +480,7 @@ def _extrapolation(data: dict[str, Any], line: dict[str, Any]) -> Any:
 
     figure, (spots,) = figures.blank(12, 4.8, columns=2)
     axis, (low, high) = np.array(line["axis"]), line["alcohol"]
-    told = f"line: {_plain(line['at_0'])} at 0 %, {_plain(line['at_100'])} at 100 %"
+    legend = f"line: {_plain(line['at_0'])} at 0 %, {_plain(line['at_100'])} at 100 %"
     for axes, ends, title in (
         (spots[0], (low - 0.3, high + 0.3), "Where the wines are"),
         (spots[1], (0, 100), "From 0 % to 100 % alcohol"),
@@ -493,7 +493,7 @@ def _extrapolation(data: dict[str, Any], line: dict[str, Any]) -> Any:
             net = np.array(each)[shown]
             axes.plot(axis[shown], net, color=figures.ORANGE, lw=1.2, label=None if k else f"{len(line['nets'])} nets")
         straight = line["at_0"] + line["slope"] * axis[shown]
-        axes.plot(axis[shown], straight, color=figures.BLUE, lw=2.5, label=told)
+        axes.plot(axis[shown], straight, color=figures.BLUE, lw=2.5, label=legend)
         axes.set(title=title, xlabel="alcohol (% by volume)", xlim=ends)
     far = spots[1]
     for value, words in ((data["least"], "least"), (data["most"], "most")):

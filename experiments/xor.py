@@ -101,8 +101,8 @@ def _lines(points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     # weights −1, 0, 1 and half-whole biases reach every labelling that any line reaches, as the count of 14 shows
     rules = list(product((-1.0, 0.0, 1.0), (-1.0, 0.0, 1.0), (-1.5, -0.5, 0.5, 1.5)))
     read = np.array([points @ (w1, w2) + b >= 0 for w1, w2, b in rules]).astype(int)
-    found = {tuple(row) for row in read.tolist()}
-    missing = sorted(set(product((0, 1), repeat=4)) - found)
+    results = {tuple(row) for row in read.tolist()}
+    missing = sorted(set(product((0, 1), repeat=4)) - results)
     # s(0,0) + s(1,1) = s(0,1) + s(1,0): with the sums of scores equal, the middle two cannot differ from the outer two
     forbidden = [each for each in missing if each[0] == each[3] != each[1] == each[2]]
     correct = (read == labels).sum(axis=1)
@@ -110,7 +110,7 @@ def _lines(points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     w1, w2, b = rules[best]
     side = np.linspace(LOW, HIGH, FINENESS)
     return {
-        "labellings_found": len(found),
+        "labellings_found": len(results),
         "labellings_missing": missing,
         "labellings_forbidden": forbidden,
         "best": {

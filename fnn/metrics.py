@@ -29,8 +29,7 @@ def accuracy(scores: Array, labels: Any) -> Array:
     Raises:
         TypeError: labels that are not whole numbers. ValueError: shapes that do not match, K < 2, no examples.
 
-    >>> import jax.numpy as jnp
-    >>> float(accuracy(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1])))
+    >>> float(fnn.accuracy(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1])))
     0.5
     """
     return 1 - zero_one_loss(scores, labels)
@@ -59,6 +58,8 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
         )
     if labels.size == 0:
         raise ValueError("accuracy over 0 examples is undefined. Check how the data was filtered.")
+    # int8 and uint8 cannot count the classes that they index
+    labels = labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
     return jnp.mean((jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels).astype(jnp.float32))
 
 
@@ -67,11 +68,13 @@ def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:
 
     A label outside 0 … K − 1 raises `ValueError`; while JAX traces, it gives a row of zeros instead.
 
-    >>> one_hot([2, 0], 3)
+    >>> fnn.one_hot([2, 0], 3)
     Array([[0., 0., 1.],
            [1., 0., 0.]], dtype=float32)
     """
     require_size("one_hot", "classes", classes, "Give the number of classes K.")
     if not isinstance(labels, Tracer):
         require_labels("labels", labels, classes)
-    return jax.nn.one_hot(jnp.asarray(labels), classes, dtype=dtype)
+    labels = jnp.asarray(labels)
+    # int8 and uint8 wrap round where there are more classes than they can count
+    return jax.nn.one_hot(labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels, classes, dtype=dtype)

@@ -42,11 +42,11 @@ def pages(results: Path) -> dict[str, str | bytes]:
 
 
 def pictured(results: Path, folder: Path) -> Path:
-    """The folder to which the records of `results` are copied, and their pictures drawn from them: none is kept."""
+    """The folder to which the records of `results` are copied, with pictures drawn from them; none is committed."""
     for run in report.runs(results):
         to = folder / run.name
-        kept = read(to / FILE)
-        if run.committed or (kept and kept | {"figures": {}} == run.record | {"figures": {}}):
+        copied = read(to / FILE)
+        if run.committed or (copied and copied | {"figures": {}} == run.record | {"figures": {}}):
             continue
         to.mkdir(parents=True, exist_ok=True)
         if "result" in run.record:
@@ -77,11 +77,11 @@ def spoken(text: str) -> str:
     """
     signs = {r"\lambda": "λ", r"\sigma": "σ", r"\rho": "ρ", r"\sqrt": "√", r"\Vert": "‖", r"\sum": "Σ", r"\theta": "θ"}
 
-    def formula(found: re.Match[str]) -> str:
-        told = re.sub(r"\\frac\{([^{}]*(?:\{[^{}]*\})?[^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", found[1])
+    def formula(match: re.Match[str]) -> str:
+        text = re.sub(r"\\frac\{([^{}]*(?:\{[^{}]*\})?[^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", match[1])
         for tex, sign in signs.items():
-            told = told.replace(tex, sign)
-        return re.sub(r"\\[a-zA-Z]+|\\.|[{}]", "", told)
+            text = text.replace(tex, sign)
+        return re.sub(r"\\[a-zA-Z]+|\\.|[{}]", "", text)
 
     return " ".join(re.sub(r"\$([^$]*)\$", formula, text).split())
 
@@ -128,16 +128,16 @@ def derivations() -> dict[str, tuple[str, list[str], list[str]]]:
     >>> derivations()["linear"][:2]
     ('The affine map', ['fnn/linear.py'])
     """
-    found = {}
+    pages = {}
     for page in sorted(DERIVATIONS.glob("*.md")):
         title, _, about = page.read_text(encoding="utf-8").partition("\n")
         first = about.strip().split("\n\n")[0]
-        found[page.stem] = (
+        pages[page.stem] = (
             title.removeprefix("# "),
             re.findall(r"`(fnn/\w+\.py)`", first),
             re.findall(r"\b[A-E]\d+\b", first),
         )
-    return found
+    return pages
 
 
 def _overall(claim: str, runs: list[Run]) -> str:
@@ -149,12 +149,12 @@ def _table(runs: list[Run]) -> str:
     for claim in CLAIMS:
         key = _overall(claim, runs)
         counts[key] = counts.get(key, 0) + 1
-    told = ", ".join(f"{count} {VERDICTS.get(key, key)}" for key, count in counts.items())
+    verdicts = ", ".join(f"{count} {VERDICTS.get(key, key)}" for key, count in counts.items())
     lines = [
         "# Claims",
         "",
         f"What five lectures claim, {len(CLAIMS)} sentences, each judged by experiments from their numbers or asserted "
-        f"by tests that bear its number: {told}. The number of a claim leads to its evidence: the verdict of every "
+        f"by tests that bear its number: {verdicts}. The number of a claim leads to its evidence: the verdict of every "
         "experiment, the pictures, the tests with their code. Where a lecture errs, the table says what is right.",
         "",
         "```{toctree}",
@@ -203,8 +203,8 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
     files = dict.fromkeys(file for *_, each, _ in pages for file in each)
     # the names that cite the claim; where none does, the files that its derivations are about
     code = ", ".join(f"`{name}`" for name in _cited().get(claim, files))
-    told = [f"{what}: {each}." for what, each in (("Derivation", read), ("Code", code)) if each]
-    lines += [" ".join(told), ""] if told else []
+    written = [f"{what}: {each}." for what, each in (("Derivation", read), ("Code", code)) if each]
+    lines += [" ".join(written), ""] if written else []
     tests = _seen()[claim].tests
     if tests:
         lines += [f"({claim.lower()}-tests)=", "Tests:", ""]
@@ -215,11 +215,11 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
 @cache
 def _cited() -> dict[str, list[str]]:
     """{claim: the public names whose docstrings cite it}."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for name in reference.names():
         for claim in dict.fromkeys(re.findall(r"\b[A-E]\d+\b", name.described.__doc__ or "")):
-            found.setdefault(claim, []).append(f"{name.where}.{name.name}")
-    return found
+            names.setdefault(claim, []).append(f"{name.where}.{name.name}")
+    return names
 
 
 def _test(test: str) -> str:
@@ -234,8 +234,8 @@ def _test(test: str) -> str:
 def _lines(file: str) -> dict[str, tuple[int, int]]:
     """{test: its first line, decorators included, and its last}."""
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {f.name: (min([f.lineno, *(d.lineno for d in f.decorator_list)]), f.end_lineno or f.lineno) for f in found}
+    tests = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {f.name: (min([f.lineno, *(d.lineno for d in f.decorator_list)]), f.end_lineno or f.lineno) for f in tests}
 
 
 # ---- experiments and their pictures ---------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def _lines(file: str) -> dict[str, tuple[int, int]]:
 
 def _experiment(name: str, runs: list[Run]) -> str:
     experiment = EXPERIMENTS[name]
-    said = report.told(experiment.module)
+    said = report.described(experiment.module)
     lines = [f"# Experiment: {plain(name)}", "", plain(summary(experiment.options)), ""]
     for heading, text in zip(("Question", "Prediction", "Refuted by"), said, strict=False):
         lines += [f"**{heading}.** {plain(text[:1].upper() + text[1:])}", ""] if text else []
@@ -255,19 +255,28 @@ def _experiment(name: str, runs: list[Run]) -> str:
         lines += _run(run)
     again = report.command(name, mine[0].record.get("options", {})) if mine else f"{report.PROGRAM} {name}"
     lines += ["## Run it again", "", "```sh", again, "```", "", *(_made(run) for run in mine), ""]
-    lines += ["## The code", "", f"```{{literalinclude}} {_code(experiment.module)}", ":linenos:", "```", ""]
+    first, *others = _code(experiment.module)
+    lines += ["## The code", "", _included(first), ""]
+    lines += [line for file in others for line in (_details(f"<code>{file}</code>", _included(file)), "")]
     return "\n".join(lines)
 
 
+def _prediction(sentence: str, held: bool | None) -> str:
+    key = frame.verdict([held])
+    return f"[{report.SIGNS[key]} {frame.WORDS[held]}]{{.verdict .{key}}} {plain(sentence)}"
+
+
 def _run(run: Run) -> list[str]:
-    lines = ["## Found", ""]
+    lines, predictions = ["## Found", ""], run.record.get("predictions", {})
     if run.record.get("failure"):
         lines += [f"{_badge('failed')}: {plain(run.record['failure'])}", ""]
     for claim, (verdict, evidence, *_) in run.record.get("verdicts", {}).items():
         lines += [f"- {_claim(claim, '../')} {_badge(verdict)} {plain(evidence)}"]
+        if predictions:
+            keys = frame.keys_of(EXPERIMENTS[run.name].claims[claim], predictions, claim)
+            lines += [f"  - {_prediction(*predictions[key])}" for key in keys]
     if not run.record.get("verdicts"):
-        for what, held in run.record.get("predictions", {}).values():
-            lines += [f"- {_badge(frame.verdict([held]))} {plain(what)}"]
+        lines += [f"- {_prediction(*each)}" for each in predictions.values()]
     lines += [""]
     for file, text in _figures(run).items():
         lines += [_figure(run, file, text, "../", _for_claims(run, file, "../")), ""]
@@ -282,20 +291,27 @@ def _for_claims(run: Run, file: str, up: str) -> str:
 def _made(run: Run) -> str:
     measured, versions = run.record.get("measured", {}), run.record.get("versions", {})
     seconds = measured.get("seconds")
-    told = [f"It ran {seconds:.0f} s" if seconds else "It ran", "in its quick form" if _quick(run) else ""]
-    told += [f"on {measured['machine']['cores']} cores" if measured.get("machine") else ""]
-    told += [f"with JAX {versions['jax']}" if "jax" in versions else ""]
-    return " ".join(part for part in told if part) + "."
+    facts = [f"It ran {seconds:.0f} s" if seconds else "It ran", "in its quick form" if _quick(run) else ""]
+    facts += [f"on {measured['machine']['cores']} cores" if measured.get("machine") else ""]
+    facts += [f"with JAX {versions['jax']}" if "jax" in versions else ""]
+    return " ".join(part for part in facts if part) + "."
 
 
 def _quick(run: Run) -> bool:
     return report.small(run.name, run.record.get("options", {}))
 
 
-def _code(module: str) -> str:
-    file = Path(*module.split(".")).with_suffix(".py")
-    package = Path(*module.split("."), "__init__.py")
-    return f"../../../../{(file if (ROOT / file).exists() else package).as_posix()}"
+def _code(module: str) -> list[str]:
+    """The files of an experiment, the one that describes it first."""
+    place = Path(*module.split("."))
+    if (ROOT / place.with_suffix(".py")).exists():
+        return [place.with_suffix(".py").as_posix()]
+    files = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / place).glob("*.py"))
+    return sorted(files, key=lambda file: not file.endswith("__init__.py"))
+
+
+def _included(file: str) -> str:
+    return "\n".join([f"```{{literalinclude}} ../../../../{file}", ":linenos:", "```"])
 
 
 def _gallery(runs: Iterable[Run]) -> str:

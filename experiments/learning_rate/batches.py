@@ -54,7 +54,7 @@ def measure(options: Options, watch: Watch) -> dict[str, Any]:
     rows = np.random.default_rng(options.seed).permutation(len(x))[:ROWS]
     by_hand = fnn.backprop(fnn.mlp(64, 16, 10), fnn.softmax_cross_entropy)
     over = fnn.grid(seed=range(options.seed, options.seed + options.seeds), learning_rate=RATES)
-    found = {}
+    results = {}
     for k, size in enumerate(options.batches, start=1):
         name = {1: "one example", ROWS: "full batch"}.get(size, f"mini-batch of {size}")
         trained = fnn.sweep(
@@ -66,7 +66,7 @@ def measure(options: Options, watch: Watch) -> dict[str, Any]:
         loss = np.where(np.isfinite(loss), loss, np.inf)
         mean = loss.mean(axis=0)
         best = int(np.argmin(mean[:, -1]))
-        found[name] = {
+        results[name] = {
             "batch": size,
             "end": [float(v) if np.isfinite(v) else None for v in mean[:, -1]],
             "best_rate": RATES[best],
@@ -76,7 +76,7 @@ def measure(options: Options, watch: Watch) -> dict[str, Any]:
             "outer_seeds_best": [float(np.nan_to_num(loss[:, k, -1].min(), posinf=1e300)) for k in (0, -1)],
         }
         watch("digits", k, len(options.batches), f"{name}: loss {mean[best, -1]:.3f} at rate {RATES[best]}")
-    return {"rates": RATES, "epochs": options.epochs, "rows": len(rows), "start": float(np.log(10)), "sizes": found}
+    return {"rates": RATES, "epochs": options.epochs, "rows": len(rows), "start": float(np.log(10)), "sizes": results}
 
 
 def predictions(variance: dict[str, Any], batches: dict[str, Any]) -> dict[str, Prediction]:

@@ -114,8 +114,8 @@ def measure(options: Options) -> tuple[dict[str, Any], np.ndarray]:
         best + share[:, None] * (turned - best),
         best + across * (worst - best) + up * (third - best),
     ]
-    found = np.asarray(both(np.concatenate(places))[0])
-    line, between, plane_heights = np.split(found, np.cumsum([len(each) for each in places])[:-1])
+    results = np.asarray(both(np.concatenate(places))[0])
+    line, between, plane_heights = np.split(results, np.cumsum([len(each) for each in places])[:-1])
     return {
         "starts": options.starts,
         "strict": int(strict.sum()),
@@ -258,15 +258,15 @@ def optimizers(options: Options) -> dict[str, Any]:
         return {name: with_one(optimizer) for name, optimizer in four.items()}, by_hand(params, x, y)[1]
 
     runs, first = trained(start)
-    ends = {name: flattened(found[0]) for name, found in runs.items()}
+    ends = {name: flattened(results[0]) for name, results in runs.items()}
     reference = flattened(first)
     places = np.unique(np.geomspace(1, 1500, 60).astype(int)) - 1
     names = list(four)
     return {
         "steps": places + 1,
-        "curves": {name: np.asarray(found[1])[places] for name, found in runs.items()},
+        "curves": {name: np.asarray(results[1])[places] for name, results in runs.items()},
         "first_gradient_apart": {
-            name: float(jnp.max(jnp.abs(flattened(found[2]) - reference))) for name, found in runs.items()
+            name: float(jnp.max(jnp.abs(flattened(results[2]) - reference))) for name, results in runs.items()
         },
         "nearest_ends": min(
             float(jnp.max(jnp.abs(ends[a] - ends[b]))) for k, a in enumerate(names) for b in names[k + 1 :]

@@ -47,9 +47,9 @@ def measure(options: Options) -> dict[str, Any]:
         return jax.vmap(lambda H, w, l: over_rates(H, w, l * shares))(matrices, start, limit)
 
     limit = jnp.asarray(2 / spectra.max(axis=1))
-    found = trained(matrices, start, limit, jnp.asarray(shares))
+    results = trained(matrices, start, limit, jnp.asarray(shares))
     # what has left the numbers is as large as numbers get
-    values, rose, gradient = (np.nan_to_num(np.asarray(each), nan=1e300, posinf=1e300) for each in found)
+    values, rose, gradient = (np.nan_to_num(np.asarray(each), nan=1e300, posinf=1e300) for each in results)
     ends = values[:, :, -1]
     places = np.unique(np.geomspace(1, STEPS, 40).astype(int)) - 1
     return {

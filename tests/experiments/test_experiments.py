@@ -152,22 +152,36 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_the_list_names_every_experiment():
-    assert all(name in run().stdout for name in EXPERIMENTS)
+    text = run().stdout
+    assert all(name in text for name in EXPERIMENTS)
+
+
+HELP = """
+import sys
+from experiments.__main__ import main
+for name in sys.argv[1:]:
+    try:
+        main([name, "--help"])
+    except SystemExit:
+        pass
+    print([module for module in ("jax", "numpy", "matplotlib") if module in sys.modules])
+    print("----")
+"""
+
+
+@pytest.fixture(scope="module")
+def helps():
+    """{experiment: what its `--help` prints}, all in one process that imports nothing heavy."""
+    code = [sys.executable, "-c", HELP, *EXPERIMENTS]
+    out = subprocess.run(code, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    return dict(zip(EXPERIMENTS, out.split("----\n")[:-1], strict=True))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_help_explains_every_option_without_importing_jax(name):
-    code = (
-        "import sys\nfrom experiments.__main__ import main\n"
-        f"try: main([{name!r}, '--help'])\n"
-        "except SystemExit: pass\n"
-        "print([m for m in ('jax', 'numpy', 'matplotlib') if m in sys.modules])"
-    )
-    root = Path(__file__).parents[2]
-    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
-    assert out.splitlines()[-1] == "[]"
+def test_help_explains_every_option_without_importing_jax(name, helps):
+    assert helps[name].splitlines()[-1] == "[]"
     options = EXPERIMENTS[name].options.__dataclass_fields__
-    assert all("--" + option.replace("_", "-") in out for option in options)
+    assert all("--" + option.replace("_", "-") in helps[name] for option in options)
 
 
 def test_speed_in_small(tmp_path, capsys):

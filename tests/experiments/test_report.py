@@ -308,7 +308,7 @@ def test_the_command_quotes_and_negates(tiny):
 
 def test_every_experiment_says_question_prediction_and_what_would_refute_it():
     for name, experiment in EXPERIMENTS.items():
-        assert all(report.told(experiment.module)[:3]), name
+        assert all(report.described(experiment.module)[:3]), name
 
 
 def test_committed_results_say_what_their_code_says():
