@@ -64,24 +64,24 @@ def lecture_step(x: Array) -> Array:
 def central_differences(f: Callable[..., Array], step: Step | None = None, *, chunk: int = 64) -> Callable[..., PyTree]:
     """The symmetric difference quotient (f(x + h/2) − f(x − h/2)) / h for every entry of the first argument.
 
-        The error is about h² |f‴| / 24 + ε |f| / h, the cost two evaluations per parameter.
+    The error is about h² |f‴| / 24 + ε |f| / h, the cost two evaluations per parameter.
 
-        Args:
+    Args:
         f: (params, *rest) -> scalar: a function, a model, a partial; anything in `rest` that is not an array is held
             fixed.
         step: h, a number or a function of the leaf such as `lecture_step`; the default is 2 ε^(1/3) x_c, see
             `scaled_step`.
-            chunk: how many entries are taken at a time.
+        chunk: how many entries are taken at a time.
 
-        Returns:
-            a function with the arguments of f that returns the gradient in the structure of params.
+    Returns:
+        a function with the arguments of f that returns the gradient in the structure of params.
 
-        Raises:
-            TypeError: params with integer leaves. ValueError: f that is not scalar, a step that is not above 0.
+    Raises:
+        TypeError: params with integer leaves. ValueError: f that is not scalar, a step that is not above 0.
 
-        >>> f = lambda x: (2 * x[0] + 3 * x[1]) ** 2 + 3
-        >>> fnn.central_differences(f, step=2e-2)(jnp.array([1.0, 3.0])).round(2)  # claim A8
-        Array([44., 66.], dtype=float32)
+    >>> f = lambda x: (2 * x[0] + 3 * x[1]) ** 2 + 3
+    >>> fnn.central_differences(f, step=2e-2)(jnp.array([1.0, 3.0])).round(2)  # claim A8
+    Array([44., 66.], dtype=float32)
     """
     return partial(_called, _Quotient(f, _central_step if step is None else step, True, chunk))
 
