@@ -26,7 +26,7 @@ from fnn.training import signals
 from fnn.training.config import Job, objective_of
 from fnn.training.program import CAPACITY, advance, axes, stopped
 from fnn.training.request import Request
-from fnn.training.run import SECONDS
+from fnn.training.run import GROWTH, SECONDS
 from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, ValueAndGrad
 from fnn.types import Key, Params, PyTree, is_key
 
@@ -236,7 +236,7 @@ def _members(job: Job, states: TrainState, epochs: int, request: Request, receiv
         calls, taken = calls + 1, time.perf_counter() - began
         if calls > 1:
             # the first call compiled; the calls are short, so that a signal is heard
-            budget = max(1, min(int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6)), 64 * budget, CAPACITY))
+            budget = max(1, min(int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6)), GROWTH * budget, CAPACITY))
         finished = int(chunk.finished)
         assert chunk.stopped is not None
         gone = chunk.stopped[:, :finished]

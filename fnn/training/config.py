@@ -120,7 +120,7 @@ class Config:
         dtype = measuring_dtype(state.params)
         values: dict[str, Any] = {"loss": state.loss_sum / state.weight_sum}
         if not self.streamed:
-            values |= {name: _metric(metric, state.params, data) for name, metric in self.metrics}
+            values |= {name: _metric(name, metric, state.params, data) for name, metric in self.metrics}
         if validation is not None:
             if self.objective is not None:
                 scores = self.objective.net.apply(state.params, validation.x)
@@ -128,14 +128,19 @@ class Config:
                 if jnp.issubdtype(validation.y.dtype, jnp.integer) and validation.y.ndim == scores.ndim - 1:
                     values["validation_accuracy"] = _accuracy(scores, validation)
             for name, metric in self.metrics:
-                values[f"validation_{name}"] = _metric(metric, state.params, validation)
+                values[f"validation_{name}"] = _metric(name, metric, state.params, validation)
         return {name: jnp.asarray(value, dtype) for name, value in values.items()}
 
 
-def _metric(metric: Metric, params: Params, batch: Batch) -> Array:
+def _metric(name: str, metric: Metric, params: Params, batch: Batch) -> Array:
     """The metric on these rows; with their weights if it takes them by that name."""
     options = {"sample_weight": batch.sample_weight} if "sample_weight" in parameters_of(metric) else {}
-    return metric(params, batch.x, batch.y, **options)
+    value = metric(params, batch.x, batch.y, **options)
+    if jnp.ndim(value):
+        raise ValueError(
+            f"fit: the metric {name!r} must give one number, got shape {jnp.shape(value)}. Take its mean: jnp.mean."
+        )
+    return value
 
 
 def _accuracy(scores: Array, batch: Batch) -> Array:

@@ -84,39 +84,40 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
     path = Path(log).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = _lines(path)
-        kept = [text for number, text in lines if number <= done]
-        if not own and (len(kept) < len(lines) or not done):
-            _moved_aside(path)
-        if kept:
+        # a pipe or a device holds nothing to keep
+        if path.is_file():
+            lines = _lines(path)
+            kept = [text for number, text in lines if number <= done]
+            if not own and (len(kept) < len(lines) or not done):
+                _moved_aside(path)
             # a line that was cut off when the run was killed is written anew
             path.write_text("".join(f"{text}\n" for text in kept), encoding="utf-8")
-        elif path.exists():
-            path.write_text("", encoding="utf-8")
         file = open(path, "a", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise ValueError(
             f"fit: log cannot be written, got {error}. Give the name of a file, log='run.jsonl'."
         ) from error
-    with file:
-        failed: list[OSError] = []
+    failed: list[OSError] = []
 
-        def line(number: int, values: dict[str, float]) -> None:
-            finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-            try:
-                print(json.dumps({"epoch": number, **finite}), file=file, flush=True)
-            except OSError as error:
-                if not failed:
-                    warnings.warn(f"fit: {path} could not be written: {error}. Training goes on.", stacklevel=2)
-                failed.append(error)
+    def line(number: int, values: dict[str, float]) -> None:
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        try:
+            print(json.dumps({"epoch": number, **finite}), file=file, flush=True)
+        except OSError as error:
+            if not failed:
+                warnings.warn(f"fit: {path} could not be written: {error}. Training goes on.", stacklevel=2)
+            failed.append(error)
 
+    try:
         yield line
+    finally:
+        # what a full disk did not take is no reason to lose the run at its end
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """(epoch, text) of each whole line of a log of this package; anything else is refused."""
-    if not path.exists():
-        return []
     lines, strange = [], []
     for text in path.read_bytes().splitlines():
         try:
@@ -134,7 +135,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _moved_aside(path: Path) -> None:
     """Rename a log that holds lines to the first free name."""
-    if not path.exists() or not path.stat().st_size:
+    if not path.stat().st_size:
         return
     number = 1
     while (target := path.with_name(f"{path.name}.{number}")).exists():

@@ -129,7 +129,7 @@ class Request:
                 raise
             raise TypeError(
                 f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. "
-                "fit holds one set of parameters; one with two, such as optax.lookahead, needs a loop of your own."
+                "Take one that starts from a tree of arrays."
             ) from error
         return job.config.watch(state._replace(mean_weight=self.mean_weight()), job.hyperparams, self.watched(job))
 
@@ -311,8 +311,8 @@ class Request:
     def _require_number(self, name: str, value: Any, low: float, remedy: str, *, above: bool = False) -> None:
         """Raise unless this is one finite number of at least, or above, this."""
         condition = "finite and above 0" if above else "finite and at least 0"
-        number = isinstance(value, int | float | np.number) or (hasattr(value, "dtype") and np.ndim(value) == 0)
-        if not number or isinstance(value, bool):
+        array = hasattr(value, "dtype") and np.ndim(value) == 0 and jnp.issubdtype(value.dtype, jnp.number)
+        if isinstance(value, bool) or not (isinstance(value, int | float) or array):
             raise TypeError(f"{self.caller}: {name} must be a number, got {value!r}. {remedy}")
         if not (low < value if above else low <= value) or not value < np.inf:
             raise ValueError(f"{self.caller}: {name} must be {condition}, got {value}. {remedy}")

@@ -19,15 +19,15 @@ from jax.core import Tracer
 from fnn.checks import require_finite, validate, warn_cast
 from fnn.types import DType
 
-#: Kinds of NumPy dtypes that are no numbers, and what to do with them.
+#: Kinds of NumPy dtypes that are no numbers: what they are, and what to do with them.
 NO_NUMBERS = {
-    "U": "holds text. Number the classes: classes, y = np.unique(y, return_inverse=True)",
-    "S": "holds text. Number the classes: classes, y = np.unique(y, return_inverse=True)",
-    "M": "holds dates. Make them numbers, such as days: (y - y.min()) / np.timedelta64(1, 'D')",
-    "m": "holds time spans. Make them numbers, such as days: y / np.timedelta64(1, 'D')",
-    "c": "holds complex numbers. Give real and imaginary parts as columns of their own",
-    "V": "has named fields. Give one column each: np.lib.recfunctions.structured_to_unstructured(x)",
-    "O": "holds Python objects that are no numbers. Drop or number them, and cast with .astype('float32')",
+    "U": ("text", "Number the classes: classes, y = np.unique(y, return_inverse=True)"),
+    "S": ("text", "Number the classes: classes, y = np.unique(y, return_inverse=True)"),
+    "M": ("dates", "Make them numbers, such as days: (y - y.min()) / np.timedelta64(1, 'D')"),
+    "m": ("time spans", "Make them numbers, such as days: y / np.timedelta64(1, 'D')"),
+    "c": ("complex numbers", "Give real and imaginary parts as columns of their own"),
+    "V": ("named fields", "Give one column each: np.lib.recfunctions.structured_to_unstructured(x)"),
+    "O": ("Python objects", "Drop or number what is no number, and cast once with .astype('float32')"),
 }
 
 
@@ -63,7 +63,8 @@ def host(what: str, value: Any) -> Any:
         array = array.astype(np.float64)
     floating = jnp.issubdtype(array.dtype, jnp.floating)
     if array.dtype.kind in NO_NUMBERS and not floating:
-        raise TypeError(f"{what} {NO_NUMBERS[array.dtype.kind]}, got {_described(value, array)}.")
+        kind, remedy = NO_NUMBERS[array.dtype.kind]
+        raise TypeError(f"{what} must hold real numbers, got {kind}, {_described(value, array)}. {remedy}.")
     return array
 
 

@@ -20,6 +20,8 @@ from fnn.types import PyTree
 
 #: How long one call of the compiled program may take, about: short enough to stop, to save and to show progress.
 SECONDS = 0.25
+#: A call takes at most so many times the steps of the one before: the first few are short whatever the clock says.
+GROWTH = 4
 
 
 class History(NamedTuple):
@@ -72,7 +74,7 @@ class Run:
             # the first call compiled, of one step so that a signal is heard soon after; from then on as many steps as
             # fit into the time, whole epochs if any
             fit = int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6))
-            fit = max(1, min(fit, 64 * self.budget, CAPACITY))
+            fit = max(1, min(fit, GROWTH * self.budget, CAPACITY))
             self.budget = fit - fit % self.steps if fit > self.steps else fit
         return state, self.record(before, state, chunk)
 

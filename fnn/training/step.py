@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.training.config import Config, parameters_of
 from fnn.training.state import AnyOptimizer, Batch, Hyperparams, TrainState, ValueAndGrad, Window, wide
@@ -106,18 +107,19 @@ def updated(
     if hyperparams.clip_norm is not None:
         gradients = clipped(gradients, hyperparams.clip_norm)
     optimizer = config.build(hyperparams.rate)
-    if not isinstance(optimizer, optax.GradientTransformationExtraArgs):
-        updates, optimizer_state = optimizer.update(gradients, optimizer_state, params)
-        return optax.apply_updates(params, updates), optimizer_state
-    more = {**more, "grad": gradients}
-    names = parameters_of(optimizer.update)
-    taken = more if "**" in names else {name: more[name] for name in names if name in more}
+    taken: dict[str, Any] = {}
+    if isinstance(optimizer, optax.GradientTransformationExtraArgs):
+        more, names = {**more, "grad": gradients}, parameters_of(optimizer.update)
+        taken = more if "**" in names else {name: more[name] for name in names if name in more}
     try:
         updates, optimizer_state = optimizer.update(gradients, optimizer_state, params, **taken)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
+        if isinstance(optimizer, Optimizer):
+            raise
         raise TypeError(
-            f"fit: the optimizer asks for more than {', '.join(sorted(more))}, got {error}. Take another, leave "
-            "accumulate out, or write the loop yourself: fnn.training.train_step shows the step."
+            f"fit: the optimizer must run on these parameters with {', '.join(sorted(more))}, got "
+            f"{type(error).__name__}: {error}. A line search needs accumulate=1; optax.lookahead, with two sets "
+            "of parameters, needs a loop of your own."
         ) from error
     return optax.apply_updates(params, updates), optimizer_state
 

@@ -45,7 +45,7 @@ def test_an_optimizer_that_asks_for_the_value_gets_it(name):
 def test_a_line_search_over_windows_is_refused_in_a_sentence():
     with (
         jax.numpy_dtype_promotion("standard"),
-        pytest.raises(TypeError, match="the optimizer asks for more than grad, v"),
+        pytest.raises(TypeError, match=r"run on these parameters with grad, value, got TypeError.*accumulate=1"),
     ):
         run(optimizer=optax.lbfgs(), accumulate=2)
 
@@ -56,16 +56,16 @@ def test_what_is_no_transformation_is_named():
     ):
         run(optimizer=optax.MultiSteps(optax.sgd(0.1), 2))
     with pytest.raises(
-        TypeError, match=r"the optimizer must start from these parameters, got AttributeError.*lookahead"
+        TypeError, match=r"the optimizer must run on these parameters.*got AttributeError.*optax.lookahead"
     ):
         run(optimizer=optax.lookahead(optax.sgd(0.1), 5, 0.5))
 
 
 def test_a_schedule_may_be_the_learning_rate():
     schedule = optax.cosine_decay_schedule(0.1, 9)
-    assert same(
-        run(optimizer=optax.sgd, learning_rate=schedule)[0].params, run(optimizer=optax.sgd(schedule))[0].params
-    )
+    with jax.numpy_dtype_promotion("standard"):
+        whole, _ = run(optimizer=optax.sgd(schedule))
+        assert same(run(optimizer=optax.sgd, learning_rate=schedule)[0].params, whole.params)
     with pytest.raises(TypeError, match=r"adam: learning_rate must be a number, got <.*Schedules are Optax's"):
         run(optimizer=fnn.optimizers.adam, learning_rate=schedule)
 
