@@ -260,6 +260,19 @@ def test_code_that_is_wrong_is_not_handed_out(text, message, monkeypatch):
     assert text in str(fnn.show_backward(f, 1.0, tried=False))
 
 
+def test_what_has_no_source_is_refused(monkeypatch):
+    monkeypatch.setitem(TABLE, "sin", dataclasses.replace(TABLE["sin"], python=py.unwritten))
+    with pytest.raises(NotImplementedError, match=r"`sin` .test_forms.py:\d+. cannot be written as Python here"):
+        fnn.show_backward(lambda x: jnp.sin(x) ** 2, 1.0)
+    with pytest.raises(NotImplementedError, match="cannot be written as Python here"):
+        py.unwritten([], {}, None)
+
+
+def test_some_eigenvalues_alone_have_no_rule():
+    with pytest.raises(NotImplementedError, match="eigh of a subset of the eigenvalues"):
+        TABLE["eigh"].pull((SQUARE, X[:2]), (SQUARE, X[:2]), SQUARE, subset_by_index=(0, 1))
+
+
 def test_code_that_returns_another_structure_is_not_handed_out(monkeypatch):
     module = __import__("sys").modules["fnn.glassbox.code.backward"]
     monkeypatch.setattr(module, "_literal", lambda tree, texts, parameter: f"[{next(texts)}]")
