@@ -3,7 +3,8 @@
 Promises: every activation is a value (equal by value, hashable, printed by its name) with
     forward(z) -> (a, residuals)              what backward needs, and nothing more
     backward(residuals, a_bar) -> z_bar       z_bar = σ'(z) ⊙ a_bar
-for any shape of z; NaN goes through; the value of the derivative at a kink is stated and tested.
+for any shape of z. NaN in gives NaN out; ±∞ gives the limits of value and derivative (softmax alone has none at +∞); a
+product that tends to 0 is 0 where a factor overflows. The value of the derivative at a kink is stated and tested.
 Refuses: integer inputs. Letters: z pre-activation, a activation, both (…); K classes on the last axis of softmax.
 
 The derivative of each function is written once in the package, here. Sources: claims A6, A14, B5, B7, B17, C10.
@@ -19,12 +20,33 @@ import jax.numpy as jnp
 from fnn.checks import as_floating, require_name
 from fnn.types import Array, Record, Residuals
 
+#: The records, and the classes that take a number; the class of any other record is `type(record)`.
+__all__ = [
+    "Activation",
+    "Elu",
+    "LeakyRelu",
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "get",
+    "hard_threshold",
+    "identity",
+    "leaky_relu",
+    "relu",
+    "sigmoid",
+    "sign",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
 
 @dataclass(frozen=True, repr=False)
 class Activation(Record):
-    """The record of an activation function: `forward`, `backward`, and calling it gives the value alone.
+    """The record of an activation function: `forward`, `backward`, and a call, which returns the value alone.
 
-    To write one of your own, subclass with a frozen dataclass and give both methods:
+    To write your own, subclass it and define both methods; parameters are fields of a frozen dataclass:
 
     >>> import jax.numpy as jnp
     >>> from fnn.activations import Activation
@@ -120,7 +142,7 @@ class Relu(Activation):
     """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        # z <= 0 is false for NaN, so NaN goes through; max(z, 0) would have derivative ½ at 0 under autodiff
+        # z <= 0 is false for NaN, so NaN stays NaN; max(z, 0) would have derivative ½ at 0 under autodiff
         a = jnp.where(z <= 0, jnp.zeros_like(z), z)
         return a, a
 
@@ -134,7 +156,7 @@ class Relu(Activation):
 class LeakyRelu(Activation):
     """a = z where z > 0, else slope·z; the derivative at 0 is `slope`. Keeps the output, whose sign is that of z.
 
-    Raises `ValueError` for a slope outside [0, ∞): with a negative one the output would not tell the sign of z.
+    Raises `ValueError` for a slope outside [0, ∞): with a negative one the output would not show the sign of z.
 
     >>> half = fnn.activations.LeakyRelu(slope=0.5)
     >>> half(jnp.array([-2.0, 3.0])).tolist(), half.derivative(jnp.array([-2.0, 3.0])).tolist()
@@ -148,7 +170,9 @@ class LeakyRelu(Activation):
             raise ValueError(f"leaky_relu: slope must be finite and at least 0, got {self.slope}. Try 0.01.")
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        a = jnp.where(z <= 0, self.slope * z, z)
+        # a slope of 0 makes 0 of −∞ too
+        below = z if self.slope else _at_least(z, -1.0)
+        a = jnp.where(z <= 0, self.slope * below, z)
         return a, a
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
@@ -176,7 +200,7 @@ class Elu(Activation):
             raise ValueError(f"elu: alpha must be finite and above 0, got {self.alpha}. Try 1.")
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        # e^z is taken of z ≤ 0 only: the branch that is not chosen must not overflow
+        # e^z only for z ≤ 0: the branch that is not chosen must not overflow
         a = jnp.where(z <= 0, self.alpha * jnp.expm1(jnp.where(z <= 0, z, jnp.zeros_like(z))), z)
         return a, a
 
@@ -213,13 +237,17 @@ class Gelu(Activation):
     [-0.0852, 0.5, 1.0833]
     """
 
+    # φ(100) = e^−5000 and Φ(−100) are 0 in every dtype, so that beyond only z itself could still matter.
+    saturated = 100.0
+
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        return z * _normal_cdf(z), z
+        return _at_least(z, -self.saturated) * _normal_cdf(z), z
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = z Φ(z), Φ' = φ, φ(z) = e^(−z²/2) / √(2π)
         z = residuals
-        return a_bar * (_normal_cdf(z) + z * (jnp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))))
+        inside = _within(z, self.saturated)
+        return a_bar * (_normal_cdf(z) + inside * (jnp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))))
 
 
 class GeluTanh(Activation):
@@ -236,16 +264,20 @@ class GeluTanh(Activation):
     # √(2/π) makes the slope of ½ (1 + tanh u) at 0 that of Φ; 0.044715 is the cubic coefficient of the paper.
     scale = math.sqrt(2 / math.pi)
     cubic = 0.044715
+    # 2u(100) = 7e4: s is 0 or 1 beyond, in every dtype, and 100² is a number in every dtype.
+    saturated = 100.0
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         s = jax.nn.sigmoid(2 * self.scale * (z + self.cubic * (z * z * z)))
-        return z * s, (z, s)
+        return _at_least(z, -self.saturated) * s, (z, s)
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = z s, s = σ(2u), 2u' = 2 scale (1 + 3 cubic z²)
         z, s = residuals
-        slope = 2 * self.scale * (1 + 3 * self.cubic * (z * z))
-        return a_bar * (s + z * (s * (1 - s)) * slope)
+        # where s (1 − s) is 0 neither z nor z² may be infinite: float16 ends at 256²
+        inside = _within(z, self.saturated)
+        slope = 2 * self.scale * (1 + 3 * self.cubic * (inside * inside))
+        return a_bar * (s + inside * (s * (1 - s)) * slope)
 
 
 class Silu(Activation):
@@ -257,21 +289,24 @@ class Silu(Activation):
     [-0.0908, 0.5, 0.9277]
     """
 
+    # σ(−1000) = e^−1000 is 0 in every dtype, and σ(1000) is 1.
+    saturated = 1000.0
+
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         s = jax.nn.sigmoid(z)
-        return z * s, (z, s)
+        return _at_least(z, -self.saturated) * s, (z, s)
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = z s, s = σ(z), s' = s (1 − s)
         z, s = residuals
-        return a_bar * (s + z * (s * (1 - s)))
+        return a_bar * (s + _within(z, self.saturated) * (s * (1 - s)))
 
 
 class Sign(Activation):
     """a = +1 where z ≥ 0, −1 where z < 0 (claim A1: sign(0) = +1); the derivative is 0 everywhere.
 
-    It is 0 at the jump too, by choice. Nothing below a sign ever receives a gradient: weights there do not learn
-    (claim A14), which is why the perceptron has a learning rule of its own.
+    At the jump it is 0 by choice. No gradient passes through a sign, so the weights below it do not learn (claim A14);
+    this is why the perceptron has its own learning rule.
 
     >>> fnn.sign(jnp.array([-2.0, 0.0, 1.0])).tolist()
     [-1.0, 1.0, 1.0]
@@ -287,7 +322,7 @@ class Sign(Activation):
 
 
 class HardThreshold(Activation):
-    """a = 1 where z ≥ 0, else 0; the derivative is 0 everywhere, so that nothing below it learns (claims A14, B5).
+    """a = 1 where z ≥ 0, else 0; the derivative is 0 everywhere, so nothing below it learns (claims A14, B5).
 
     >>> fnn.hard_threshold(jnp.array([-2.0, 0.0, 1.0])).tolist()
     [0.0, 1.0, 1.0]
@@ -305,31 +340,45 @@ class HardThreshold(Activation):
 class Softmax(Activation):
     """a_k = e^(z_k) / Σ_j e^(z_j) over the last axis: a vector-valued activation (claim A6). Keeps the output.
 
-    Jacobian ∂a_k/∂z_j = a_k (1[k = j] − a_j), hence z_bar = a ⊙ (a_bar − ⟨a, a_bar⟩). Adding a constant to all
-    z_k changes nothing (claim B15); the largest is subtracted before e^z, which cannot overflow then.
+    The Jacobian is ∂a_k/∂z_j = a_k (1[k = j] − a_j), so z_bar = a ⊙ (a_bar − ⟨a, a_bar⟩). Adding a constant to all
+    z_k changes nothing (claim B15), so the largest is subtracted first and e^z cannot overflow.
 
     >>> [round(float(p), 4) for p in fnn.softmax(jnp.array([-3.44, 1.16, -0.81, 3.91]))]
     [0.0006, 0.0596, 0.0083, 0.9315]
     """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        a = jax.nn.softmax(z, axis=-1)
+        # the sum is at most K, which float16 holds up to 65504 classes
+        wide = z.shape[-1] > float(jnp.finfo(z.dtype).max)
+        a = jax.nn.softmax(z.astype(jnp.float32), axis=-1).astype(z.dtype) if wide else jax.nn.softmax(z, axis=-1)
         return a, a
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = softmax(z)
         a = residuals
-        # a (a_bar − Σ a a_bar) multiplied out: where a is one-hot the two terms are then the very same number and
-        # cancel exactly; otherwise a compiler that fuses the product behind a_bar leaves an ulp of it
+        # a (a_bar − Σ a a_bar) multiplied out, so that where a is one-hot the two terms are the same number and
+        # cancel exactly; in the factored form a compiler that fuses the product leaves an ulp of a_bar
         share = a * a_bar
         return share - a * jnp.sum(share, axis=-1, keepdims=True)
 
     def derivative(self, z: Array) -> Array:
-        raise TypeError("softmax has a Jacobian, no elementwise derivative; use softmax.backward(residuals, a_bar).")
+        raise TypeError(
+            "softmax has a Jacobian, not an elementwise derivative. Use softmax.backward(residuals, a_bar)."
+        )
+
+
+def _at_least(z: Array, low: float) -> Array:
+    """z, but `low` where it is smaller: a factor beside one that is 0 there, so that −∞ does not make NaN of it."""
+    return jnp.where(z < low, jnp.full_like(z, low), z)
+
+
+def _within(z: Array, bound: float) -> Array:
+    """z, but 0 where |z| is larger than the bound: a factor beside one that is 0 there."""
+    return jnp.where(jnp.abs(z) > bound, jnp.zeros_like(z), z)
 
 
 def _normal_cdf(z: Array) -> Array:
-    """Φ(z) = ½ erfc(−z/√2): keeps its digits in the left tail, where ½ (1 + erf) cancels."""
+    """Φ(z) = ½ erfc(−z/√2), which is accurate in the left tail, where ½ (1 + erf) cancels."""
     return 0.5 * jax.lax.erfc(-z * math.sqrt(0.5))
 
 
@@ -363,7 +412,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def get(choice: str | Activation) -> Activation:
-    """Return the activation of that name, or the record itself; an unknown name raises and suggests the nearest.
+    """Return the activation with this name, or the record itself. An unknown name raises and suggests the nearest.
 
     >>> fnn.activations.get("relu")
     relu

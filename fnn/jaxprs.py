@@ -279,7 +279,7 @@ def alone(equation: Any) -> Callable[..., Values]:
         variables[k] = variable
     # a result that nobody reads has no variable
     single = equation.replace(invars=variables)
-    inner = body_of(equation)
+    inner = next(inside(equation), None)
     debug = {} if inner is None else {"debug_info": inner.jaxpr.debug_info}
     try:
         jaxpr = core.Jaxpr((), fresh, list(single.outvars), [single], **debug)

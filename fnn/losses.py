@@ -3,35 +3,56 @@
 Promises: a loss is a value with
     forward(prediction, target, sample_weight=None) -> (value, residuals)
     backward(residuals, value_bar=1.0) -> prediction_bar
-and calling it gives the value alone. The last axis of the prediction holds the outputs of one example, every
-axis before it counts examples (none: one example). Per example the losses *sum* over outputs; over examples they
-take the mean (`loss.sum` takes the sum). Targets and weights are data: no derivative with respect to them.
-Example weights w ≥ 0 (a mask is weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`; an example of weight 0
+and a call returns the value alone. The last axis of the prediction holds the outputs of one example; the axes before
+it count examples (no such axis: one example). Losses *sum* over the outputs of an example and average over examples
+(`loss.sum` sums over examples too). Targets and weights are data: there is no derivative with respect to them.
+Example weights w ≥ 0 (a mask has weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`. An example of weight 0
 never matters, whatever its prediction and target hold, NaN included; weights that are all 0 give 0. (The *inputs* of a
-net must be numbers all the same: fill masked rows with zeros.)
-Refuses: a target whose shape would broadcast, float labels, a mean over no examples.
+net must still be finite: fill masked rows with zeros.) A term 0 · ∞ is 0: a class of probability 0 may have the logit
+−∞. In half precision a loss is computed in float32 and rounded once: no sum overflows on the way to a mean.
+Refuses: a target whose shape would broadcast, float labels, a mean over no examples; a label outside 0 … K − 1. Where
+labels cannot be seen, under `jax.jit`, such a label makes NaN of the loss and of its row of the gradient.
 Letters: N examples, O outputs, K classes; p prediction, y target, z logits.
 
-Where books disagree: the squared error of lecture D is (1/N) Σ ‖p − y‖² (`squared_error`), of lectures A and E
-½ ‖p − y‖² (`half_squared_error`); PyTorch and scikit-learn also divide by the number of outputs O.
+Where books disagree: the squared error is (1/N) Σ ‖p − y‖² in lecture D (`squared_error`) and ½ ‖p − y‖² in lectures A
+and E (`half_squared_error`); PyTorch and scikit-learn also divide by the number of outputs O.
 Sources: claims A7, B3, B7, B19, B20, C5, D1, D7.
 """
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from fnn.checks import as_floating, require_labels, require_name, require_range
 from fnn.types import Array, Record, Residuals
 
+#: The records, and the class that takes a number; the class of any other record is `type(record)`.
+__all__ = [
+    "Huber",
+    "Loss",
+    "absolute_error",
+    "binary_cross_entropy",
+    "get",
+    "half_squared_error",
+    "hinge",
+    "huber",
+    "negative_log_likelihood",
+    "perceptron_loss",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
+    "squared_error",
+]
+
 
 @dataclass(frozen=True, repr=False)
 class Loss(Record):
-    """The record of a loss. A new one needs two methods, `values` and `slope`; the reduction is done here, once.
+    """The record of a loss. A new loss defines two methods, `values` and `slope`; the reduction is done here, once.
 
     >>> import jax.numpy as jnp
     >>> from fnn.losses import Loss
@@ -76,7 +97,13 @@ class Loss(Record):
         return target.astype(prediction.dtype)
 
     def validate_target(self, target: Any, outputs: int) -> None:
-        """Look at the values of the target on the host; raise `ValueError` on what would train in silence."""
+        """Check the values of the target on the host; raise `ValueError` on what training would accept silently."""
+
+    def validate_prediction(self, prediction: Any) -> None:
+        """Look at predictions on the host, before training; warn where they cannot be what the loss expects."""
+
+    def require_target(self, prediction: Array, target: Array, sample_weight: Any) -> None:
+        """Raise `ValueError` on a target that has no loss, where its values can be seen: outside `jax.jit`."""
 
     # ---- what every loss gets ---------------------------------------------------------------------------------------
 
@@ -90,14 +117,29 @@ class Loss(Record):
         """
         return self.forward(prediction, target, sample_weight)[0]
 
-    def forward(self, prediction: Array, target: Any, sample_weight: Array | None = None) -> tuple[Array, Residuals]:
-        """Return (value, residuals); see `__call__` for the shapes."""
+    def forward(
+        self,
+        prediction: Array,
+        target: Any,
+        sample_weight: Array | None = None,
+        weight_sum: Array | float | None = None,
+    ) -> tuple[Array, Residuals]:
+        """Return (value, residuals); see `__call__` for the shapes.
+
+        `weight_sum` is the denominator of the weighted mean, Σ w of these examples unless it is passed: in mini-batches
+        |B| w̄ with the mean weight of the whole data, so that a weight counts in a batch of any size.
+        """
         prediction = as_floating(self.name, "prediction", prediction)
         if prediction.ndim == 0:
             raise ValueError(
                 f"{self.name}: the prediction must have outputs on its last axis, got a scalar. Give p[None]."
             )
+        if prediction.dtype.itemsize < 4:
+            value, working = self.forward(prediction.astype(jnp.float32), target, sample_weight)
+            # an array of no entries says to which dtype the gradient is rounded
+            return value.astype(prediction.dtype), (working, jnp.zeros(0, prediction.dtype))
         target = self.as_target(prediction, target)
+        self.require_target(prediction, target, sample_weight)
         examples = prediction.shape[:-1]
         count = math.prod(examples)
         if self.reduction == "mean" and count == 0:
@@ -106,10 +148,10 @@ class Loss(Record):
                 f"{prediction.shape}. Use {self.name}.sum, which gives 0, or skip empty batches."
             )
         if sample_weight is None:
-            values, kept = self.values(prediction, target)
+            values, saved = self.values(prediction, target)
             if self.reduction == "sum":
-                return jnp.sum(values), (kept, None)
-            return jnp.sum(values) / count, (kept, 1 / count)
+                return jnp.sum(values), (saved, None)
+            return jnp.sum(values) / count, (saved, 1 / count)
         weights = jnp.asarray(sample_weight)
         if weights.shape != examples:
             raise ValueError(
@@ -117,23 +159,31 @@ class Loss(Record):
                 f"got {weights.shape}. Give one weight or mask entry per row."
             )
         weights = weights.astype(prediction.dtype)
-        # An example that does not count must not be able to spread its NaN: it is replaced before anything is computed
+        # an example that does not count must not spread its NaN, so it is replaced before anything is computed
         counts = weights != 0
         prediction = jnp.where(counts[..., None], prediction, jnp.zeros_like(prediction))
         counts_target = counts if target.ndim == len(examples) else counts[..., None]
         target = jnp.where(counts_target, target, jnp.zeros_like(target))
-        values, kept = self.values(prediction, target)
+        values, saved = self.values(prediction, target)
         if self.reduction == "sum":
-            return jnp.sum(weights * values), (kept, weights)
-        total = jnp.sum(weights)
-        scale = weights / jnp.where(total == 0, jnp.ones_like(total), total)
-        return jnp.sum(scale * values), (kept, scale)
+            return jnp.sum(weights * values), (saved, weights)
+        if weight_sum is None:
+            total = jnp.sum(weights)
+            scale = weights / jnp.where(total == 0, jnp.ones_like(total), total)
+        else:
+            # a denominator beyond the largest half-precision number is no reason to lose the weights
+            wide = jnp.float32 if jnp.finfo(weights.dtype).bits < 32 else weights.dtype
+            scale = (weights.astype(wide) / jnp.asarray(weight_sum, wide)).astype(weights.dtype)
+        return jnp.sum(scale * values), (saved, scale)
 
     def backward(self, residuals: Residuals, value_bar: Array | float = 1.0) -> Array:
         """Return the cotangent of the prediction, (…, O)."""
+        saved, scale = residuals
+        if getattr(scale, "dtype", np.dtype(np.float64)).itemsize < 4:
+            # computed in float32, rounded to half precision
+            return self.backward(saved, jnp.asarray(value_bar, jnp.float32)).astype(scale.dtype)
         # value = Σ scale_n values_n
-        kept, scale = residuals
-        slope = self.slope(kept)
+        slope = self.slope(saved)
         if scale is None:
             return slope * value_bar
         scale = scale * value_bar
@@ -187,7 +237,7 @@ class AbsoluteError(Loss):
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         e = prediction - target
-        # |e| as e sign(e): under autodiff it too has derivative 0 at 0, where jnp.abs has 1
+        # |e| written as e sign(e), which autodiff too gives derivative 0 at 0; jnp.abs has 1 there
         return jnp.sum(e * jnp.sign(e), axis=-1), e
 
     def slope(self, residuals: Residuals) -> Array:
@@ -216,7 +266,7 @@ class Huber(Loss):
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         e = prediction - target
         size = jnp.abs(e)
-        # e² is taken inside only: outside it may overflow, and a branch that is not chosen must stay finite
+        # e² only inside: outside it may overflow, and the branch that is not chosen must stay finite
         inside = jnp.where(size <= self.delta, e, jnp.zeros_like(e))
         h = jnp.where(size <= self.delta, 0.5 * inside * inside, self.delta * (size - 0.5 * self.delta))
         return jnp.sum(h, axis=-1), e
@@ -230,17 +280,18 @@ class Huber(Loss):
 
 
 class _OverClasses(Loss):
-    """A loss over K classes: targets are labels (…) or one row of K probabilities per example (…, K)."""
+    """A loss over K classes: targets are labels (…), or a row of K probabilities per example (…, K)."""
 
     def as_target(self, prediction: Array, target: Any) -> Array:
         target = jnp.asarray(target)
         if jnp.issubdtype(target.dtype, jnp.integer):
             if target.shape == prediction.shape[:-1]:
-                return target
+                # int8 and uint8 cannot count the classes that they index
+                return target.astype(jnp.int32) if target.dtype.itemsize < 4 else target
             remedy = (
                 "The batch sizes differ: check the split."
                 if target.ndim == prediction.ndim - 1
-                else "One-hot rows must be floating; a column of labels loses its axis by y[:, 0]."
+                else "One-hot rows must be floating; turn a column of labels into a vector with y[:, 0]."
             )
             raise ValueError(
                 f"{self.name}: labels must hold one whole number per example, shape {prediction.shape[:-1]}, "
@@ -259,14 +310,24 @@ class _OverClasses(Loss):
         _require_same_shape(self.name, prediction, target)
         return target.astype(prediction.dtype)
 
+    def require_target(self, prediction: Array, target: Array, sample_weight: Any) -> None:
+        if jnp.issubdtype(target.dtype, jnp.integer) and not isinstance(target, Tracer):
+            counted = np.asarray(target)
+            if sample_weight is not None:
+                if isinstance(sample_weight, Tracer) or np.shape(sample_weight) != target.shape:
+                    return
+                # what does not count may be labelled as one likes
+                counted = np.where(np.asarray(sample_weight) != 0, counted, 0)
+            require_labels(f"{self.name}: labels", counted, prediction.shape[-1])
+
     def validate_target(self, target: Any, outputs: int) -> None:
         array = np.asarray(target)
-        # jnp knows bfloat16 for a float, NumPy does not
+        # bfloat16 is a floating type for jnp, not for NumPy
         if array.ndim > 1 and jnp.issubdtype(array.dtype, jnp.floating) and array.shape[-1] == outputs:
             require_range("y", array, 0.0, 1.0, "probabilities from 0 to 1")
             off = np.abs(array.astype(np.float64).sum(axis=-1) - 1).ravel()
-            # √eps of float32: what rounding a row of probabilities to float32 leaves, with room; coarser dtypes leave
-            # half an ulp of each entry, and the entries sum to 1
+            # √eps of float32, with room for what rounding a row of probabilities to float32 leaves; coarser dtypes
+            # leave half an ulp of each entry, and the entries sum to 1
             if off.size and off.max() > max(3.5e-4, float(jnp.finfo(array.dtype).eps)):
                 row = int(off.argmax())
                 raise ValueError(
@@ -278,10 +339,10 @@ class _OverClasses(Loss):
 
 
 class SoftmaxCrossEntropy(_OverClasses):
-    """−Σ_k y_k ln softmax(z)_k from logits z, = −ln softmax(z)_y for a label y (claims A7, B7).
+    """−Σ_k y_k ln softmax(z)_k from logits z; for a label y, −ln softmax(z)_y (claims A7, B7).
 
-    Computed as ln Σ e^(z − m) − (z_y − m) with m the largest logit, which neither overflows nor takes the log of 0,
-    and keeps its digits when the logits are large. The derivative with respect to the logits is softmax(z) − e(y),
+    Computed as ln Σ e^(z − m) − (z_y − m) with m the largest logit. This neither overflows nor takes the log of 0,
+    and stays accurate for large logits. The derivative with respect to the logits is softmax(z) − e(y),
     the lecture's −(e(y) − f(x)); for rows y that sum to s it is s softmax(z) − y. Keeps e^(z − m) and its sum.
 
     >>> z = jnp.array([[-3.44, 1.16, -0.81, 3.91]])
@@ -290,15 +351,18 @@ class SoftmaxCrossEntropy(_OverClasses):
     """
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
-        # m only keeps e^z in range; nothing depends on it, which stop_gradient says to whoever differentiates this
+        # m only keeps e^z in range; the value does not depend on it, which stop_gradient tells autodiff
         shifted = prediction - jax.lax.stop_gradient(jnp.max(prediction, axis=-1, keepdims=True))
         exponentials = jnp.exp(shifted)
         total = jnp.sum(exponentials, axis=-1, keepdims=True)
-        log_total = jnp.log(total)
         if jnp.issubdtype(target.dtype, jnp.integer):
-            values = (log_total - _at_label(shifted, target))[..., 0]
+            # in the gradient too, the row of a label that is none is NaN
+            total = _where_label(target, prediction, total)
+            values = (jnp.log(total) - _at_label(shifted, target))[..., 0]
         else:
-            values = jnp.sum(target * (log_total - shifted), axis=-1)
+            # a class of probability 0 counts nothing, even with a logit of −∞
+            terms = jnp.where(target == 0, jnp.zeros_like(shifted), jnp.log(total) - shifted)
+            values = jnp.sum(target * terms, axis=-1)
         return values, (exponentials, total, target)
 
     def slope(self, residuals: Residuals) -> Array:
@@ -311,9 +375,9 @@ class SoftmaxCrossEntropy(_OverClasses):
 
 
 class NegativeLogLikelihood(_OverClasses):
-    """−Σ_k y_k ln p_k on probabilities p; derivative −y_k / p_k, for a label −e(y) / p_y (claim B20).
+    """−Σ_k y_k ln p_k from probabilities p; derivative −y_k / p_k, for a label −e(y) / p_y (claim B20).
 
-    p is clipped to [tiny, 1], tiny the smallest normal number of the dtype; where p lies outside, the derivative is 0.
+    p is clipped to [tiny, 1], where tiny is the smallest normal number of the dtype; the derivative is 0 outside.
 
     >>> p = jnp.array([[0.2, 0.8]])
     >>> round(float(fnn.negative_log_likelihood(p, jnp.array([1]))), 4)  # −ln 0.8
@@ -322,24 +386,34 @@ class NegativeLogLikelihood(_OverClasses):
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         if jnp.issubdtype(target.dtype, jnp.integer):
-            return -jnp.log(_clip(_at_label(prediction, target)))[..., 0], (prediction, target)
+            # the NaN of a label that is none lands on the nearest class in the gradient
+            label = jnp.clip(target, 0, prediction.shape[-1] - 1)
+            p = _where_label(target, prediction, _at_label(prediction, label))
+            return -jnp.log(_clip(p))[..., 0], (prediction, (label, p))
         return -jnp.sum(target * jnp.log(_clip(prediction)), axis=-1), (prediction, target)
 
     def slope(self, residuals: Residuals) -> Array:
         # values = −Σ y ln p
         p, target = residuals
-        if jnp.issubdtype(target.dtype, jnp.integer):
-            return _add_at_label(jnp.zeros_like(p), target, -_log_slope(_at_label(p, target)))
+        if isinstance(target, tuple):
+            label, at_label = target
+            return _add_at_label(jnp.zeros_like(p), label, -_log_slope(at_label))
         return -target * _log_slope(p)
+
+    def validate_prediction(self, prediction: Any) -> None:
+        array = np.asarray(prediction).astype(np.float64)
+        # five times what rounding in bfloat16 leaves of a sum
+        off = np.abs(array.sum(axis=-1) - 1) > 5 * float(jnp.finfo(jnp.bfloat16).eps)
+        _warn_unless_probabilities(self, array, off.any(), "softmax", "softmax_cross_entropy")
 
 
 # ---- two classes ----------------------------------------------------------------------------------------------------
 
 
 class BinaryCrossEntropy(Loss):
-    """−[y ln p + (1 − y) ln(1 − p)] on probabilities p, summed over outputs (claim D7; the notes omit the brackets).
+    """−[y ln p + (1 − y) ln(1 − p)] from probabilities p, summed over outputs (claim D7; the notes omit the brackets).
 
-    y lies in [0, 1]. p and 1 − p are clipped to [tiny, 1]; where one lies outside, the derivative of its term is 0.
+    y lies in [0, 1]. p and 1 − p are clipped to [tiny, 1]; the derivative of a clipped term is 0.
 
     >>> p, y = jnp.array([[0.8]]), jnp.array([[1.0]])
     >>> round(float(fnn.binary_cross_entropy(p, y)), 4)  # −ln 0.8
@@ -356,6 +430,10 @@ class BinaryCrossEntropy(Loss):
         p, y = residuals
         return (1 - y) * _log_slope(1 - p) - y * _log_slope(p)
 
+    def validate_prediction(self, prediction: Any) -> None:
+        array = np.asarray(prediction).astype(np.float64)
+        _warn_unless_probabilities(self, array, False, "sigmoid", "sigmoid_cross_entropy")
+
     def validate_target(self, target: Any, outputs: int) -> None:
         require_range("y", target, 0.0, 1.0, "labels 0 or 1, or probabilities between")
 
@@ -363,7 +441,7 @@ class BinaryCrossEntropy(Loss):
 class SigmoidCrossEntropy(Loss):
     """Binary cross-entropy from logits z: y softplus(−z) + (1 − y) softplus(z), derivative σ(z) − y (claims B3, E6).
 
-    Written as (1 − y) σ(z) − y σ(−z), which keeps its digits where σ(z) is near y. y lies in [0, 1].
+    The derivative is computed as (1 − y) σ(z) − y σ(−z), which is accurate where σ(z) is near y. y lies in [0, 1].
 
     >>> z, y = jnp.array([[0.0], [1e4]]), jnp.array([[1.0], [1.0]])
     >>> round(float(fnn.sigmoid_cross_entropy.sum(z, y)), 4)  # ln 2 + 0
@@ -372,7 +450,11 @@ class SigmoidCrossEntropy(Loss):
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         z, y = prediction, target
-        return jnp.sum(y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z), axis=-1), (z, y)
+        # the term that does not count is 0, even with a logit of ±∞
+        nothing = jnp.zeros_like(z)
+        if_one = jnp.where(y == 0, nothing, jax.nn.softplus(-z))
+        if_zero = jnp.where(y == 1, nothing, jax.nn.softplus(z))
+        return jnp.sum(y * if_one + (1 - y) * if_zero, axis=-1), (z, y)
 
     def slope(self, residuals: Residuals) -> Array:
         # softplus' = σ
@@ -407,7 +489,7 @@ class Hinge(Loss):
 class PerceptronLoss(Loss):
     """max(0, −y s) for scores s and labels y = ±1; derivative −y where y s ≤ 0, else 0 (claim B4).
 
-    At y s = 0 the derivative is −y: a score of exactly 0 counts as a mistake, else w = 0 would never start.
+    At y s = 0 the derivative is −y: a score of exactly 0 counts as a mistake, or learning would never leave w = 0.
 
     >>> s, y = jnp.array([[2.0], [0.5], [-1.0]]), jnp.array([[1.0], [1.0], [1.0]])
     >>> float(fnn.perceptron_loss.sum(s, y))  # 0 + 0 + 1
@@ -430,16 +512,37 @@ class PerceptronLoss(Loss):
 # ---- shared steps ---------------------------------------------------------------------------------------------------
 
 
+def _where_label(labels: Array, rows: Array, one_each: Array) -> Array:
+    """`one_each` (…, 1), but NaN where the label lies outside 0 … K − 1; visible labels were looked at before."""
+    if not isinstance(labels, Tracer):
+        return one_each
+    # without a sign, what is negative is far too large
+    unsigned = labels.astype(jnp.uint64 if labels.dtype.itemsize == 8 else jnp.uint32)
+    return jnp.where((unsigned < rows.shape[-1])[..., None], one_each, jnp.nan)
+
+
+def _warn_unless_probabilities(loss: Loss, rows: np.ndarray, off: bool, output: str, instead: str) -> None:
+    """Warn where entries lie outside [0, 1], or where rows are `off` their sum."""
+    if off or (rows < 0).any() or (rows > 1).any():
+        warnings.warn(
+            f"{loss.name} takes probabilities; the predictions at the start reach from {rows.min():.3g} to "
+            f"{rows.max():.3g}, and rows sum to {rows.sum(axis=-1).min():.3g} and more. Give the net "
+            f'output="{output}", or use {instead} on its logits.',
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _at_label(rows: Array, labels: Array) -> Array:
     """The entry of each row at its label, (…, 1)."""
     return jnp.take_along_axis(rows, labels[..., None], axis=-1)
 
 
 def _add_at_label(rows: Array, labels: Array, amount: Array | float) -> Array:
-    """The rows with `amount`, one number or (…, 1), added at the label of each: no one-hot matrix is ever stored.
+    """Add `amount`, one number or (…, 1), to each row at its label, without storing a one-hot matrix.
 
-    A scatter, as autodiff makes one of `_at_label`. Comparing the labels with 0 … K − 1 and selecting instead took
-    1.25 times as long for a whole gradient of 784-512-256-10 on two CPU threads, and the same on one.
+    A scatter, which is also what autodiff makes of `_at_label`. Comparing the labels with 0 … K − 1 and selecting took
+    1.25 times as long for a whole gradient of 784-512-256-10 on two CPU threads, and as long on one.
     """
     flat = rows.reshape(-1, rows.shape[-1])
     amount = jnp.broadcast_to(jnp.asarray(amount, rows.dtype), (*labels.shape, 1)).ravel()
@@ -447,7 +550,7 @@ def _add_at_label(rows: Array, labels: Array, amount: Array | float) -> Array:
 
 
 def _clip(p: Array) -> Array:
-    """p within [tiny, 1]; NaN goes through."""
+    """p clipped to [tiny, 1]; NaN stays NaN."""
     tiny = jnp.finfo(p.dtype).tiny
     return jnp.where(p < tiny, jnp.full_like(p, tiny), jnp.where(p > 1, jnp.ones_like(p), p))
 
@@ -465,7 +568,7 @@ def _require_same_shape(name: str, prediction: Array, target: Array) -> None:
         remedy = "The batch sizes differ: check the split."
     elif target.ndim != prediction.ndim:
         remedy = (
-            "Broadcasting would pair every example with every other; add or drop the last axis: y[:, None], y[:, 0]."
+            "Broadcasting would pair every example with every other. Add or drop the last axis: y[:, None], y[:, 0]."
         )
     else:
         remedy = "The net must have as many outputs as the target has columns."
@@ -481,7 +584,7 @@ def _require_signs(target: Any) -> None:
         first = tuple(int(i) for i in bad[0])
         raise ValueError(
             f"y must hold labels −1 and +1; row {first[0] if first else 0} holds {array[first]} "
-            f"(and {len(bad) - 1} more). Labels 0 and 1 become signs by 2 * y - 1."
+            f"(and {len(bad) - 1} more). Turn labels 0 and 1 into signs with 2 * y - 1."
         )
 
 
@@ -507,7 +610,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def get(choice: str | Loss) -> Loss:
-    """Return the loss of that name, or the record itself; an unknown name raises and suggests the nearest.
+    """Return the loss with this name, or the record itself. An unknown name raises and suggests the nearest.
 
     >>> fnn.losses.get("squared_error") is fnn.squared_error
     True

@@ -21,7 +21,7 @@ import reference
 import fnn
 from experiments import report, results
 from experiments.claims import CLAIMS, witnesses
-from experiments.options import EXPERIMENTS
+from experiments.registry import EXPERIMENTS
 from tests import browser, tolerances
 from tests.browser import SECONDS, open_page
 
@@ -40,20 +40,20 @@ def test_a_name_without_docstring_or_example_is_seen(monkeypatch):
     def without():
         pass
 
-    def told():
-        """Told, and no more."""
+    def bare():
+        """One line and no more."""
 
-    monkeypatch.setattr(fnn, "told", told, raising=False)
+    monkeypatch.setattr(fnn, "bare", bare, raising=False)
     monkeypatch.setattr(fnn, "without", without, raising=False)
     name = reference.names()[0]
     assert reference.lacking(name._replace(name="without")) == "a docstring"
-    assert reference.lacking(name._replace(name="told")) == "an example"
+    assert reference.lacking(name._replace(name="bare")) == "an example"
 
 
 def test_the_reference_has_an_entry_for_every_name():
     text = "\n".join(reference.pages().values())
     for name in reference.names():
-        assert re.search(rf"^\.\. (auto|py:)\w+:: ({name.where}\.)?{name.name}\b", text, re.M), name
+        assert re.search(rf"^\.\. (auto|py:)\w+:: ({re.escape(name.where)}\.)?{name.name}\b", text, re.M), name
 
 
 def test_docstrings_are_escaped_outside_code_and_examples():
@@ -69,13 +69,21 @@ def record(tmp_path):
     """A folder with one record, of an experiment that found something unexpected."""
     results.claim(tmp_path / "xor")
     (tmp_path / "xor" / "regions.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    found = {"A2": ["refuted", "a line with 4 of 4: |w| = $5 <b>", "regions.svg"], "E8": ["open", "more *seeds*", ""]}
-    told = {"experiment": "xor", "options": {"seeds": 3}, "verdicts": found, "figures": {"regions.svg": "Line: $x_2$"}}
-    results.store(tmp_path / "xor", told)
+    verdicts = {
+        "A2": ["refuted", "a line with 4 of 4: |w| = $5 <b>", "regions.svg"],
+        "E8": ["open", "more *seeds*", ""],
+    }
+    run = {
+        "experiment": "xor",
+        "options": {"seeds": 3},
+        "verdicts": verdicts,
+        "figures": {"regions.svg": "Line: $x_2$"},
+    }
+    results.store(tmp_path / "xor", run)
     return tmp_path
 
 
-def test_claims_are_told_as_their_records_tell_them(record):
+def test_claims_are_shown_as_in_their_records(record):
     pages = evidence.pages(record)
     rows = dict(re.findall(r"^\| \[([A-E]\d+)\]\S+ \| (.*) \|$", pages["claims.md"], re.M))
     assert list(rows) == list(CLAIMS)
@@ -100,7 +108,7 @@ def test_pictures_come_with_words_and_the_command_that_makes_them(record):
 def test_every_experiment_has_a_page_without_results_too(tmp_path):
     pages = evidence.pages(tmp_path)
     for name, experiment in EXPERIMENTS.items():
-        assert report.told(experiment.module).question[1:30] in pages[f"experiments/{name}.md"].replace("\\", "")
+        assert report.described(experiment.module).question[1:30] in pages[f"experiments/{name}.md"].replace("\\", "")
 
 
 @pytest.mark.skipif(not COMMITTED.is_dir(), reason="no results are committed")
@@ -114,7 +122,7 @@ def test_every_claim_has_a_witness():
 
 
 def test_derivations_say_which_files_and_claims_they_are_about():
-    assert evidence.derivations()["affine"] == (
+    assert evidence.derivations()["linear"] == (
         "The affine map", ["fnn/linear.py"], ["A15", "A16", "C3", "D4", "D6", "D8"],
     )  # fmt: skip
     assert all(claim in CLAIMS for _, _, claims in evidence.derivations().values() for claim in claims)
@@ -141,16 +149,16 @@ class Links(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        self.places |= {told["id"]} if told.get("id") else set()
-        if tag == "a" and told.get("href"):
-            self.to.append(told["href"])
-        elif tag in ("script", "img", "iframe") and told.get("src"):
-            self.loads.append(told["src"])
-        elif tag == "link" and told.get("rel") in ("stylesheet", "icon"):
-            self.loads.append(told["href"])
-        if (tag == "img" and not told.get("alt")) or (tag == "iframe" and not told.get("title")):
-            self.without_words.append(told.get("src", ""))
+        attributes = dict(attrs)
+        self.places |= {attributes["id"]} if attributes.get("id") else set()
+        if tag == "a" and attributes.get("href"):
+            self.to.append(attributes["href"])
+        elif tag in ("script", "img", "iframe") and attributes.get("src"):
+            self.loads.append(attributes["src"])
+        elif tag == "link" and attributes.get("rel") in ("stylesheet", "icon"):
+            self.loads.append(attributes["href"])
+        if (tag == "img" and not attributes.get("alt")) or (tag == "iframe" and not attributes.get("title")):
+            self.without_words.append(attributes.get("src", ""))
 
 
 @functools.cache
@@ -190,8 +198,8 @@ def test_every_picture_has_words():
 
 def test_every_name_claim_and_experiment_is_there():
     text = {page.relative_to(SITE).as_posix(): links.places for page, links in site().items()}
-    told = {place for page, places in text.items() if page.startswith("generated/reference/") for place in places}
-    assert not [name for name in reference.names() if f"{name.where}.{name.name}" not in told]
+    entries = {place for page, places in text.items() if page.startswith("generated/reference/") for place in places}
+    assert not [name for name in reference.names() if name.address not in entries]
     assert all(claim.lower() in text[f"generated/evidence/claims/{claim[0]}.html"] for claim in CLAIMS)
     assert all(f"generated/evidence/experiments/{name}.html" in text for name in EXPERIMENTS)
 
@@ -208,18 +216,18 @@ CONTRASTS = """
     const c = parse(getComputedStyle(e).backgroundColor);
     return (c[3] ?? 1) === 1 ? c : over(c, ground(e.parentElement));
   };
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), told = {};
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), seen = {};
   for (let node; node = texts.nextNode();) {
     const e = node.parentElement;
     if (!node.data.trim() || !e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
     const style = getComputedStyle(e);
     if (e.closest('script, style, mjx-assistive-mml') || style.clip === 'rect(0px, 0px, 0px, 0px)') continue;
     const under = ground(e), own = over(parse(style.color), under), key = own + '/' + under;
-    if (told[key]) continue;
+    if (seen[key]) continue;
     const [a, b] = [light(own), light(under)].sort((x, y) => y - x);
-    told[key] = [(a + .05) / (b + .05), node.data.trim().slice(0, 60)];
+    seen[key] = [(a + .05) / (b + .05), node.data.trim().slice(0, 60)];
   }
-  return Object.values(told).sort((x, y) => x[0] - y[0]);
+  return Object.values(seen).sort((x, y) => x[0] - y[0]);
 })()
 """
 #: Formulas that were not rendered: MathJax's errors, macros that it does not know (it writes them in red), elements
@@ -286,12 +294,12 @@ def test_a_typed_query_finds_a_page():
             if found:
                 break
             time.sleep(0.1)
-        assert any(path.endswith("derivations/backprop.html") for path in found), found
+        assert any(path.endswith("derivations/gradients.html") for path in found), found
         assert page.console == [] and all(url.startswith("file:") for url in page.requests)
 
 
 def test_the_keyboard_reaches_the_text():
-    with open_page(SITE / "derivations" / "affine.html" if site() else "") as page:
+    with open_page(SITE / "derivations" / "linear.html" if site() else "") as page:
         page.press("Tab")
         assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to content"
         page.press("Enter")
@@ -357,9 +365,9 @@ def test_a_live_graph_has_the_theme_of_the_page(glass_box):
     # the page's button goes from the system's theme to the other one, then to the system's by name, then back
     for asked in (False, True):
         page.emulate(dark=asked)
-        for told in ("auto", "light" if asked else "dark", "dark" if asked else "light", "auto"):
-            if page.evaluate("document.body.dataset.theme") != told:
+        for theme in ("auto", "light" if asked else "dark", "dark" if asked else "light", "auto"):
+            if page.evaluate("document.body.dataset.theme") != theme:
                 page.click(".theme-toggle-content .theme-toggle")
-            assert page.evaluate("document.body.dataset.theme") == told
-            ground = dark if told == "dark" or (told == "auto" and asked) else light
+            assert page.evaluate("document.body.dataset.theme") == theme
+            ground = dark if theme == "dark" or (theme == "auto" and asked) else light
             _wait(page, f"getComputedStyle(document.body).backgroundColor === '{ground}'", frame)

@@ -6,10 +6,12 @@ was allowed holds, and the results do not depend on how many do.
 Letters: M runs, E epochs, N rows, B batch size.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,38 +22,15 @@ import numpy as np
 from fnn.checks import require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
-from fnn.training.config import (
-    measured_names,
-    objective_of,
-    prepared,
-    require_optimizer,
-    require_options,
-    require_strength,
-)
-from fnn.training.program import (
-    AnyOptimizer,
-    Metric,
-    Numbers,
-    Plan,
-    Rows,
-    TrainState,
-    ValueAndGrad,
-    chosen,
-    every_batch,
-    floating_dtype,
-    measured,
-    measuring_dtype,
-    next_epoch,
-    one_step,
-    sign_of,
-    stopped,
-)
-from fnn.training.shuffle import permutation
-from fnn.types import Array, Key, Params, PyTree, is_key
+from fnn.training import signals
+from fnn.training.config import Job, objective_of
+from fnn.training.program import CAPACITY, advance, axes, stopped
+from fnn.training.request import Request
+from fnn.training.run import SECONDS
+from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, ValueAndGrad
+from fnn.types import Key, Params, PyTree, is_key
 
 FIELDS = ("seed", "learning_rate", "strength", "weight_init")
-#: Epochs that one call may take: room for that many values of every curve is in the program.
-ROOM = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +60,8 @@ class SweepResult:
     """The run with the best value; -1 if all failed."""
 
     def __repr__(self) -> str:
-        told = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"
-        return told if self.best < 0 else f"{told}, best: run {self.best} {self.runs[self.best]}"
+        counts = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"
+        return counts if self.best < 0 else f"{counts}, best: run {self.best} {self.runs[self.best]}"
 
 
 def grid(**fields: Iterable[Any]) -> dict[str, list[Any]]:
@@ -109,6 +88,7 @@ def sweep(
     patience: int | None = None,
     min_improvement: float = 0.0,
     monitor: str | None = None,
+    direction: str | None = None,
     shared_shuffle: bool = False,
     memory: int = 2**30,
 ) -> SweepResult:
@@ -123,13 +103,14 @@ def sweep(
             combinations.
         optimizer: with "learning_rate" among the fields, a function of it such as `optax.adam`.
         epochs: E. batch_size: B.
-        validation, clip_norm, metrics, patience, min_improvement: as in `fnn.fit`.
+        validation, clip_norm, metrics, patience, min_improvement, direction: as in `fnn.fit`.
         monitor: by which the best run is chosen: "validation_loss" if there is validation data, else "loss".
         shared_shuffle: one order of the rows for all runs: faster, but the runs are not independent.
         memory: bytes that the runs of one call may take, about; more runs are more calls.
 
     Raises:
         ValueError, TypeError: unknown fields, unequal lengths, and what `fnn.fit` raises.
+        KeyboardInterrupt: with the attribute `result`, a `SweepResult` of the runs that were finished, or None.
 
     >>> import optax
     >>> x, y = fnn.data.xor()
@@ -141,12 +122,7 @@ def sweep(
     columns = _columns(over)
     count = len(next(iter(columns.values())))
     epochs = require_size("sweep", "epochs", epochs, "Give an int of 1 or more, such as 60.")
-    batch_size = require_size("sweep", "batch_size", batch_size, "Give an int from 1 to the number of rows.")
     memory = require_size("sweep", "memory", memory, "Give bytes, such as 2**30.")
-    require_options(patience, min_improvement, clip_norm, "continue")
-    require_optimizer(optimizer, columns["learning_rate"][0] if "learning_rate" in columns else None)
-    for rate in columns.get("learning_rate", ()):
-        require_optimizer(optimizer, rate)
     gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
     if len(gradients) != count:
         raise ValueError(
@@ -158,144 +134,128 @@ def sweep(
     groups: dict[Any, list[int]] = {}
     for k, gradient in enumerate(gradients):
         groups.setdefault(gradient, []).append(k)
-    found: list[_Member] = [None] * count  # type: ignore[list-item]
-    for gradient, members in groups.items():
+    requests: list[tuple[list[int], Request]] = []
+    for gradient, numbers in groups.items():
         objective = objective_of(gradient)
         if objective is None:
             raise ValueError(
                 "sweep: a gradient that knows its objective is needed, to make parameters, got a bare function. Give "
                 "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
             )
-        for k in members:
-            require_strength("sweep", objective, runs[k].get("strength"))
-        shape = jax.eval_shape(lambda objective=objective: objective.net.init(jax.random.key(0)))
-        rows = prepared(objective, shape, data, "data", floating_dtype(shape))
-        if batch_size > len(rows):
-            raise ValueError(
-                f"sweep: batch_size {batch_size} is larger than the data, {len(rows)} rows. Use {len(rows)} or less."
-            )
-        held_out = None
-        if validation is not None:
-            held_out = prepared(objective, shape, validation, "validation", floating_dtype(shape))
-        plan = Plan(
-            gradient, objective, optimizer, batch_size, 1, tuple((metrics or {}).items()),
-            monitor if patience is not None else "",
+        mine = [runs[k] for k in numbers]
+        request = Request(
+            "sweep", gradient, jax.eval_shape(objective.net.init, jax.random.key(0)), data, optimizer, batch_size,
+            tuple(run.get("learning_rate") for run in mine), tuple(run.get("strength") for run in mine),
+            validation, clip_norm, 1, metrics, patience, min_improvement, monitor, direction, "continue",
+            "shared" if shared_shuffle else "each",
         )  # fmt: skip
-        for k, member in zip(
-            members,
-            _trained(plan, rows, held_out, [runs[k] for k in members], epochs, patience, min_improvement, clip_norm,
-                     monitor, shared_shuffle, memory),
-            strict=True,
-        ):  # fmt: skip
-            found[k] = member
-    names = list(found[0].metrics)
-    value = np.array([member.value for member in found])
-    failed = ~np.isfinite(value)
-    best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign_of(monitor) * value)))
-    curves = {name: np.stack([member.metrics[name] for member in found]) for name in names}
-    return SweepResult(runs, curves, [member.params for member in found], np.where(failed, np.nan, value), failed, best)
+        requests.append((numbers, request))
+    members: dict[int, _Member] = {}
+    sign = requests[0][1].sign
+    with signals.remembered(saves=False) as received:
+        try:
+            for numbers, request in requests:
+                mine = [runs[k] for k in numbers]
+                for k, member in zip(numbers, _trained(request, mine, epochs, memory, received), strict=False):
+                    members[k] = member
+        except BaseException as error:
+            raise _carrying(error, runs, members, monitor, sign) from None
+    if received:
+        raise _carrying(received.error(), runs, members, monitor, sign)
+    return _result(runs, members, monitor, sign)
 
 
 @dataclass(frozen=True)
 class _Member:
+    """What one run gave."""
+
     metrics: dict[str, np.ndarray]
     params: Params
     value: float
 
 
+def _carrying(
+    error: BaseException, runs: list[dict[str, Any]], members: dict[int, _Member], monitor: str, sign: float
+) -> BaseException:
+    """The error with the runs that were finished, which are not lost."""
+    with contextlib.suppress(AttributeError, TypeError):
+        error.result = _result(runs, members, monitor, sign) if members else None  # pyright: ignore[reportAttributeAccessIssue]
+        if members:
+            error.add_note(f"{len(members)} of {len(runs)} runs were finished: they are in the attribute result.")
+    return error
+
+
+def _result(runs: list[dict[str, Any]], members: dict[int, _Member], monitor: str, sign: float) -> SweepResult:
+    """The result of the runs that were finished, in their order."""
+    finished = sorted(members)
+    value = np.array([members[k].value for k in finished])
+    failed = ~np.isfinite(value)
+    best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign * value)))
+    names = members[finished[0]].metrics
+    curves = {name: np.stack([members[k].metrics[name] for k in finished]) for name in names}
+    params = [members[k].params for k in finished]
+    return SweepResult([runs[k] for k in finished], curves, params, np.where(failed, np.nan, value), failed, best)
+
+
 def _trained(
-    plan: Plan, rows: Rows, held_out: Rows | None, runs: list[dict[str, Any]], epochs: int, patience: int | None,
-    min_improvement: float, clip_norm: float | None, monitor: str, shared: bool, memory: int,
-) -> list[_Member]:  # fmt: skip
-    """The runs of one net, as many at a time as the memory holds."""
-    assert plan.objective is not None
-    net = plan.objective.net
-    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0)))
-    dtype = floating_dtype(shapes)
-
-    # what is put together here stays in NumPy: each small operation of JAX would be a program to compile
-    def column(name: str) -> np.ndarray | None:
-        return np.asarray([run[name] for run in runs], dtype) if name in runs[0] else None
-
-    numbers = Numbers(
-        column("learning_rate"), column("strength"), None if clip_norm is None else np.asarray(clip_norm, dtype),
-        None if patience is None else np.asarray(patience, np.int32),
-        np.asarray(min_improvement, measuring_dtype(shapes)),
-    )  # fmt: skip
+    request: Request, runs: list[dict[str, Any]], epochs: int, memory: int, received: signals.Received
+) -> Iterator[_Member]:
+    """The runs of one net, as many at a time as the memory holds; those that were finished when a signal came."""
+    assert request.objective is not None
+    job, net = request.job(), request.objective.net
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
     # parameters first, each as its own run would make them
     nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weight_init") for run in runs}}
     starts = jax.device_get(
         [_start(nets[run.get("weight_init")], key) for run, (key, _) in zip(runs, keys, strict=True)]
     )
-    one = jax.eval_shape(lambda p, k: plan.start(p, k, _member(numbers, 0)), starts[0], keys[0][1])
-    if monitor not in (names := measured_names(plan, one, rows, held_out)):
-        raise ValueError(f"sweep: monitor {monitor!r} is not measured; measured are: {', '.join(names)}. Give one.")
-    together = max(1, min(len(runs), memory // _bytes(one, plan.batch_size)))
-    found: list[_Member] = []
+    one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
+    request.require_monitor(job, one)
+    together = max(1, min(len(runs), memory // _bytes(one, job.config.batch_size)))
     for first in range(0, len(runs), together):
+        if received:
+            return
         # the last call is filled up, so that it needs no program of its own
-        members = [min(first + k, len(runs) - 1) for k in range(together)]
-        params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in members])
-        chosen_numbers = _member(numbers, np.array(members))
-        states = _states(plan, params, [keys[k][1] for k in members], chosen_numbers)
-        curves: list[dict[str, np.ndarray]] = []
-        done = 0
-        while done < epochs:
-            number = min(ROOM, epochs - done)
-            states, measured_now = _epochs(
-                plan, shared, states, rows, held_out, chosen_numbers, np.int32(number), np.int32(done)
-            )
-            curves.append({name: np.asarray(values)[:, :number] for name, values in measured_now.items()})
-            done += number
-        every = {name: np.concatenate([each[name] for each in curves], axis=1) for name in curves[0]}
-        host = jax.device_get(states._replace(key=None))
-        for place in range(min(together, len(runs) - first)):
-            mine = {name: values[place].astype(np.float64) for name, values in every.items()}
-            state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
-            if state.best is not None:
-                found.append(_Member(mine, state.best.params, sign_of(monitor) * float(state.best.value)))
-            else:
-                found.append(_Member(mine, state.params, float(mine[monitor][-1])))
-    return found
+        places = [min(first + k, len(runs) - 1) for k in range(together)]
+        some = dataclasses.replace(job, hyperparams=_member(job.hyperparams, np.array(places)))
+        params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
+        states = _states(some, params, [keys[k][1] for k in places])
+        yield from _members(some, states, epochs, request, received)[: len(runs) - first]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _epochs(
-    plan: Plan, shared: bool, states: TrainState, rows: Rows, held_out: Rows | None, numbers: Numbers, count: Array,
-    done: Array,
-) -> tuple[TrainState, dict[str, Array]]:  # fmt: skip
-    """`count` epochs of every run; a run that stopped early stays as it is, its curves NaN."""
-
-    def one(state: TrainState, numbers: Numbers, order: Array | None) -> tuple[TrainState, dict[str, Array]]:
-        step = one_step(plan, rows, numbers)
-        next_key, shuffle_key = jax.random.split(state.key)
-        order = permutation(shuffle_key, len(rows)) if order is None else order
-        after, _ = every_batch(step, state, order, plan.batch_size)
-        found = measured(plan, after, rows, held_out)
-        after = next_epoch(plan, after, next_key, found, numbers)
-        if state.best is None:
-            return after, found
-        over = stopped(state, numbers)
-        # the key of a run that stopped no longer matters, and a key cannot be selected
-        kept = jax.tree.map(lambda a, b: chosen(over, a, b), state._replace(key=after.key), after)
-        return kept, {name: jnp.where(over, jnp.nan, value) for name, value in found.items()}
-
-    members = jax.vmap(one, in_axes=(0, _axes(numbers), None))
-    template = jax.eval_shape(lambda: one(jax.tree.map(lambda leaf: leaf[0], states), _member(numbers, 0), None)[1])
-    size = len(states.epoch)
-    curves = {name: jnp.full((size, ROOM), jnp.nan, like.dtype) for name, like in template.items()}
-
-    def epoch(k: Array, carry: tuple[TrainState, dict[str, Array]]) -> tuple[TrainState, dict[str, Array]]:
-        states, curves = carry
-        order = permutation(jax.random.fold_in(states.key[0], done + k), len(rows)) if shared else None
-        after, found = members(states, numbers, order)
-        if shared:
-            # the keys stay: each epoch folds its number in
-            after = after._replace(key=states.key)
-        return after, {name: curves[name].at[:, k].set(found[name]) for name in curves}
-
-    return jax.lax.fori_loop(0, count, epoch, (states, curves))
+def _members(job: Job, states: TrainState, epochs: int, request: Request, received: signals.Received) -> list[_Member]:
+    """These runs, side by side to their end; none of them if a signal came before."""
+    curves: list[dict[str, np.ndarray]] = []
+    done, over, budget, calls = 0, False, 1, 0
+    while done < epochs and not over:
+        if received:
+            return []
+        began = time.perf_counter()
+        states, chunk = advance(job, states, budget, epochs)
+        chunk = jax.device_get(chunk)
+        calls, taken = calls + 1, time.perf_counter() - began
+        if calls > 1:
+            # the first call compiled; the calls are short, so that a signal is heard
+            budget = max(1, min(int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6)), 64 * budget, CAPACITY))
+        finished = int(chunk.finished)
+        assert chunk.stopped is not None
+        gone = chunk.stopped[:, :finished]
+        curves.append({name: np.where(gone, np.nan, values[:, :finished]) for name, values in chunk.metrics.items()})
+        done, over = done + finished, bool(stopped(states, job.hyperparams))
+    # runs that all stopped early have no values beyond
+    curves.append({name: np.full((len(values), epochs - done), np.nan) for name, values in curves[0].items()})
+    every = {name: np.concatenate([each[name] for each in curves], axis=1) for name in curves[0]}
+    host = jax.device_get(states._replace(key=None))
+    members = []
+    for place in range(len(host.epoch)):
+        mine = {name: values[place].astype(np.float64) for name, values in every.items()}
+        state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
+        value, params = float(mine[request.monitor][-1]), state.params
+        if state.best is not None:
+            never = state.best.value == np.finfo(state.best.value.dtype).max
+            value, params = np.nan if never else request.sign * float(state.best.value), state.best.params
+        members.append(_Member(mine, params, value))
+    return members
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -303,20 +263,18 @@ def _start(net: Layer, key: Key) -> Params:
     return net.init(key)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _states(plan: Plan, params: Params, keys: list[Key], numbers: Numbers) -> TrainState:
-    return jax.vmap(plan.start, in_axes=(0, 0, _axes(numbers)))(params, jnp.stack(keys), numbers)
+def _states(job: Job, params: Params, keys: list[Key]) -> TrainState:
+    start = jax.vmap(job.config.start, in_axes=(0, 0, axes(job.hyperparams)))
+    # a function of its own, which JAX forgets with its program
+    return jax.jit(lambda hyperparams, params, keys: start(params, jnp.stack(keys), hyperparams))(
+        job.hyperparams, params, keys
+    )
 
 
-def _axes(numbers: Numbers) -> Numbers:
-    """Which of the numbers differ from run to run."""
-    return Numbers(None if numbers.rate is None else 0, None if numbers.strength is None else 0, None, None, None)  # type: ignore[arg-type]
-
-
-def _member(numbers: Numbers, k: Any) -> Numbers:
+def _member(hyperparams: Hyperparams, k: Any) -> Hyperparams:
     """The numbers of one run, or of some."""
-    rate, strength = (None if each is None else each[k] for each in (numbers.rate, numbers.strength))
-    return numbers._replace(rate=rate, strength=strength)
+    rate, strength = (None if each is None else each[k] for each in (hyperparams.rate, hyperparams.strength))
+    return hyperparams._replace(rate=rate, strength=strength)
 
 
 def _bytes(state: PyTree, batch_size: int) -> int:
@@ -342,6 +300,12 @@ def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         raise ValueError(
             f"sweep: unknown field {unknown[0]!r}; known are {', '.join(FIELDS)}. Nets: one gradient each."
         )
+    single = [name for name, values in over.items() if isinstance(values, str) or not isinstance(values, Iterable)]
+    if single:
+        raise TypeError(
+            f"sweep: {single[0]} must hold one value for each run, got {over[single[0]]!r}. Give a list, or make all "
+            "combinations with fnn.grid."
+        )
     columns = {name: list(values) for name, values in over.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
@@ -349,4 +313,23 @@ def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
             f"sweep: every field must hold one value for each run, got {lengths or 'none'}. Make all "
             "combinations with fnn.grid(seed=…, learning_rate=…)."
         )
-    return columns
+    columns["seed"] = [_seed(seed) for seed in columns["seed"]] if "seed" in columns else []
+    return {name: values for name, values in columns.items() if values}
+
+
+def _seed(seed: Any) -> int:
+    """The seed as an int, if JAX makes a key of its own of it."""
+    if isinstance(seed, bool) or not (isinstance(seed, int | np.integer) or _is_whole(seed)):
+        raise TypeError(f"sweep: a seed must be a whole number, got {seed!r}. Give ints, such as range(10).")
+    number = int(seed)
+    wide = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+    if not 0 <= number < (2**63 if wide else 2**32):
+        raise ValueError(
+            f"sweep: a seed must be at least 0 and below {'2**63' if wide else '2**32, beyond which seeds repeat'}, "
+            f"got {number}. Give ints, such as range(10)."
+        )
+    return number
+
+
+def _is_whole(seed: Any) -> bool:
+    return isinstance(seed, jax.Array) and seed.ndim == 0 and jnp.issubdtype(seed.dtype, jnp.integer)

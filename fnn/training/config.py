@@ -1,82 +1,165 @@
-"""What can be said of a run before its first step: the optimizer, the options, the data.
+"""What a program is made for, and the job it does: gradient, optimizer, rows, and the numbers that may change.
 
-Promises: every message says what must hold, what got, and what to do; data is looked at once, on the host, and cast
-once to the dtype of the parameters, with a note.
+Promises: a `Config` is static, so that another one is another program; a `Job` is a pytree of arrays with its config.
+Refuses: a gradient that gives anything but (value, gradients). Letters: N rows, w̄ the mean of their weights.
 """
 
+import inspect
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from fnn.checks import note_cast, require_size, validate
 from fnn.gradients import Backprop, Objective
-from fnn.optimizers import Optimizer
+from fnn.metrics import accuracy
 from fnn.regularizers import Strength
-from fnn.training.program import Plan, Rows, TrainState, ValueAndGrad, measured
-from fnn.types import Array, Params
-
-#: What may be done when a loss or a gradient is not finite.
-NOT_FINITE = ("stop", "skip", "continue")
-
-
-def measured_names(plan: Plan, state: TrainState, rows: Rows | None, held_out: Rows | None) -> list[str]:
-    """The names of what an epoch measures."""
-    return list(jax.eval_shape(partial(measured, plan), state, rows, held_out))
-
-
-def require_options(patience: int | None, min_improvement: float, clip_norm: float | None, on_nonfinite: str) -> None:
-    """Raise on an option that cannot be meant, whatever the data."""
-    if patience is not None:
-        require_size("fit", "patience", patience, "Give the epochs to wait, such as 10, or None.")
-    if not 0 <= min_improvement < np.inf:
-        raise ValueError(f"fit: min_improvement must be finite and at least 0, got {min_improvement}. Try 1e-4.")
-    if clip_norm is not None and not 0 < clip_norm < np.inf:
-        raise ValueError(f"fit: clip_norm must be finite and above 0, got {clip_norm}. Try 1.0.")
-    if on_nonfinite not in NOT_FINITE:
-        raise ValueError(f"fit: on_nonfinite must be one of {NOT_FINITE}, got {on_nonfinite!r}. Give one of them.")
+from fnn.training.state import (
+    AnyOptimizer,
+    Batch,
+    Best,
+    Hyperparams,
+    Metric,
+    TrainState,
+    ValueAndGrad,
+    Window,
+    measuring_dtype,
+    wide,
+)
+from fnn.types import Array, Key, Params
 
 
-def require_monitor(
-    plan: Plan, state: TrainState, rows: Rows | None, held_out: Rows | None, monitor: str, patience: int | None
-) -> None:
-    """Raise if early stopping watches what is not measured."""
-    if patience is None:
-        return
-    names = measured_names(plan, state, rows, held_out)
-    if monitor not in names:
-        raise ValueError(
-            f"fit: patience watches {monitor!r}, which is not measured; measured are: {', '.join(names)}. Give "
-            'validation=(x, y), or monitor="loss".'
-        )
+@dataclass(frozen=True)
+class Config:
+    """What a program is made for; a change of it is another program."""
+
+    value_and_grad: ValueAndGrad | None
+    objective: Objective | None
+    optimizer: AnyOptimizer
+    batch_size: int
+    accumulate: int = 1
+    metrics: tuple[tuple[str, Metric], ...] = ()
+    monitor: str = ""
+    """The measured quantity that early stopping watches."""
+    sign: float = 1.0
+    """−1 if of what is watched more is better, else 1."""
+    skip: bool = False
+    """Leave out steps in which the loss or a gradient is not finite."""
+    runs: str = "one"
+    """"one"; or many side by side, "each" with an order of the rows of its own or with one that is "shared"."""
+    streamed: bool = False
+    """The rows come piece by piece, so that metrics cannot be measured on all of them."""
+    weights: str = ""
+    """"mean": weights are divided by their mean over all rows, and the gradient takes the denominator of the batch;
+    "own": the gradient takes the weights as they are and does with them what it will."""
+
+    def start(self, params: Params, key: Key, hyperparams: Hyperparams) -> TrainState:
+        """The state before the first step."""
+        zero = jnp.zeros((), measuring_dtype(params))
+        count = jnp.zeros((), jnp.int32)
+        optimizer_state = self.build(hyperparams.rate).init(params)
+        if self.accumulate > 1:
+            total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, wide(leaf.dtype)), params)
+            optimizer_state = Window(optimizer_state, total, count, count, zero)
+        return self.watch(TrainState(params, optimizer_state, key, count, count, zero, zero, count), hyperparams, 0)
+
+    def watch(self, state: TrainState, hyperparams: Hyperparams, watched: int) -> TrainState:
+        """The state with room for the best parameters if early stopping is asked for, and without if not.
+
+        `watched` stands for what is watched; a best that is of something else is forgotten.
+        """
+        if hyperparams.patience is None:
+            return state._replace(best=None)
+        waited, number = jnp.zeros((), jnp.int32), jnp.asarray(watched, jnp.uint32)
+        if state.best is not None and int(state.best.watched) == watched:
+            return state._replace(best=state.best._replace(waited=waited))
+        # a finite number, so that JAX_DEBUG_INFS has nothing to find
+        dtype = measuring_dtype(state.params)
+        return state._replace(best=Best(state.params, jnp.asarray(jnp.finfo(dtype).max, dtype), waited, number))
+
+    def gradient(self, params: Params, batch: Batch, strength: Strength | None) -> tuple[Array, Params]:
+        """(value, gradients) on these rows."""
+        assert self.value_and_grad is not None
+        return _require_pair(self.value_and_grad(params, batch.x, batch.y, **self.options(batch, strength)), params)
+
+    def value(self, params: Params, batch: Batch, strength: Strength | None) -> Array:
+        """The value that the gradient is of: Optax's line searches ask for it at other parameters."""
+        if self.objective is None:
+            return self.gradient(params, batch, strength)[0]
+        return self.objective(params, batch.x, batch.y, **self.options(batch, strength))
+
+    def options(self, batch: Batch, strength: Strength | None) -> dict[str, Any]:
+        """What the gradient takes beside parameters and rows."""
+        options: dict[str, Any] = {} if strength is None else {"strength": strength}
+        if batch.sample_weight is not None:
+            options["sample_weight"] = batch.sample_weight
+            if self.weights != "own":
+                # the weights have mean 1 over all rows
+                options["weight_sum"] = float(len(batch))
+        return options
+
+    def build(self, rate: Array | np.ndarray | None) -> Any:
+        """The optimizer, with its learning rate if that is an argument."""
+        optimizer: Any = self.optimizer
+        if rate is None or not callable(optimizer):
+            return optimizer
+        try:
+            return optimizer(rate)
+        except jax.errors.ConcretizationTypeError as error:
+            raise TypeError(
+                "the optimizer cannot be built from a learning rate that is an argument of the program, as in most "
+                f"schedules of Optax, got {optimizer!r}. Build it with its numbers, or multiply: optax.chain("
+                "optax.scale_by_adam(), optax.scale_by_schedule(s), optax.scale_by_learning_rate(rate))."
+            ) from error
+
+    def measure(self, state: TrainState, data: Batch, validation: Batch | None) -> dict[str, Array]:
+        """What an epoch measures: the mean loss over its rows; the metrics of all rows, where they are at hand; and the
+        same of the validation rows."""
+        dtype = measuring_dtype(state.params)
+        values: dict[str, Any] = {"loss": state.loss_sum / state.weight_sum}
+        if not self.streamed:
+            values |= {name: _metric(metric, state.params, data) for name, metric in self.metrics}
+        if validation is not None:
+            if self.objective is not None:
+                scores = self.objective.net.apply(state.params, validation.x)
+                values["validation_loss"] = self.objective.loss(scores, validation.y, validation.sample_weight)
+                if jnp.issubdtype(validation.y.dtype, jnp.integer) and validation.y.ndim == scores.ndim - 1:
+                    values["validation_accuracy"] = _accuracy(scores, validation)
+            for name, metric in self.metrics:
+                values[f"validation_{name}"] = _metric(metric, state.params, validation)
+        return {name: jnp.asarray(value, dtype) for name, value in values.items()}
 
 
-def require_optimizer(optimizer: Any, rate: float | None) -> None:
-    """Raise unless this is an optimizer, with a learning rate exactly where it needs one."""
-    if isinstance(optimizer, optax.GradientTransformation | Optimizer):
-        if rate is not None:
-            raise ValueError(
-                f"fit: got learning_rate={rate} with an optimizer that has its own. Give optimizer=optax.adam, or "
-                "leave learning_rate out."
-            )
-        return
-    if not callable(optimizer):
-        raise TypeError(f"fit: optimizer must be an Optax transformation, got {optimizer!r}. Try optax.adam(1e-3).")
-    if rate is None:
-        raise ValueError(f"fit: {optimizer!r} needs a learning rate. Give learning_rate=1e-3, or optax.adam(1e-3).")
-    if not 0 < rate < np.inf:
-        raise ValueError(f"fit: learning_rate must be finite and above 0, got {rate}. Try 1e-3.")
+def _metric(metric: Metric, params: Params, batch: Batch) -> Array:
+    """The metric on these rows; with their weights if it takes them by that name."""
+    options = {"sample_weight": batch.sample_weight} if "sample_weight" in parameters_of(metric) else {}
+    return metric(params, batch.x, batch.y, **options)
 
 
-def require_strength(where: str, objective: Objective | None, strength: Strength | None) -> None:
-    """Raise unless there is a strength exactly where there is a regularizer, finite and at least 0."""
-    if objective is not None:
-        objective.require_strength(strength)
-    if strength is not None and not all(0 <= each < np.inf for each in np.ravel(strength)):
-        raise ValueError(f"{where}: strength must be finite and at least 0, got {strength}. Try 1e-4.")
+def _accuracy(scores: Array, batch: Batch) -> Array:
+    """The share of rows that are right, weighted as the loss is."""
+    if batch.sample_weight is None:
+        return accuracy(scores, batch.y)
+    weights = batch.sample_weight.astype(wide(batch.sample_weight.dtype))
+    right = (jnp.argmax(scores, axis=-1) == batch.y.astype(jnp.argmax(scores, axis=-1).dtype)).astype(weights.dtype)
+    return jnp.sum(weights * right) / jnp.sum(weights)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["data", "validation", "hyperparams"], meta_fields=["config"])
+@dataclass(frozen=True)
+class Job:
+    """All that stays the same during a run; `data` is the piece at hand where rows are streamed."""
+
+    config: Config
+    data: Batch
+    validation: Batch | None
+    hyperparams: Hyperparams
+
+    def measured_names(self, state: TrainState) -> list[str]:
+        """The names of what an epoch measures."""
+        return list(jax.eval_shape(self.config.measure, state, self.data, self.validation))
 
 
 def objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
@@ -89,38 +172,26 @@ def objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
     return function if isinstance(function, Objective) else None
 
 
-def prepared(objective: Objective | None, params: Params, data: tuple[Any, ...], name: str, dtype: Any) -> Rows:
-    """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
-    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+def _require_pair(result: Any, params: Params) -> tuple[Array, Params]:
+    """What the gradient gave, if it is (value, gradients): seen while tracing, before the first step."""
+    pair = isinstance(result, tuple) and len(result) == 2
+    if pair and isinstance(result[0], tuple):
         raise TypeError(
-            f"fit: {name} must be the pair (x, y), or (x, y, weights), got {type(data).__name__}. Give {name}=(x, y)."
+            "fit: the gradient must give (value, gradients), got ((value, auxiliary), gradients), as has_aux=True "
+            "makes it. Leave has_aux out; measure with metrics={name: f}."
         )
-    x, y, *weights = data
-    validate(x, y)
-    x = _cast(f"fit: x of {name}", x, dtype)
-    if objective is not None:
-        objective.validate_target(params, x, y)
-    return Rows(x, _cast(f"fit: y of {name}", y, dtype), _weights(weights, name, len(x), dtype))
+    if pair and jax.tree.structure(result[1]) == jax.tree.structure(params):
+        return result
+    raise TypeError(
+        "fit: the gradient must give (value, gradients in the structure of params), got something else. "
+        "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
+    )
 
 
-def _weights(weights: list[Any], name: str, rows: int, dtype: Any) -> Array | None:
-    if not weights or weights[0] is None:
-        return None
-    found = np.asarray(weights[0])
-    if found.shape != (rows,):
-        raise ValueError(
-            f"fit: weights of {name} must hold one number per row, shape ({rows},), got {found.shape}. Give one each."
-        )
-    if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
-        raise ValueError(
-            f"fit: weights of {name} must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row."
-        )
-    return jnp.asarray(found, dtype)
-
-
-def _cast(what: str, array: Any, dtype: Any) -> Array:
-    got = np.asarray(array).dtype if not isinstance(array, jax.Array) else array.dtype
-    if not jnp.issubdtype(got, jnp.floating) or got == dtype:
-        return jnp.asarray(array)
-    note_cast(what, got, dtype)
-    return jnp.asarray(array, dtype)
+def parameters_of(function: Any) -> list[str]:
+    """The names of the parameters of a function, with "**" where it takes any keyword."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return ["**" if each.kind is each.VAR_KEYWORD else each.name for each in parameters]

@@ -4,14 +4,15 @@ Promises: training pays nothing for this while all goes well; the step is found 
 Source: claim A11 (a learning rate beyond the stable one makes the loss grow without bound).
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.regularizers import Strength
-from fnn.training.program import Plan, Rows, TrainState
+from fnn.training.config import Job
+from fnn.training.source import Source
+from fnn.training.state import Batch, TrainState, floating_dtype
 from fnn.types import Params, PyTree
 
 #: Steps back that are searched for the gradient that spoiled the parameters.
@@ -25,8 +26,9 @@ class NonFiniteError(FloatingPointError):
 
     Attributes:
         state: the `TrainState` before the first bad step, its parameters finite.
-        step: the number of that step, from 0, in the whole run.
-        where: the array that is not finite.
+        step: the number of that step, from 0, in the whole run; −1 if it is a measure that is not finite.
+        where: what is not finite.
+        history: the curves up to there.
 
     >>> net = fnn.mlp(1, 1)
     >>> x = jnp.array([[1.0], [2.0]])
@@ -40,35 +42,38 @@ class NonFiniteError(FloatingPointError):
     the loss True
     """
 
-    def __init__(self, says: str, state: TrainState, step: int, where: str) -> None:
-        super().__init__(says)
+    def __init__(self, message: str, state: TrainState, step: int, where: str) -> None:
+        super().__init__(message)
         self.state, self.step, self.where = state, step, where
+        self.history: Any = None
 
 
-def found(
-    plan: Plan, batch: Callable[[TrainState], Rows], strength: Strength | None, losses: np.ndarray, done: int, bad: int,
-    replayed: Callable[[int], TrainState],
-) -> NonFiniteError:  # fmt: skip
-    """The error that tells of the first bad step.
+def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, done: int, bad: int) -> NonFiniteError:
+    """The error that names the first bad step.
 
     Args:
-        batch: state -> the rows of the step that it takes next.
-        strength: of the regularizer.
+        before: the state at the beginning of the chunk that holds the bad loss.
         losses: of the whole run so far.
-        done: steps before the chunk that holds the bad loss.
+        done: steps before that chunk.
         bad: the number of the bad loss within that chunk.
-        replayed: steps -> the state after so many steps of that chunk.
     """
-    where = ""
     for back in range(min(bad, BACK) + 1):
-        state, number = replayed(bad - back), done + bad - back
+        state, number = source.replay(job, before, bad - back), done + bad - back
         if not _bad_leaf(state.params):
-            where = _bad_place(plan, state, batch(state), strength)
+            where = _bad_place(job, state, source.batch(job, state))
             break
     else:
-        state, number, where = replayed(0), done, "the parameters"
-    before = losses[max(0, number - 20) : number]
-    return NonFiniteError(f"{where} is not finite in step {number}, {_why(before)}", state, number, where)
+        state, number, where = before, done, "the parameters"
+    last = losses[max(0, number - 20) : number]
+    return NonFiniteError(f"{where} is not finite in step {number}, {_why(last)}", state, number, where)
+
+
+def unmeasured(monitor: str, epoch: int, state: TrainState) -> NonFiniteError:
+    """The error of early stopping that watches what cannot be compared."""
+    return NonFiniteError(
+        f"{monitor} is NaN after epoch {epoch}, and early stopping watches it: nothing is better or worse than NaN. "
+        "Look at how it is measured, or give another monitor.", state, -1, monitor,
+    )  # fmt: skip
 
 
 def _why(before: np.ndarray) -> str:
@@ -96,12 +101,13 @@ def grown(curve: np.ndarray) -> str:
     )
 
 
-def _bad_place(plan: Plan, state: TrainState, batch: Rows, strength: Strength | None) -> str:
+def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
     """The first array that is not finite, forward and then backward, on this batch."""
     if bad := _bad_leaf((batch.x, batch.y)):
         return f"the input x{bad[3:]}" if bad.startswith("[0]") else f"the target y{bad[3:]}"
-    if plan.objective is not None:
-        net, names = plan.objective.net, []
+    config = job.config
+    if config.objective is not None:
+        net, names = config.objective.net, []
 
         def inside(params: Params, x: PyTree) -> list[PyTree]:
             _, values = net.values(params, x)
@@ -109,15 +115,25 @@ def _bad_place(plan: Plan, state: TrainState, batch: Rows, strength: Strength | 
             names[:] = values
             return list(values.values())
 
-        found = jax.jit(inside)(state.params, batch.x)
-        for name, value in zip(names, found, strict=True):
+        arrays = jax.jit(inside)(state.params, batch.x)
+        for name, value in zip(names, arrays, strict=True):
             if bad := _bad_leaf(value):
                 return f"the value of {name}{bad}".strip()
-    value, gradients = jax.jit(plan.gradient)(state.params, batch, strength)
+    value, gradients = jax.jit(config.gradient)(state.params, batch, job.hyperparams.strength)
     if not np.isfinite(np.asarray(value)):
         return "the loss"
     if bad := _bad_leaf(gradients):
         return f"the gradient of params{bad}".strip()
+    return _of_the_optimizer(job, state)
+
+
+def _of_the_optimizer(job: Job, state: TrainState) -> str:
+    """What an update that is not finite may come from: an ε that is 0 in a narrow dtype above all."""
+    eps, dtype = getattr(job.config.optimizer, "eps", 1.0), floating_dtype(state.params)
+    if eps and not float(jnp.asarray(eps, dtype)):
+        return f"the update of the optimizer, whose eps={eps} is 0 in {jnp.dtype(dtype).name} (give eps=1e-4),"
+    if dtype == jnp.float16:
+        return "the update of the optimizer (in float16 an eps below 6e-8 is 0: give eps=1e-4, as in Adam)"
     return "the update of the optimizer"
 
 

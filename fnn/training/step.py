@@ -1,0 +1,192 @@
+"""One optimizer step: the gradient of a batch, clipped, averaged with others, and turned into an update.
+
+Promises: the step that `fit` and `sweep` compile is the one that `train_step` takes; nothing here knows which gradient
+or which optimizer it got. Letters: B rows of a batch.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fnn.regularizers import Strength
+from fnn.training.config import Config, parameters_of
+from fnn.training.state import AnyOptimizer, Batch, Hyperparams, TrainState, ValueAndGrad, Window, wide
+from fnn.types import Array, Key, Params, PyTree
+
+
+def initial_state(params: Params, optimizer: AnyOptimizer, *, key: Key) -> TrainState:
+    """The `TrainState` before the first step; see `train_step`.
+
+    >>> params = fnn.mlp(2, 1).init(jax.random.key(0))
+    >>> state = fnn.training.initial_state(params, fnn.optimizers.sgd(0.1), key=jax.random.key(1))
+    >>> int(state.epoch), int(state.step)
+    (0, 0)
+    """
+    return Config(None, None, optimizer, 1).start(params, key, Hyperparams())
+
+
+def train_step(
+    value_and_grad: ValueAndGrad,
+    optimizer: AnyOptimizer,
+    state: TrainState,
+    batch: Batch,
+    *,
+    strength: Strength | None = None,
+    clip_norm: Array | float | None = None,
+) -> tuple[TrainState, Array]:
+    """One step of one's own loop: (the state after it, the loss of the batch before it).
+
+    `fit` is this step on the batches of `fnn.training.permutation`, compiled as a whole.
+
+    Args:
+        value_and_grad: as in `fnn.fit`.
+        optimizer: an Optax transformation or a record such as `fnn.optimizers.adam(1e-3)`.
+        state: of `initial_state`, of the step before, or of `fnn.fit`.
+        batch: the rows of this step, `fnn.training.Batch(x, y)`.
+        strength: of the regularizer, if the objective has one.
+        clip_norm: a longer gradient (norm over all parameters) is scaled down to it.
+
+    >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.data.xor()
+    >>> by_hand, optimizer = fnn.backprop(net, fnn.softmax_cross_entropy), fnn.optimizers.adam(0.05)
+    >>> step = jax.jit(functools.partial(fnn.training.train_step, by_hand, optimizer))
+    >>> state = fnn.training.initial_state(net.init(jax.random.key(1)), optimizer, key=jax.random.key(0))
+    >>> for _ in range(200):
+    ...     state, loss = step(state, fnn.training.Batch(x, y))
+    >>> float(fnn.accuracy(net.apply(state.params, x), y)), int(state.step)
+    (1.0, 200)
+    """
+    config = Config(value_and_grad, None, optimizer, 1)
+    state, value = take_step(config, Hyperparams(None, strength, clip_norm), state, batch)
+    return state._replace(step=state.step + 1), value
+
+
+def take_step(
+    config: Config, hyperparams: Hyperparams, state: TrainState, batch: Batch, closes: Array | bool = True
+) -> tuple[TrainState, Array]:
+    """(the state after one batch, its loss before the update); the position in the epoch is kept by the caller.
+
+    With `accumulate`, an update is made when enough batches were seen, and by the batch that closes the epoch. The
+    config may hold the optimizer built already, and the hyperparameters then no rate.
+    """
+    value, gradients = config.gradient(state.params, batch, hyperparams.strength)
+    value = value.astype(state.loss_sum.dtype)
+    # a weighted mean over a batch of its own counts as much as its weights; all else as much as its rows
+    own = batch.sample_weight if config.weights == "own" else None
+    weight = jnp.asarray(len(batch) if own is None else jnp.sum(own), value.dtype)
+    finite = all_finite((value, gradients)) if config.skip else None
+    if config.accumulate == 1:
+        value_of = functools.partial(config.value, batch=batch, strength=hyperparams.strength)
+        params, optimizer_state = updated(
+            config, hyperparams, state.params, state.optimizer_state, gradients, {"value": value, "value_fn": value_of}
+        )
+    else:
+        params, optimizer_state = gathered(config, hyperparams, state, (value, gradients), len(batch), closes, finite)
+    after = state._replace(
+        params=params, optimizer_state=optimizer_state,
+        loss_sum=state.loss_sum + value * weight, weight_sum=state.weight_sum + weight,
+    )  # fmt: skip
+    if finite is not None:
+        left_out = state._replace(skipped=state.skipped + 1)
+        if config.accumulate > 1:
+            # the window went on without this batch
+            left_out = left_out._replace(params=after.params, optimizer_state=after.optimizer_state)
+        after = jax.tree.map(lambda a, b: chosen(finite, a, b), after, left_out)
+    return after, value
+
+
+def updated(
+    config: Config, hyperparams: Hyperparams, params: Params, optimizer_state: PyTree, gradients: Params,
+    more: dict[str, Any],
+) -> tuple[Params, PyTree]:  # fmt: skip
+    """(parameters, optimizer state) after one update with these gradients; `more` is for optimizers that ask for it."""
+    if hyperparams.clip_norm is not None:
+        gradients = clipped(gradients, hyperparams.clip_norm)
+    optimizer = config.build(hyperparams.rate)
+    if not isinstance(optimizer, optax.GradientTransformationExtraArgs):
+        updates, optimizer_state = optimizer.update(gradients, optimizer_state, params)
+        return optax.apply_updates(params, updates), optimizer_state
+    more = {**more, "grad": gradients}
+    names = parameters_of(optimizer.update)
+    taken = more if "**" in names else {name: more[name] for name in names if name in more}
+    try:
+        updates, optimizer_state = optimizer.update(gradients, optimizer_state, params, **taken)
+    except TypeError as error:
+        raise TypeError(
+            f"fit: the optimizer asks for more than {', '.join(sorted(more))}, got {error}. Take another, leave "
+            "accumulate out, or write the loop yourself: fnn.training.train_step shows the step."
+        ) from error
+    return optax.apply_updates(params, updates), optimizer_state
+
+
+def gathered(
+    config: Config, hyperparams: Hyperparams, state: TrainState, result: tuple[Array, Params], rows: int,
+    closes: Array | bool, finite: Array | None,
+) -> tuple[Params, PyTree]:  # fmt: skip
+    """As `updated`, of the mean over a window of batches, Σ |B| g_B / Σ |B|, once the window is full or closes.
+
+    A window ends with the epoch, so that epochs can be cut into calls anywhere; `optax.MultiSteps` carries it on.
+    """
+    window: Window = state.optimizer_state
+    value, gradients = result
+    counts = jnp.asarray(rows, jnp.int32) if finite is None else jnp.where(finite, rows, 0)
+
+    def weighed(total: Array, new: Array) -> Array:
+        if finite is not None:
+            new = jnp.where(finite, new, jnp.zeros_like(new))
+        return total + rows * new.astype(total.dtype)
+
+    window = window._replace(
+        total=jax.tree.map(weighed, window.total, gradients), rows=window.rows + counts, batches=window.batches + 1,
+        value=weighed(window.value, value),
+    )  # fmt: skip
+
+    def full(window: Window) -> tuple[Params, Window]:
+        share = lambda total: total / window.rows.astype(total.dtype)  # noqa: E731
+        mean = jax.tree.map(lambda total, g: share(total).astype(g.dtype), window.total, gradients)
+        more = {"value": share(window.value)}
+        params, inner = updated(config, hyperparams, state.params, window.inner, mean, more)
+        return params, empty(window._replace(inner=inner))
+
+    def empty(window: Window) -> Window:
+        return Window(window.inner, *jax.tree.map(jnp.zeros_like, tuple(window[1:])))
+
+    ends = (window.batches == config.accumulate) | closes
+    # a window of which every batch was left out ends without an update
+    done = ends & (window.rows > 0)
+    place = jnp.where(done, 2, jnp.where(ends, 1, 0))
+    keeps = lambda window: (state.params, window)  # noqa: E731
+    return jax.lax.switch(place, [keeps, lambda window: (state.params, empty(window)), full], window)
+
+
+def clipped(gradients: Params, clip_norm: Array | np.ndarray | float) -> Params:
+    """The gradients, scaled down to this norm over all parameters if they are longer.
+
+    The norm is taken in float32 or more, of entries divided by a power of two near the largest: no square overflows,
+    and where none did the result is the same to the bit.
+    """
+    leaves = jax.tree.leaves(gradients)
+    dtype = functools.reduce(jnp.promote_types, [wide(leaf.dtype) for leaf in leaves])
+    limit = jnp.asarray(clip_norm, dtype)
+    largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(leaf)).astype(dtype) for leaf in leaves if leaf.size])
+    # only beyond a quarter of the exponents: the squares of smaller numbers stay finite, however many there are
+    _, exponent = jnp.frexp(jnp.where(jnp.isfinite(largest), largest, jnp.ones_like(largest)))
+    power = jnp.where(jnp.abs(exponent) > jnp.finfo(dtype).maxexp // 4, exponent, 0)
+    scaled = [jnp.ldexp(leaf.astype(dtype), -power) for leaf in leaves]
+    norm = jnp.ldexp(jnp.sqrt(sum([jnp.sum(g * g) for g in scaled], jnp.zeros_like(limit))), power)
+    share = limit / jnp.maximum(norm, limit)
+    return jax.tree.map(lambda g: (share * g.astype(dtype)).astype(g.dtype), gradients)
+
+
+def chosen(condition: Array, one: Any, other: Any) -> Any:
+    """one where the condition holds; what is the same object in both, such as a key, is left alone."""
+    return one if one is other else jax.lax.select(jnp.broadcast_to(condition, jnp.shape(one)), one, other)
+
+
+def all_finite(tree: PyTree) -> Array:
+    """True if every floating entry is."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return functools.reduce(jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in leaves], jnp.asarray(True))
