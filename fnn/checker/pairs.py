@@ -181,6 +181,9 @@ class OfGradient(Pair):
     called: Callable[..., PyTree] = field(compare=False)
     gradient: Callable[..., PyTree] = field(compare=False)
     """With respect to the first argument."""
+    function_on_host: bool = False
+    """True for a function that cannot be traced, as one written in NumPy."""
+    gradient_on_host: bool = False
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.called(inputs[0], *data)

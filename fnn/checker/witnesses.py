@@ -4,7 +4,7 @@ Promises: a difference quotient comes with an error bar that it estimated itself
 the rounding of the values; the noise of a gradient is measured, by moving every result inside by an ulp. The truth is
 that of the same function in float64 throughout, the working run is that of the user's own setting. What cannot be
 traced runs on the host, what has no reverse mode is pushed forward or differenced. One compiled program per rule,
-shape and kind of witness, however many arguments, entries or points; `Programs` keeps them.
+shape and kind of witness, however many arguments, entries or points; `Programs` (`programs.py`) keeps them.
 Letters: u the inputs as one vector, y_bar the cotangent of the output, h the step,
 φ(i, s) = ⟨y_bar, f(u + s eᵢ) − f(u)⟩.
 Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation); Squire & Trapp 1998
@@ -13,7 +13,6 @@ Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and e
 
 import itertools
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,9 +24,9 @@ from jax.flatten_util import ravel_pytree
 
 from fnn import jaxprs
 from fnn.checker.oracles import as_dtype_of, floats_of, is_float, pullback, pushforward
-from fnn.checker.pairs import OfFunction, Pair, Second
+from fnn.checker.pairs import OfFunction, Pair
 from fnn.checker.rounding import rounded
-from fnn.checker.rules import Point, Rule
+from fnn.checker.rules import Point
 from fnn.types import Array, PyTree
 
 #: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
@@ -288,16 +287,15 @@ class Witnesses:
         except DOES_NOT_RUN:
             if not isinstance(self.pair, OfFunction):
                 raise
-            value, hand = self._hand_by_forward_mode(point)
+            value, hand = self._hand_by_forward_mode(self.pair, point)
         output, slopes, source, uncertainty = self._without_reverse(point)
-        return Compared(value, hand, output, _shaped(slopes, point.inputs), source, uncertainty)
+        return Compared(value, hand, output, shaped(slopes, point.inputs), source, uncertainty)
 
-    def _hand_by_forward_mode(self, point: Point) -> tuple[PyTree, tuple]:
+    def _hand_by_forward_mode(self, pair: OfFunction, point: Point) -> tuple[PyTree, tuple]:
         """The gradient of a function that has no other: its own forward mode, entry by entry."""
-        pair = OfFunction(object(), self.pair.called, self.pair.called)
-        own = Witnesses(pair, self._dtypes, self.x64)
+        own = Witnesses(OfFunction(object(), pair.called, pair.called), self._dtypes, self.x64)
         value, slopes = jax.device_get(own._pushed_entries(point.inputs, point.data, point.y_bar))
-        return value, _shaped(slopes, point.inputs)
+        return value, shaped(slopes, point.inputs)
 
     def by_hand(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         """(the value, the cotangents) by hand."""
@@ -423,7 +421,7 @@ class Witnesses:
             return jax.device_get(self._along(*place, push=False))
 
 
-def _shaped(slopes: np.ndarray, inputs: tuple) -> tuple:
+def shaped(slopes: np.ndarray, inputs: tuple) -> tuple:
     """A vector of slopes in the structure of the inputs, None where these have no derivative."""
     ends = np.cumsum([0, *(leaf.size for leaf in floats_of(inputs)[0])])
     pieces = (slopes[a:b] for a, b in itertools.pairwise(ends))
@@ -463,64 +461,6 @@ def size_of(value: Any) -> float:
     """The characteristic size of a leaf: the root of its mean square, or 1 where all of it is 0."""
     value = np.asarray(value, np.float64)
     return float(np.sqrt(np.mean(np.square(value)))) or 1.0 if value.size else 1.0
-
-
-class Programs:
-    """The compiled witnesses of many rules, to be reused by further checks: `fnn.check(…, programs=programs)`.
-
-    Rules that are equal as records share their programs. A rule must not be changed in place in between.
-
-    >>> kept = fnn.checker.Programs()
-    >>> net = fnn.mlp(2, 2)
-    >>> by_hand, params = fnn.backprop(net, fnn.squared_error), net.init(jax.random.key(0))
-    >>> fnn.check(by_hand, params, jnp.ones((3, 2)), jnp.zeros((3, 2)), programs=kept).ok
-    True
-    >>> fnn.check(by_hand, params, jnp.zeros((3, 2)), jnp.ones((3, 2)), programs=kept).ok  # compiles nothing
-    True
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[Any, Witnesses] = {}
-
-    def fork(self) -> "Programs":
-        """Programs that start with all that are known here and keep their own to themselves."""
-        other = Programs()
-        other._known.update(self._known)
-        return other
-
-    def of(self, rule: Rule, pair: Pair, x64: bool) -> Witnesses:
-        """The witnesses of a pair, on what this rule takes.
-
-        Args:
-            rule: the rule.
-            pair: its own, or another derivative of the same function.
-            x64: whether the user runs in JAX's 64-bit mode.
-        """
-        known = pair, rule.dtypes, x64
-        try:
-            store = _SHARED if _is_text(pair) else self._known
-            if known not in store:
-                store[known] = Witnesses(pair, rule.dtypes, x64)
-        except TypeError:
-            # a record of the user's that cannot be hashed: it compiles anew each time
-            return Witnesses(pair, rule.dtypes, x64)
-        if store is _SHARED:
-            _SHARED.move_to_end(known)
-            while len(_SHARED) > MOST:
-                _SHARED.popitem(last=False)
-        return store[known]
-
-
-#: Witnesses of functions, which are known by all that they compute and so shared by every check of this process.
-_SHARED: OrderedDict[Any, Witnesses] = OrderedDict()
-#: How many of them are kept.
-MOST = 128
-
-
-def _is_text(pair: Pair) -> bool:
-    """True for a pair of functions that is known by what it computes."""
-    pair = pair.first if isinstance(pair, Second) else pair
-    return isinstance(getattr(pair, "key", None), str)
 
 
 def _shapes(tree: PyTree) -> Any:
