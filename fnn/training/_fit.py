@@ -144,10 +144,10 @@ def fit(
     request = Request(
         "fit", value_and_grad, params.params if isinstance(params, TrainState) else params, data, optimizer, batch_size,
         (learning_rate,), (strength,), validation, clip_norm, accumulate, metrics, patience, min_improvement, monitor,
-        direction, on_nonfinite,
+        direction, on_nonfinite, key=key,
     )  # fmt: skip
     job = request.job()
-    state = request.start(job, key) if given is None else request.go_on(job, given)
+    state = request.start(job) if given is None else request.go_on(job, given)
     source: Source = Memory(job.data)
     if isinstance(data, Stream):
         mean = None if data.weights is None else float(data.weights.mean())

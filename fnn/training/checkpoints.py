@@ -79,7 +79,10 @@ class Checkpoints:
     @contextlib.contextmanager
     def opened(self) -> Iterator["Folder"]:
         """The folder, locked for this run."""
-        folder = Path(self.folder).expanduser()
+        folder = Path(self.folder)
+        with contextlib.suppress(RuntimeError):
+            # what is nobody's home is a name
+            folder = folder.expanduser()
         if fcntl is None:
             raise CheckpointError(
                 "checkpoints need file locks of POSIX, which this system lacks, as Windows does. Train without "

@@ -81,7 +81,10 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
     """
     if not isinstance(log, str | PathLike):
         raise TypeError(f"fit: log must be the name of a file, got {log!r}. Give log='run.jsonl'.")
-    path = Path(log).expanduser()
+    path = Path(log)
+    with contextlib.suppress(RuntimeError):
+        # "~.jsonl" is nobody's home, but a name
+        path = path.expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # a pipe or a device holds nothing to keep

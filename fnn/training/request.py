@@ -86,6 +86,7 @@ class Request:
     direction: str | None = None
     on_nonfinite: str = "stop"
     runs: str = "one"
+    key: Any = None
     objective: Objective | None = field(init=False)
     dtype: Any = field(init=False)
 
@@ -120,10 +121,10 @@ class Request:
         )  # fmt: skip
         return Job(config, data, validation, self._hyperparams())
 
-    def start(self, job: Job, key: Any) -> TrainState:
+    def start(self, job: Job) -> TrainState:
         """The state before the first step."""
         try:
-            state = job.config.start(self.params, key, job.hyperparams)
+            state = job.config.start(self.params, self.key, job.hyperparams)
         except (TypeError, ValueError, AttributeError) as error:
             if isinstance(self.optimizer, Optimizer):
                 raise
@@ -300,7 +301,9 @@ class Request:
                 "state, history = fnn.fit(…)."
             )
         traced = [
-            leaf for leaf in jax.tree.leaves((params, self.strengths, self.clip_norm)) if isinstance(leaf, Tracer)
+            leaf
+            for leaf in jax.tree.leaves((params, self.strengths, self.clip_norm, self.key))
+            if isinstance(leaf, Tracer)
         ]
         if traced or any(isinstance(rate, Tracer) for rate in self.rates):
             raise TypeError(

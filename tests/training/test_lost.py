@@ -229,6 +229,8 @@ def test_the_home_of_the_user_is_meant_by_a_tilde(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(log="~/a.jsonl", checkpoints=fnn.Checkpoints("~/kept"))
     assert (tmp_path / "a.jsonl").exists() and (tmp_path / "kept" / "lock").exists() and not (tmp_path / "~").exists()
+    run(log="~.jsonl", epochs=1)
+    assert (tmp_path / "~.jsonl").exists()
 
 
 def test_without_file_locks_checkpoints_say_so_and_training_works(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ SGD = optax.sgd(0.1)
 #: The files whose raises must each be reached; what a run does wrong later has tests of its own.
 FILES = ("state", "config", "request", "rows", "stream", "step", "shuffle", "_fit", "_sweep")
 STREAM = fnn.Stream(X, Y, 4)
+KEY = jax.random.key(0)
 
 
 class Row(NamedTuple):
@@ -112,8 +113,8 @@ MESSAGES = {
         "the optimizer and the accumulate that it began with", "got a state of another", "begin anew"),
     "inside jit": row(lambda: jax.jit(lambda key: run(params=BY_HAND.net.init(key))[0].params)(jax.random.key(0)),
                       "outside jit, vmap and grad, got a traced value", "fnn.sweep", error=TypeError),
-    "rows inside jit": row(lambda: jax.jit(lambda x: run(data=(x, Y))[0].params)(X), "x of data is traced", "fnn.sweep",
-                           error=TypeError),
+    "rows inside jit": row(lambda: jax.jit(lambda x: run(data=(x, Y), key=KEY)[0].params)(X),
+                           "x of data is traced", "fnn.sweep", error=TypeError),
     "text for a norm": row(train(clip_norm="1"), "clip_norm must be a number, got '1'", error=TypeError),
     "masked": row(train(data=(np.ma.masked_array(X, X > 1), Y)), "an ordinary array, got a masked one", ".filled(0)",
                   error=TypeError),

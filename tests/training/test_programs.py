@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import fnn
 from fnn.training import programs
@@ -14,6 +15,12 @@ from tests.training.test_fit import lenient
 from tests.training.test_run import X, Y, run, same
 
 RECORD = fnn.optimizers.sgd(0.1)
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """No programs of other tests, of which the oldest would make room."""
+    monkeypatch.setattr(programs, "_PROGRAMS", {})
 
 
 def test_an_optimizer_or_a_metric_made_anew_needs_no_program_of_its_own():

@@ -279,9 +279,12 @@ def test_inside_jit_and_what_is_no_parameters():
         with pytest.raises(TypeError, match=r"fit trains whole runs, outside jit, vmap and grad.*fnn.sweep"):
             transform(lambda key: run(params=BY_HAND.net.init(key))[0].params)(keys)
     with pytest.raises(TypeError, match="fit trains whole runs, outside jit"):
+        jax.vmap(lambda key: run(key=key)[0].params)(jax.random.split(jax.random.key(0), 2))
+    with pytest.raises(TypeError, match="fit trains whole runs, outside jit"):
         jax.grad(lambda rate: run(optimizer=optax.sgd, learning_rate=rate)[0].loss_sum)(0.1)
+    key = jax.random.key(0)
     with pytest.raises(TypeError, match=r"x of data is traced: fit trains whole runs"):
-        jax.jit(lambda x: run(data=(x, Y))[0].params)(X)
+        jax.jit(lambda x: run(data=(x, Y), key=key)[0].params)(X)
     with pytest.raises(TypeError, match=r"params must be parameters, got the net sequential.*Give net.init\(key\)"):
         run(params=BY_HAND.net)
     with pytest.raises(TypeError, match=r"got the pair that fit returns. Unpack it"):
