@@ -162,6 +162,14 @@ def test_an_iteration_without_reverse_mode(factor):
     assert report.ok or "a factor of 2 too many" in str(report)
 
 
+def test_what_nothing_can_judge_is_undecided_and_not_wrong():
+    f = jax.custom_vjp(lambda x: jax.lax.while_loop(lambda c: jnp.sum(c) > 1e6, lambda c: c / 2, 3 * x))
+    f.defvjp(lambda x: (f(x), None), lambda _, bar: (3 * bar,))
+    report = fnn.check(lambda x: jnp.sum(f(x)), jnp.ones(5000))
+    assert not report.ok and report.culprits == (), str(report)
+    assert "nothing can judge it: the function has no reverse mode, and 5000 entries are too many" in str(report)
+
+
 def test_forward_mode_alone():
     f = lambda x: jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.sin(c[1])), (0, x))[1]  # noqa: E731
     fnn.checker.check_grads(f, (V,), 1, modes=("fwd",))
