@@ -258,7 +258,7 @@ def primal(equation: Any, values: Values, hooks: Hooks = AS_IT_IS) -> Values:
 def bind(equation: Any, values: Values) -> Values:
     """The results of an equation as JAX computes them."""
     if next(inside(equation), None) is not None:
-        return alone(equation)(*values)
+        return alone(equation)(*(v for v, atom in zip(values, equation.invars, strict=True) if not is_literal(atom)))
     out = equation.primitive.bind(*values, **equation.params)
     return list(out) if equation.primitive.multiple_results else [out]
 

@@ -83,6 +83,14 @@ def test_a_rule_by_hand_is_seen_wherever_it_stands(holder):
     assert "sine" in named
 
 
+def test_samplers_stay_whole_with_their_literals():
+    key = jax.random.key(0)
+    f = lambda x: x * jax.random.bernoulli(key, 0.7, (3,))  # noqa: E731
+    plain = jaxprs.replaced(f, jaxprs.AS_IT_IS)
+    np.testing.assert_array_equal(plain(X), f(X))
+    assert any(map(jaxprs.is_sampler, equations(jax.make_jaxpr(plain)(X))))
+
+
 @pytest.mark.parametrize("holder", [name for name in HOLDERS if name not in ("while", "fori_loop")])
 def test_without_hooks_no_rule_by_hand_is_left(holder):
     """The rules above are wrong by 3 and −5, so that one that stays shows."""

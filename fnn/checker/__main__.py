@@ -72,14 +72,14 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
 
 def _every(module: ModuleType, options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """Every rule of the module, on generic inputs; what is ok takes one line."""
-    for given, what in (
+    for value, what in (
         (options.inputs, "arguments"),
         (options.gradient, "--gradient"),
         (options.picture, "--picture"),
     ):
-        if given:
+        if value:
             raise Refused(f"{what} belong to one function: name it, {options.target}:function.")
-    rules, told, status = rules_of(module), {}, 0
+    rules, reports_as_data, status = rules_of(module), {}, 0
     width = max(map(len, rules))
     for name, rule in rules.items():
         try:
@@ -88,13 +88,13 @@ def _every(module: ModuleType, options: argparse.Namespace, asked: dict[str, Any
             print(f"{name:<{width}}  not checked: {error}\n{'':<{width}}  Here: {PROGRAM} {options.target}:{name} …")
             status = status or 2
             continue
-        told[name] = [json.loads(report.to_json()) for report in reports]
+        reports_as_data[name] = [json.loads(report.to_json()) for report in reports]
         for report in reports:
             text = str(report)
             print(f"{name:<{width}}  {text.splitlines()[-1]}" if report.ok else f"{name}\n{text}\n")
             status = status if report.ok else 1
     if options.json is not None:
-        options.json.write_text(json.dumps(told, indent=1, ensure_ascii=False))
+        options.json.write_text(json.dumps(reports_as_data, indent=1, ensure_ascii=False))
     return status
 
 

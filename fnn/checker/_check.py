@@ -19,6 +19,7 @@ from fnn.checker.arguments import (
     Call,
     kind,
     require_floats,
+    require_real,
     require_same_twice,
     require_sound,
     require_traced,
@@ -101,7 +102,7 @@ def check(
     call = without_others(f, gradient, args)
     # made arrays here, in the caller's own setting: NumPy's float64 means JAX's default dtype
     args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), call.args)
-    require_floats(args)
+    require_real(args)
     x64 = bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
     settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
@@ -113,6 +114,7 @@ def check(
                 whole, parts = _of_record(f, args, options, declared)
         else:
             whole, parts = _of_function(f, replace(call, args=args), declared, (options, x64))
+        require_floats(args)
         _require_names(declared, whole, parts)
         with jax.enable_x64(True):
             findings, missed = _examined(whole, parts, isinstance(f, Backprop), settings, miss)

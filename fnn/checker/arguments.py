@@ -1,6 +1,6 @@
 """What a check is called on: what is no number is held fixed, and what cannot be checked is refused in a sentence.
 
-Promises: every message says what must hold, what came and what to do, with the line of the user's function; nothing is
+Promises: every message says what must hold, what it got and what to do, with the line of the user's code; nothing is
 compiled here but the value, once.
 """
 
@@ -77,16 +77,19 @@ def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) 
         raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
 
 
-def require_floats(args: tuple) -> None:
-    """There is something to differentiate with respect to, and it is real."""
-    leaves = jax.tree_util.tree_leaves_with_path(args)
-    for path, leaf in leaves:
+def require_real(args: tuple) -> None:
+    """No complex numbers."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(args):
         if not is_key(leaf) and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
             raise TypeError(
                 f"check takes real numbers, got complex ones ({leaf.dtype.name}) in argument {path[0].idx}"
                 f"{jax.tree_util.keystr(path[1:])}. Pass their real and imaginary parts as two arguments."
             )
-    floats = [leaf for _, leaf in leaves if is_float(leaf)]
+
+
+def require_floats(args: tuple) -> None:
+    """There is something to differentiate with respect to."""
+    floats = [leaf for leaf in jax.tree.leaves(args) if is_float(leaf)]
     if not floats:
         raise ValueError(
             "there is nothing to check: no argument holds a floating number that a gradient could be taken of. "

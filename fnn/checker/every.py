@@ -31,7 +31,7 @@ from fnn.types import Array, PyTree
 
 RECORDS = Activation, Loss, Regularizer, Layer
 RULES = jax.custom_vjp, jax.custom_jvp
-#: How rules of other libraries are told, whose classes are their own: by the methods that take the derivative.
+#: By these methods, which take the derivative, rules of other libraries are recognized: their classes are their own.
 DEFINES = ("def_fwd", "def_bwd", "def_jvp", "defvjp", "defjvp")
 #: The shape of generic arguments: asymmetric, so that a rule that mixes up its axes does not run or is wrong.
 SHAPE = 3, 4
@@ -70,8 +70,8 @@ def every_rule(
         import pytest
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError("every_rule makes a test for pytest: pip install pytest.", name="pytest") from missing
-    rules, given = rules_of(module), dict(inputs or {})
-    for name, each in given.items():
+    rules, provided = rules_of(module), dict(inputs or {})
+    for name, each in provided.items():
         if name not in rules:
             raise ValueError(f"got inputs for {name!r}, which is no rule of {module.__name__}.{_nearest(name, rules)}")
         if not isinstance(each, tuple):
@@ -85,7 +85,7 @@ def every_rule(
     @pytest.mark.parametrize("rule", list(cases()))
     def test_every_rule(rule: str) -> None:
         __tracebackhide__ = True
-        for report in reports_of(rule, rules[rule], given.get(rule), seed=seed):
+        for report in reports_of(rule, rules[rule], provided.get(rule), seed=seed):
             if not report.ok:
                 raise AssertionError(f"{module.__name__}.{rule}\n{report}")
 
@@ -101,14 +101,14 @@ def rules_of(module: ModuleType) -> dict[str, Any]:
     Raises:
         ValueError: there is none.
     """
-    found = {name: each for name, each in vars(module).items() if _is_own(each, module.__name__)}
-    made = {type(part) for each in found.values() for part in _records(each)}
+    own = {name: each for name, each in vars(module).items() if _is_own(each, module.__name__)}
+    made = {type(part) for each in own.values() for part in _records(each)}
     for name, cls in vars(module).items():
         if not name.startswith("_") and _is_own_class(cls, module.__name__) and cls not in made:
-            found[name] = _made(cls)
+            own[name] = _made(cls)
     # a record under two names is one rule; functions compare by identity, and so do arrays that a record may hold
     rules: dict[int, tuple[str, Any]] = {}
-    for name, each in found.items():
+    for name, each in own.items():
         rules.setdefault(id(each), (name, each))
     if not rules:
         raise ValueError(
@@ -138,7 +138,7 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
         with jax.numpy_dtype_promotion("standard"):
             calls = list(_generic(name, rule, seed))
     elif isinstance(rule, RECORDS):
-        calls = [_given(name, rule, inputs, seed)]
+        calls = [_on_inputs(name, rule, inputs, seed)]
     else:
         calls = [weighted(rule, inputs, seed)]
     return [check(f, *args, seed=seed, **strength, **options) for f, args, strength in calls]
@@ -265,7 +265,7 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
         x = _normal(random, (N, rule.inputs or SHAPE[1]))
         if not _finite(lambda: rule.apply(rule.init(jax.random.key(seed)), x)):
             raise _unfit(name, f"no array of shape {x.shape}", "(x,)")
-        yield _given(name, rule, (x,), seed)
+        yield _on_inputs(name, rule, (x,), seed)
     else:
         yield _of_function(name, rule, random, seed)
 
@@ -284,8 +284,8 @@ def _of_function(name: str, function: Any, random: np.random.Generator, seed: in
             value = call[0](*call[1])
         except Exception as error:
             # whatever an unknown function raises on numbers it was not made for
-            told = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-            raise _unfit(name, f"no {count} ({type(error).__name__}: {told})", wanted) from error
+            reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+            raise _unfit(name, f"no {count} ({type(error).__name__}: {reason})", wanted) from error
         if np.isfinite(np.asarray(value, np.float64)):
             return call
     raise _unfit(name, f"no {count} (its value there is {value})", wanted)
@@ -300,7 +300,7 @@ def _with_targets(name: str, loss: Loss, random: np.random.Generator, seed: int)
         jnp.asarray(random.choice([-1.0, 1.0], (N, outputs)), jnp.float32),
     ]
     labels = [jnp.asarray(random.integers(0, outputs, N), jnp.int32)]
-    x, found = _normal(random, (N, SIZES[0])), False
+    x, fits = _normal(random, (N, SIZES[0])), False
     for targets in (floating, labels):
         # scores, or probabilities for a loss that has no finite value at scores
         for y, output in ((y, output) for output in ("identity", "softmax") for y in targets):
@@ -311,15 +311,15 @@ def _with_targets(name: str, loss: Loss, random: np.random.Generator, seed: int)
                 return call[0](*call[1])[0]
 
             if _finite(value):
-                found = True
+                fits = True
                 yield call
                 break
-    if not found:
+    if not fits:
         raise _unfit(name, "no normal numbers, probabilities, signs or labels as targets", "(prediction, target)")
 
 
-def _given(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
-    """A record on the inputs that came."""
+def _on_inputs(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
+    """A record on the inputs that were passed in."""
     if isinstance(rule, Regularizer):
         (strength,) = _require_count(name, inputs, "(strength,)", 1)
         x = _normal(np.random.default_rng(seed), (N, SIZES[0]))
@@ -340,7 +340,7 @@ def _given(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
 
 
 def _first(activation: Activation | str, x: Array, loss: Loss | str, y: Any, seed: int) -> Call:
-    """A net that hands its input on unchanged, so that the rule meets the very numbers that came."""
+    """A net that hands its input on unchanged, so that the rule meets the very numbers passed in."""
     size = x.shape[-1]
     net, eye = (
         dense(size, size, activation=activation),

@@ -329,26 +329,19 @@ def _paths(tree: PyTree) -> list[tuple[tuple, Any]]:
 
 def _blank(equation: Any, rule: Rule, straight: tuple[str, ...], x64: bool) -> dict[int, str]:
     """The inputs of a loss, but for the first, that its rule treats as data: nothing or zeros come back for them."""
+    is_loss = len(equation.outvars) == 1 and equation.outvars[0].aval.shape == ()
     pair = rule.pair.real
-    if (
-        len(equation.outvars) != 1
-        or equation.outvars[0].aval.shape != ()
-        or equation.primitive.name != "custom_vjp_call"
-    ):
+    if not is_loss or not any(straight) or not isinstance(pair, OfEquation) or pair.forward_mode:
         return {}
-    shapes = [jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in rule.inputs]
+    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in rule.inputs]
     try:
         with jax.enable_x64(x64):
             program = jax.make_jaxpr(lambda *inputs: pair.derived(inputs, (), (jnp.ones(()),))[1])(*shapes)
     except DOES_NOT_RUN:
         return {}
     floats = [k for k, leaf in enumerate(shapes) if is_float(leaf) and k not in pair.held]
-    zeros = [_is_zero(program.jaxpr, atom) for atom in program.jaxpr.outvars]
-    return (
-        {k: straight[k] for k, zero in zip(floats, zeros, strict=True) if zero and k > floats[0] and straight[k]}
-        if straight
-        else {}
-    )
+    zeros = [k for k, atom in zip(floats, program.jaxpr.outvars, strict=True) if _is_zero(program.jaxpr, atom)]
+    return {k: straight[k] for k in zeros if k > floats[0] and straight[k]}
 
 
 def _is_zero(jaxpr: Any, atom: Any) -> bool:

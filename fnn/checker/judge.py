@@ -20,7 +20,7 @@ from fnn.checker.oracles import is_float
 from fnn.checker.points import Settings, at, generic_points, is_data, is_known, kind_of, near, points
 from fnn.checker.promises import COARSE, SHARE, argument_of, raised, said
 from fnn.checker.rules import Point, Rule
-from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, Quotients, size_of
+from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, NoWitness, Quotients, size_of
 from fnn.types import PyTree
 
 #: Entries of one argument that are all differenced if there are no more of them; of more, DRAWN are.
@@ -154,6 +154,8 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         return []
     try:
         compared = settings.witnesses(rule).compare(point)
+    except NoWitness as error:
+        return [said(rule, Verdict.UNDECIDED, f"nothing can judge it: {str(error).splitlines()[0]}")]
     except DOES_NOT_RUN as error:
         return [_does_not_run(rule, error)]
     hand, structure = _aligned(rule, point.inputs, compared)

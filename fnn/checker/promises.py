@@ -96,7 +96,7 @@ def of_batch(point: Point, settings: Settings) -> list[Finding]:
 
 
 def in_working_dtype(point: Point, settings: Settings, findings: list[Finding]) -> list[Finding]:
-    """The same inputs in the dtype they came in, in the user's own setting: does the rule lose more than autodiff?"""
+    """The same inputs in their own dtype, in the user's own setting: does the rule lose more than autodiff?"""
     rule = point.rule
     dtypes = {jnp.dtype(leaf.dtype) for leaf in jax.tree.leaves(rule.inputs) if is_float(leaf)}
     if jnp.dtype("float64") in dtypes or len(dtypes) != 1:

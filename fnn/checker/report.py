@@ -71,7 +71,7 @@ class Report:
         return json.dumps(plain(report), indent=1, ensure_ascii=False, allow_nan=False)
 
     def draw(self, path: Any = None) -> Any:
-        """A matplotlib figure of the error per leaf and of the worst leaf; saved there if a path is given."""
+        """A matplotlib figure of the error per leaf and of the worst leaf; saved there if there is a path."""
         return draw(self.findings, path)
 
     def __str__(self) -> str:

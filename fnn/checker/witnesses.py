@@ -52,6 +52,10 @@ DOES_NOT_RUN = (
 PUSHED = 4096
 
 
+class NoWitness(ValueError):
+    """Says that a rule runs, and nothing that could judge it does: no evidence against the rule."""
+
+
 class Quotients(NamedTuple):
     """What differences say of some entries."""
 
@@ -288,7 +292,12 @@ class Witnesses:
             if not isinstance(self.pair, OfFunction):
                 raise
             value, hand = self._hand_by_forward_mode(self.pair, point)
-        output, slopes, source, uncertainty = self._without_reverse(point)
+        try:
+            output, slopes, source, uncertainty = self._without_reverse(point)
+        except NoWitness:
+            raise
+        except DOES_NOT_RUN as error:
+            raise NoWitness(f"the function itself does not run there: {error}") from error
         return Compared(value, hand, output, shaped(slopes, point.inputs), source, uncertainty)
 
     def _hand_by_forward_mode(self, pair: OfFunction, point: Point) -> tuple[PyTree, tuple]:
@@ -306,7 +315,9 @@ class Witnesses:
         place = point.inputs, point.data, point.y_bar
         sizes = [leaf.size for leaf in floats_of(point.inputs)[0]]
         if sum(sizes) > PUSHED:
-            raise ValueError(f"it has no reverse mode, and {sum(sizes)} entries are too many to be differenced")
+            raise NoWitness(
+                f"the function has no reverse mode, and {sum(sizes)} entries are too many to be differenced"
+            )
         try:
             if isinstance(self.pair, OfFunction):
                 raise NotImplementedError("forward mode is what is checked")

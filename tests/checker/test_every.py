@@ -334,3 +334,26 @@ def test_a_picture_without_matplotlib_says_what_to_install(monkeypatch):
 def test_nothing_is_no_picture():
     with pytest.raises(ValueError, match="the report holds no finding"):
         draw(())
+
+
+def test_a_rule_of_another_library_is_found_by_its_methods():
+    class Foreign:
+        """As `equinox.filter_custom_vjp` is made."""
+
+        def __init__(self, factor):
+            self.rule = jax.custom_vjp(lambda x: x**3)
+            self.rule.defvjp(lambda x: (x**3, x), lambda x, bar: (factor * bar * x**2,))
+
+        def __call__(self, x):
+            return self.rule(x)
+
+        def def_fwd(self, forward): ...
+
+    module = ModuleType("mine")
+    module.right, module.wrong = Foreign(3), Foreign(2)
+    for each in (module.right, module.wrong):
+        each.__module__ = "mine"
+    test = every_rule(module)
+    test("right")
+    with pytest.raises(AssertionError, match="NOT OK, wrong"):
+        test("wrong")
