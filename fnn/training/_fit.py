@@ -39,7 +39,7 @@ class StopTraining(Exception):
 
     >>> def enough(number, metrics):
     ...     if metrics["loss"] < 0.5:
-    ...         raise fnn.training.StopTraining
+    ...         raise fnn.StopTraining
     >>> net = fnn.mlp(2, 4, 2)
     >>> state, history = fnn.fit(
     ...     fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(1)), fnn.data.xor(),
@@ -106,7 +106,7 @@ def fit(
         on_nonfinite: if a loss, a gradient or a parameter is NaN or infinite: "stop" raises and names it, "skip" leaves
             the step out and counts it in `state.skipped`, "continue" goes on.
         on_epoch: called with (number of the epoch from 1, its metrics) soon after the epoch; one that takes a third
-            argument gets the `TrainState` after it. It may raise `fnn.training.StopTraining`.
+            argument gets the `TrainState` after it. It may raise `fnn.StopTraining`.
         checkpoints: where to keep them; a run that finds its own there goes on from the last.
         progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere.
         log: a file that gets a JSON line for every epoch while the run goes on.

@@ -52,7 +52,7 @@ def test_ctrl_c_carries_the_work_without_checkpoints():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize("error", [StopIteration, fnn.training.StopTraining])
+@pytest.mark.parametrize("error", [StopIteration, fnn.StopTraining])
 def test_a_callback_may_stop_the_run(error, tmp_path):
     state, history = run(epochs=50, optimizer=SGD, on_epoch=at(3, raising(error())), log=tmp_path / "log")
     assert 3 <= int(state.epoch) < 50 and len(history.metrics["loss"]) == int(state.epoch)
