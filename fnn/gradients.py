@@ -119,6 +119,12 @@ class Objective:
         prediction = jax.eval_shape(self.net.apply, params, jax.tree.map(jnp.asarray, x))
         self.loss.validate_target(y, prediction.shape[-1])
 
+    def validate_prediction(self, params: Params, x: PyTree) -> None:
+        """Warn if what the net predicts for these rows cannot be what the loss expects, such as probabilities."""
+        # only a loss that has something to say pays for a prediction
+        if type(self.loss).validate_prediction is not Loss.validate_prediction:
+            self.loss.validate_prediction(jax.device_get(jax.jit(self.net.apply)(params, x)))
+
 
 @dataclass(frozen=True)
 class Backprop:

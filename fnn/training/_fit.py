@@ -152,6 +152,8 @@ def fit(
     if isinstance(data, Stream):
         mean = None if data.weights is None else float(data.weights.mean())
         source = Streamed(data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean))
+    if given is None:
+        request.look_at_predictions(job, state.params)
     run = Run(job, source, int(state.epoch), int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
     request.require_monitor(job, state)
     with ExitStack() as opened:

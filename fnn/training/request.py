@@ -36,6 +36,8 @@ from fnn.training.state import (
 from fnn.training.stream import Stream
 from fnn.types import Params
 
+#: Rows of which the first predictions are looked at.
+LOOKED_AT = 64
 #: What may be done when a loss or a gradient is not finite.
 NOT_FINITE = ("stop", "skip", "continue")
 #: caller -> what to do where the two differ.
@@ -179,6 +181,11 @@ class Request:
             )
 
     # ---- data -------------------------------------------------------------------------------------------------------
+
+    def look_at_predictions(self, job: Job, params: Params) -> None:
+        """Warn where the first predictions cannot be what the loss expects; of a stream no rows are at hand yet."""
+        if self.objective is not None and not job.config.streamed:
+            self.objective.validate_prediction(params, jax.tree.map(lambda leaf: leaf[:LOOKED_AT], job.data.x))
 
     def prepare(self, data: Any, name: str) -> Batch:
         """The data on the device, looked at on the host before, floats in the dtype of the parameters."""

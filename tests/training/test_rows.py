@@ -289,3 +289,19 @@ def test_inside_jit_and_what_is_no_parameters():
         run(params=BY_HAND.net)
     with pytest.raises(TypeError, match=r"got the pair that fit returns. Unpack it"):
         run(params=run(optimizer=SGD, epochs=1))
+
+
+def test_predictions_that_are_no_probabilities_are_said_at_the_start():
+    x, y = fnn.data.xor()
+    net = fnn.mlp(2, 3, 2)
+    options = {"optimizer": fnn.optimizers.sgd(0.1), "epochs": 1, "batch_size": 4}
+    by_hand = fnn.backprop(net, "negative_log_likelihood")
+    with pytest.warns(
+        UserWarning, match=r'negative_log_likelihood takes probabilities; .* Give the net output="softmax"'
+    ):
+        fnn.fit(by_hand, net.init(jax.random.key(0)), (x, y), key=jax.random.key(1), **options)
+    with pytest.warns(UserWarning, match="negative_log_likelihood takes probabilities"):
+        fnn.sweep(by_hand, (x, y), over={"seed": [0]}, **options)
+    # and nothing is said where they are, which warnings are errors would show
+    right = fnn.backprop(fnn.mlp(2, 3, 2, output="softmax"), "negative_log_likelihood")
+    fnn.fit(right, right.net.init(jax.random.key(0)), (x, y), key=jax.random.key(1), **options)
