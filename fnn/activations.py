@@ -60,7 +60,7 @@ class Activation(Record):
     """
 
     expected: ClassVar[str] = ""
-    """Why `backward` is on purpose not the derivative of `forward` ("straight-through"); `check` then reports that."""
+    """Why `backward` is deliberately not the derivative of `forward` ("straight-through"); `check` then says so."""
 
     def __call__(self, z: Array) -> Array:
         """σ(z), the same shape as z. Raises `TypeError` for integers."""
@@ -170,7 +170,7 @@ class LeakyRelu(Activation):
             raise ValueError(f"leaky_relu: slope must be finite and at least 0, got {self.slope}. Try 0.01.")
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        # a slope of 0 makes 0 of −∞ too
+        # a slope of 0 turns −∞ into 0 too
         below = z if self.slope else _at_least(z, -1.0)
         a = jnp.where(z <= 0, self.slope * below, z)
         return a, a
@@ -237,7 +237,7 @@ class Gelu(Activation):
     [-0.0852, 0.5, 1.0833]
     """
 
-    # φ(100) = e^−5000 and Φ(−100) are 0 in every dtype, so that beyond only z itself could still matter.
+    # φ(100) = e^−5000 and Φ(−100) are 0 in every dtype, so beyond that only z itself matters.
     saturated = 100.0
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
@@ -264,7 +264,7 @@ class GeluTanh(Activation):
     # √(2/π) makes the slope of ½ (1 + tanh u) at 0 that of Φ; 0.044715 is the cubic coefficient of the paper.
     scale = math.sqrt(2 / math.pi)
     cubic = 0.044715
-    # 2u(100) = 7e4: s is 0 or 1 beyond, in every dtype, and 100² is a number in every dtype.
+    # 2u(100) = 7e4: s is 0 or 1 beyond, in every dtype, and 100² is finite in every dtype.
     saturated = 100.0
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
@@ -368,7 +368,7 @@ class Softmax(Activation):
 
 
 def _at_least(z: Array, low: float) -> Array:
-    """z, but `low` where it is smaller: a factor beside one that is 0 there, so that −∞ does not make NaN of it."""
+    """z, but `low` where it is smaller: a factor beside one that is 0 there, so that −∞ does not give NaN."""
     return jnp.where(z < low, jnp.full_like(z, low), z)
 
 

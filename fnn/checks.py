@@ -186,7 +186,8 @@ def require_labels(name: str, labels: Any, classes: int) -> None:
 def require_range(name: str, data: Any, low: float, high: float, meaning: str) -> None:
     """Raise `ValueError` unless every entry of `data` lies in [low, high]; name the first row that does not."""
     array = np.asarray(data).astype(np.float64)
-    bad = np.argwhere((array < low) | (array > high))
+    # written so that NaN is outside
+    bad = np.argwhere(~((array >= low) & (array <= high)))
     if len(bad):
         first = tuple(int(i) for i in bad[0])
         row = first[0] if first else 0

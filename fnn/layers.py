@@ -141,9 +141,11 @@ def _look_inside_by_backward(cls: type[Layer]) -> None:
             f"{cls.__name__} defines values but no cotangents, which must return the same names. "
             "Define both, or neither; then only the output is shown, as 'y'."
         )
-    if backward < cotangents:
+    # another forward pass, too, makes a look inside stale that was written for the one before
+    rule = min(backward, _depth(cls, "forward"))
+    if rule < cotangents:
         cls.cotangents, cls.values = Layer.cotangents, Layer.values
-    if backward < norms:
+    if rule < norms:
         cls.norms = Layer.norms
 
 
@@ -215,7 +217,7 @@ class Dense(Layer):
             return super().norms(params, residuals, y_bar)
         z_bar = self.activation.backward(saved, y_bar)
         W_norm, b_norm = affine_norms(x, z_bar)
-        return {"W": W_norm, "b": b_norm}, z_bar @ params["W"].T
+        return {"W": W_norm, "b": b_norm}, affine_backward(params["W"], x, z_bar)[2]
 
     def _weighted_sum(self, params: Params, x: Array) -> tuple[Array, Array]:
         if not isinstance(params, dict) or set(params) != {"W", "b"}:

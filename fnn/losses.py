@@ -136,7 +136,7 @@ class Loss(Record):
             )
         if prediction.dtype.itemsize < 4:
             value, working = self.forward(prediction.astype(jnp.float32), target, sample_weight, weight_sum)
-            # an array of no entries says to which dtype the gradient is rounded
+            # an empty array records the dtype to which the gradient is rounded
             return value.astype(prediction.dtype), (working, jnp.zeros(0, prediction.dtype))
         target = self.as_target(prediction, target)
         self.require_target(prediction, target, sample_weight)
@@ -314,7 +314,7 @@ class _OverClasses(Loss):
             if sample_weight is not None:
                 if isinstance(sample_weight, Tracer) or np.shape(sample_weight) != target.shape:
                     return
-                # what does not count may be labelled as one likes
+                # an example of weight 0 may carry any label
                 counted = np.where(np.asarray(sample_weight) != 0, counted, 0)
             require_labels(f"{self.name}: labels", counted, prediction.shape[-1])
 
@@ -514,18 +514,18 @@ def _where_label(labels: Array, rows: Array, one_each: Array) -> Array:
     """`one_each` (…, 1), but NaN where the label lies outside 0 … K − 1; visible labels were looked at before."""
     if not isinstance(labels, Tracer):
         return one_each
-    # without a sign, what is negative is far too large
+    # as unsigned integers, negative labels are far too large
     unsigned = labels.astype(jnp.uint64 if labels.dtype.itemsize == 8 else jnp.uint32)
     return jnp.where((unsigned < rows.shape[-1])[..., None], one_each, jnp.nan)
 
 
 def _warn_unless_probabilities(loss: Loss, rows: np.ndarray, off: bool, output: str, instead: str) -> None:
-    """Warn where entries lie outside [0, 1], or where rows are `off` their sum."""
+    """Warn where entries lie outside [0, 1], or where the sums of the rows are `off`."""
     if off or (rows < 0).any() or (rows > 1).any():
+        sums = f", and a row sums to {rows.sum(axis=-1).max():.3g}" if off else ""
         warnings.warn(
-            f"{loss.name} takes probabilities; the predictions at the start reach from {rows.min():.3g} to "
-            f"{rows.max():.3g}, and rows sum to {rows.sum(axis=-1).min():.3g} and more. Give the net "
-            f'output="{output}", or use {instead} on its logits.',
+            f"{loss.name} takes probabilities; the first predictions range from {rows.min():.3g} to "
+            f'{rows.max():.3g}{sums}. Give the net output="{output}", or use {instead} on its logits.',
             UserWarning,
             stacklevel=3,
         )

@@ -5,7 +5,7 @@ says that the gradients of branches add. Letters: N examples, L layers.
 Sources: claims B8, C4, E5; He et al. 2016 for the skip connection.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ class Sequential(Layer):
         for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
             p_bar, y_bar = layer.backward(p, saved, y_bar)
             params_bar.append(p_bar)
-        return tuple(reversed(params_bar)), y_bar
+        return _in_kind(params, reversed(params_bar)), y_bar
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         named: dict[str, PyTree] = {}
@@ -100,14 +100,14 @@ class Sequential(Layer):
             p_bar, y_bar, inside = self.layers[k].cotangents(params[k], residuals[k], y_bar)
             params_bar.append(p_bar)
             named = {f"{k + 1}.{name}": value for name, value in inside.items()} | named
-        return tuple(reversed(params_bar)), y_bar, named
+        return _in_kind(params, reversed(params_bar)), y_bar, named
 
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         norms = []
         for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
             each, y_bar = layer.norms(p, saved, y_bar)
             norms.append(each)
-        return tuple(reversed(norms)), y_bar
+        return _in_kind(params, reversed(norms)), y_bar
 
     def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
         axes = []
@@ -124,6 +124,11 @@ class Sequential(Layer):
                 "Do they belong to another network? Make them with net.init(key)."
             )
         return list(zip(self.layers, params, strict=True))
+
+
+def _in_kind(params: Params, entries: Iterable[PyTree]) -> Params:
+    """The entries as a list where the params are one, so that gradients have their structure; else as a tuple."""
+    return list(entries) if isinstance(params, list) else tuple(entries)
 
 
 @dataclass(frozen=True, repr=False)

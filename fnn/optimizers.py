@@ -122,7 +122,7 @@ class Adam(Optimizer):
         v = jax.tree.map(lambda g, v: self.b2 * v + (1 - self.b2) * (g * g), gradients, v)
 
         def step(m: Array, v: Array) -> Array:
-            # powers of β in float32 or more: in bfloat16 0.999ᵗ is 1 for every t below some hundred
+            # powers of β in float32 or more: bfloat16 rounds 0.999 itself to 1
             wide = m.dtype if jnp.finfo(m.dtype).bits >= 32 else jnp.float32
             count = t.astype(wide)
             m_hat, v_hat = m / (1 - self.b1**count).astype(m.dtype), v / (1 - self.b2**count).astype(v.dtype)
@@ -188,8 +188,9 @@ def _require(record: Optimizer, name: str, holds: Callable[[Any], bool], conditi
         return
     if isinstance(value, str | bool) or callable(value) or value is None:
         raise TypeError(
-            f"{type(record).__name__.lower()}: {name} must be a number, got {value!r}. Schedules are Optax's: "
-            "optax.adam(schedule)."
+            f"{type(record).__name__.lower()}: {name} must be a number, got {value!r}. For a schedule of the learning "
+            "rate take Optax's optimizer: optax.adam(schedule)."
         )
     if not holds(value):
-        raise ValueError(f"{type(record).__name__.lower()}: {name} must be {condition}, got {value}. Try 1e-3.")
+        usual = {"learning_rate": "1e-3", "eps": "1e-8", "b2": "0.999"}.get(name, "0.9")
+        raise ValueError(f"{type(record).__name__.lower()}: {name} must be {condition}, got {value}. Try {usual}.")

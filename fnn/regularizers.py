@@ -40,7 +40,9 @@ class Regularizer(Record):
 
 
 class L2(Regularizer):
-    """λ Σ W², gradient 2 λ W (claim B9). There is no ½: decoupled weight decay of rate d corresponds to λ = d / 2.
+    """λ Σ W², gradient 2 λ W (claim B9). There is no ½.
+
+    With plain gradient steps a weight decay of rate d is λ = d / 2; with Adam, decoupled decay and L2 differ.
 
     >>> params = {"W": jnp.array([3.0, -1.0]), "b": jnp.array([5.0])}
     >>> float(fnn.l2(params, 0.5)), fnn.l2.gradient(params, 0.5)["b"]

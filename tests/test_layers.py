@@ -171,6 +171,40 @@ def test_norms_of_a_rule_that_clips_are_those_of_one_example_at_a_time(x64):
     assert np.abs(np.asarray(usual[1]["W"] - norms[1]["W"])).max() > 0.01
 
 
+def test_a_class_that_overrides_forward_alone_shows_nothing_stale(x64):
+    @dataclass(frozen=True, repr=False)
+    class Doubled(Dense):
+        def forward(self, params, x):
+            y, residuals = super().forward(params, x)
+            return 2 * y, residuals
+
+        def backward(self, params, residuals, y_bar):
+            return super().backward(params, residuals, 2 * y_bar)
+
+    @dataclass(frozen=True, repr=False)
+    class Shifted(Doubled):
+        def forward(self, params, x):
+            y, residuals = super().forward(params, x)
+            return y + 1, residuals
+
+    params = {"W": jnp.ones((2, 1)), "b": jnp.zeros(1)}
+    x = jnp.ones((3, 2))
+    for layer, value in ((Doubled(2, 1), 4.0), (Shifted(2, 1), 5.0)):
+        y, inside = layer.values(params, x)
+        assert list(inside) == ["y"] and float(y[0, 0]) == float(inside["y"][0, 0]) == value
+
+
+def test_gradients_of_params_in_a_list_are_a_list():
+    net = fnn.mlp(2, 3, 1)
+    params = list(drawn(net, random("list")))
+    x, y = jnp.ones((4, 2)), jnp.zeros((4, 1))
+    by_hand = fnn.backprop(net, LOSS, fnn.l2)
+    _, gradients = by_hand(params, x, y, strength=0.1)
+    assert jax.tree.structure(gradients) == jax.tree.structure(params)
+    assert_close(tuple(gradients), by_hand(tuple(params), x, y, strength=0.1)[1], 0)
+    assert isinstance(by_hand.example_norms(params, x, y), list)
+
+
 @dataclass(frozen=True)
 class Reversed(fnn.gradients.Objective):
     def backward(self, params, residuals, value_bar=1.0):

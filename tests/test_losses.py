@@ -299,7 +299,9 @@ def test_predictions_that_are_no_probabilities_are_named_before_training():
         (fnn.negative_log_likelihood, scores, "softmax_cross_entropy"),
         (fnn.binary_cross_entropy, logits, "sigmoid_cross_entropy"),
     ):
-        with pytest.warns(UserWarning, match=rf"{loss.name} takes probabilities; the predictions .* use {instead}"):
+        with pytest.warns(
+            UserWarning, match=rf"{loss.name} takes probabilities; the first predictions .* use {instead}"
+        ):
             loss.validate_prediction(bad)
     # no word on what is right, rounded to half precision too, or on losses that take any number
     fnn.negative_log_likelihood.validate_prediction(jnp.asarray(rows, jnp.bfloat16))
