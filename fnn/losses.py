@@ -82,7 +82,7 @@ class Loss(Record):
         """Return the derivative of each example's loss with respect to its prediction, (…, O)."""
         raise TypeError(f"{type(self).__name__} must define slope(residuals) -> prediction_bar.")
 
-    # ---- for second derivatives a loss defines these too; of an example's loss, with respect to its prediction --------
+    # ---- what it defines for second derivatives: of each example's loss, with respect to its prediction --------------
 
     def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
         """Return the Hessian of each example's loss times prediction_dot, (…, O)."""

@@ -349,7 +349,9 @@ class Repeated(Layer):
             # the input of this repetition is the output of the one before
             return (x_bar, x), stacked
 
-        (x_bar, _), stacked = jax.lax.scan(step, (y_bar, y), ((params, *also), inputs, own), length=self.times, reverse=True)
+        (x_bar, _), stacked = jax.lax.scan(
+            step, (y_bar, y), ((params, *also), inputs, own), length=self.times, reverse=True
+        )
         return stacked, x_bar
 
     def _kept(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None]]:

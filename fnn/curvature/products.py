@@ -36,10 +36,11 @@ class Product:
     objective: Objective
 
     def __post_init__(self) -> None:
-        if type(self.objective).backward is not Objective.backward or type(self.objective).forward is not Objective.forward:
+        kind = type(self.objective)
+        if kind.backward is not Objective.backward or kind.forward is not Objective.forward:
             raise TypeError(
                 f"{type(self).__name__}: the objective must be one of fnn.objective, got "
-                f"{type(self.objective).__name__} with a forward or backward of its own. "
+                f"{kind.__name__} with a forward or backward of its own. "
                 "Use jax.jvp of its gradient: jax.jvp(lambda p: by_hand(p, x, y)[1], (params,), (vector,))[1]."
             )
 
@@ -126,7 +127,7 @@ class GaussNewtonProduct(Product):
 
 
 class FisherProduct(GaussNewtonProduct):
-    """F v = Jᵀ E[s sᵀ] J v, s the slope of the loss for labels drawn from the model. Made by `fisher_vector_product`."""
+    """F v = Jᵀ E[s sᵀ] J v, s the slope for labels drawn from the model. Made by `fisher_vector_product`."""
 
     def __post_init__(self) -> None:
         Product.__post_init__(self)
