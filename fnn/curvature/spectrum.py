@@ -12,8 +12,9 @@ Sources: Kuczyński & Woźniakowski 1992; Ghorbani, Krishnan & Xiao 2019 (the de
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -264,26 +265,43 @@ def _start(flat: Array, key: Key | None, start: Params | None) -> Array:
         return jax.random.normal(key, flat.shape, flat.dtype)
     vector = ravel_pytree(start)[0]
     if vector.shape != flat.shape or not float(jnp.max(jnp.abs(vector))) > 0:
+        got = "zeros or NaN" if vector.shape == flat.shape else f"{vector.size} numbers"
         raise ValueError(
-            f"largest_eigenvalue: start must be a vector in the space of params, {flat.size} numbers, not all 0,"
-            f" got {vector.size} numbers. Give key=jax.random.key(0) for a random one."
+            f"largest_eigenvalue: start must be a vector in the space of params, {flat.size} numbers that are not all "
+            f"0, got {got}. Give key=jax.random.key(0) for a random one."
         )
     return vector.astype(flat.dtype)
 
 
-def _on_flat(product: Product, data: tuple, options: dict[str, Any]) -> Any:
+def _on_flat(product: Product, data: tuple, options: dict[str, Any]) -> Callable[[Array], Array]:
     """The product as a function of one flat vector."""
     params, x, y = data
     unravel = ravel_pytree(params)[1]
     return lambda v: ravel_pytree(product(params, x, y, unravel(v), **options))[0]
 
 
-def lanczos(apply: Any, first: Array, steps: int) -> tuple[Array, Array, Array, Array]:
-    """(The tridiagonal matrix T (k, k), the basis (k, P), the norms behind it (k,), whether the space was exhausted).
+class Krylov(NamedTuple):
+    """What k steps of Lanczos give: T of `alphas` and `betas`, the basis (k, P), and where the space was exhausted."""
 
-    Once the Krylov space is exhausted, T repeats its first diagonal entry, apart from the rest: that lies between its
-    other eigenvalues, and has no share of the start.
-    """
+    alphas: Array
+    betas: Array
+    basis: Array
+    empty: Array
+    """True for the steps after the Krylov space was exhausted; their entries mean nothing."""
+    exhausted: Array
+
+    def tridiagonal(self, fill: Array) -> Array:
+        """T, with `fill` on the diagonal where it is empty, apart from the rest."""
+        alphas = jnp.where(self.empty, fill, self.alphas)
+        return jnp.diag(alphas) + jnp.diag(self.betas[:-1], 1) + jnp.diag(self.betas[:-1], -1)
+
+    def scale(self) -> Array:
+        """More than any eigenvalue of T in absolute value (Gershgorin), and more than 0."""
+        return 1 + 3 * jnp.maximum(jnp.max(jnp.abs(self.alphas)), jnp.max(self.betas))
+
+
+def lanczos(apply: Callable[[Array], Array], first: Array, steps: int) -> Krylov:
+    """`steps` steps from `first`, each orthogonalized twice against all the ones before."""
     size, eps = first.size, jnp.finfo(first.dtype).eps
     first = first / jnp.linalg.norm(first)
     basis = jnp.zeros((steps, size), first.dtype).at[0].set(first)
@@ -307,9 +325,7 @@ def lanczos(apply: Any, first: Array, steps: int) -> tuple[Array, Array, Array, 
 
     carry = (basis, jnp.zeros((), first.dtype), jnp.array(False))
     (basis, _, over), (alphas, betas, empty) = jax.lax.scan(step, carry, jnp.arange(steps))
-    alphas = jnp.where(empty, alphas[0], alphas)
-    T = jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1)
-    return T, basis, betas, over
+    return Krylov(alphas, betas, basis, empty, over)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -318,13 +334,15 @@ def _extremes(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """(θ, ‖H u − θ u‖, the smallest Ritz value, u, whether the Krylov space was exhausted)."""
     apply = _on_flat(product, data, options)
-    T, basis, _, exhausted = lanczos(apply, first, steps)
-    values, vectors = jnp.linalg.eigh(T)
-    u = basis.T @ vectors[:, -1]
+    krylov = lanczos(apply, first, steps)
+    # what is empty must be neither the largest nor the smallest
+    vectors = jnp.linalg.eigh(krylov.tridiagonal(-krylov.scale()))[1]
+    low = jnp.linalg.eigvalsh(krylov.tridiagonal(krylov.scale()))[0]
+    u = krylov.basis.T @ vectors[:, -1]
     u = u / jnp.linalg.norm(u)
     image = apply(u)
     theta = jnp.sum(u * image)
-    return theta, jnp.linalg.norm(image - theta * u), values[0], u, exhausted
+    return theta, jnp.linalg.norm(image - theta * u), low, u, krylov.exhausted
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -332,7 +350,9 @@ def _quadrature(product: Product, steps: int, starts: Array, data: tuple, option
     apply = _on_flat(product, data, options)
 
     def one(start: Array) -> tuple[Array, Array]:
-        values, vectors = jnp.linalg.eigh(lanczos(apply, start, steps)[0])
+        krylov = lanczos(apply, start, steps)
+        # what is empty has no share of the start, and must not widen the spread
+        values, vectors = jnp.linalg.eigh(krylov.tridiagonal(krylov.alphas[0]))
         return values, vectors[0] ** 2
 
     return jax.lax.map(one, starts)

@@ -123,7 +123,7 @@ def test_the_diagonal_costs_no_more_than_a_gradient_for_each_class_and_one():
 
 
 def test_factors_are_the_blocks_where_they_are_exact(x64):
-    """A linear net under a squared error, and one example of any dense net; with weights, mean and sum; bias included."""
+    """A linear net under a squared error, and one example of any dense net: weights, mean and sum, bias included."""
     linear = fnn.sequential(fnn.dense(3, 4), fnn.dense(4, 2))
     cases = {
         "linear, mean": (linear, fnn.squared_error, slice(None)),
