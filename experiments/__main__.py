@@ -8,11 +8,11 @@ import difflib
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from experiments import archives, results
-from experiments.options import EXPERIMENTS, summary
-from experiments.options.series import Report, Series
+from experiments.registry import EXPERIMENTS, load, summary
 
 PROGRAM = "python -m experiments"
 #: Words that are no experiment.
@@ -49,23 +49,23 @@ def main(arguments: Sequence[str]) -> int:
 def _understood(names: list[str], rest: Sequence[str]) -> int:
     import tyro
 
-    # what was asked for comes before JAX: a mistake in it shows at once
-    def options(kind: type[Any]) -> Any:
-        return tyro.cli(kind, args=rest, prog=f"{PROGRAM} {' '.join(names)}")
+    # what was asked for is read before JAX is imported: a mistake in it shows at once
+    def options(kind: type[Any], **defaults: Any) -> Any:
+        return tyro.cli(kind, args=rest, prog=f"{PROGRAM} {' '.join(names)}", default=kind(**defaults))
 
     if names == ["report"]:
         from experiments import report
 
-        print(f"Written: {report.write(options(Report).out)}")
+        print(f"Written: {report.write(options(report.Report).out)}")
         return 0
     if len(names) > 1 or names == ["all"] or "--quick" in rest:
-        told = options(Series)
         from rich.console import Console
 
         from experiments import series
 
-        return series.run(series.of_all() if names == ["all"] else list(dict.fromkeys(names)), told, Console())
-    return _single(names[0], options(EXPERIMENTS[names[0]].options))
+        chosen = options(series.Series)
+        return series.run(series.of_all() if names == ["all"] else list(dict.fromkeys(names)), chosen, Console())
+    return _single(names[0], options(EXPERIMENTS[names[0]].options, out=Path("results", names[0])))
 
 
 def _single(name: str, options: Any) -> int:
@@ -74,11 +74,12 @@ def _single(name: str, options: Any) -> int:
     from experiments import trial
     from experiments.progress import shown
 
+    experiment = load(name)
     with shown(console := Console()) as watch:
-        experiment, saved = trial.measure(name, options, watch)
+        saved = trial.measure(name, experiment, options, watch)
     experiment.show(saved, console)
-    for claim, (verdict, evidence, _) in saved["verdicts"].items():
-        console.print(f"{claim} {verdict}: {evidence}", highlight=False, markup=False, soft_wrap=True)
+    for line in trial.lines(saved):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     saved = trial.draw(experiment, options.out, saved)
     names = [results.FILE, *saved["figures"]]
     console.print(f"\nWritten to {options.out}: {', '.join(names)}", highlight=False, soft_wrap=True)
@@ -88,7 +89,7 @@ def _single(name: str, options: Any) -> int:
 def listing() -> str:
     """What there is, one line each, and how to run it."""
     width = max(map(len, EXPERIMENTS))
-    lines = [f"  {name:<{width}}  {summary(kind)}" for name, (kind, *_) in EXPERIMENTS.items()]
+    lines = [f"  {name:<{width}}  {summary(each.options)}" for name, each in EXPERIMENTS.items()]
     usage = [
         f"Run one:            {PROGRAM} NAME",
         f"See its options:    {PROGRAM} NAME --help",

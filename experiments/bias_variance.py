@@ -14,8 +14,46 @@ The risk of a model is measured on fresh points of the mixture, beside the Bayes
 chance favours neither. The mixture, the curve and the noise are ours.
 """
 
-import time
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Compare trained models with the best there can be, and part their error into bias, variance and noise.
+
+    Two classes from a known mixture, whose Bayes risk is an integral; a curve with noise, over redrawn training sets.
+    """
+
+    sets: int = frame.at_least(2, 200)
+    """How many training sets are drawn; the classifiers take at most the first 50."""
+    sizes: tuple[int, ...] = (40, 160, 640)
+    """Points in a training set of the classifiers, from few to many."""
+    steps: int = frame.at_least(1, 600)
+    """Steps of Adam of every net."""
+    fresh: int = frame.at_least(1, 20_000)
+    """Fresh points on which the classifiers are measured."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rising = len(self.sizes) > 1 and list(self.sizes) == sorted(set(self.sizes)) and min(self.sizes) >= 1
+        frame.require(rising, "--sizes", self.sizes, "two or more, each larger than the last")
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "B1": ("integral", "classifier", "regression"),
+        "B2": ("points", "near", "parts", "narrow", "trade", "absolute"),
+    },
+    quick={"sets": 10, "sizes": (40, 640), "fresh": 2000},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +62,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import BiasVariance
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: Two classes, equally likely, each of two round normal clouds: centres, and the deviation of all.
@@ -45,15 +82,13 @@ PLACES = 41
 LOW, HIGH, FINENESS = (-3.8, -3.2), (5.2, 3.2), 51
 
 
-def run(options: BiasVariance, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Integrate, train on redrawn sets, measure on fresh points, and return the numbers."""
-    started = time.perf_counter()
-    with jax.default_matmul_precision("highest"):
-        result = {"classes": _classes(options)}
-        watch("classes", 1, 1, f"Bayes risk {result['classes']['bayes']:.4f}")
-        result["curve"] = _curve(options)
-        watch("curve", 1, 1, f"{options.sets} training sets at {len(KINDS)} complexities")
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    result = {"classes": _classes(options)}
+    watch("classes", 1, 1, f"Bayes risk {result['classes']['bayes']:.4f}")
+    result["curve"] = _curve(options)
+    watch("curve", 1, 1, f"{options.sets} training sets at {len(KINDS)} complexities")
+    return result
 
 
 # ---- two classes ----------------------------------------------------------------------------------------------------
@@ -90,8 +125,8 @@ def drawn(random: np.random.Generator, *shape: int) -> tuple[np.ndarray, np.ndar
 def _narrowed(params: Any, width: jax.Array) -> Any:
     """Units beyond the width cut off: their output weights are 0, and so are their gradients."""
     first, second = params
-    kept = (jnp.arange(second["W"].shape[0]) < width).astype(second["W"].dtype)
-    return first, {"W": second["W"] * kept[:, None], "b": second["b"]}
+    active = (jnp.arange(second["W"].shape[0]) < width).astype(second["W"].dtype)
+    return first, {"W": second["W"] * active[:, None], "b": second["b"]}
 
 
 def _fitted(by_hand: Any, start: Any, width: jax.Array, x: jax.Array, y: jax.Array, rate: float, steps: int) -> Any:
@@ -107,7 +142,7 @@ def _fitted(by_hand: Any, start: Any, width: jax.Array, x: jax.Array, y: jax.Arr
     return jax.lax.scan(step, (start, optimizer.init(start)), None, length=steps)[0][0]
 
 
-def _classes(options: BiasVariance) -> dict[str, Any]:
+def _classes(options: Options) -> dict[str, Any]:
     """Risks of linear and other classifiers on small and large training sets, beside the Bayes risk."""
     random = np.random.default_rng(options.seed)
     count = min(options.sets, 50)
@@ -142,7 +177,7 @@ def _classes(options: BiasVariance) -> dict[str, Any]:
         return jax.lax.map(lambda each: one(*each), (keys, widths, x, y), batch_size=25)
 
     program = jax.jit(trained, static_argnums=0)
-    found, boundaries = [], {}
+    results, boundaries = [], {}
     small, large, wide = options.sizes[0], options.sizes[-1], CLASSIFIERS[-1]
     drawn_boundaries = {(0, small), (wide, small), (wide, large)}
 
@@ -167,7 +202,7 @@ def _classes(options: BiasVariance) -> dict[str, Any]:
                 # beside Bayes on the same points: only points that they read differently tell them apart
                 excess = (mine.astype(float) - bayes_wrong).mean(axis=1)
                 spread = np.sqrt((mine != bayes_wrong).mean(axis=1) / options.fresh)
-                found.append({
+                results.append({
                     "width": width, "size": size, "risk": float(mine.mean()),
                     "smallest": float(mine.mean(axis=1).min()),
                     "excess": float(excess.mean()), "excess_error": float(excess.std() / np.sqrt(count)),
@@ -184,7 +219,7 @@ def _classes(options: BiasVariance) -> dict[str, Any]:
         "fresh": options.fresh,
         "sets": count,
         "sizes": list(options.sizes),
-        "models": found,
+        "models": results,
         "boundaries": boundaries,
         "bayes_boundary": sheet(ratio),
         "points": shown_x.round(2),
@@ -200,7 +235,7 @@ def curve(x: Any) -> Any:
     return np.sin(3 * x) + 0.5 * x
 
 
-def _curve(options: BiasVariance) -> dict[str, Any]:
+def _curve(options: Options) -> dict[str, Any]:
     """Bias, variance, noise and error of nets of five widths, over redrawn training sets: one program."""
     random = np.random.default_rng(options.seed + 2)
     sets, points = options.sets, 25
@@ -227,7 +262,7 @@ def _curve(options: BiasVariance) -> dict[str, Any]:
         return jax.vmap(over_sets, in_axes=(None, None, None, 0, 0))(keys, x, y, widths, strengths)
 
     keys = jax.vmap(jax.random.key)(jnp.arange(sets, dtype=jnp.uint32) + options.seed)
-    found = np.asarray(
+    results = np.asarray(
         predicted(
             keys, jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32), jnp.asarray([width for width, _ in KINDS]),
             jnp.asarray([strength for _, strength in KINDS], jnp.float32), jnp.asarray(places, jnp.float32),
@@ -237,13 +272,13 @@ def _curve(options: BiasVariance) -> dict[str, Any]:
     truth = curve(places)[:, 0]
     # fresh answers at the same places, that no sum below has seen
     fresh = truth + NOISE * random.normal(size=(len(KINDS), sets, PLACES))
-    mean = found.mean(axis=1)
+    mean = results.mean(axis=1)
     # unbiased: a mean over S sets is itself off by a share of the variance
-    variance = found.var(axis=1, ddof=1)
+    variance = results.var(axis=1, ddof=1)
     bias = (mean - truth) ** 2 - variance / sets
-    error = (fresh - found) ** 2
-    absolute = np.abs(fresh - found).mean(axis=(1, 2))
-    parts = np.abs(mean - truth).mean(axis=1) + np.abs(found - mean[:, None]).mean(axis=(1, 2))
+    error = (fresh - results) ** 2
+    absolute = np.abs(fresh - results).mean(axis=(1, 2))
+    parts = np.abs(mean - truth).mean(axis=1) + np.abs(results - mean[:, None]).mean(axis=(1, 2))
     return {
         "sets": sets,
         "points": points,
@@ -265,16 +300,16 @@ def _curve(options: BiasVariance) -> dict[str, Any]:
         ],
         "places": places[:, 0].round(4),
         "truth": truth.round(4),
-        "samples": {told: found[k, :12].round(3) for told, k in SHOWN.items()},
-        "means": {told: mean[k].round(4) for told, k in SHOWN.items()},
+        "samples": {words: results[k, :12].round(3) for words, k in SHOWN.items()},
+        "means": {words: mean[k].round(4) for words, k in SHOWN.items()},
     }
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     classes, follow = result["classes"], result["curve"]
     small, large = classes["sizes"][0], classes["sizes"][-1]
     excess = {(m["width"], m["size"]): m["excess"] for m in classes["models"]}
@@ -284,32 +319,46 @@ def predictions(result: dict[str, Any]) -> dict[str, bool]:
     best = min(range(3, len(widths)), key=lambda k: widths[k]["error"])
     chance = 5 * (classes["bayes"] * (1 - classes["bayes"]) / classes["fresh"]) ** 0.5
     return {
-        "the integral is what the Bayes classifier does on fresh points": abs(
-            classes["bayes_measured"] - classes["bayes"]
-        )
-        <= chance,
-        # below once in three million models by chance
-        "no classifier beats it": all(m["lowest_in_errors"] >= -5 for m in classes["models"]),
-        "no net beats E[Y|X]": all(m["error"] >= follow["noise"] - 5 * m["standard_error"] for m in widths),
-        "more points do not help a line, and help a net": excess[0, large] > 0.5 * excess[0, small]
-        and excess[wide, large] < 0.5 * excess[wide, small],
-        "a net comes near the Bayes risk, a line does not": excess[wide, large] <= 0.25 * excess[0, large],
-        "bias² + variance + noise is the error on fresh data": all(
-            abs(m["bias"] + m["variance"] + follow["noise"] - m["error"]) <= 5 * m["standard_error"] for m in widths
+        "integral": Prediction(
+            "the integral is what the Bayes classifier does on fresh points",
+            abs(classes["bayes_measured"] - classes["bayes"]) <= chance,
         ),
-        "the narrowest net has most bias": all(widths[0]["bias"] > 4 * m["bias"] for m in widths[1:4]),
-        "a penalty in between is best: with less more variance, with more more bias": best not in (3, len(widths) - 1)
-        and all(m["variance"] > widths[best]["variance"] for m in widths[3:best])
-        and all(m["bias"] > widths[best]["bias"] for m in widths[best + 1 :]),
-        "for the absolute loss such a sum is not the error": all(
-            m["absolute_sum"] > 1.05 * m["absolute_error"] for m in widths
+        # below once in three million models by chance
+        "classifier": Prediction("no classifier beats it", all(m["lowest_in_errors"] >= -5 for m in classes["models"])),
+        "regression": Prediction(
+            "no net beats E[Y|X]", all(m["error"] >= follow["noise"] - 5 * m["standard_error"] for m in widths)
+        ),
+        "points": Prediction(
+            "more points do not help a line, and help a net",
+            excess[0, large] > 0.5 * excess[0, small] and excess[wide, large] < 0.5 * excess[wide, small],
+        ),
+        "near": Prediction(
+            "a net comes near the Bayes risk, a line does not", excess[wide, large] <= 0.25 * excess[0, large]
+        ),
+        "parts": Prediction(
+            "bias² + variance + noise is the error on fresh data",
+            all(
+                abs(m["bias"] + m["variance"] + follow["noise"] - m["error"]) <= 5 * m["standard_error"] for m in widths
+            ),
+        ),
+        "narrow": Prediction(
+            "the narrowest net has most bias", all(widths[0]["bias"] > 4 * m["bias"] for m in widths[1:4])
+        ),
+        "trade": Prediction(
+            "a penalty in between is best: with less more variance, with more more bias",
+            best not in (3, len(widths) - 1)
+            and all(m["variance"] > widths[best]["variance"] for m in widths[3:best])
+            and all(m["bias"] > widths[best]["bias"] for m in widths[best + 1 :]),
+        ),
+        "absolute": Prediction(
+            "for the absolute loss such a sum is not the error",
+            all(m["absolute_sum"] > 1.05 * m["absolute_error"] for m in widths),
         ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims B1 and B2."""
-    integral, classifier, regression, points, near, parts, narrow, trade, absolute = predictions(result).values()
     classes, follow = result["classes"], result["curve"]
     excess = {(m["width"], m["size"]): m["excess"] for m in classes["models"]}
     small, large, wide = classes["sizes"][0], classes["sizes"][-1], CLASSIFIERS[-1]
@@ -320,8 +369,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     lowest = min(follow["models"], key=lambda m: m["error"])
     best = min(follow["models"][3:], key=lambda m: m["error"])
     return {
-        "B1": judged(
-            integral and classifier and regression,
+        "B1": Evidence(
             f"Bayes risk {classes['bayes']:.4f} by integration, {classes['bayes_measured']:.4f} on {classes['fresh']} "
             f"fresh points; the best of {len(classes['models']) * classes['sets']} trained classifiers is at "
             f"{min(m['smallest'] for m in classes['models']):.4f}, the nearest to beating it at "
@@ -329,8 +377,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
             f"Squared loss: best net {lowest['error']:.4f}, E[Y|X] {follow['noise']:.4f}.",
             "classes.svg",
         ),
-        "B2": judged(
-            points and near and parts and narrow and trade and absolute,
+        "B2": Evidence(
             f"Above the Bayes risk: a line by {excess[0, small]:.3f} with {small} points and {excess[0, large]:.3f} "
             f"with {large}, a net of {wide} units by {excess[wide, small]:.3f} and {excess[wide, large]:.3f}. Over "
             f"{follow['sets']} training sets bias² + variance + noise is the error to {apart:.1f} standard errors "
@@ -346,7 +393,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print risks and parts of the error, and which predictions held."""
+    """Print risks and parts of the error."""
     result = saved["result"]
     table = Table(title=f"Classifiers, Bayes {result['classes']['bayes']:.4f}")
     for heading in ("hidden units", "points", "risk", "above Bayes"):
@@ -362,8 +409,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
         values = (m["bias"], m["variance"], total, m["error"], m["standard_error"])
         table.add_row(str(m["width"]), f"{m['strength']:g}", *(f"{value:.4f}" for value in values))
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
@@ -387,15 +432,15 @@ def _classes_figure(classes: dict[str, Any]) -> Any:
         )
     lines = [("Bayes", classes["bayes_boundary"], "black", "-")]
     small, large, wide = classes["sizes"][0], classes["sizes"][-1], CLASSIFIERS[-1]
-    for told, name, color, style in (
+    for words, name, color, style in (
         (f"line, {small} points", f"0, {small}", figures.RED, "-"),
         (f"net of {wide}, {small} points", f"{wide}, {small}", figures.PINK, ":"),
         (f"net of {wide}, {large} points", f"{wide}, {large}", figures.GREEN, "--"),
     ):
-        lines.append((told, classes["boundaries"][name], color, style))
-    for told, scores, color, style in lines:
+        lines.append((words, classes["boundaries"][name], color, style))
+    for words, scores, color, style in lines:
         boundary.contour(*side, np.array(scores), levels=[0], colors=color, linestyles=style, linewidths=2)
-        boundary.plot([], [], color=color, ls=style, lw=2, label=told)
+        boundary.plot([], [], color=color, ls=style, lw=2, label=words)
     boundary.set(
         title="Linear and other boundaries",
         xlabel="$x_1$",
@@ -430,7 +475,7 @@ def _curve_figure(follow: dict[str, Any]) -> Any:
     from experiments import figures
 
     figure, (axes,) = figures.blank(16, 4.2, columns=4)
-    for axis, (told, samples) in zip(axes, follow["samples"].items(), strict=False):
+    for axis, (words, samples) in zip(axes, follow["samples"].items(), strict=False):
         for k, sample in enumerate(samples):
             axis.plot(
                 follow["places"],
@@ -440,9 +485,9 @@ def _curve_figure(follow: dict[str, Any]) -> Any:
                 alpha=0.6,
                 label="one training set" if k == 0 else None,
             )
-        axis.plot(follow["places"], follow["means"][told], color=figures.ORANGE, lw=2.5, label="mean of all")
+        axis.plot(follow["places"], follow["means"][words], color=figures.ORANGE, lw=2.5, label="mean of all")
         axis.plot(follow["places"], follow["truth"], "--", color="black", lw=2, label="truth")
-        axis.set(title=told, xlabel="x", ylabel="y", ylim=(-2.6, 2.6))
+        axis.set(title=words, xlabel="x", ylabel="y", ylim=(-2.6, 2.6))
     axes[0].legend(fontsize=9, loc="upper left")
     names = [f"{m['width']}\n{m['strength']:g}" for m in follow["models"]]
     bottom = np.zeros(len(names))

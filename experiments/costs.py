@@ -32,7 +32,7 @@ def seconds(program: Any, arguments: tuple[Any, ...], repeats: int) -> float:
                 break
             calls *= 4
         fastest = min(fastest, spent / calls)
-        # what takes so long is told well enough by a single run
+        # one run is enough of what takes so long
         if fastest > 0.3:
             break
     return fastest

@@ -16,8 +16,57 @@ for infinite width; the nets have 64 units.
 """
 
 import functools
-import time
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Follow activations, gradients and rounding errors through many layers, and see which activations learn.
+
+    Each size is measured for every initializer and put beside its prediction.
+    """
+
+    width: int = frame.at_least(2, 64)
+    """Units of every layer."""
+    depth: int = frame.at_least(1, 24)
+    """How many layers."""
+    initializers: tuple[str, ...] = (
+        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal",
+    )  # fmt: skip
+    """Those whose sizes are measured, beside small and large normal weights; Glorot's uniform and He's normal among
+    them."""
+    seeds: int = frame.at_least(1, 16)
+    """How many nets each size is averaged over."""
+    repeats: int = frame.at_least(1, 5)
+    """How many nets each rounding error is averaged over."""
+    steps: int = frame.at_least(1, 400)
+    """Steps of gradient descent of the nets that read digits."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both = {"glorot_uniform", "he_normal"} <= set(self.initializers)
+        frame.require(both, "--initializers", self.initializers, "with glorot_uniform and he_normal among them")
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A13": ("follows", "shrink"),
+        "A14": ("still", "moves"),
+        "A17": ("grows", "proportion", "chaos"),
+        "B5": ("formulas",),
+        "B10": ("bound", "keeps"),
+        "B17": ("half", "words"),
+    },
+    quick={"initializers": ("glorot_uniform", "he_normal"), "seeds": 4, "repeats": 1, "steps": 100},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +75,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Depth
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
@@ -43,19 +91,17 @@ LOST = 100.0
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def run(options: Depth, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Measure everything and return the numbers."""
-    started = time.perf_counter()
-    with jax.default_matmul_precision("highest"):
-        with jax.enable_x64(True):
-            sizes = _sizes(options, watch)
-            rounding = _rounding(options)
-            watch("rounding", 1, 1, "float32, bfloat16 and float16 against float64")
-            rules = _rules()
-        learning = _learning(options)
-        watch("learning", 1, 1, "sign, threshold, sigmoid, tanh, relu")
+    with jax.enable_x64(True):
+        sizes = _sizes(options, watch)
+        rounding = _rounding(options)
+        watch("rounding", 1, 1, "float32, bfloat16 and float16 against float64")
+        rules = _rules()
+    learning = _learning(options)
+    watch("learning", 1, 1, "sign, threshold, sigmoid, tanh, relu")
     result = {"width": options.width, "depth": options.depth, "sizes": sizes, "rounding": rounding, "rules": rules}
-    return result | {"learning": learning, "measured": {"seconds": time.perf_counter() - started}}
+    return result | {"learning": learning}
 
 
 # ---- sizes, layer by layer ------------------------------------------------------------------------------------------
@@ -111,7 +157,7 @@ def _initializers(width: int, names: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _sizes(options: Depth, watch: Watch) -> dict[str, Any]:
+def _sizes(options: Options, watch: Watch) -> dict[str, Any]:
     """Mean squares of activations and cotangents of many nets, for each activation and initializer."""
     width, depth, seeds = options.width, options.depth, options.seeds
     random = np.random.default_rng(options.seed)
@@ -122,25 +168,25 @@ def _sizes(options: Depth, watch: Watch) -> dict[str, Any]:
         zero = jnp.zeros(width)
 
         def forward(a: jax.Array, W: jax.Array) -> Any:
-            a, kept = layer.forward({"W": W, "b": zero}, a)
-            return a, (kept, jnp.mean(a * a), jnp.mean(a == 0))
+            a, residuals = layer.forward({"W": W, "b": zero}, a)
+            return a, (residuals, jnp.mean(a * a), jnp.mean(a == 0))
 
-        _, (kept, squares, zeros) = jax.lax.scan(forward, x, W)
+        _, (residuals, squares, zeros) = jax.lax.scan(forward, x, W)
 
         def backward(a_bar: jax.Array, each: Any) -> Any:
-            W, kept = each
-            params_bar, x_bar = layer.backward({"W": W, "b": zero}, kept, a_bar)
-            z_bar = layer.activation.backward(kept[1], a_bar)
+            W, residuals = each
+            params_bar, x_bar = layer.backward({"W": W, "b": zero}, residuals, a_bar)
+            z_bar = layer.activation.backward(residuals[1], a_bar)
             return x_bar, (jnp.mean(z_bar * z_bar), jnp.sqrt(jnp.sum(params_bar["W"] ** 2)))
 
-        _, (bars, norms) = jax.lax.scan(backward, y_bar, (W, kept), reverse=True)
+        _, (bars, norms) = jax.lax.scan(backward, y_bar, (W, residuals), reverse=True)
         return squares, bars, norms, zeros
 
     programs = {name: jax.jit(jax.vmap(lambda W, name=name: measured(name, W))) for name in ACTIVATIONS}
-    found: dict[str, Any] = {name: {} for name in ACTIVATIONS}
+    results: dict[str, Any] = {name: {} for name in ACTIVATIONS}
     initializers = _initializers(width, options.initializers)
     keys = jax.jit(lambda: jax.random.split(jax.random.key(options.seed), seeds * depth))()
-    for k, (told, initializer) in enumerate(initializers.items(), start=1):
+    for k, (words, initializer) in enumerate(initializers.items(), start=1):
         W = jax.jit(jax.vmap(lambda key, make=initializer: make(key, (width, width), jnp.float64)))(keys)
         W = W.reshape(seeds, depth, width, width)
         gain = width * float(jnp.mean(W * W))
@@ -166,23 +212,23 @@ def _sizes(options: Depth, watch: Watch) -> dict[str, Any]:
                 }  # fmt: skip
             else:
                 each["zeros"] = {"mean": zeros.mean(), "error": 0.0}
-            found[name][told] = each
-        if told == "glorot_uniform":
-            found["glorot"] = {
+            results[name][words] = each
+        if words == "glorot_uniform":
+            results["glorot"] = {
                 "largest": float(jnp.max(jnp.abs(W))),
                 "bound": (6 / (2 * width)) ** 0.5,
                 "variance": float(jnp.var(W)),
                 "predicted_variance": 2 / (2 * width),
                 "entries": W.size,
             }
-        watch("initializers", k, len(initializers), told)
-    return found
+        watch("initializers", k, len(initializers), words)
+    return results
 
 
 # ---- rounding -------------------------------------------------------------------------------------------------------
 
 
-def _rounding(options: Depth) -> dict[str, Any]:
+def _rounding(options: Options) -> dict[str, Any]:
     """The relative error of the gradient at the input against depth, in each dtype, on equal numbers."""
     width, deepest = options.width, max(ROUNDED_DEPTHS)
     layer = fnn.dense(width, width, activation="tanh")
@@ -192,19 +238,19 @@ def _rounding(options: Depth) -> dict[str, Any]:
     @jax.jit
     def gradients(W: jax.Array, x: jax.Array, y_bar: jax.Array) -> jax.Array:
         zero = jnp.zeros(width, W.dtype)
-        _, kept = jax.lax.scan(lambda a, W: layer.forward({"W": W, "b": zero}, a), x, W)
+        _, residuals = jax.lax.scan(lambda a, W: layer.forward({"W": W, "b": zero}, a), x, W)
 
         def of(depth: jax.Array) -> jax.Array:
             def backward(bar: jax.Array, each: Any) -> tuple[jax.Array, None]:
-                number, W, kept = each
-                x_bar = layer.backward({"W": W, "b": zero}, kept, bar)[1]
+                number, W, residuals = each
+                x_bar = layer.backward({"W": W, "b": zero}, residuals, bar)[1]
                 return jnp.where(number < depth, x_bar, bar), None
 
-            return jax.lax.scan(backward, y_bar, (jnp.arange(deepest), W, kept), reverse=True)[0]
+            return jax.lax.scan(backward, y_bar, (jnp.arange(deepest), W, residuals), reverse=True)[0]
 
         return jax.vmap(of)(depths)
 
-    found: dict[str, Any] = {"depths": list(ROUNDED_DEPTHS), "epsilon": {}, "nets": {}}
+    results: dict[str, Any] = {"depths": list(ROUNDED_DEPTHS), "epsilon": {}, "nets": {}}
     for name, spread in SPREADS.items():
         # rounded to 8 bits, which every dtype here holds: all begin with equal numbers
         def coarse(*shape: int, scale: float = 1.0) -> jax.Array:
@@ -223,18 +269,18 @@ def _rounding(options: Depth) -> dict[str, Any]:
                 # float16 ends at 65504: a gradient beyond is as wrong as can be
                 each.append(np.nan_to_num(error, nan=LOST, posinf=LOST))
             errors[dtype] = np.exp(np.mean(np.log(each), axis=0))
-            found["epsilon"][dtype] = float(jnp.finfo(dtype).eps)
+            results["epsilon"][dtype] = float(jnp.finfo(dtype).eps)
         expected = predicted("tanh", spread**2, 100)["gradient"]
         # far from the first layer each one multiplies by one and the same factor
         growth = expected[50] / expected[51]
-        found["nets"][name] = {
+        results["nets"][name] = {
             "spread": spread,
             "errors": errors,
             "predicted_decades_per_layer": float(np.log10(growth) / 2),
             # float32 between the depths where it is past its start and not yet all noise
             "decades_per_layer": _slope(errors["float32"]),
         }
-    return found
+    return results
 
 
 def _slope(errors: np.ndarray) -> float:
@@ -266,7 +312,7 @@ def _rules() -> dict[str, Any]:
     return {"differences": differences, "bound": bound, "relu_at": at, "points": [-2, -1, 0, 1]}
 
 
-def _learning(options: Depth) -> dict[str, Any]:
+def _learning(options: Options) -> dict[str, Any]:
     """Nets with one hidden layer on digits: how far its weights move, and the loss."""
     x, y = fnn.data.digits()
     x, y = jnp.asarray(x[:500]), jnp.asarray(y[:500])
@@ -289,15 +335,15 @@ def _learning(options: Depth) -> dict[str, Any]:
 
         return {name: jax.vmap(lambda key, name=name: one(name, key))(keys) for name in names}
 
-    found = trained(jax.random.split(jax.random.key(options.seed), 5))
+    results = trained(jax.random.split(jax.random.key(options.seed), 5))
     return {
         "steps": options.steps,
         "every": max(options.steps // 40, 1),
         "nets": {
             name: {
-                "curve": np.round(np.asarray(found[name][0], np.float64).mean(axis=0), 4),
-                "end": float(found[name][1].mean()),
-                "moved": [float(found[name][2].min()), float(found[name][2].max())],
+                "curve": np.round(np.asarray(results[name][0], np.float64).mean(axis=0), 4),
+                "end": float(results[name][1].mean()),
+                "moved": [float(results[name][2].min()), float(results[name][2].max())],
             }
             for name in names
         },
@@ -307,8 +353,8 @@ def _learning(options: Depth) -> dict[str, Any]:
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     sizes, rounding, rules, nets = (
         result["sizes"], result["rounding"], result["rules"], result["learning"]["nets"],
     )  # fmt: skip
@@ -322,48 +368,62 @@ def predictions(result: dict[str, Any]) -> dict[str, bool]:
     calm, chaotic = (rounding["nets"][name] for name in SPREADS)
     zeros = sizes["relu"]["he_normal"]["zeros"]
     return {
-        "every size follows its prediction to 0.05 decades per layer": all(
-            max(row["activation_off"], row["gradient_off"]) <= 0.05 for row in rows
+        "follows": Prediction(
+            "every size follows its prediction to 0.05 decades per layer",
+            all(max(row["activation_off"], row["gradient_off"]) <= 0.05 for row in rows),
         ),
-        "sigmoid's gradients vanish, those of large weights explode, relu's with He keep their size": gradient(
-            "sigmoid", "glorot_uniform"
-        )
-        <= 1e-6
-        and gradient("tanh", DRAWN[3]) >= 1e2
-        and 1 / 3 <= gradient("relu", "he_normal") <= 3,
-        "U[−b, b] has bound and variance of the lecture": sizes["glorot"]["largest"] <= sizes["glorot"]["bound"]
-        # the relative deviation of the mean square of a uniform number is √(4/5n)
-        and abs(sizes["glorot"]["variance"] / sizes["glorot"]["predicted_variance"] - 1)
-        <= 5 * (0.8 / sizes["glorot"]["entries"]) ** 0.5,
-        "tanh keeps its gradients with U[−b, b], and neither smaller nor larger": gradient("tanh", "glorot_uniform")
-        >= 1e-1
-        and gradient("tanh", DRAWN[0]) <= 1e-6
-        and gradient("tanh", DRAWN[3]) >= 1e2,
-        "the error of the gradient grows with depth in every dtype": all(
-            net["errors"][dtype][-1] >= 2 * net["errors"][dtype][0] for net in (calm, chaotic) for dtype in DTYPES
+        "shrink": Prediction(
+            "sigmoid's gradients vanish, those of large weights explode, relu's with He keep their size",
+            gradient("sigmoid", "glorot_uniform") <= 1e-6
+            and gradient("tanh", DRAWN[3]) >= 1e2
+            and 1 / 3 <= gradient("relu", "he_normal") <= 3,
         ),
-        "in a calm net it stays in proportion to the dtype's epsilon": all(
-            calm["errors"][dtype][-1] <= 48 * rounding["epsilon"][dtype] for dtype in DTYPES
+        "bound": Prediction(
+            "U[−b, b] has bound and variance of the lecture",
+            sizes["glorot"]["largest"] <= sizes["glorot"]["bound"]
+            # the relative deviation of the mean square of a uniform number is √(4/5n)
+            and abs(sizes["glorot"]["variance"] / sizes["glorot"]["predicted_variance"] - 1)
+            <= 5 * (0.8 / sizes["glorot"]["entries"]) ** 0.5,
         ),
-        "in a chaotic net it grows as predicted": abs(
-            chaotic["decades_per_layer"] - chaotic["predicted_decades_per_layer"]
-        )
-        <= 0.05,
-        "below sign and threshold nothing moves": all(nets[n]["moved"][1] == 0 for n in ("sign", "hard_threshold")),
-        "below sigmoid, tanh and relu it does": all(nets[n]["moved"][0] > 0 for n in ACTIVATIONS),
-        "derivatives are those of the formulas": all(d <= rules["bound"] for d in rules["differences"].values()),
-        "half of the relu units are 0, none of the others": abs(zeros["mean"] - 0.5) <= 5 * zeros["error"]
-        and sizes["tanh"]["glorot_uniform"]["zeros"]["mean"] == 0
-        and sizes["sigmoid"]["glorot_uniform"]["zeros"]["mean"] == 0,
-        "relu is neither strictly increasing nor always positive": rules["relu_at"] == [0, 0, 0, 1],
+        "keeps": Prediction(
+            "tanh keeps its gradients with U[−b, b], and neither smaller nor larger",
+            gradient("tanh", "glorot_uniform") >= 1e-1
+            and gradient("tanh", DRAWN[0]) <= 1e-6
+            and gradient("tanh", DRAWN[3]) >= 1e2,
+        ),
+        "grows": Prediction(
+            "the error of the gradient grows with depth in every dtype",
+            all(net["errors"][dtype][-1] >= 2 * net["errors"][dtype][0] for net in (calm, chaotic) for dtype in DTYPES),
+        ),
+        "proportion": Prediction(
+            "in a calm net it stays in proportion to the dtype's epsilon",
+            all(calm["errors"][dtype][-1] <= 48 * rounding["epsilon"][dtype] for dtype in DTYPES),
+        ),
+        "chaos": Prediction(
+            "in a chaotic net it grows as predicted",
+            abs(chaotic["decades_per_layer"] - chaotic["predicted_decades_per_layer"]) <= 0.05,
+        ),
+        "still": Prediction(
+            "below sign and threshold nothing moves", all(nets[n]["moved"][1] == 0 for n in ("sign", "hard_threshold"))
+        ),
+        "moves": Prediction("below sigmoid, tanh and relu it does", all(nets[n]["moved"][0] > 0 for n in ACTIVATIONS)),
+        "formulas": Prediction(
+            "derivatives are those of the formulas", all(d <= rules["bound"] for d in rules["differences"].values())
+        ),
+        "half": Prediction(
+            "half of the relu units are 0, none of the others",
+            abs(zeros["mean"] - 0.5) <= 5 * zeros["error"]
+            and sizes["tanh"]["glorot_uniform"]["zeros"]["mean"] == 0
+            and sizes["sigmoid"]["glorot_uniform"]["zeros"]["mean"] == 0,
+        ),
+        "words": Prediction(
+            "relu is neither strictly increasing nor always positive", rules["relu_at"] == [0, 0, 0, 1]
+        ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims A13, A14, A17, B5, B10 and B17."""
-    (follows, shrink, bound, keeps, grows, proportion, chaos, still, moves, formulas, half, words) = predictions(
-        result
-    ).values()
     sizes, rounding, nets = result["sizes"], result["rounding"], result["learning"]["nets"]
     count = sum(len(sizes[name]) for name in ACTIVATIONS)
     worst = max(max(r["activation_off"], r["gradient_off"]) for name in ACTIVATIONS for r in sizes[name].values())
@@ -375,16 +435,14 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     calm, chaotic = (rounding["nets"][name] for name in SPREADS)
     zeros, layers, glorot = sizes["relu"]["he_normal"]["zeros"], result["depth"], sizes["glorot"]
     return {
-        "A13": judged(
-            follows and shrink,
+        "A13": Evidence(
             f"First over last cotangent after {layers} layers: sigmoid (Glorot) "
             f"{gradient('sigmoid', 'glorot_uniform')}, tanh with large weights {gradient('tanh', DRAWN[3])}, relu (He) "
             f"{gradient('relu', 'he_normal')}; {count} activations × initializers follow variance propagation to "
             f"{worst:.3f} decades per layer (bound 0.05).",
             "sizes.svg",
         ),
-        "A14": judged(
-            still and moves,
+        "A14": Evidence(
             "Hidden weights below sign and threshold moved by "
             f"{max(nets[n]['moved'][1] for n in ('sign', 'hard_threshold')):g} (predicted 0) in "
             f"{result['learning']['steps']} steps, below sigmoid, tanh, relu by at least "
@@ -393,31 +451,27 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
             + ". Only the output layer learns below a sign.",
             "learning.svg",
         ),
-        "A17": judged(
-            grows and proportion and chaos,
+        "A17": Evidence(
             f"Error of the float32 gradient from {calm['errors']['float32'][0]:.0e} after 1 layer to "
             f"{calm['errors']['float32'][-1]:.0e} after 48 in a calm net, in all dtypes below 48 epsilon; in a chaotic "
             f"one it grows {chaotic['decades_per_layer']:.3f} decades per layer "
             f"(predicted {chaotic['predicted_decades_per_layer']:.3f}) until nothing is right.",
             "rounding.svg",
         ),
-        "B5": judged(
-            formulas,
+        "B5": Evidence(
             "Derivatives against central differences, largest difference: "
             + ", ".join(f"{name} {d:.0e}" for name, d in result["rules"]["differences"].items())
             + f" (bound {result['rules']['bound']:.0e}).",
             "learning.svg",
         ),
-        "B10": judged(
-            bound and keeps,
+        "B10": Evidence(
             f"U[−b, b]: largest weight {glorot['largest']:.4f} of b = {glorot['bound']:.4f}, variance "
             f"{glorot['variance']:.6f} (predicted 2/(H_k + H_(k−1)) = {glorot['predicted_variance']:.6f}). "
             f"Cotangents of tanh after {layers} layers: {gradient('tanh', 'glorot_uniform')} of the last, with "
             f"smaller weights {gradient('tanh', DRAWN[0])}, with larger {gradient('tanh', DRAWN[3])}.",
             "sizes.svg",
         ),
-        "B17": judged(
-            half and words,
+        "B17": Evidence(
             f"Share of relu units that are exactly 0: {zeros['mean']:.4f} ± {zeros['error']:.4f} (predicted 0.5), of "
             "tanh and sigmoid 0. The slide's 'strictly increasing' and 'always positive' do not hold: relu is 0 at −2, "
             "−1 and 0; it never decreases and is never negative.",
@@ -427,18 +481,16 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print sizes at the ends of the nets beside their predictions, and which predictions held."""
+    """Print sizes at the ends of the nets beside their predictions."""
     result = saved["result"]
     table = Table(title=f"After {result['depth']} layers of {result['width']} units, root mean squares")
     for heading in ("activation", "initializer", "outputs", "predicted", "first z_bar", "predicted"):
         table.add_column(heading, justify="left" if heading in ("activation", "initializer") else "right")
     for name in ACTIVATIONS:
-        for told, row in result["sizes"][name].items():
+        for words, row in result["sizes"][name].items():
             ends = (row["activation"][-1], row["predicted_activation"][-1], row["gradient"][0])
-            table.add_row(name, told, *(f"{end:.2e}" for end in (*ends, row["predicted_gradient"][0])))
+            table.add_row(name, words, *(f"{end:.2e}" for end in (*ends, row["predicted_gradient"][0])))
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
@@ -457,14 +509,14 @@ def _sizes_figure(result: dict[str, Any]) -> Any:
     figure, axes = figures.blank(13, 7.6, 2, 3)
     layers = np.arange(1, result["depth"] + 1)
     names = ("small, $0.3/\\sqrt{H}$", "U[−b, b] (Glorot)", "He", "large, $3/\\sqrt{H}$")
-    told = dict(zip(DRAWN, names, strict=True))
+    words = dict(zip(DRAWN, names, strict=True))
     marks = zip(DRAWN, (figures.BLUE, figures.GREEN, figures.ORANGE, figures.RED), "osD^", strict=True)
     for initializer, color, marker in marks:
         for column, name in enumerate(ACTIVATIONS):
             each = result["sizes"][name][initializer]
             for row, what in enumerate(("activation", "gradient")):
                 axis = axes[row, column]
-                axis.plot(layers, each[what], marker, color=color, ms=4.5, label=told[initializer])
+                axis.plot(layers, each[what], marker, color=color, ms=4.5, label=words[initializer])
                 axis.plot(layers, each[f"predicted_{what}"], color=color, lw=1.2)
     for column, name in enumerate(ACTIVATIONS):
         axes[0, column].set(yscale="log", title=f"{name}: activations", xlabel="layer")

@@ -187,8 +187,8 @@ def detection(rejected: dict[str, list[float]], wrong: dict[str, list[float]], p
         axis.imshow(values, cmap=colours, vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
-                told = f"{value:.0f}" if value in (0, 100) else f"{value:.1f}"
-                axis.text(column, row, told, ha="center", va="center", color="black" if value > 55 else "white")
+                number = f"{value:.0f}" if value in (0, 100) else f"{value:.1f}"
+                axis.text(column, row, number, ha="center", va="center", color="black" if value > 55 else "white")
         axis.set_xticks(range(len(points)), [point.replace(" x ", "\n× ") for point in points], fontsize=9)
         axis.set_yticks(range(len(names)), names if axis is axes[0] else [""] * len(names))
         axis.grid(False)
@@ -215,9 +215,9 @@ def training(jobs: dict[str, dict[str, Any]]) -> Figure:
 
 def growth(curves: dict[str, list[dict[str, float]]]) -> Figure:
     """Milliseconds per epoch against what was varied, one panel each, with a line of slope 1."""
-    kept = {axis: rows for axis, rows in curves.items() if rows}
-    figure, (axes,) = blank(3.4 * len(kept), 3.4, columns=len(kept))
-    for axis, (what, rows) in zip(axes, kept.items(), strict=True):
+    measured = {axis: rows for axis, rows in curves.items() if rows}
+    figure, (axes,) = blank(3.4 * len(measured), 3.4, columns=len(measured))
+    for axis, (what, rows) in zip(axes, measured.items(), strict=True):
         values = np.array([row["value"] for row in rows])
         times = np.array([row["milliseconds"] for row in rows])
         axis.plot(values, times, "o-", color=BLUE)

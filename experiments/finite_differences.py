@@ -14,7 +14,37 @@ steps in the formulas are one side's, h/2 of the lecture's h. Operations are cou
 loop once: so the differences are counted where all entries are taken at once.
 """
 
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Differentiate by differences: the lecture's numbers, the best step in four dtypes, and what it costs."""
+
+    repeats: int = frame.at_least(1, 15)
+    """How often each program is timed; the fastest counts."""
+    largest: int = frame.at_least(100, 20_000)
+    """Nets of the cost curves with more parameters than this are left out."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A8": ("printed",),
+        "A9": ("best_step", "no_v", "dtype"),
+        "A10": ("nodes",),
+        "A12": ("cheap", "dear"),
+        "E2": ("cheap", "dear"),
+    },
+    quick={"repeats": 1, "largest": 200},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +55,7 @@ from rich.table import Table
 
 import fnn
 from experiments import costs as measuring
-from experiments.claims import Judgement, judged
-from experiments.options import FiniteDifferences
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 DTYPES = {"float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
@@ -43,7 +72,7 @@ COUNTED = 1100
 ROWS = 32
 
 
-def run(options: FiniteDifferences, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Compute the example, the curves, and the costs; times stand under "measured"."""
     with jax.enable_x64(True):
         lecture = _lecture()
@@ -131,7 +160,7 @@ def _curve(rounded: Any, exact: Any) -> dict[str, Any]:
     values = jax.jit(jax.vmap(lambda x: [each(x) for each in derivatives]))(jnp.asarray(POINTS))
     f, slope, second, third = (np.asarray(each) for each in values)
     size, bend, twist = (float(np.sqrt(np.mean(each**2))) for each in (f, second, third))
-    found = {}
+    results = {}
     for dtype, kind in DTYPES.items():
         eps = float(ml_dtypes.finfo(kind).eps)
         # from 1 down to a quarter of the last digit of the points, in powers of two, which all dtypes hold
@@ -144,7 +173,7 @@ def _curve(rounded: Any, exact: Any) -> dict[str, Any]:
             # the quotient of rounded values; the division itself rounds once more, by nothing that counts
             central.append(np.sqrt(np.mean(((above - below) / (2 * step) - slope) ** 2)))
             one_sided.append(np.sqrt(np.mean(((above - here) / step - slope) ** 2)))
-        found[dtype] = {
+        results[dtype] = {
             "eps": eps,
             "steps": steps,
             "central": np.array([float(f"{error:.4g}") for error in central]),
@@ -156,13 +185,13 @@ def _curve(rounded: Any, exact: Any) -> dict[str, Any]:
             # where h f″ / 2 + ε f / h is least, but for a factor √2
             "predicted_one_sided": float((eps * size / bend) ** (1 / 2)),
         }
-    return found
+    return results
 
 
 # ---- what a gradient costs ------------------------------------------------------------------------------------------
 
 
-def _cost(net: fnn.Layer, parameters: int, options: FiniteDifferences) -> tuple[dict[str, Any], dict[str, float]]:
+def _cost(net: fnn.Layer, parameters: int, options: Options) -> tuple[dict[str, Any], dict[str, float]]:
     """(operations, seconds) of one forward pass, of the gradient by hand, and of that by central differences."""
     loss = fnn.squared_error
     objective = fnn.objective(net, loss)
@@ -190,7 +219,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
     result = saved["result"]
     table = Table("function", *(f"{dtype}" for dtype in DTYPES), title="best step, measured / predicted, central")
     for name, dtypes in result["curves"].items():
-        cells = [_told(each["best_central"], each["predicted_central"]) for each in dtypes.values()]
+        cells = [_beside(each["best_central"], each["predicted_central"]) for each in dtypes.values()]
         table.add_row(name, *cells)
     console.print(table)
     table = Table("parameters", "forward", "backprop", "differences", "ms forward", "ms backprop", "ms differences",
@@ -204,70 +233,107 @@ def show(saved: dict[str, Any], console: Console) -> None:
 WAYS = ("forward", "backprop", "differences")
 
 
-def _told(measured: float, predicted: float | None) -> str:
+def _beside(measured: float, predicted: float | None) -> str:
     return f"{measured:.0e} / " + ("none" if predicted is None else f"{predicted:.0e}")
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
-    """What the numbers say of claims A8, A9, A10, A12 and E2."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     lecture = result["lecture"]
-    wide, narrow = lecture["float64"], lecture["float32"]
-    printed = all(abs(wide[name] - value) <= half for name, (value, half) in PRINTED.items())
-    steps = lecture["error_of_1e-5"]
-    bent = {name: each for name, each in result["curves"].items() if name != "quadratic"}
-    off = {
-        kind: max(
-            max(each[f"best_{kind}"] / each[f"predicted_{kind}"], each[f"predicted_{kind}"] / each[f"best_{kind}"])
-            for dtypes in bent.values()
-            for each in dtypes.values()
-        )
-        for kind in ("central", "one_sided")
-    }
+    wide, narrow, steps = lecture["float64"], lecture["float32"], lecture["error_of_1e-5"]
+    off = _off(result)
     flat = result["curves"]["quadratic"].values()
-    no_v = all(each["predicted_central"] is None and each["central"][0] <= 2 * min(each["central"]) for each in flat)
-    counted = [each for each in result["costs"] if each["differences"] is not None]
-    by_hand = [each["backprop"] / each["forward"] for each in result["costs"]]
-    per_parameter = [each["differences"] / each["forward"] / each["parameters"] for each in counted]
-    nodes = lecture["nodes"]
-    largest = counted[-1]
-    cheap = max(by_hand) <= 5 and by_hand[-1] <= 1.5 * by_hand[0]
-    # two passes per parameter; moving an entry and the quotient add a little, what is not moved is computed once
-    dear = all(1 <= each <= 2.1 for each in per_parameter)
+    by_hand, per_parameter = _passes(result)
     return {
-        "A8": judged(
-            printed
+        "printed": Prediction(
+            "the lecture's values and quotients come out as printed",
+            all(abs(wide[name] - value) <= half for name, (value, half) in PRINTED.items())
             and wide["symmetric"] == 43.99999999999906
             and abs(narrow["symmetric"] - 44.0010) <= 5e-5
             and abs(wide["one_sided"] - 44.08) <= 5e-5,
+        ),
+        "best_step": Prediction(
+            f"the best step is the predicted one within a factor of {FACTOR:g}", max(off.values()) <= FACTOR
+        ),
+        "no_v": Prediction(
+            "the error of a quadratic has no V: the largest step is as good as any",
+            all(each["predicted_central"] is None and each["central"][0] <= 2 * min(each["central"]) for each in flat),
+        ),
+        "dtype": Prediction(
+            "a step of 1e-5 suffices in float64 and not in float32",
+            steps["float64"] <= 44e-6 and 1.5 <= steps["float32"] <= 2.5,
+        ),
+        "nodes": Prediction(
+            "rules of calculus, autodiff and the passes over the graph give 44",
+            lecture["analytic"] == lecture["autodiff"] == 44
+            and lecture["nodes"] == {"forward": [11, 121, 124], "backward": [1, 22, 44]},
+        ),
+        "cheap": Prediction(
+            "back-propagation costs at most five forward passes, whatever the size",
+            max(by_hand) <= 5 and by_hand[-1] <= 1.5 * by_hand[0],
+        ),
+        # two passes per parameter; moving an entry and the quotient add a little, what is not moved is computed once
+        "dear": Prediction(
+            "central differences cost one to two forward passes per parameter",
+            all(1 <= each <= 2.1 for each in per_parameter),
+        ),
+    }
+
+
+def _off(result: dict[str, Any]) -> dict[str, float]:
+    """{kind of difference: the largest factor between the best step and the predicted one}."""
+    bent = [each for name, dtypes in result["curves"].items() if name != "quadratic" for each in dtypes.values()]
+    return {
+        kind: max(
+            max(each[f"best_{kind}"] / each[f"predicted_{kind}"], each[f"predicted_{kind}"] / each[f"best_{kind}"])
+            for each in bent
+        )
+        for kind in ("central", "one_sided")
+    }
+
+
+def _counted(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in result["costs"] if each["differences"] is not None]
+
+
+def _passes(result: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Forward passes: of back-propagation for every net, of differences per parameter where they were counted."""
+    by_hand = [each["backprop"] / each["forward"] for each in result["costs"]]
+    return by_hand, [each["differences"] / each["forward"] / each["parameters"] for each in _counted(result)]
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
+    """What the numbers say of claims A8, A9, A10, A12 and E2."""
+    lecture, off = result["lecture"], _off(result)
+    wide, narrow, steps, nodes = (lecture[key] for key in ("float64", "float32", "error_of_1e-5", "nodes"))
+    counted, (by_hand, per_parameter) = _counted(result), _passes(result)
+    largest = counted[-1]
+    return {
+        "A8": Evidence(
             f"{wide['above']:.4f} and {wide['below']:.4f} give {wide['symmetric']!r} in float64 and "
             f"{narrow['symmetric']:.4f} in float32 (predicted 43.99999999999906 and 44.0010), one-sided "
             f"{wide['one_sided']:.2f} (predicted 44.08).",
         ),
-        "A9": judged(
-            max(off.values()) <= FACTOR and no_v and steps["float64"] <= 44e-6 and 1.5 <= steps["float32"] <= 2.5,
+        "A9": Evidence(
             f"The best steps lie within a factor {off['central']:.1f} of (3 ε |f| / |f‴|)^(1/3), one-sided "
             f"{off['one_sided']:.1f} of (ε |f| / |f″|)^(1/2) (predicted: below {FACTOR:g}), for exp, sin and a net in "
             f"four dtypes; the quadratic has no V. With h = 10⁻⁵ its slope of 44 is off by {steps['float64']:.0e} in "
             f"float64 and by {steps['float32']:.1f} in float32 (predicted 2): the step must know the dtype.",
             "v_curves.svg",
         ),
-        "A10": judged(
-            lecture["analytic"] == lecture["autodiff"] == 44
-            and nodes == {"forward": [11, 121, 124], "backward": [1, 22, 44]},
+        "A10": Evidence(
             f"By the chain rule {lecture['analytic']}, by autodiff {lecture['autodiff']:g} (predicted 44); over the "
             f"nodes c, e, f = {nodes['forward']} and gradients {nodes['backward']} (predicted 11, 121, 124 and "
             "1, 22, 44).",
         ),
-        "A12": judged(
-            cheap and dear,
+        "A12": Evidence(
             f"Counted by XLA, back-propagation takes {min(by_hand):.1f} to {max(by_hand):.1f} forward passes for nets "
             f"of {result['costs'][0]['parameters']} to {result['costs'][-1]['parameters']:,} parameters (predicted: a "
             f"small multiple, at most 5), central differences {min(per_parameter):.2f} to {max(per_parameter):.2f} per "
             "parameter (predicted from 1 to 2: two passes, less what lies below the layer that is moved).",
             "cost.svg",
         ),
-        "E2": judged(
-            cheap and dear,
+        "E2": Evidence(
             f"With {largest['parameters']:,} parameters differences take "
             f"{largest['differences'] / largest['backprop']:,.0f} times the operations of back-propagation (predicted "
             f"up to {2 * largest['parameters'] / by_hand[len(counted) - 1]:,.0f}: 2 forward passes per parameter), and "
@@ -295,8 +361,8 @@ def _drawn_curves(curves: dict[str, Any]) -> Any:
     for axes, (name, dtypes) in zip(spots.flat, curves.items(), strict=True):
         for (dtype, each), colour, marker in zip(dtypes.items(), colours, "os^D", strict=True):
             steps, errors = np.array(each["steps"]), np.array(each["central"])
-            kept = errors > 0
-            axes.plot(steps[kept], errors[kept], color=colour, marker=marker, ms=3, lw=1.4, label=dtype)
+            shown = errors > 0
+            axes.plot(steps[shown], errors[shown], color=colour, marker=marker, ms=3, lw=1.4, label=dtype)
             if each["predicted_central"] is not None:
                 axes.axvline(each["predicted_central"], color=colour, lw=1.2, ls="--")
         axes.set(xscale="log", yscale="log", title=titles[name])
@@ -316,8 +382,8 @@ def _drawn_costs(costs: list[dict[str, Any]], times: list[dict[str, float]]) -> 
     styles = {"forward": (figures.GREEN, "^"), "backprop": (figures.BLUE, "o"), "differences": (figures.RED, "s")}
     for axes, rows, unit in ((spots[0], costs, 1), (spots[1], times, 1e3)):
         for name, (colour, marker) in styles.items():
-            kept = [(row["parameters"], unit * row[name]) for row in rows if row[name] is not None]
-            axes.plot(*zip(*kept, strict=True), color=colour, marker=marker, lw=2, label=TOLD[name])
+            shown = [(row["parameters"], unit * row[name]) for row in rows if row[name] is not None]
+            axes.plot(*zip(*shown, strict=True), color=colour, marker=marker, lw=2, label=LABELS[name])
         axes.set(xscale="log", yscale="log", xlabel="parameters of the net")
     spots[0].set(title="Operations, counted by XLA", ylabel="floating-point operations")
     spots[1].set(title="Time, measured", ylabel="milliseconds")
@@ -325,5 +391,5 @@ def _drawn_costs(costs: list[dict[str, Any]], times: list[dict[str, float]]) -> 
     return figure
 
 
-TOLD = {"forward": "one forward pass", "backprop": "gradient by back-propagation",
+LABELS = {"forward": "one forward pass", "backprop": "gradient by back-propagation",
         "differences": "gradient by central differences"}  # fmt: skip

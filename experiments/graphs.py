@@ -12,8 +12,33 @@ automatic differentiation; the witness is `jax.grad`. Each picture is the one th
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """The graphs that the lectures draw, forward and backward, node by node."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A10": ("A10",),
+        "C7": ("C7",),
+        "D3": ("D3",),
+        "E3": ("E3",),
+        "E4": ("E4",),
+        "E5": ("E5",),
+    },
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +46,7 @@ import numpy as np
 from rich.console import Console
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Graphs
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 
@@ -93,7 +117,7 @@ CASES = {
 }  # fmt: skip
 
 
-def run(options: Graphs, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Every graph of the lectures, and a net of two layers with all its matrices."""
     rows, pictures = {}, {}
     for k, (claim, case) in enumerate(CASES.items(), start=1):
@@ -169,17 +193,25 @@ def _agreement(net: Any, args: tuple[Any, ...], box: fnn.glassbox.Graph) -> dict
     return {"nodes": len(box.nodes), "from_backprop": apart(by_hand), "from_autodiff": apart(automatic)}
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    rows = result["graphs"]
+    return {
+        claim: Prediction(f"{claim}: values and gradients are the lecture's and autodiff's", _held(rows[claim]))
+        for claim in CASES
+    }
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """Each graph by its numbers."""
     rows = result["graphs"]
     found = {}
     for claim in CASES:
         row = rows[claim]
-        told = ", ".join(f"{name} = {got:.4g} (predicted {want:.4g})" for name, (got, want) in row["values"].items())
+        values = ", ".join(f"{name} = {got:.4g} (predicted {want:.4g})" for name, (got, want) in row["values"].items())
         slopes = ", ".join(f"{got:.4g} ({want:.4g})" for got, want, _ in row["gradients"])
-        found[claim] = judged(
-            _held(row), f"{told}; gradients {slopes}, predicted in brackets, equal to autodiff.", f"{claim}.svg"
-        )
+        text = f"{values}; gradients {slopes}, predicted in brackets, equal to autodiff."
+        found[claim] = Evidence(text, f"{claim}.svg")
     return found
 
 

@@ -12,8 +12,38 @@ In float64. Equal units are equal in exact arithmetic. A compiler may sum the co
 and equal units are a ridge, from which descent drives them apart: they are held to half of the digits.
 """
 
-import time
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Start nets at zero, with equal weights and at random, and put hidden units in other orders.
+
+    Zero and equal weights leave the hidden units without anything to tell them apart.
+    """
+
+    steps: int = frame.at_least(1, 1000)
+    """Steps of gradient descent from each start."""
+    permutations: int = frame.at_least(1, 500)
+    """How many orders of the hidden units are tried."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "B10": ("stuck", "guess", "balanced", "equal", "random"),
+        "B11": ("outputs", "gradients", "half"),
+    },
+    x64=True,
+    quick={"permutations": 50},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +52,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Initialisation
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 HIDDEN, RATE = 8, 0.3
@@ -36,25 +65,23 @@ STARTS = {
 }
 
 
-def run(options: Initialisation, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Train from the three starts, permute units, and return the numbers."""
-    started = time.perf_counter()
-    with jax.default_matmul_precision("highest"), jax.enable_x64(True):
-        images, labels = fnn.data.digits()
-        x, y = jnp.asarray(images[:500], jnp.float64), jnp.asarray(labels[:500])
-        result, end = _trained(options, x, y)
-        watch("training", 1, 1, "from zero, equal and random weights")
-        result["balanced"] = _balanced(images, labels)
-        result["permutations"] = _permuted(options, end, x, y)
-        watch("permutations", 1, 1, f"{options.permutations} orders of {HIDDEN} hidden units")
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    images, labels = fnn.data.digits()
+    x, y = jnp.asarray(images[:500], jnp.float64), jnp.asarray(labels[:500])
+    result, end = _trained(options, x, y)
+    watch("training", 1, 1, "from zero, equal and random weights")
+    result["balanced"] = _balanced(images, labels)
+    result["permutations"] = _permuted(options, end, x, y)
+    watch("permutations", 1, 1, f"{options.permutations} orders of {HIDDEN} hidden units")
+    return result
 
 
 def _net(start: str = "random") -> fnn.network.Sequential:
     return fnn.mlp(64, HIDDEN, 10, weight_init=STARTS[start])
 
 
-def _trained(options: Initialisation, x: jax.Array, y: jax.Array) -> tuple[dict[str, Any], Any]:
+def _trained(options: Options, x: jax.Array, y: jax.Array) -> tuple[dict[str, Any], Any]:
     """The three runs as one program: losses, largest gradients, and how far the hidden units part."""
     by_hand = fnn.backprop(_net(), fnn.softmax_cross_entropy)
 
@@ -112,7 +139,7 @@ def _balanced(images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def _permuted(options: Initialisation, params: Any, x: jax.Array, y: jax.Array) -> dict[str, Any]:
+def _permuted(options: Options, params: Any, x: jax.Array, y: jax.Array) -> dict[str, Any]:
     """Outputs and gradients of the trained net with its units in other orders, against those of the first."""
     by_hand = fnn.backprop(_net(), fnn.softmax_cross_entropy)
     random = np.random.default_rng(options.seed)
@@ -163,8 +190,8 @@ def _permuted(options: Initialisation, params: Any, x: jax.Array, y: jax.Array) 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     zero, equal, random = (result["starts"][name] for name in ("zero", "equal", "random"))
     stuck = {name: value for name, value in zero["largest_gradients"].items() if name != "b2"}
     permuted = result["permutations"]
@@ -172,26 +199,40 @@ def predictions(result: dict[str, Any]) -> dict[str, bool]:
     # half the digits are left to that
     rounding = float(np.sqrt(np.finfo(np.float64).eps))
     return {
-        "from zero every gradient but the output bias's is exactly 0 all along": all(v == 0 for v in stuck.values()),
-        "the output bias learns to guess by the shares of the classes": zero["largest_gradients"]["b2"] > 0
-        and abs(zero["end"] - result["entropy"]) <= 1e-3,
-        "with balanced classes its gradient is 0 too": max(result["balanced"].values()) <= 1e-15,
-        "equal units stay equal while they move": equal["most_apart"] <= rounding and equal["moved"] > 2 * EQUAL,
-        "random units part, and read better": random["most_apart"] > 0.1 and random["end"] < 0.7 * equal["end"],
-        "units in another order: the same outputs": permuted["output"] <= permuted["output_bound"],
-        "and the same gradients in that order": permuted["gradient"] <= permuted["gradient_bound"],
-        "their output weights alone in another order: another function": permuted["half_permuted"] > 0.1,
+        "stuck": Prediction(
+            "from zero every gradient but the output bias's is exactly 0 all along", all(v == 0 for v in stuck.values())
+        ),
+        "guess": Prediction(
+            "the output bias learns to guess by the shares of the classes",
+            zero["largest_gradients"]["b2"] > 0 and abs(zero["end"] - result["entropy"]) <= 1e-3,
+        ),
+        "balanced": Prediction(
+            "with balanced classes its gradient is 0 too", max(result["balanced"].values()) <= 1e-15
+        ),
+        "equal": Prediction(
+            "equal units stay equal while they move", equal["most_apart"] <= rounding and equal["moved"] > 2 * EQUAL
+        ),
+        "random": Prediction(
+            "random units part, and read better", random["most_apart"] > 0.1 and random["end"] < 0.7 * equal["end"]
+        ),
+        "outputs": Prediction(
+            "units in another order: the same outputs", permuted["output"] <= permuted["output_bound"]
+        ),
+        "gradients": Prediction(
+            "and the same gradients in that order", permuted["gradient"] <= permuted["gradient_bound"]
+        ),
+        "half": Prediction(
+            "their output weights alone in another order: another function", permuted["half_permuted"] > 0.1
+        ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims B10 and B11."""
-    stuck, guess, balanced, equal, random, outputs, gradients, half = predictions(result).values()
     starts, permuted = result["starts"], result["permutations"]
     zero = starts["zero"]["largest_gradients"]
     return {
-        "B10": judged(
-            stuck and guess and balanced and equal and random,
+        "B10": Evidence(
             f"From zero weights, largest gradients in {result['steps']} steps: W1 {zero['W1']:g}, b1 {zero['b1']:g}, "
             f"W2 {zero['W2']:g} (predicted 0), output bias {zero['b2']:.3f}; the loss ends at "
             f"{starts['zero']['end']:.4f} (predicted entropy of the classes {result['entropy']:.4f}). 'All gradients' "
@@ -201,8 +242,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
             f"{starts['random']['end']:.2f}.",
             "starts.svg",
         ),
-        "B11": judged(
-            outputs and gradients and half,
+        "B11": Evidence(
             f"{permuted['orders']} orders of the hidden units: outputs differ by {permuted['output']:.0e} (rounding "
             f"bound {permuted['output_bound']:.0e}), gradients in that order by {permuted['gradient']:.0e} of the "
             "largest; with only the output weights permuted the outputs differ by at least "
@@ -213,7 +253,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print what the three starts came to, and which predictions held."""
+    """Print what the three starts came to."""
     result = saved["result"]
     table = Table(title=f"{result['net']} after {result['steps']} steps")
     for heading in ("start", "loss", "hidden units apart", "largest gradient: W1", "b1", "W2", "b2"):
@@ -222,8 +262,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
         gradients = (f"{value:.1e}" for value in each["largest_gradients"].values())
         table.add_row(name, f"{each['end']:.4f}", f"{each['most_apart']:.1e}", *gradients)
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,45 @@ Witnesses: loops and matrices of NumPy written from the slides (columns, y = Wx)
 for a difference is 64 roundings of the largest number that enters it.
 """
 
-import time
 from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Run every formula of the lectures about layers with numbers, against a second computation of the same.
+
+    Masks, Jacobians, batches, the bias trick, Taylor's remainder, and the two readings of delta.
+    """
+
+    repeats: int = frame.at_least(1, 100)
+    """With how many random numbers each formula is run."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A15": ("A15 *",),
+        "A18": ("A18 *",),
+        "B8": ("B8 *",),
+        "B13": ("B13 *",),
+        "C8": ("C8 *",),
+        "C9": ("C9 *",),
+        "D2": ("D2 *",),
+        "D4": ("D4 *",),
+        "D6": ("D6 *",),
+        "D8": ("D8 *",),
+        "E6": ("E6 *",),
+    },
+    x64=True,
+    quick={"repeats": 10},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +60,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Layers
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 EPS = float(np.finfo(np.float64).eps)
@@ -34,20 +69,18 @@ ROUNDINGS = 64
 INPUTS, HIDDEN, OUTPUTS, EXAMPLES = 4, 5, 3, 6
 
 
-def run(options: Layers, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Run every formula with many random numbers and return the largest differences beside their bounds."""
-    started = time.perf_counter()
     random = np.random.default_rng(options.seed)
-    with jax.default_matmul_precision("highest"), jax.enable_x64(True):
-        parts = (_one_layer, _masks, _net, _two_inputs, _bias_trick, _taylor)
-        result: dict[str, Any] = {"repeats": options.repeats, "identities": {}, "contrasts": {}}
-        for k, part in enumerate(parts, start=1):
-            identities, contrasts, rest = part(random, options.repeats)
-            result["identities"] |= identities
-            result["contrasts"] |= contrasts
-            result |= rest
-            watch("formulas", k, len(parts), part.__name__.strip("_").replace("_", " "))
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    parts = (_one_layer, _masks, _net, _two_inputs, _bias_trick, _taylor)
+    result: dict[str, Any] = {"repeats": options.repeats, "identities": {}, "contrasts": {}}
+    for k, part in enumerate(parts, start=1):
+        identities, contrasts, rest = part(random, options.repeats)
+        result["identities"] |= identities
+        result["contrasts"] |= contrasts
+        result |= rest
+        watch("formulas", k, len(parts), part.__name__.strip("_").replace("_", " "))
+    return result
 
 
 def apart(got: Any, wanted: Any) -> dict[str, float]:
@@ -96,13 +129,13 @@ def _one_layer(random: np.random.Generator, repeats: int) -> Any:
     @jax.vmap
     def computed(W: jax.Array, b: jax.Array, x: jax.Array, y_bar: jax.Array) -> Any:
         params = {"W": W, "b": b}
-        kept = layer.forward(params, x[0])[1]
-        rows = jax.vmap(lambda row: layer.backward(params, kept, row)[0])(jnp.eye(OUTPUTS))
+        residuals = layer.forward(params, x[0])[1]
+        rows = jax.vmap(lambda row: layer.backward(params, residuals, row)[0])(jnp.eye(OUTPUTS))
         return {
             "affine": fnn.linear.affine(W, b, x),
             "batch": fnn.linear.affine_backward(W, x, y_bar),
             "single": fnn.linear.affine_backward(W, x[0], y_bar[0]),
-            "backward": layer.backward(params, kept, y_bar[0]),
+            "backward": layer.backward(params, residuals, y_bar[0]),
             "rows": rows,
             "jacobian": jax.jacobian(layer.apply, argnums=(0, 1))(params, x[0]),
         }
@@ -169,8 +202,8 @@ def _masks(random: np.random.Generator, repeats: int) -> Any:
     def there_and_back(W: jax.Array, x: jax.Array, y_bar: jax.Array) -> Any:
         layer = fnn.dense(*W.shape)
         params = {"W": W, "b": jnp.zeros(W.shape[1])}
-        y, kept = layer.forward(params, x)
-        return y, *layer.backward(params, kept, y_bar)
+        y, residuals = layer.forward(params, x)
+        return y, *layer.backward(params, residuals, y_bar)
 
     # convolution: one kernel, laid out where each output looks
     W = np.zeros((repeats, SIDE * SIDE, 16))
@@ -237,12 +270,12 @@ def _net(random: np.random.Generator, repeats: int) -> Any:
         # nodes forward, then each backward in reverse order
         value, tape = x, []
         for node, p in zip(squashed.layers, params, strict=True):
-            value, kept = node.forward(p, value)
-            tape.append((node, p, kept))
+            value, residuals = node.forward(p, value)
+            tape.append((node, p, residuals))
         bar = fnn.half_squared_error.backward(fnn.half_squared_error.forward(value, target)[1])
         flow = []
-        for node, p, kept in reversed(tape):
-            p_bar, bar = node.backward(p, kept, bar)
+        for node, p, residuals in reversed(tape):
+            p_bar, bar = node.backward(p, residuals, bar)
             flow.insert(0, p_bar)
         inside = {name: bar for name, (_, bar) in softmax.intermediates(params, x, label).items()}
         objective = fnn.objective(squashed, fnn.half_squared_error)
@@ -402,9 +435,9 @@ def _taylor(random: np.random.Generator, repeats: int) -> Any:
     @jax.jit
     @jax.vmap
     def remainders(params: Any, x: jax.Array, d: jax.Array) -> Any:
-        y, kept = net.forward(params, x)
+        y, residuals = net.forward(params, x)
         # the Jacobian by the hand-written backward pass, a row per output
-        Df = jax.vmap(lambda row: net.backward(params, kept, row)[1])(jnp.eye(OUTPUTS))
+        Df = jax.vmap(lambda row: net.backward(params, residuals, row)[1])(jnp.eye(OUTPUTS))
         moved = jax.vmap(lambda h: net.apply(params, x + h * d))(jnp.asarray(steps))
         linear = y[None] + jnp.asarray(steps)[:, None] * (Df @ d)[None]
         wrong = y[None] + jnp.asarray(steps)[:, None] * (0.99 * Df @ d)[None]
@@ -428,49 +461,51 @@ def _taylor(random: np.random.Generator, repeats: int) -> Any:
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
-CLAIMS = ("A15", "A18", "B8", "B13", "C8", "C9", "D2", "D4", "D6", "D8", "E6")
 
-
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     taylor = result["taylor"]
-    held = {f"{name}: equal": each["apart"] <= each["bound"] for name, each in result["identities"].items()}
+    made = {
+        f"{name}, equal": Prediction(f"{name}: equal", each["apart"] <= each["bound"])
+        for name, each in result["identities"].items()
+    }
     # a wrong reading is off by far more than rounding: by a thousandth of numbers near 1
-    held |= {f"{name}: differs": value >= 1e-3 for name, value in result["contrasts"].items()}
-    held["D2 the remainder falls with slope 2"] = abs(taylor["slope"] - 2) <= 0.05
-    held["D2 a derivative off by 1 % leaves slope 1"] = taylor["slope_of_wrong"] <= 1.2
-    return held
+    made |= {
+        f"{name}, different": Prediction(f"{name}: different", value >= 1e-3)
+        for name, value in result["contrasts"].items()
+    }
+    return made | {
+        "D2 slope": Prediction("D2 the remainder falls with slope 2", abs(taylor["slope"] - 2) <= 0.05),
+        "D2 wrong slope": Prediction("D2 a derivative off by 1 % leaves slope 1", taylor["slope_of_wrong"] <= 1.2),
+    }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
-    """What the numbers say of each claim: all its formulas equal, all its false readings different."""
-    held = predictions(result)
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
+    """The largest differences behind each claim."""
     figures = {"A18": "masks.svg", "D2": "remainder.svg", "E6": "remainder.svg", "D8": "remainder.svg"}
-    found = {}
-    for claim in CLAIMS:
-        mine = [value for name, value in held.items() if name.startswith(f"{claim} ")]
-        equal = [
-            f"{name.removeprefix(f'{claim} ')} {each['apart']:.0e} (bound {each['bound']:.0e})"
-            for name, each in result["identities"].items()
-            if name.startswith(f"{claim} ")
-        ]
-        other = [
-            f"{name.removeprefix(f'{claim} ')} {value:.2g}"
-            for name, value in result["contrasts"].items()
-            if name.startswith(f"{claim} ")
-        ]
-        if claim == "D2":
-            taylor = result["taylor"]
-            evidence = (
-                f"Taylor's remainder of a net falls with slope {taylor['slope']:.3f} (predicted 2); with a derivative "
-                f"that is 1 % off, with slope {taylor['slope_of_wrong']:.2f}."
-            )
-        else:
-            evidence = f"{result['repeats']} times with random numbers, largest difference: {', '.join(equal)}."
-            if other:
-                evidence += f" As predicted different, median: {', '.join(other)}."
-        found[claim] = judged(bool(mine) and all(mine), evidence, figures.get(claim, ""))
-    return found
+    return {claim: Evidence(_text(claim, result), figures.get(claim, "")) for claim in EXPERIMENT.claims}
+
+
+def _text(claim: str, result: dict[str, Any]) -> str:
+    if claim == "D2":
+        taylor = result["taylor"]
+        return (
+            f"Taylor's remainder of a net falls with slope {taylor['slope']:.3f} (predicted 2); with a derivative "
+            f"that is 1 % off, with slope {taylor['slope_of_wrong']:.2f}."
+        )
+    start = f"{claim} "
+    equal = ", ".join(
+        f"{name.removeprefix(start)} {each['apart']:.0e} (bound {each['bound']:.0e})"
+        for name, each in result["identities"].items()
+        if name.startswith(start)
+    )
+    other = ", ".join(
+        f"{name.removeprefix(start)} {value:.2g}"
+        for name, value in result["contrasts"].items()
+        if name.startswith(start)
+    )
+    text = f"{result['repeats']} times with random numbers, largest difference: {equal}."
+    return f"{text} As predicted different, median: {other}." if other else text
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
@@ -484,8 +519,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
     for name, value in result["contrasts"].items():
         table.add_row(f"{name} (must differ)", f"{value:.1e}", "")
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
@@ -498,12 +531,12 @@ def _masks_figure(result: dict[str, Any]) -> Any:
     from experiments import figures
 
     figure, (spots,) = figures.blank(13, 6.6, columns=4)
-    told = {
+    titles_of = {
         "full": "Fully connected", "sparse": "Sparse", "convolution": "Convolution, 3 × 3\n(one kernel, 16 places)",
         "pooling": "Average pooling, 2 × 2\n(all weights ¼)",
     }  # fmt: skip
     pictures = []
-    for spot, (name, title) in zip(spots, told.items(), strict=True):
+    for spot, (name, title) in zip(spots, titles_of.items(), strict=True):
         matrix, mask = np.array(result["matrices"][name]), np.array(result["masks"][name])
         # no connection is grey, a weight of zero would be white
         shown = np.ma.masked_where(mask == 0, matrix)

@@ -10,9 +10,38 @@ sum of n products is off by at most n ε times the sum of their sizes, so every 
 absolute values, which gives that size.
 """
 
-import time
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Multiply stacked affine layers into one, and compare the gradients of a deep linear net with their closed form.
+
+    With an activation between them nothing collapses.
+    """
+
+    nets: int = frame.at_least(1, 200)
+    """How many random nets are tried."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A16": ("closed", "numeric"),
+        "C3": ("one", "bent"),
+        "C4": ("formulas",),
+    },
+    x64=True,
+    quick={"nets": 20},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +50,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import LinearCollapse
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 SIZES = (4, 6, 5, 3)
@@ -31,14 +59,12 @@ EPS = float(np.finfo(np.float64).eps)
 ROUNDINGS = 2 * (sum(SIZES) + 2 * len(SIZES))
 
 
-def run(options: LinearCollapse, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Try many random nets and return the largest differences beside their bounds."""
-    started = time.perf_counter()
-    with jax.default_matmul_precision("highest"), jax.enable_x64(True):
-        result = {"nets": options.nets, "sizes": list(SIZES)}
-        result |= {"collapse": _collapse(options), "deep": _deep_linear(options), "formulas": _formulas(options)}
+    result = {"nets": options.nets, "sizes": list(SIZES)}
+    result |= {"collapse": _collapse(options), "deep": _deep_linear(options), "formulas": _formulas(options)}
     watch("nets", 1, 1, f"{options.nets} random nets")
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    return result
 
 
 def _parameters(random: np.random.Generator, sizes: tuple[int, ...], nets: int) -> Any:
@@ -48,7 +74,7 @@ def _parameters(random: np.random.Generator, sizes: tuple[int, ...], nets: int) 
     )
 
 
-def _collapse(options: LinearCollapse) -> dict[str, Any]:
+def _collapse(options: Options) -> dict[str, Any]:
     """Outputs of three layers against one with the product matrix, without and with tanh between."""
     random = np.random.default_rng(options.seed)
     params, x = _parameters(random, SIZES, options.nets), random.normal(size=(options.nets, 20, SIZES[0]))
@@ -82,7 +108,7 @@ def _collapse(options: LinearCollapse) -> dict[str, Any]:
     }
 
 
-def _deep_linear(options: LinearCollapse) -> dict[str, Any]:
+def _deep_linear(options: Options) -> dict[str, Any]:
     """The three gradients in closed form, by back-propagation, and by central differences."""
     random = np.random.default_rng(options.seed + 1)
     params, nets = _parameters(random, SIZES, options.nets), options.nets
@@ -109,36 +135,36 @@ def _deep_linear(options: LinearCollapse) -> dict[str, Any]:
     objective = fnn.objective(net, fnn.half_squared_error)
     x1, y1 = jnp.asarray(x[0]), jnp.asarray(y[0])
     differences = jax.jit(fnn.central_differences(lambda params: objective(params, x1, y1)))(one)
-    found = {}
+    results = {}
     for k, (layer, formula, size) in enumerate(zip(got, formulas, scale, strict=True), start=1):
         error = np.abs(np.swapaxes(np.asarray(layer["W"]), 1, 2) - formula)
         numeric = np.abs(np.asarray(differences[k - 1]["W"]).T - formula[0])
-        found[f"W{k}"] = {
+        results[f"W{k}"] = {
             "apart": float(error.max()),
             "share_of_bound": float((error / (ROUNDINGS * EPS * size)).max()),
             "from_differences": float(numeric.max() / np.abs(formula[0]).max()),
             "largest": float(np.abs(formula).max()),
         }
-    return found
+    return results
 
 
-def _formulas(options: LinearCollapse) -> dict[str, Any]:
+def _formulas(options: Options) -> dict[str, Any]:
     """C4: one, two and many hidden layers of sigmoids, as the slides write them, for columns."""
     random = np.random.default_rng(options.seed + 2)
 
     def sigma(z: np.ndarray) -> np.ndarray:
         return np.exp(z) / (np.exp(z) + 1)
 
-    found = {}
-    for told, sizes in (("one", (4, 6, 3)), ("two", (4, 6, 5, 3)), ("many", (4, 6, 5, 6, 5, 6, 3))):
+    results = {}
+    for words, sizes in (("one", (4, 6, 3)), ("two", (4, 6, 5, 3)), ("many", (4, 6, 5, 6, 5, 6, 3))):
         params, x = _parameters(random, sizes, options.nets), random.normal(size=(options.nets, 4))
         got = np.asarray(jax.jit(jax.vmap(fnn.mlp(*sizes, activation="sigmoid").apply))(params, x))[..., None]
         θ = [(np.swapaxes(layer["W"], 1, 2), layer["b"][..., None]) for layer in params]
         column = x[..., None]
-        if told == "one":
+        if words == "one":
             (w1, b1), (w2, b2) = θ
             wanted = w2 @ sigma(w1 @ column + b1) + b2
-        elif told == "two":
+        elif words == "two":
             (w1, b1), (w2, b2), (w3, b3) = θ
             wanted = w3 @ sigma(w2 @ sigma(w1 @ column + b1) + b2) + b3
         else:
@@ -149,52 +175,52 @@ def _formulas(options: LinearCollapse) -> dict[str, Any]:
             wanted = w @ inner + b
         # a sigmoid passes at most a quarter of an error on; its own rounding is a few ε
         size = max(float((np.abs(w) @ np.ones_like(w[:, :1].swapaxes(1, 2)) + np.abs(b)).max()) for w, b in θ)
-        found[told] = {
+        results[words] = {
             "apart": float(np.abs(got - wanted).max()),
             "bound": 2 * (sum(sizes) + 8 * len(sizes)) * EPS * size,
             "layers": len(sizes) - 1,
         }
-    return found
+    return results
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     collapse, deep, formulas = result["collapse"], result["deep"], result["formulas"]
     return {
-        "three affine layers are one": collapse["apart"] <= collapse["bound"],
-        "with tanh between them they are not": collapse["with_tanh"] > 0.01,
-        "the three closed gradients are those of back-propagation": all(
-            e["share_of_bound"] <= 1 for e in deep.values()
+        "one": Prediction("three affine layers are one", collapse["apart"] <= collapse["bound"]),
+        "bent": Prediction("with tanh between them they are not", collapse["with_tanh"] > 0.01),
+        "closed": Prediction(
+            "the three closed gradients are those of back-propagation",
+            all(e["share_of_bound"] <= 1 for e in deep.values()),
         ),
         # central differences leave the rounding of the value over a step of 1e-5
-        "and of differences": all(e["from_differences"] <= 1e-6 for e in deep.values()),
-        "one, two and many hidden layers are their formulas": all(e["apart"] <= e["bound"] for e in formulas.values()),
+        "numeric": Prediction("and of differences", all(e["from_differences"] <= 1e-6 for e in deep.values())),
+        "formulas": Prediction(
+            "one, two and many hidden layers are their formulas",
+            all(e["apart"] <= e["bound"] for e in formulas.values()),
+        ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims A16, C3 and C4."""
-    one, bent, closed, numeric, formulas = predictions(result).values()
     collapse, deep = result["collapse"], result["deep"]
-    told = ", ".join(f"{name} {e['apart']:.0e} ({e['share_of_bound']:.2f} of the bound)" for name, e in deep.items())
+    words = ", ".join(f"{name} {e['apart']:.0e} ({e['share_of_bound']:.2f} of the bound)" for name, e in deep.items())
     layers = ", ".join(f"{name} {e['apart']:.0e} (bound {e['bound']:.0e})" for name, e in result["formulas"].items())
     return {
-        "A16": judged(
-            closed and numeric,
-            f"Closed form against back-propagation over {result['nets']} nets, largest difference: {told}; against "
+        "A16": Evidence(
+            f"Closed form against back-propagation over {result['nets']} nets, largest difference: {words}; against "
             f"central differences {max(e['from_differences'] for e in deep.values()):.0e} of the largest entry.",
         ),
-        "C3": judged(
-            one and bent,
+        "C3": Evidence(
             f"Three affine layers against the one with the product matrix: {collapse['apart']:.0e} (rounding bound "
             f"{collapse['bound']:.0e}); with tanh between them at least {collapse['with_tanh']:.2f}.",
             "collapse.svg",
         ),
-        "C4": judged(
-            formulas,
+        "C4": Evidence(
             f"Outputs of one, two and many hidden layers against the slides' formulas: {layers}.",
             "collapse.svg",
         ),
@@ -202,7 +228,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print the differences, and which predictions held."""
+    """Print the differences."""
     result = saved["result"]
     table = Table(title=f"Largest differences over {result['nets']} nets")
     for heading in ("what", "apart", "bound"):
@@ -213,8 +239,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
     for name, each in result["deep"].items():
         table.add_row(f"gradient of {name}, closed", f"{each['apart']:.1e}", f"{each['share_of_bound']:.2f} of it")
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
@@ -223,7 +247,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
 
     collapse = saved["result"]["collapse"]
     figure, ((axis,),) = figures.blank(7, 4.4)
-    told = {
+    words = {
         "identity": "three affine layers",
         "single layer": "one layer, the product",
         "tanh": "three layers with tanh",
@@ -233,7 +257,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         "tanh": (figures.GREEN, "-.", 2.5),
     }  # fmt: skip
     for name, (color, style, width) in styles.items():
-        axis.plot(collapse["along"], collapse["line"][name], style, color=color, lw=width, label=told[name])
+        axis.plot(collapse["along"], collapse["line"][name], style, color=color, lw=width, label=words[name])
     axis.set(
         title="Without an activation, depth adds nothing",
         xlabel="along a line through the inputs",

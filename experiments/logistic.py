@@ -11,7 +11,36 @@ Class 0 is N(−μ, 1), class 1 is N(μ, 1), half of the examples each way, so t
 line is known exactly, Φ of a distance, without a test set.
 """
 
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Let the logistic unit learn by its -log-likelihood where the truth is known, and find where it should decide."""
+
+    sets: int = frame.at_least(1, 400)
+    """Training sets, each drawn anew; one unit learns from each."""
+    examples: int = frame.at_least(20, 500)
+    """Examples in each set."""
+    steps: int = frame.at_least(1, 1200)
+    """Updates of gradient descent on all examples."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "B3": ("formulas", "coverage", "decisions", "threshold", "arrives"),
+    },
+    x64=True,
+    quick={"sets": 20},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +48,7 @@ import numpy as np
 from rich.console import Console
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Logistic
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: The centre of class 1; that of class 0 lies opposite.
@@ -41,20 +69,19 @@ CLOSE = 1e-10
 SHOWN, EDGE = 200, 4.0
 
 
-def run(options: Logistic, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Learn on every set at once, find the maximum by Newton as well, and return the numbers."""
     random = np.random.default_rng(options.seed)
     y = random.integers(0, 2, (options.sets, options.examples)).astype(float)
     x = random.normal(size=(*y.shape, 2)) + (2 * y - 1)[..., None] * CENTRE
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        net = fnn.dense(2, 1, weight_init="zeros")
-        learned, losses = jax.jit(jax.vmap(lambda x, y: _descended(net, x, y, options.steps)))(x, y[..., None])
-        watch("learning", 1, 2, f"{options.sets} units")
-        best, information = jax.jit(jax.vmap(_newton))(x, y)
-        watch("learning", 2, 2, "the same by Newton")
-        first = {"W": learned[0, :2, None], "b": learned[0, 2:]}
-        agreement = _decisions(net, first, random)
-        formulas = _formulas(net, first, x[0], y[0])
+    net = fnn.dense(2, 1, weight_init="zeros")
+    learned, losses = jax.jit(jax.vmap(lambda x, y: _descended(net, x, y, options.steps)))(x, y[..., None])
+    watch("learning", 1, 2, f"{options.sets} units")
+    best, information = jax.jit(jax.vmap(_newton))(x, y)
+    watch("learning", 2, 2, "the same by Newton")
+    first = {"W": learned[0, :2, None], "b": learned[0, 2:]}
+    agreement = _decisions(net, first, random)
+    formulas = _formulas(net, first, x[0], y[0])
     learned, best, information = (np.asarray(each) for each in (learned, best, information))
     error = best - TRUE
     wald = np.einsum("si,sij,sj->s", error, information, error)
@@ -83,8 +110,8 @@ def _descended(net: fnn.Layer, x: jax.Array, y: jax.Array, steps: int) -> tuple[
     gradient, descent = fnn.backprop(net, fnn.sigmoid_cross_entropy), fnn.optimizers.sgd(RATE)
 
     def step(params: Any, _: None) -> tuple[Any, jax.Array]:
-        value, found = gradient(params, x, y)
-        updates, _ = descent.update(found, ())
+        value, results = gradient(params, x, y)
+        updates, _ = descent.update(results, ())
         return jax.tree.map(jnp.add, params, updates), value
 
     params, losses = jax.lax.scan(step, net.init(jax.random.key(0), jnp.float64), None, length=steps)
@@ -148,10 +175,10 @@ def _formulas(net: fnn.Layer, params: Any, x: np.ndarray, y: np.ndarray) -> dict
 def show(saved: dict[str, Any], console: Console) -> None:
     """Print the weights found, the coverage, and the risks."""
     result = saved["result"]
-    told = ", ".join(f"{w:.3f}" for w in result["mean_weights"])
+    weights_found = ", ".join(f"{w:.3f}" for w in result["mean_weights"])
     half = result["risks"]["learned"][len(THRESHOLDS) // 2]
     lines = (
-        f"\n(w1, w2, b) in the mean of {result['sets']} sets: {told}; truly 2, 1, 0; "
+        f"\n(w1, w2, b) in the mean of {result['sets']} sets: {weights_found}; truly 2, 1, 0; "
         f"95 % regions that hold the truth: {result['covered']:.1%}",
         f"gradient descent against Newton: {result['distance_from_newton']:.1e}",
         f"risk of the learned units at ½ {half:.4f}, least possible {result['bayes_risk']:.4f}",
@@ -159,27 +186,47 @@ def show(saved: dict[str, Any], console: Console) -> None:
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
-    """What the units say of claim B3."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    return {
+        "formulas": Prediction(
+            "value and gradient are those of the formulas", max(result["formulas"].values()) <= CLOSE
+        ),
+        "coverage": Prediction(
+            "95 % of the 95 % regions hold the true weights", abs(result["covered"] - 0.95) <= _spread(result)
+        ),
+        "decisions": Prediction(
+            "deciding at ½ is deciding by the sign of w·x + b", result["decisions"]["different"] == 0
+        ),
+        "threshold": Prediction(
+            "the best threshold of the true unit is ½", result["best_threshold_of_the_true_unit"] == 0.5
+        ),
+        "arrives": Prediction(
+            "gradient descent arrives at the maximum that Newton finds",
+            True if result["distance_from_newton"] <= CLOSE else None,
+            "More --steps would decide whether it arrives.",
+        ),
+    }
+
+
+def _spread(result: dict[str, Any]) -> float:
     # beyond five standard errors once in two million
-    spread = 5 * np.sqrt(0.95 * 0.05 / result["sets"])
-    best = result["best_threshold_of_the_true_unit"]
-    held = (
-        max(result["formulas"].values()) <= CLOSE
-        and abs(result["covered"] - 0.95) <= spread
-        and result["decisions"]["different"] == 0
-        and best == 0.5
-    )
-    evidence = (
-        f"Gradient descent on the -log-likelihood ends within {result['distance_from_newton']:.0e} of the maximum "
-        f"that Newton finds, on {result['sets']} training sets; {result['covered']:.1%} of the 95 % regions hold "
-        f"the true weights (predicted 95 ± {100 * spread:.1f} %). Of {result['decisions']['points']:,} points "
-        f"{result['decisions']['different']} are decided otherwise at ½ than by the sign of w·x + b (predicted 0), "
-        f"and the best threshold of the true unit is {best:g} (predicted ½)."
-    )
-    if held and result["distance_from_newton"] > CLOSE:
-        return {"B3": Judgement("open", f"{evidence} More --steps would decide whether it arrives.", "logistic.svg")}
-    return {"B3": judged(held, evidence, "logistic.svg")}
+    return 5 * float(np.sqrt(0.95 * 0.05 / result["sets"]))
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
+    """What the units say of claim B3."""
+    return {
+        "B3": Evidence(
+            f"Gradient descent on the -log-likelihood ends within {result['distance_from_newton']:.0e} of the maximum "
+            f"that Newton finds, on {result['sets']} training sets; {result['covered']:.1%} of the 95 % regions hold "
+            f"the true weights (predicted 95 ± {100 * _spread(result):.1f} %). Of {result['decisions']['points']:,} "
+            f"points {result['decisions']['different']} are decided otherwise at ½ than by the sign of w·x + b "
+            f"(predicted 0), and the best threshold of the true unit is "
+            f"{result['best_threshold_of_the_true_unit']:g} (predicted ½).",
+            "logistic.svg",
+        )
+    }
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

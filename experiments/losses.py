@@ -14,8 +14,42 @@ Labels are ±1 and a score decides by its sign, 0 counting as wrong; cross-entro
 is computed operation by operation, as it is written: a compiler may keep half precisions in float32 in between.
 """
 
-import time
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Find which losses bound the 0–1 loss, where the sigmoid overflows, and what two formulas of the notes say.
+
+    The sigmoid is tried in four dtypes and three forms.
+    """
+
+    draws: int = 20_000
+    """How many scores are tried."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        frame.require(self.draws >= 1000, "--draws", self.draws, "at least 1000, so that some decisions are wrong")
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "B19": ("bounds", "tight", "none", "slope"),
+        "C10": ("overflow", "stable"),
+        "D1": ("squared",),
+        "D7": ("entropy", "rewarded"),
+    },
+    x64=True,
+    quick={"draws": 2000},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +58,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Losses
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 LN2 = float(np.log(2))
@@ -38,20 +71,18 @@ CONSTANTS: dict[str, float | None] = {
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
-def run(options: Losses, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Measure the bounds, the ranges and the two formulas, and return the numbers."""
-    started = time.perf_counter()
-    with jax.enable_x64(True):
-        result = {"bounds": _bounds(options), "sigmoid": _sigmoids()}
-        watch("bounds", 1, 1, f"{len(CONSTANTS)} losses, {options.draws} scores")
-        result["formulas"] = _formulas(options)
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    result = {"bounds": _bounds(options), "sigmoid": _sigmoids()}
+    watch("bounds", 1, 1, f"{len(CONSTANTS)} losses, {options.draws} scores")
+    result["formulas"] = _formulas(options)
+    return result
 
 
 # ---- bounds on the 0–1 loss -----------------------------------------------------------------------------------------
 
 
-def _bounds(options: Losses) -> dict[str, Any]:
+def _bounds(options: Options) -> dict[str, Any]:
     """The smallest loss of a wrong decision, loss by loss, and the losses along the margin."""
     random = np.random.default_rng(options.seed)
     scores = np.concatenate([random.normal(0, 2, options.draws), [0.0, -1e-9, -1e-3, 1e-9]])
@@ -81,13 +112,13 @@ def _bounds(options: Losses) -> dict[str, Any]:
                 prediction = fnn.sigmoid(prediction)
         return jax.jit(jax.vmap(loss))(prediction, target), wrong
 
-    found = {}
+    results = {}
     for name, constant in CONSTANTS.items():
         values, off = each(name)
         values = np.asarray(values)
         # no −0
         smallest = float(values[off].min()) + 0.0
-        found[name] = {
+        results[name] = {
             "constant": constant,
             "smallest_wrong": smallest,
             # below 1 somewhere: the bound would not hold
@@ -102,7 +133,12 @@ def _bounds(options: Losses) -> dict[str, Any]:
     }
     step = jnp.asarray([-1.5, -0.5, 0.5, 1.5])
     slope = jax.grad(lambda s: jnp.sum(fnn.hard_threshold(-s)))(step)
-    return {"losses": found, "margins": margins.round(4), "along": along, "slope_of_step": float(jnp.abs(slope).max())}
+    return {
+        "losses": results,
+        "margins": margins.round(4),
+        "along": along,
+        "slope_of_step": float(jnp.abs(slope).max()),
+    }
 
 
 # ---- the sigmoid in three forms -------------------------------------------------------------------------------------
@@ -120,7 +156,7 @@ def numbers(dtype: str) -> np.ndarray:
 
 def _sigmoids() -> dict[str, Any]:
     """For each dtype and form, between which z it is right to a few of its last digits."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for dtype in DTYPES:
         wide = numbers(dtype)
         z = jnp.asarray(wide, dtype)
@@ -146,20 +182,20 @@ def _sigmoids() -> dict[str, Any]:
                 "not_finite": int((~np.isfinite(got)).sum()),
             }
         limit = float(np.log(np.longdouble(float(info.max))))
-        found[dtype] = {
+        results[dtype] = {
             "forms": rows,
             "ln_max": limit,
             # the largest number of the dtype, among those tried, whose exponential is finite
             "predicted": float(wide[wide <= limit][-1]),
             "tried_to": float(wide[-1]),
         }
-    return found
+    return results
 
 
 # ---- the two formulas -----------------------------------------------------------------------------------------------
 
 
-def _formulas(options: Losses) -> dict[str, Any]:
+def _formulas(options: Options) -> dict[str, Any]:
     """D1 and D7 summed one by one, beside the package and beside the readings that are not meant."""
     random = np.random.default_rng(options.seed)
     F, y = random.normal(size=(50, 3)), random.normal(size=(50, 3))
@@ -190,46 +226,59 @@ def _formulas(options: Losses) -> dict[str, Any]:
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     losses, sigmoid, formulas = result["bounds"]["losses"], result["sigmoid"], result["formulas"]
     constants = {name: each for name, each in losses.items() if each["constant"] is not None}
     squared, entropy, bound = formulas["squared"], formulas["entropy"], formulas["bound"]
     return {
         # a tie is rounded; 1e-6 is what the nearest random score leaves
-        "every loss with a constant bounds the 0–1 loss": all(
-            each["smallest_bound"] >= 1 - 1e-6 and each["examples_wrong"] > 100 for each in constants.values()
+        "bounds": Prediction(
+            "every loss with a constant bounds the 0–1 loss",
+            all(each["smallest_bound"] >= 1 - 1e-6 and each["examples_wrong"] > 100 for each in constants.values()),
         ),
-        "no smaller constant would do": all(each["smallest_bound"] <= 1.001 for each in constants.values()),
-        "the perceptron loss bounds it with none": losses["perceptron_loss"]["smallest_wrong"] == 0,
-        "the 0–1 loss has no slope": result["bounds"]["slope_of_step"] == 0,
-        "e^z/(e^z+1) is right up to ln of the largest number": all(
-            each["forms"]["e^z/(e^z+1)"]["largest"] == each["predicted"]
-            and each["forms"]["e^z/(e^z+1)"]["not_finite"] > 0
-            for each in sigmoid.values()
+        "tight": Prediction(
+            "no smaller constant would do", all(each["smallest_bound"] <= 1.001 for each in constants.values())
         ),
-        "the stable form is right everywhere": all(
-            each["forms"]["fnn.sigmoid"]["largest"] == each["tried_to"]
-            and each["forms"]["fnn.sigmoid"]["smallest"] == -each["tried_to"]
-            and each["forms"]["fnn.sigmoid"]["not_finite"] == 0
-            for each in sigmoid.values()
+        "none": Prediction("the perceptron loss bounds it with none", losses["perceptron_loss"]["smallest_wrong"] == 0),
+        "slope": Prediction("the 0–1 loss has no slope", result["bounds"]["slope_of_step"] == 0),
+        "overflow": Prediction(
+            "e^z/(e^z+1) is right up to ln of the largest number",
+            all(
+                each["forms"]["e^z/(e^z+1)"]["largest"] == each["predicted"]
+                and each["forms"]["e^z/(e^z+1)"]["not_finite"] > 0
+                for each in sigmoid.values()
+            ),
         ),
-        "the mean squared loss is the sum over outputs, the mean over examples": abs(
-            squared["ours"] / squared["one_by_one"] - 1
-        )
-        <= bound
-        and squared["with_half"] != squared["ours"] != squared["over_outputs"],
-        "the binary cross-entropy has brackets": abs(entropy["ours"] / entropy["bracketed"] - 1) <= bound
-        and abs(entropy["printed"] - entropy["ours"]) > 0.1,
-        "as printed, being wrong is rewarded": formulas["as_printed"][-1] < -20 < 20 < formulas["with_brackets"][-1],
+        "stable": Prediction(
+            "the stable form is right everywhere",
+            all(
+                each["forms"]["fnn.sigmoid"]["largest"] == each["tried_to"]
+                and each["forms"]["fnn.sigmoid"]["smallest"] == -each["tried_to"]
+                and each["forms"]["fnn.sigmoid"]["not_finite"] == 0
+                for each in sigmoid.values()
+            ),
+        ),
+        "squared": Prediction(
+            "the mean squared loss is the sum over outputs, the mean over examples",
+            abs(squared["ours"] / squared["one_by_one"] - 1) <= bound
+            and squared["with_half"] != squared["ours"] != squared["over_outputs"],
+        ),
+        "entropy": Prediction(
+            "the binary cross-entropy has brackets",
+            abs(entropy["ours"] / entropy["bracketed"] - 1) <= bound
+            and abs(entropy["printed"] - entropy["ours"]) > 0.1,
+        ),
+        "rewarded": Prediction(
+            "as printed, being wrong is rewarded", formulas["as_printed"][-1] < -20 < 20 < formulas["with_brackets"][-1]
+        ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims B19, C10, D1 and D7."""
-    bounds, tight, none, slope, overflow, stable, squared, entropy, rewarded = predictions(result).values()
     losses, sigmoid, formulas = result["bounds"]["losses"], result["sigmoid"], result["formulas"]
-    told = ", ".join(
+    products = ", ".join(
         f"{name.replace('_', ' ')} {each['constant']:.4g} ({each['smallest_bound']:.6f})"
         for name, each in losses.items()
         if each["constant"] is not None
@@ -239,27 +288,23 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
         for dtype, each in sigmoid.items()
     )
     return {
-        "B19": judged(
-            bounds and tight and none and slope,
+        "B19": Evidence(
             "Constant times loss bounds the 0–1 loss; in brackets the smallest such product of a wrong decision "
-            f"(predicted 1): {told}. The perceptron loss is {losses['perceptron_loss']['smallest_wrong']:g} at the "
+            f"(predicted 1): {products}. The perceptron loss is {losses['perceptron_loss']['smallest_wrong']:g} at the "
             "boundary, so no constant helps: 'upper bound' is not true of every training loss.",
             "losses.svg",
         ),
-        "C10": judged(
-            overflow and stable,
+        "C10": Evidence(
             f"Largest z at which e^z/(e^z+1) is right (predicted ln of the largest number): {largest}; NaN beyond. The "
             f"stable form is right at all z tried, to ±{sigmoid['float64']['tried_to']:g}.",
             "losses.svg",
         ),
-        "D1": judged(
-            squared,
+        "D1": Evidence(
             f"Summed one by one {formulas['squared']['one_by_one']:.12f}, fnn.squared_error "
             f"{formulas['squared']['ours']:.12f}; with ½, as A16 and E6 have it, "
             f"{formulas['squared']['with_half']:.4f}.",
         ),
-        "D7": judged(
-            entropy and rewarded,
+        "D7": Evidence(
             f"With brackets {formulas['entropy']['bracketed']:.12f}, fnn.binary_cross_entropy "
             f"{formulas['entropy']['ours']:.12f}; as printed, without them, {formulas['entropy']['printed']:.4f}: "
             "there an example of class 0 read as class 1 with certainty 1 − 10⁻⁹ costs "
@@ -270,7 +315,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print constants and ranges, and which predictions held."""
+    """Print constants and ranges."""
     result = saved["result"]
     table = Table(title="Bounds on the 0–1 loss")
     for heading in ("loss", "constant", "smallest loss of a wrong decision", "constant × it"):
@@ -287,8 +332,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
     for dtype, each in result["sigmoid"].items():
         table.add_row(dtype, *(f"{form['smallest']:g} to {form['largest']:g}" for form in each["forms"].values()))
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
@@ -305,8 +348,8 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     for name, (color, style) in styles.items():
         constant = CONSTANTS[name]
-        told = name.replace("_", " ").replace("sigmoid ", "")
-        label = told if constant in (1.0, None) else f"{'1/ln 2' if constant < 2 else '2'} × {told}"
+        title = name.replace("_", " ").replace("sigmoid ", "")
+        label = title if constant in (1.0, None) else f"{'1/ln 2' if constant < 2 else '2'} × {title}"
         label += ": no bound" if constant is None else ""
         bounds.plot(
             margins, (constant or 1) * np.array(result["bounds"]["along"][name]), style, color=color, lw=2, label=label

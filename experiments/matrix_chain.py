@@ -11,9 +11,37 @@ The Jacobian of a layer with I inputs and O outputs is O × I, the output's on t
 from the left and forward mode from the right. That the orders give equal products is checked too.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Multiply chains of matrices in every order: counted, timed, and the best found by dynamic programming."""
+
+    chains: int = frame.at_least(1, 300)
+    """Random chains for which dynamic programming is compared with trying every order."""
+    largest: int = frame.at_least(100, 2000)
+    """The largest size n of the lecture's chain, 1 × n times n × n times n × n."""
+    repeats: int = frame.at_least(1, 7)
+    """How often each program is timed; the fastest counts."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "D5": ("lecture", "doubled", "grows", "shapes", "programming", "equal"),
+    },
+    quick={"chains": 20, "largest": 100, "repeats": 1},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +50,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import costs
-from experiments.claims import Judgement, judged
-from experiments.options import MatrixChain
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: The lecture's chain, and what it counts.
@@ -78,11 +105,11 @@ def best_order(sizes: tuple[int, ...]) -> Any:
     def best(first: int, last: int) -> tuple[int, Any]:
         if first == last:
             return 0, first
-        found = []
+        results = []
         for split in range(first, last):
             (left, a), (right, b) = best(first, split), best(split + 1, last)
-            found.append((left + right + sizes[first] * sizes[split + 1] * sizes[last + 1], (a, b)))
-        return min(found, key=lambda each: each[0])
+            results.append((left + right + sizes[first] * sizes[split + 1] * sizes[last + 1], (a, b)))
+        return min(results, key=lambda each: each[0])
 
     return best(0, len(sizes) - 2)[1]
 
@@ -106,30 +133,29 @@ def from_right(count: int) -> Any:
 # ---- the experiment -------------------------------------------------------------------------------------------------
 
 
-def run(options: MatrixChain, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Count by hand, by dynamic programming and by XLA, and time; times stand under "measured"."""
     random = np.random.default_rng(options.seed)
-    with jax.default_matmul_precision("highest"):
-        growth, growth_times = [], []
-        for k, n in enumerate(SIZES, start=1):
-            if n <= options.largest:
-                sizes = (1, n, n, n)
-                told, seconds = _measured(sizes, {"left": from_left(3), "right": from_right(3)}, random, options)
-                growth.append({"n": n} | told)
-                growth_times.append({"n": n} | seconds)
-            watch("sizes", k, len(SIZES), f"n = {n}")
-        shapes, shape_times = [], []
-        for k, (name, (sizes, best)) in enumerate(SHAPES.items(), start=1):
-            count = len(sizes) - 1
-            orders = {
-                "from the output": from_left(count),
-                "from the input": from_right(count),
-                "mixed": best_order(sizes),
-            }
-            told, seconds = _measured(sizes, orders, random, options)
-            shapes.append({"name": name, "sizes": sizes, "predicted": best, "order": _told(orders["mixed"])} | told)
-            shape_times.append({"name": name} | seconds)
-            watch("shapes", k, len(SHAPES), name)
+    growth, growth_times = [], []
+    for k, n in enumerate(SIZES, start=1):
+        if n <= options.largest:
+            sizes = (1, n, n, n)
+            measured, seconds = _measured(sizes, {"left": from_left(3), "right": from_right(3)}, random, options)
+            growth.append({"n": n} | measured)
+            growth_times.append({"n": n} | seconds)
+        watch("sizes", k, len(SIZES), f"n = {n}")
+    shapes, shape_times = [], []
+    for k, (name, (sizes, best)) in enumerate(SHAPES.items(), start=1):
+        count = len(sizes) - 1
+        orders = {
+            "from the output": from_left(count),
+            "from the input": from_right(count),
+            "mixed": best_order(sizes),
+        }
+        measured, seconds = _measured(sizes, orders, random, options)
+        shapes.append({"name": name, "sizes": sizes, "predicted": best, "order": _written(orders["mixed"])} | measured)
+        shape_times.append({"name": name} | seconds)
+        watch("shapes", k, len(SHAPES), name)
     return {
         "growth": growth,
         "shapes": shapes,
@@ -139,7 +165,7 @@ def run(options: MatrixChain, watch: Watch = silent) -> dict[str, Any]:
 
 
 def _measured(
-    sizes: tuple[int, ...], orders: dict[str, Any], random: np.random.Generator, options: MatrixChain
+    sizes: tuple[int, ...], orders: dict[str, Any], random: np.random.Generator, options: Options
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """({multiplications, operations by XLA, how far the products differ}, seconds) for each order."""
     shapes = list(pairwise(sizes))
@@ -162,9 +188,9 @@ def _measured(
     return {"multiplications": counted, "operations": operations, "products_apart": float(f"{apart:.2g}")}, seconds
 
 
-def _told(order: Any) -> str:
+def _written(order: Any) -> str:
     """Brackets around letters: ((A B) C)."""
-    return chr(ord("A") + order) if isinstance(order, int) else f"({_told(order[0])} {_told(order[1])})"
+    return chr(ord("A") + order) if isinstance(order, int) else f"({_written(order[0])} {_written(order[1])})"
 
 
 def _programming(random: np.random.Generator, chains: int) -> dict[str, Any]:
@@ -202,43 +228,61 @@ def show(saved: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
-    """What the counts say of claim D5."""
-    growth, programming = result["growth"], result["programming"]
-    lecture = growth[0]["multiplications"]
-    ratios = [row["multiplications"]["right"] / row["multiplications"]["left"] for row in growth]
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    rows = [*result["growth"], *result["shapes"]]
+    best, ratios = _best(result), _ratios(result)
     # XLA keeps its count as a float32
     doubled = all(
         abs(row["operations"][name] / (2 * row["multiplications"][name]) - 1) <= np.finfo(np.float32).eps
-        for row in [*growth, *result["shapes"]]
+        for row in rows
         for name in row["operations"]
     )
+    grows = None if len(ratios) == 1 else all(low < high for low, high in pairwise(ratios))
+    return {
+        "lecture": Prediction(
+            "the lecture's chain takes 20,000 multiplications from the left, 1,010,000 from the right",
+            result["growth"][0]["multiplications"] == {"left": FROM_LEFT, "right": FROM_RIGHT},
+        ),
+        "doubled": Prediction("XLA counts two operations for each multiplication", doubled),
+        "grows": Prediction("the gap grows with the size", grows, "A larger size would show whether the gap grows."),
+        "shapes": Prediction(
+            "each shape is cheapest in the order predicted for it",
+            all(results == row["predicted"] for results, row in zip(best, result["shapes"], strict=True)),
+        ),
+        "programming": Prediction(
+            "dynamic programming finds the best of every order", result["programming"]["wrong"] == 0
+        ),
+        # float32 sums of up to 2000 terms, twice: √2000 roundings of 1.2e-7, with room for the largest of many entries
+        "equal": Prediction("every order gives the same product", max(row["products_apart"] for row in rows) <= 1e-4),
+    }
+
+
+def _best(result: dict[str, Any]) -> list[str]:
     # of equal costs the one that needs no search
-    best = [min(KINDS, key=row["multiplications"].get) for row in result["shapes"]]
-    as_predicted = sum(found == row["predicted"] for found, row in zip(best, result["shapes"], strict=True))
-    apart = max(row["products_apart"] for row in [*growth, *result["shapes"]])
-    # float32 sums of up to 2000 terms, twice: √2000 roundings of 1.2e-7, with room for the largest of many entries
-    equal = apart <= 1e-4
-    held = (
-        lecture == {"left": FROM_LEFT, "right": FROM_RIGHT}
-        and doubled
-        and all(low < high for low, high in pairwise(ratios))
-        and as_predicted == len(best)
-        and programming["wrong"] == 0
-        and equal
-    )
-    operations = growth[0]["operations"]
-    evidence = (
-        f"From the left {lecture['left']:,} multiplications, from the right {lecture['right']:,} (predicted 20,000 "
-        f"and 1,010,000), {ratios[0]:.1f} times more; XLA counts {operations['left']:,} and "
-        f"{operations['right']:,} operations (predicted twice that). For n = {growth[-1]['n']:,} it is "
-        f"{ratios[-1]:,.1f} times. {as_predicted} of {len(best)} shapes are cheapest in the order predicted: with one "
-        f"input forward mode, narrow inside neither. Dynamic programming misses the best of every order on "
-        f"{programming['wrong']} of {programming['chains']} chains (predicted 0)."
-    )
-    if held and len(growth) == 1:
-        return {"D5": Judgement("open", f"{evidence} A larger size would show whether the gap grows.", "growth.svg")}
-    return {"D5": judged(held, evidence, "growth.svg")}
+    return [min(KINDS, key=row["multiplications"].get) for row in result["shapes"]]
+
+
+def _ratios(result: dict[str, Any]) -> list[float]:
+    return [row["multiplications"]["right"] / row["multiplications"]["left"] for row in result["growth"]]
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
+    """What the counts say of claim D5."""
+    growth, programming, ratios, best = result["growth"], result["programming"], _ratios(result), _best(result)
+    lecture, operations = growth[0]["multiplications"], growth[0]["operations"]
+    as_predicted = sum(results == row["predicted"] for results, row in zip(best, result["shapes"], strict=True))
+    return {
+        "D5": Evidence(
+            f"From the left {lecture['left']:,} multiplications, from the right {lecture['right']:,} (predicted 20,000 "
+            f"and 1,010,000), {ratios[0]:.1f} times more; XLA counts {operations['left']:,} and "
+            f"{operations['right']:,} operations (predicted twice that). For n = {growth[-1]['n']:,} it is "
+            f"{ratios[-1]:,.1f} times. {as_predicted} of {len(best)} shapes are cheapest in the order predicted: with "
+            f"one input forward mode, narrow inside neither. Dynamic programming misses the best of every order on "
+            f"{programming['wrong']} of {programming['chains']} chains (predicted 0).",
+            "growth.svg",
+        )
+    }
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
@@ -265,7 +309,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         counts = [row["multiplications"][kind] for row in result["shapes"]]
         times = [1e3 * row[kind] for row in measured["shapes"]]
         for axes, values in zip(spots, (counts, times), strict=True):
-            axes.barh(places + (k - 1) * 0.26, values, height=0.24, color=colour, label=TOLD[kind])
+            axes.barh(places + (k - 1) * 0.26, values, height=0.24, color=colour, label=LABELS[kind])
     for axes, label in zip(spots, ("multiplications", "milliseconds, measured"), strict=True):
         axes.set(xscale="log", xlabel=label)
         axes.set_yticks(places, [f"{row['name']}\n{' '.join(map(str, row['sizes']))}" for row in result["shapes"]])
@@ -276,5 +320,5 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     return {"growth.svg": growth, "shapes.svg": shapes}
 
 
-TOLD = {"from the output": "from the output (reverse)", "from the input": "from the input (forward)",
+LABELS = {"from the output": "from the output (reverse)", "from the input": "from the input (forward)",
         "mixed": "the best order"}  # fmt: skip

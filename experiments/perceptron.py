@@ -14,7 +14,35 @@ by numbers λ ≥ 0 that add up to 1 with Σ λ y (x, 1) = 0, which a linear pro
 y (w·x + b) > 0, for their mean with weights λ is 0.
 """
 
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Run the perceptron on thousands of separable sets, against its mistake bound, and on sets that no line parts."""
+
+    sets: int = frame.at_least(3, 12_000)
+    """Random separable sets, a third of them in each of 2, 4 and 8 dimensions."""
+    tangled: int = frame.at_least(1, 60)
+    """Random integer sets that no line separates."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A1": ("sign",),
+        "B4": ("settles", "bound", "enough", "never", "tangled", "repeats", "slide"),
+    },
+    x64=True,
+    quick={"sets": 90, "tangled": 10},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +50,7 @@ import numpy as np
 from rich.console import Console
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Perceptron
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: The claim's number of separable sets.
@@ -46,19 +73,18 @@ LONGEST_SHOWN = 25
 ZERO = 1e-7
 
 
-def run(options: Perceptron, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Run the perceptron on all sets and return the numbers."""
     random = np.random.default_rng(options.seed)
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        decision = _decisions(random)
-        separable = []
-        for k, dimension in enumerate(DIMENSIONS, start=1):
-            separable.append(_separable(random, dimension, options.sets // len(DIMENSIONS)))
-            worst = max(separable[-1]["tightness"])
-            watch("separable sets", k, len(DIMENSIONS), f"dimension {dimension}: at most {worst:.2f} of the bound")
-        tangled = _tangled(random, options.tangled)
-        watch("tangled sets", 1, 1, f"{tangled['repeated']} of {options.tangled} repeat themselves")
-        slide = _slide(random)
+    decision = _decisions(random)
+    separable = []
+    for k, dimension in enumerate(DIMENSIONS, start=1):
+        separable.append(_separable(random, dimension, options.sets // len(DIMENSIONS)))
+        worst = max(separable[-1]["tightness"])
+        watch("separable sets", k, len(DIMENSIONS), f"dimension {dimension}: at most {worst:.2f} of the bound")
+    tangled = _tangled(random, options.tangled)
+    watch("tangled sets", 1, 1, f"{tangled['repeated']} of {options.tangled} repeat themselves")
+    slide = _slide(random)
     return {"decision": decision, "separable": separable, "tangled": tangled, "slide": slide}
 
 
@@ -90,22 +116,22 @@ def _separable(random: np.random.Generator, dimension: int, count: int) -> dict[
         inside = np.abs(sums()) <= gap
         x[inside] = random.integers(-SIZE, SIZE + 1, (int(inside.sum()), dimension))
     # the few sets whose margin leaves no room are given up
-    kept = (np.abs(sums()) > gap).all(axis=1)
-    x, w, b, y = (each[kept].astype(float) for each in (x, w, b, np.sign(sums())))
-    found = jax.jit(jax.vmap(lambda x, y: fnn.lectures.perceptron(x, y, epochs=PASSES)))(x, y)
+    accepted = (np.abs(sums()) > gap).all(axis=1)
+    x, w, b, y = (each[accepted].astype(float) for each in (x, w, b, np.sign(sums())))
+    results = jax.jit(jax.vmap(lambda x, y: fnn.lectures.perceptron(x, y, epochs=PASSES)))(x, y)
     best_w, best_b = jax.jit(jax.vmap(_largest_margin))(x, y)
     bound, decide = (
         jax.jit(jax.vmap(fnn.lectures.perceptron_bound)),
         jax.jit(jax.vmap(fnn.lectures.perceptron_decision)),
     )
     own, best = np.asarray(bound(x, y, w, b)), np.asarray(bound(x, y, best_w, best_b))
-    mistakes = np.asarray(found.mistakes)
+    mistakes = np.asarray(results.mistakes)
     sharpest = np.minimum(own, best)
     return {
         "dimension": dimension,
         "sets": len(x),
-        "unsettled": int(np.sum(~np.asarray(found.converged))),
-        "wrong": int(np.sum(np.asarray(decide(found.w, found.b, x)) != y)),
+        "unsettled": int(np.sum(~np.asarray(results.converged))),
+        "wrong": int(np.sum(np.asarray(decide(results.w, results.b, x)) != y)),
         "above_own_bound": int(np.sum(mistakes > own)),
         "above_sharpest_bound": int(np.sum(mistakes > sharpest)),
         "most_mistakes": int(mistakes.max()),
@@ -201,11 +227,11 @@ def _certificate(x: np.ndarray, y: np.ndarray) -> float:
     from scipy.optimize import linprog
 
     rows = y[:, None] * np.column_stack([x, np.ones(len(x))])
-    found = linprog(
+    results = linprog(
         np.zeros(len(x)), A_eq=np.vstack([rows.T, np.ones(len(x))]), b_eq=[*np.zeros(rows.shape[1]), 1.0],
         bounds=(0, None),
     )  # fmt: skip
-    return float(np.abs(found.x @ rows).max()) if found.status == 0 else 1e9
+    return float(np.abs(results.x @ rows).max()) if results.status == 0 else 1e9
 
 
 def _slide(random: np.random.Generator) -> dict[str, int]:
@@ -237,45 +263,67 @@ def show(saved: dict[str, Any], console: Console) -> None:
     )  # fmt: skip
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    decision, tangled, slide, groups = (result[name] for name in ("decision", "tangled", "slide", "separable"))
+    sets, above, failed = _separable_sets(groups)
+    return {
+        "sign": Prediction(
+            "it decides by the sign of w·x + b, and the sign of 0 counts as +1",
+            decision["wrong"] + decision["wrong_on_the_plane"] == 0 and decision["on_the_plane"] > 0,
+        ),
+        "settles": Prediction("it settles on every separable set, with every point right", failed == 0),
+        "bound": Prediction("it never makes more mistakes than the bound allows", above == 0),
+        "enough": Prediction(
+            f"{REQUIRED:,} separable sets were tried",
+            True if sets >= REQUIRED else None,
+            f"At least {REQUIRED:,} separable sets would decide.",
+        ),
+        "never": Prediction("on tangled sets no pass is without a mistake", tangled["clean_passes"] == 0),
+        "tangled": Prediction(
+            "certificates tell tangled sets from separable ones",
+            tangled["largest_residual"] <= ZERO and tangled["separable"]["sets"] == tangled["separable"]["settled"],
+        ),
+        "repeats": Prediction(
+            "on tangled sets it returns to the same w",
+            True if tangled["repeated"] == tangled["sets"] else None,
+            "More passes would decide for the others.",
+        ),
+        "slide": Prediction("from w = 0 the slide's test corrects nothing", slide["corrections"] == 0),
+    }
+
+
+def _separable_sets(groups: list[dict[str, Any]]) -> tuple[int, int, int]:
+    """How many there are, how often a bound was passed, how many are unsettled or wrong."""
+    return (
+        sum(each["sets"] for each in groups),
+        sum(each["above_sharpest_bound"] + each["above_own_bound"] for each in groups),
+        sum(each["unsettled"] + each["wrong"] for each in groups),
+    )
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the sets say of claims A1 and B4."""
     decision, tangled, slide, groups = (result[name] for name in ("decision", "tangled", "slide", "separable"))
-    sets = sum(each["sets"] for each in groups)
-    above = sum(each["above_sharpest_bound"] + each["above_own_bound"] for each in groups)
-    failed = sum(each["unsettled"] + each["wrong"] for each in groups)
-    held = (
-        above == failed == tangled["clean_passes"] == slide["corrections"] == 0
-        and tangled["largest_residual"] <= ZERO
-        and tangled["separable"]["sets"] == tangled["separable"]["settled"]
-    )
+    sets, above, failed = _separable_sets(groups)
     highest = max(each["tightness"][-1] for each in groups)
     median = float(np.median([each["tightness"][2] for each in groups]))
-    evidence = (
-        f"{sets:,} separable sets: {failed} unsettled or wrong, {above} above the bound (predicted 0 and 0); the "
-        f"mistakes are {median:.3f} of the sharpest bound found in the median, {highest:.2f} at most. "
-        f"{tangled['sets']} sets with certificates that no line separates them: {tangled['repeated']} return to the "
-        f"same w at the start of a pass (predicted all), after at most {max(tangled['periods'])} passes. "
-        "A mistake is y (w·x + b) ≤ 0: "
-        f"the slide's test lacks y and is strict, and from w = 0 makes {slide['corrections']} of {slide['due']} "
-        "corrections that are due."
-    )
-    if not held:
-        learned = Judgement("refuted", evidence, "bound.svg")
-    elif sets < REQUIRED:
-        learned = Judgement("open", f"{evidence} At least {REQUIRED:,} separable sets would decide.", "bound.svg")
-    elif tangled["repeated"] < tangled["sets"]:
-        learned = Judgement("open", f"{evidence} More passes would decide for the others.", "bound.svg")
-    else:
-        learned = Judgement("confirmed", evidence, "bound.svg")
-    wrong = decision["wrong"] + decision["wrong_on_the_plane"]
     return {
-        "A1": judged(
-            wrong == 0 and decision["on_the_plane"] > 0,
+        "A1": Evidence(
             f"{decision['points']} points, {decision['on_the_plane']} of them on the plane: {decision['wrong']} "
             f"decided otherwise than by sign(w·x + b), {decision['wrong_on_the_plane']} on the plane not +1 "
             "(predicted 0 and 0).",
         ),
-        "B4": learned,
+        "B4": Evidence(
+            f"{sets:,} separable sets: {failed} unsettled or wrong, {above} above the bound (predicted 0 and 0); the "
+            f"mistakes are {median:.3f} of the sharpest bound found in the median, {highest:.2f} at most. "
+            f"{tangled['sets']} sets with certificates that no line separates them: {tangled['repeated']} return to "
+            f"the same w at the start of a pass (predicted all), after at most {max(tangled['periods'])} passes. "
+            "A mistake is y (w·x + b) ≤ 0: "
+            f"the slide's test lacks y and is strict, and from w = 0 makes {slide['corrections']} of {slide['due']} "
+            "corrections that are due.",
+            "bound.svg",
+        ),
     }
 
 

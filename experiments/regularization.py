@@ -14,8 +14,41 @@ Data: diabetes (442 patients, 10 features, from scikit-learn), standardized; a n
 for the path of L1, linear algebra for that of L2, the densities of SciPy for the priors.
 """
 
-import time
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Penalize weights by L1 and L2: paths, exact zeros, biases left alone, and the priors behind them.
+
+    Plain gradient steps on L1 give no exact zeros; proximal steps do.
+    """
+
+    strengths: int = frame.at_least(1, 40)
+    """How many strengths the paths are followed over."""
+    steps: int = frame.at_least(1, 20_000)
+    """Steps to the end of each point of a path."""
+    net_steps: int = frame.at_least(1, 1500)
+    """Steps of the net that reads digits."""
+    draws: int = frame.at_least(1, 1000)
+    """At how many random weights objective and posterior are compared."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "B9": ("gradients", "bias", "proximal", "plain", "l2", "witnesses", "near"),
+        "B18": ("priors",),
+    },
+    quick={"strengths": 8, "net_steps": 400},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -24,27 +57,24 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Regularization
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 METHODS = ("proximal L1", "plain L1", "L2")
 
 
-def run(options: Regularization, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Follow the paths, train the net, compare with the priors, and return the numbers."""
-    started = time.perf_counter()
-    with jax.default_matmul_precision("highest"), jax.enable_x64(True):
+    with jax.enable_x64(True):
         x, y, names = _diabetes()
         result = {"paths": _paths(options, x, y, names)}
         watch("paths", 1, 1, f"{options.strengths} strengths")
         result["slopes"] = _slopes(options)
         result["priors"] = _priors(options, x, y)
         watch("priors", 1, 1, "Gaussian and Laplacian")
-    with jax.default_matmul_precision("highest"):
-        result["net"] = _net(options)
+    result["net"] = _net(options)
     watch("digits", 1, 1, f"{result['net']['methods']['proximal L1']['zeros']:.0%} of the weights are 0")
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    return result
 
 
 def _diabetes() -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -66,7 +96,7 @@ def shrink(W: jax.Array, amount: Any) -> jax.Array:
     return jnp.where(jnp.abs(W) > amount, W - amount * jnp.sign(W), jnp.zeros_like(W))
 
 
-def _paths(options: Regularization, x: np.ndarray, y: np.ndarray, names: list[str]) -> dict[str, Any]:
+def _paths(options: Options, x: np.ndarray, y: np.ndarray, names: list[str]) -> dict[str, Any]:
     """Weights of a linear unit against the strength of the penalty, by three methods, beside their witnesses."""
     from sklearn.linear_model import Lasso
 
@@ -104,13 +134,13 @@ def _paths(options: Regularization, x: np.ndarray, y: np.ndarray, names: list[st
 
         return jax.vmap(one)(strengths)
 
-    found = followed(jnp.asarray(x), jnp.asarray(y), jnp.asarray(strengths))
+    results = followed(jnp.asarray(x), jnp.asarray(y), jnp.asarray(strengths))
     lasso = np.array(
         [Lasso(alpha=strength, tol=1e-12, max_iter=100_000).fit(x, y[:, 0]).coef_ for strength in strengths]
     )
     # ½ mean e² + λ Σ w²: (C + 2λ) w = c
     ridge = np.array([np.linalg.solve(covariance + 2 * s * np.eye(len(names)), correlation[:, 0]) for s in strengths])
-    paths = {name: np.asarray(each["W"])[..., 0] for name, each in zip(METHODS, found, strict=True)}
+    paths = {name: np.asarray(each["W"])[..., 0] for name, each in zip(METHODS, results, strict=True)}
     return {
         "features": names,
         "strengths": strengths,
@@ -125,29 +155,29 @@ def _paths(options: Regularization, x: np.ndarray, y: np.ndarray, names: list[st
             "L2": float(np.abs(paths["L2"] - ridge).max()),
         },
         "mean": float(y.mean()),
-        "bias": {name: np.asarray(each["b"])[:, 0] for name, each in zip(METHODS, found, strict=True)},
+        "bias": {name: np.asarray(each["b"])[:, 0] for name, each in zip(METHODS, results, strict=True)},
     }
 
 
-def _slopes(options: Regularization) -> dict[str, float]:
+def _slopes(options: Options) -> dict[str, float]:
     """The gradients of both penalties against central differences, and what they give a bias."""
     random = np.random.default_rng(options.seed)
     # no weight within a step of the kink of |W|
     W = np.sign(random.normal(size=(4, 3))) * random.uniform(0.1, 2, (4, 3))
     params = {"W": jnp.asarray(W), "b": jnp.asarray(random.normal(size=3))}
-    found = {}
+    results = {}
     for name, penalty, formula in (("L2", fnn.l2, 2 * W), ("L1", fnn.l1, np.sign(W))):
         gradient = jax.jit(lambda p, penalty=penalty: penalty.gradient(p, 1.0))(params)
         differences = jax.jit(fnn.central_differences(lambda p, penalty=penalty: penalty(p, 1.0)))(params)
-        found[f"{name} formula"] = float(np.abs(np.asarray(gradient["W"]) - formula).max())
-        found[f"{name} differences"] = float(np.abs(np.asarray(differences["W"]) - formula).max())
-        found[f"{name} bias"] = float(
+        results[f"{name} formula"] = float(np.abs(np.asarray(gradient["W"]) - formula).max())
+        results[f"{name} differences"] = float(np.abs(np.asarray(differences["W"]) - formula).max())
+        results[f"{name} bias"] = float(
             max(np.abs(np.asarray(gradient["b"])).max(), np.abs(np.asarray(differences["b"])).max())
         )
-    return found
+    return results
 
 
-def _priors(options: Regularization, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _priors(options: Options, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Objective times n/σ² plus constants against −log(likelihood × prior) by SciPy's densities."""
     from scipy import stats
 
@@ -158,7 +188,7 @@ def _priors(options: Regularization, x: np.ndarray, y: np.ndarray) -> dict[str, 
     bias = random.normal(size=(options.draws, 1))
     errors = y[None] - (x[None] @ weights + bias[:, None])
     likelihood = stats.norm.logpdf(errors, scale=deviation).sum(axis=(1, 2))
-    found = {}
+    results = {}
     for name, penalty, strength, prior, constant in (
         ("Gaussian", fnn.l2, deviation**2 / (2 * count * tau**2), stats.norm.logpdf(weights, scale=tau),
          size / 2 * np.log(2 * np.pi * tau**2)),
@@ -175,17 +205,17 @@ def _priors(options: Regularization, x: np.ndarray, y: np.ndarray) -> dict[str, 
         )(jnp.asarray(weights), jnp.asarray(bias))
         posterior = -(likelihood + prior.sum(axis=(1, 2)))
         ours = count / deviation**2 * np.asarray(values) + count / 2 * np.log(2 * np.pi * deviation**2) + constant
-        found[name] = {
+        results[name] = {
             "strength": strength,
             "constant": float(constant),
             "apart": float(np.abs(ours / posterior - 1).max()),
             # without the constant of the prior the two differ, by just that
             "without_constant": float(np.abs((ours - constant) - posterior).mean() - abs(constant)),
         }
-    return found | {"draws": options.draws, "terms": count + size}
+    return results | {"draws": options.draws, "terms": count + size}
 
 
-def _net(options: Regularization) -> dict[str, Any]:
+def _net(options: Options) -> dict[str, Any]:
     """A net on digits, trained by each method: how many weights are exactly zero, how well it reads the rest."""
     images, labels = fnn.data.digits()
     train, rest = fnn.data.stratified_split(labels, [600, len(labels) - 600], seed=0)
@@ -215,10 +245,10 @@ def _net(options: Regularization) -> dict[str, Any]:
         )
         return [(p, fnn.accuracy(net.apply(p, images[rest]), labels[rest])) for p in ends]
 
-    found = trained(jax.random.key(options.seed))
+    results = trained(jax.random.key(options.seed))
     bins = np.linspace(-1.5, 1.5, 62)
     methods = {}
-    for name, (params, accuracy) in zip(METHODS, found, strict=True):
+    for name, (params, accuracy) in zip(METHODS, results, strict=True):
         W = np.concatenate([np.ravel(each["W"]) for each in params])
         methods[name] = {
             "zeros": float((W == 0).mean()),
@@ -232,43 +262,59 @@ def _net(options: Regularization) -> dict[str, Any]:
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     paths, slopes, net, priors = result["paths"], result["slopes"], result["net"]["methods"], result["priors"]
     eps = float(np.finfo(np.float64).eps)
     return {
-        "the gradients are 2W and sign(W)": all(v == 0 for name, v in slopes.items() if "formula" in name)
-        # central differences of a penalty near 10 with a step of 1e-5 leave 1e-10
-        and all(v <= 1e-8 for name, v in slopes.items() if "differences" in name),
-        "a bias is never penalized": all(v == 0 for name, v in slopes.items() if "bias" in name)
-        and all(abs(b - paths["mean"]) <= 1e-6 for b in paths["bias"]["proximal L1"])
-        and all(each["biases_zero"] == 0 for each in net.values()),
-        "proximal steps make weights exactly zero, as many as scikit-learn's": paths["zeros"]["proximal L1"]
-        == paths["lasso_zeros"]
-        and paths["zeros"]["proximal L1"][-1] == len(paths["features"])
-        and net["proximal L1"]["zeros"] > 0.1,
-        "plain steps on L1 make none": max(paths["zeros"]["plain L1"]) == 0 and net["plain L1"]["zeros"] == 0,
-        "L2 makes none": max(paths["zeros"]["L2"]) == 0 and net["L2"]["zeros"] == 0,
-        "the paths are those of the witnesses": paths["apart"]["proximal L1"] <= 1e-5 and paths["apart"]["L2"] <= 1e-5,
-        "plain steps stay within a step of the minimum": paths["apart"]["plain L1"] <= 10 * paths["step_of_plain"],
-        "penalties are priors, constants included": all(
-            # every term is rounded once
-            priors[name]["apart"] <= priors["terms"] * eps
-            and abs(priors[name]["constant"]) > 1e-3
-            and abs(priors[name]["without_constant"]) <= 1e-6
-            for name in ("Gaussian", "Laplacian")
+        "gradients": Prediction(
+            "the gradients are 2W and sign(W)",
+            all(v == 0 for name, v in slopes.items() if "formula" in name)
+            # central differences of a penalty near 10 with a step of 1e-5 leave 1e-10
+            and all(v <= 1e-8 for name, v in slopes.items() if "differences" in name),
+        ),
+        "bias": Prediction(
+            "a bias is never penalized",
+            all(v == 0 for name, v in slopes.items() if "bias" in name)
+            and all(abs(b - paths["mean"]) <= 1e-6 for b in paths["bias"]["proximal L1"])
+            and all(each["biases_zero"] == 0 for each in net.values()),
+        ),
+        "proximal": Prediction(
+            "proximal steps make weights exactly zero, as many as scikit-learn's",
+            paths["zeros"]["proximal L1"] == paths["lasso_zeros"]
+            and paths["zeros"]["proximal L1"][-1] == len(paths["features"])
+            and net["proximal L1"]["zeros"] > 0.1,
+        ),
+        "plain": Prediction(
+            "plain steps on L1 make none", max(paths["zeros"]["plain L1"]) == 0 and net["plain L1"]["zeros"] == 0
+        ),
+        "l2": Prediction("L2 makes none", max(paths["zeros"]["L2"]) == 0 and net["L2"]["zeros"] == 0),
+        "witnesses": Prediction(
+            "the paths are those of the witnesses",
+            paths["apart"]["proximal L1"] <= 1e-5 and paths["apart"]["L2"] <= 1e-5,
+        ),
+        "near": Prediction(
+            "plain steps stay within a step of the minimum", paths["apart"]["plain L1"] <= 10 * paths["step_of_plain"]
+        ),
+        "priors": Prediction(
+            "penalties are priors, constants included",
+            all(
+                # every term is rounded once
+                priors[name]["apart"] <= priors["terms"] * eps
+                and abs(priors[name]["constant"]) > 1e-3
+                and abs(priors[name]["without_constant"]) <= 1e-6
+                for name in ("Gaussian", "Laplacian")
+            ),
         ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims B9 and B18."""
-    gradients, bias, proximal, plain, l2, witnesses, near, priors = predictions(result).values()
     paths, net, prior = result["paths"], result["net"]["methods"], result["priors"]
     zeros = {name: f"{each['zeros']:.1%}" for name, each in net.items()}
     return {
-        "B9": judged(
-            gradients and bias and proximal and plain and l2 and witnesses and near,
+        "B9": Evidence(
             f"Exact zeros in a net on digits: {zeros['proximal L1']} by proximal steps of L1, {zeros['plain L1']} by "
             f"plain steps on L1, {zeros['L2']} with L2 (predicted many, 0, 0). On diabetes the proximal path is that "
             f"of scikit-learn's Lasso to {paths['apart']['proximal L1']:.0e}, L2's that of ridge regression to "
@@ -277,8 +323,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
             "zeros is true of its minimum; gradient steps alone step over it.",
             "paths.svg",
         ),
-        "B18": judged(
-            priors,
+        "B18": Evidence(
             f"−log(likelihood × prior) against n/σ² times the objective plus constants, at {prior['draws']} random "
             f"weights: apart by {prior['Gaussian']['apart']:.0e} of its value (Gaussian, constant "
             f"{prior['Gaussian']['constant']:.3f}) and {prior['Laplacian']['apart']:.0e} (Laplacian, constant "
@@ -289,7 +334,7 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print zeros and accuracies of the net, the witnesses, and which predictions held."""
+    """Print zeros and accuracies of the net, the witnesses."""
     result = saved["result"]
     table = Table(title=f"A net on digits, strength {result['net']['strength']:g}")
     for heading in (
@@ -304,8 +349,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
         zeros, apart = result["paths"]["zeros"][name][-1], result["paths"]["apart"][name]
         table.add_row(name, f"{each['zeros']:.1%}", f"{each['accuracy']:.1%}", str(zeros), f"{apart:.0e}")
     console.print(table)
-    held = [f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,14 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import results
+from experiments import frame, results
 from experiments.claims import CLAIMS, LECTURES, Witnesses, witnesses
-from experiments.options import EXPERIMENTS, summary
+from experiments.registry import EXPERIMENTS, summary
 
 FILE = "report.html"
 PROGRAM = "python -m experiments"
@@ -30,6 +31,14 @@ SIGNS = {"confirmed": "✓", "refuted": "✗", "open": "?", "tested": "✓", "fa
 SHOWN = 6
 
 
+@dataclass(frozen=True)
+class Report:
+    """Remake report.html from the results and figures that stand in a folder; nothing is computed anew."""
+
+    out: Path = Path("results")
+    """Folder that holds one folder per experiment; the report is written there."""
+
+
 class Run(NamedTuple):
     """What stands in one file of results."""
 
@@ -37,10 +46,10 @@ class Run(NamedTuple):
     folder: Path
     record: dict[str, Any]
     committed: bool = False
-    """Measured once and kept in the repository, not made by this user."""
+    """Measured once and committed to the repository, not made by this user."""
 
 
-class Told(NamedTuple):
+class Description(NamedTuple):
     """What the first lines of an experiment say."""
 
     question: str
@@ -66,26 +75,26 @@ def write(folder: Path) -> Path:
 
 def runs(folder: Path) -> list[Run]:
     """Every record of the folder, and the committed ones of experiments that have none there."""
-    found = []
+    records = []
     for name, experiment in EXPERIMENTS.items():
         file = folder / name / results.FILE
         if file.exists():
             record = results.read(file) or {"failure": f"{results.FILE} holds no record. Run the experiment again."}
-            found.append(Run(name, file.parent, record))
+            records.append(Run(name, file.parent, record))
         elif experiment.apart:
-            kept = Path(__file__).parent / name / "measured"
-            found += [
-                Run(name, kept, record, committed=True)
-                for record in map(results.read, sorted(kept.glob("*.json")))
+            committed = Path(__file__).parent / name / "measured"
+            records += [
+                Run(name, committed, record, committed=True)
+                for record in map(results.read, sorted(committed.glob("*.json")))
                 if record is not None
             ]
-    return found
+    return records
 
 
-def told(module: str) -> Told:
+def described(module: str) -> Description:
     """Question, prediction, what would refute it, and the rest, from the first lines of an experiment's file.
 
-    >>> told("experiments.xor").prediction[:33]
+    >>> described("experiments.xor").prediction[:33]
     'the best line gets 3 of 4 (claim '
     """
     # read, not imported: an experiment brings JAX
@@ -97,7 +106,7 @@ def told(module: str) -> Told:
         part = re.search(rf"^{heading}: (.*?)(?=\n\n|\n(?:Question|Prediction|Refuted by): |\Z)", lines, re.M | re.S)
         parts[heading] = " ".join(part[1].split()) if part else ""
         lines = lines.replace(part[0], "") if part else lines
-    return Told(parts["Question"], parts["Prediction"], parts["Refuted by"], lines.strip())
+    return Description(parts["Question"], parts["Prediction"], parts["Refuted by"], lines.strip())
 
 
 def command(name: str, options: dict[str, Any]) -> str:
@@ -131,11 +140,11 @@ def small(name: str, options: dict[str, Any]) -> bool:
 # ---- the page -------------------------------------------------------------------------------------------------------
 
 
-def page(found: list[Run]) -> str:
+def page(records: list[Run]) -> str:
     """The whole page as text."""
     seen = witnesses()
-    verdicts = {claim: verdicts_of(claim, found) for claim in CLAIMS}
-    ran = list(dict.fromkeys(run.name for run in found))
+    verdicts = {claim: verdicts_of(claim, records) for claim in CLAIMS}
+    ran = list(dict.fromkeys(run.name for run in records))
     missing = [name for name in EXPERIMENTS if name not in ran]
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
     links = "".join(f"<li><a href='#{name}'>{name}</a></li>" for name in ran)
@@ -157,7 +166,7 @@ def page(found: list[Run]) -> str:
 <p>Each of {len(CLAIMS)} claims is judged by experiments, from numbers, or asserted by tests that bear its number;
 each experiment says beforehand what would refute it.</p>
 <ul class="counts">{_counts(seen, verdicts)}</ul>
-{_small_forms(found)}
+{_small_forms(records)}
 </header>
 <nav aria-label="experiments"><h2>Experiments</h2><ul>{links}</ul>{left_out}</nav>
 <main>
@@ -168,17 +177,17 @@ each experiment says beforehand what would refute it.</p>
 <tbody>
 {"".join(_lecture(letter, seen, verdicts) for letter in LECTURES)}</tbody>
 </table>
-{"".join(_section(name, [run for run in found if run.name == name]) for name in ran)}
+{"".join(_section(name, [run for run in records if run.name == name]) for name in ran)}
 </main>
 </body>
 </html>
 """
 
 
-def verdicts_of(claim: str, found: list[Run]) -> dict[str, str]:
+def verdicts_of(claim: str, records: list[Run]) -> dict[str, str]:
     """{experiment: its verdict}, "failed" for one that should have judged and failed."""
     each = {}
-    for run in found:
+    for run in records:
         judgement = run.record.get("verdicts", {}).get(claim)
         if judgement:
             each[run.name] = judgement[0]
@@ -204,8 +213,8 @@ def _counts(seen: dict[str, Witnesses], verdicts: dict[str, dict[str, str]]) -> 
     return "".join(f"<li>{_badge(key, f'{counted[key]} {words[key]}')}</li>" for key in words if counted[key])
 
 
-def _small_forms(found: list[Run]) -> str:
-    names = [run.name for run in found if small(run.name, run.record.get("options", {}))]
+def _small_forms(records: list[Run]) -> str:
+    names = [run.name for run in records if small(run.name, run.record.get("options", {}))]
     if not names:
         return ""
     return (
@@ -239,9 +248,9 @@ def _behind(claim: str, witness: Witnesses, verdicts: dict[str, str]) -> str:
     return ", ".join(linked) + folded
 
 
-def _section(name: str, found: list[Run]) -> str:
+def _section(name: str, records: list[Run]) -> str:
     experiment = EXPERIMENTS[name]
-    said = told(experiment.module)
+    said = described(experiment.module)
     lines = [("Question", said.question), ("Prediction", said.prediction), ("Refuted by", said.refuted_by)]
     asked = "".join(f"<dt>{heading}</dt><dd>{_prose(text)}</dd>" for heading, text in lines if text)
     paragraphs = "".join(f"<p>{_prose(' '.join(part.split()))}</p>" for part in said.method.split("\n\n"))
@@ -249,19 +258,19 @@ def _section(name: str, found: list[Run]) -> str:
     return (
         f"<section id='{name}' aria-labelledby='{name}-heading'><h2 id='{name}-heading'>{name}</h2>"
         f"<p class='quiet'>{escape(summary(experiment.options))}</p><dl>{asked}</dl>{method}"
-        f"{''.join(map(_run, found))}<p class='small'><a href='#claims'>Back to the claims</a></p></section>\n"
+        f"{''.join(map(_run, records))}<p class='small'><a href='#claims'>Back to the claims</a></p></section>\n"
     )
 
 
 def _run(run: Run) -> str:
     record = run.record
     failure = f"<p class='failure'>{_badge('failed')}: {escape(record.get('failure', ''))}</p>"
-    found = [
+    verdicts = [
         f"<li id='{run.name}-{claim}'><a href='#{claim}'>{claim}</a> {_badge(verdict)} {escape(evidence)}</li>"
         for claim, (verdict, evidence, *_) in record.get("verdicts", {}).items()
     ] or [
-        f"<li>{_badge('confirmed' if held else 'refuted', 'held' if held else 'not held')} {escape(what)}</li>"
-        for what, held in record.get("predictions", {}).items()
+        f"<li>{_badge(frame.verdict([held]), frame.WORDS[held])} {escape(what)}</li>"
+        for what, held in record.get("predictions", {}).values()
     ]
     shows: dict[str, list[str]] = {}
     for claim, (*_, figure) in record.get("verdicts", {}).items():
@@ -270,14 +279,14 @@ def _run(run: Run) -> str:
         _figure(run.folder / file, text, shows.get(file, ())) for file, text in record.get("figures", {}).items()
     )
     numbers = record.get("result", {}) or record.get("measured", {})
-    told = json.dumps(shortened(numbers), indent=1, ensure_ascii=False)
+    text = json.dumps(shortened(numbers), indent=1, ensure_ascii=False)
     where = "" if run.committed else f" <a href='{run.name}/{results.FILE}'>{results.FILE}</a> holds all of them."
     return (
         (failure if "failure" in record else "")
-        + (f"<h3>Found</h3><ul class='found'>{''.join(found)}</ul>" if found else "")
+        + (f"<h3>Found</h3><ul class='found'>{''.join(verdicts)}</ul>" if verdicts else "")
         + figures
         + f"<details><summary>Numbers</summary><p class='small quiet'>Long lists are cut here.{where}</p>"
-        + f"<pre>{escape(_lists_on_a_line(told))}</pre></details>"
+        + f"<pre>{escape(_lists_on_a_line(text))}</pre></details>"
         + _made(run)
     )
 
@@ -297,12 +306,12 @@ def _made(run: Run) -> str:
         f"JAX device {device.get('kind', '')} ({device.get('platform', '')})" if device else "",
         ", ".join(f"{package} {version}" for package, version in versions.items()),
     ]
-    kept = "Committed result, measured once on the machine named here; run again by name only: "
+    committed = "Committed result, measured once on the machine named here; run again by name only: "
     options = record.get("options", {})
     form = "Quick form. " if small(run.name, options) else ""
     again = _code(command(run.name, options))
     return (
-        f"<p class='small quiet'>{kept if run.committed else f'{form}Run again: '}{again}<br>"
+        f"<p class='small quiet'>{committed if run.committed else f'{form}Run again: '}{again}<br>"
         f"{escape('; '.join(fact for fact in facts if fact))}.</p>"
     )
 

@@ -10,13 +10,10 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from experiments.claims import Judgement
 
 FILE = "results.json"
 
@@ -38,14 +35,8 @@ def claim(folder: Path) -> None:
         raise FolderError(f"--out must be a folder to write to; {folder}: {error.strerror}. Name another.") from None
 
 
-def write(
-    folder: Path,
-    name: str,
-    options: Any,
-    result: dict[str, Any],
-    judge: Callable[[dict[str, Any]], Mapping[str, Judgement]] | None = None,
-) -> dict[str, Any]:
-    """Write the result of the experiment as JSON, and what `judge` makes of it; return what the file holds."""
+def write(folder: Path, name: str, options: Any, result: dict[str, Any]) -> dict[str, Any]:
+    """Write the result of the experiment as JSON; return what the file holds, not yet judged."""
     import jax
 
     result = dict(result)
@@ -53,26 +44,23 @@ def write(
     device = jax.devices()[0]
     record = {
         "experiment": name,
-        "options": _told(options),
+        "options": _settings(options),
         "versions": _versions(),
         "device": {"platform": device.platform, "kind": device.device_kind},
         "result": result,
+        "predictions": {},
         "verdicts": {},
         "figures": {},
         "measured": measured,
     }
-    saved = store(folder, record)
-    if judge is None:
-        return saved
-    # what is judged is what was saved: whoever has the file can judge again
-    return store(folder, saved | {"verdicts": judge(saved["result"])})
+    return store(folder, record)
 
 
 def fail(folder: Path, name: str, options: Any, failure: str, saved: dict[str, Any] | None) -> None:
     """Write that the experiment failed, and why, in place of what an earlier run left; `saved` is how far it got."""
     begun = {
         "experiment": name,
-        "options": _told(options),
+        "options": _settings(options),
         "versions": _versions(),
         "verdicts": {},
         "figures": {},
@@ -90,13 +78,13 @@ def read(file: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and "experiment" in record else None
 
 
-def store(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+def store(folder: Path, record: dict[str, Any], file: str = FILE) -> dict[str, Any]:
     """Write a whole record, in place of what was there; return what the file holds, as read back from it."""
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
     # a list of numbers on one line: a person looks into this file too
     text = re.sub(r"\[[\s\d.,eE+-]*\]", lambda numbers: " ".join(numbers[0].split()), text)
-    replace(folder / FILE, text + "\n")
-    return json.loads((folder / FILE).read_text(encoding="utf-8"))
+    replace(folder / file, text + "\n")
+    return json.loads((folder / file).read_text(encoding="utf-8"))
 
 
 def replace(file: Path, text: str) -> None:
@@ -106,7 +94,7 @@ def replace(file: Path, text: str) -> None:
     beside.replace(file)
 
 
-def _told(options: Any) -> dict[str, Any]:
+def _settings(options: Any) -> dict[str, Any]:
     # where the files went says nothing about the numbers
     return {key: value for key, value in dataclasses.asdict(options).items() if key != "out"}
 
@@ -126,10 +114,10 @@ def _when_and_where() -> dict[str, Any]:
 def _processor() -> str:
     """The processor's own name where the system tells it, else its architecture."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.machine()
-    named = re.search(r"^model name\s*: (.*)$", told, re.MULTILINE)
+    named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     return named[1] if named else platform.machine()
 
 

@@ -1,6 +1,6 @@
 """Several experiments, and one report of all: one after the other, quick forms two at a time.
 
-Promises: folders are tried before anything is computed; an experiment that fails is told and the others go on; Ctrl-C
+Promises: folders are tried before anything is computed; an experiment that fails is named and the others go on; Ctrl-C
 leaves what is finished and a report of it; the status says how it ended.
 """
 
@@ -12,15 +12,27 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from typing import Any
 
 from rich.console import Console
 
-from experiments import archives, report, results, trial
-from experiments.options import EXPERIMENTS, summary
-from experiments.options.series import Series
+from experiments import archives, frame, report, results, trial
 from experiments.progress import Watch, shown, silent
+from experiments.registry import EXPERIMENTS, load, summary
+
+
+@dataclass(frozen=True)
+class Series(frame.Options):
+    """Run several experiments, each into a folder of its own, and write one report of all that stands there.
+
+    `all` leaves out what takes hours or a quiet machine: that enters the report from the committed results.
+    """
+
+    quick: bool = False
+    """Each in a small form of a few seconds: every line runs, the numbers may decide nothing."""
+
 
 #: How a series ended: all done, some failed, stopped by Ctrl-C (128 + SIGINT, as a shell says it).
 DONE, FAILED, STOPPED = 0, 1, 130
@@ -35,14 +47,18 @@ def of_all() -> list[str]:
 
 def run(names: Sequence[str], options: Series, console: Console) -> int:
     """Run the experiments in turn, write the report, and return how it ended. Raises `results.FolderError`."""
-    told = {name: _options(name, options) for name in names}
+    chosen = {name: _options(name, options) for name in names}
     results.claim(options.out)
-    for each in told.values():
+    for each in chosen.values():
         results.claim(each.out)
     status, began = DONE, time.perf_counter()
     try:
         # times that are measured beside other work mean little, which matters to none of the quick forms
-        ended = _together(told, console) if options.quick and len(told) > TOGETHER else _in_turn(told, options, console)
+        ended = (
+            _together(chosen, console)
+            if options.quick and len(chosen) > TOGETHER
+            else _in_turn(chosen, options, console)
+        )
         if not all(list(ended)):
             status = FAILED
     except KeyboardInterrupt:
@@ -53,33 +69,33 @@ def run(names: Sequence[str], options: Series, console: Console) -> int:
     return status
 
 
-def _in_turn(told: dict[str, Any], options: Series, console: Console) -> Iterator[bool]:
+def _in_turn(chosen: dict[str, Any], options: Series, console: Console) -> Iterator[bool]:
     """One after the other in this process: whether each ran to its end."""
     with _compiled_soon() if options.quick else nullcontext():
-        for k, (name, each) in enumerate(told.items(), start=1):
-            _say(console, f"[{k} of {len(told)}] {name}: {summary(type(each))}")
+        for k, (name, each) in enumerate(chosen.items(), start=1):
+            _say(console, f"[{k} of {len(chosen)}] {name}: {summary(type(each))}")
             with shown(console, keep=False) as watch:
                 well, line = _outcome(name, each, watch)
             _say(console, line)
             yield well
 
 
-def _together(told: dict[str, Any], console: Console) -> Iterator[bool]:
+def _together(chosen: dict[str, Any], console: Console) -> Iterator[bool]:
     """A few at a time, each on a core of its own: whether each ran to its end, in the order in which they end.
 
     They compile and draw, which keeps one core busy whatever XLA does.
     """
     pool = ProcessPoolExecutor(TOGETHER, get_context("spawn"), _undisturbed)
     try:
-        running = {pool.submit(_quick_outcome, name, each): name for name, each in told.items()}
-        with console.status(f"{len(told)} experiments, {TOGETHER} at a time"):
+        running = {pool.submit(_quick_outcome, name, each): name for name, each in chosen.items()}
+        with console.status(f"{len(chosen)} experiments, {TOGETHER} at a time"):
             for k, future in enumerate(as_completed(running), start=1):
                 name = running[future]
                 try:
                     well, line = future.result()
                 except BrokenProcessPool:
                     well, line = False, "    FAILED: its process, or the one beside it, was killed"
-                _say(console, f"[{k} of {len(told)}] {name}: {summary(type(told[name]))}")
+                _say(console, f"[{k} of {len(chosen)}] {name}: {summary(type(chosen[name]))}")
                 _say(console, line)
                 yield well
     except BaseException:
@@ -116,15 +132,17 @@ def _compiled_soon() -> Iterator[None]:
 
 
 def _options(name: str, options: Series) -> Any:
-    kind, _, _, quick, _ = EXPERIMENTS[name]
-    return kind(**(quick if options.quick else {}), seed=options.seed, out=options.out / name)
+    # of the whole module: other processes import it by its name
+    chosen = load(name).EXPERIMENT
+    return chosen.options(**(chosen.quick if options.quick else {}), seed=options.seed, out=options.out / name)
 
 
 def _outcome(name: str, options: Any, watch: Watch) -> tuple[bool, str]:
-    """Whether the experiment ran to its end; and what it found, or why it failed, in a line."""
+    """Whether the experiment ran to its end; and its verdicts, or why it failed, in a line."""
     began, saved = time.perf_counter(), None
     try:
-        experiment, saved = trial.measure(name, options, watch)
+        experiment = load(name)
+        saved = trial.measure(name, experiment, options, watch)
         saved = trial.draw(experiment, options.out, saved)
     # whatever one experiment stumbles over, the others can still run
     except Exception as error:
@@ -134,8 +152,8 @@ def _outcome(name: str, options: Any, watch: Watch) -> tuple[bool, str]:
         with suppress(OSError):
             results.fail(options.out, name, options, failure, saved)
         return False, f"    FAILED: {failure}"
-    found = [f"{claim} {verdict}" for claim, (verdict, *_) in saved["verdicts"].items()]
-    return True, "    " + "; ".join([f"{time.perf_counter() - began:.0f} s", *found])
+    verdicts = [f"{claim} {verdict}" for claim, (verdict, *_) in saved["verdicts"].items()]
+    return True, "    " + "; ".join([f"{time.perf_counter() - began:.0f} s", *verdicts])
 
 
 def _say(console: Console, line: str) -> None:

@@ -11,7 +11,36 @@ Logits are drawn at scales from 0.1 to 300, so that the plain formula e^x / Σ e
 shifted one does not. The witness computes in NumPy's longest floating type.
 """
 
+from dataclasses import dataclass
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Check the softmax and its loss: the lecture's numbers, the identities, and the parameters too many."""
+
+    rows: int = frame.at_least(1, 20_000)
+    """Random rows of logits on which the identities are checked, for each number of classes."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A5": ("one_hot",),
+        "A6": ("printed", "sum_minus_1", "probabilities", "not_negative", "finite"),
+        "A7": ("loss",),
+        "B7": ("before", "before_autodiff"),
+        "B15": ("shifted_probabilities", "shifted_loss", "surplus", "two_outputs", "flat"),
+        "B20": ("after", "after_autodiff"),
+    },
+    quick={"rows": 500},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.flatten_util
@@ -20,8 +49,7 @@ import numpy as np
 from rich.console import Console
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Softmax
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: The lecture's example, with what it prints.
@@ -41,10 +69,10 @@ STEPS, RATE = 800, 1.0
 ALONG = np.linspace(-4, 4, 41)
 
 
-def run(options: Softmax, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Compute everything in float64, beside its witnesses."""
     random = np.random.default_rng(options.seed)
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    with jax.enable_x64(True):
         identities = {}
         for k, classes in enumerate(CLASSES, start=1):
             identities[str(classes)] = _identities(random, classes, options.rows)
@@ -107,9 +135,9 @@ def _identities(random: np.random.Generator, classes: int, rows: int) -> dict[st
     # an entry that underflowed has the slope −1/0 by hand, by autodiff, and in the claim; below the normal numbers
     # its digits are gone
     at_label = got["p"][np.arange(rows), labels, None]
-    kept = at_label[:, 0] > 1e-300
-    sizes = 1 / at_label[kept]
-    slope = -hot[kept] * sizes
+    nonzero = at_label[:, 0] > 1e-300
+    sizes = 1 / at_label[nonzero]
+    slope = -hot[nonzero] * sizes
 
     def apart(one: Any, other: Any, size: Any = 1.0) -> float:
         return float(np.max(np.abs(one - other) / size))
@@ -121,8 +149,8 @@ def _identities(random: np.random.Generator, classes: int, rows: int) -> dict[st
         "loss": apart(got["loss"], loss, np.maximum(loss, 1)),
         "before": apart(got["before"], -(hot - p)),
         "before_autodiff": apart(got["before"], got["auto_before"]),
-        "after": apart(got["after"][kept], slope, sizes),
-        "after_autodiff": apart(got["after"][kept], got["auto_after"][kept], sizes),
+        "after": apart(got["after"][nonzero], slope, sizes),
+        "after_autodiff": apart(got["after"][nonzero], got["auto_after"][nonzero], sizes),
         "shifted_probabilities": apart(got["shifted_p"], got["p"]),
         "shifted_loss": apart(got["shifted_loss"], got["loss"], np.maximum(loss, 1)),
     }
@@ -161,9 +189,9 @@ def _too_many(random: np.random.Generator) -> dict[str, Any]:
         def step(carry: Any, _: None) -> tuple[Any, None]:
             params, smaller = carry
             # the last column of the gradient of the padded weights belongs to the constant 0, which does not learn
-            found, padded = gradient(params, x, y)[1], gradient(with_zero(smaller), x, y)[1]
+            results, padded = gradient(params, x, y)[1], gradient(with_zero(smaller), x, y)[1]
             cut = {"W": padded["W"][:, :2], "b": padded["b"][:2]}
-            return (_moved(params, found), _moved(smaller, cut)), None
+            return (_moved(params, results), _moved(smaller, cut)), None
 
         return jax.lax.scan(step, (start, smaller), None, length=STEPS)[0]
 
@@ -211,58 +239,89 @@ def show(saved: dict[str, Any], console: Console) -> None:
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
-    """What the numbers say of claims A5, A6, A7, B7, B15 and B20."""
-    rounding = ROUNDINGS * float(np.finfo(np.float64).eps)
+#: What each identity is called in the result, and what it says.
+IDENTITIES = {
+    "loss": "the loss is −log softmax at the label",
+    "before": "the gradient at the logits is −(e(y) − f(x))",
+    "before_autodiff": "the gradient at the logits is that of autodiff",
+    "shifted_probabilities": "a constant added to all logits leaves the probabilities",
+    "shifted_loss": "a constant added to all logits leaves the loss",
+    "after": "the gradient at the softmax output is −e(y)/f(x)_y",
+    "after_autodiff": "the gradient at the softmax output is that of autodiff",
+    "sum_minus_1": "rows add up to 1",
+    "probabilities": "probabilities are those of extended precision",
+}
+ROUNDING = ROUNDINGS * float(np.finfo(np.float64).eps)
+
+
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    lecture, plain, many, worst = result["lecture"], result["plain_formula"], result["too_many"], _worst(result)
+    printed = all(np.abs(np.array(lecture[name]) - PRINTED[name]).max() <= HALF[name] for name in PRINTED)
+    losses = many["losses"]
+    made = {key: Prediction(f"{sentence}, to rounding", worst[key] <= ROUNDING) for key, sentence in IDENTITIES.items()}
+    return made | {
+        "one_hot": Prediction("one-hot rows are the unit rows", result["one_hot"]["wrong"] == 0),
+        "printed": Prediction("the lecture's numbers come out as printed", bool(printed)),
+        "not_negative": Prediction(
+            "no probability is negative", min(row["least"] for row in result["identities"].values()) >= 0
+        ),
+        "finite": Prediction("shifted by the largest logit, no row overflows in float32", plain["fnn"] == 0),
+        "surplus": Prediction(
+            "as many curvatures are 0 as there are parameters too many", len(_zeros(many)) == many["surplus"]
+        ),
+        "two_outputs": Prediction(
+            "two outputs beside a constant 0 reach the loss of three",
+            abs(losses["three outputs"] - losses["two outputs"]) <= 1e-9,
+        ),
+        "flat": Prediction(
+            "along a constant added to all, the loss is flat", float(np.ptp(many["slices"]["all"])) <= ROUNDING
+        ),
+    }
+
+
+def _worst(result: dict[str, Any]) -> dict[str, float]:
     rows = result["identities"].values()
-    worst = {name: max(row[name] for row in rows) for name in next(iter(rows))}
-    least = min(row["least"] for row in rows)
-    printed = all(np.abs(np.array(result["lecture"][name]) - PRINTED[name]).max() <= HALF[name] for name in PRINTED)
+    return {name: max(row[name] for row in rows) for name in next(iter(rows))}
+
+
+def _zeros(many: dict[str, Any]) -> list[float]:
+    return [each for each in many["curvatures"] if each <= ROUNDING]
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
+    """What the numbers say of claims A5, A6, A7, B7, B15 and B20."""
+    worst = _worst(result)
+    least = min(row["least"] for row in result["identities"].values())
     probabilities = ", ".join(f"{p:.4f}" for p in result["lecture"]["probabilities"])
     hot, plain, many = result["one_hot"], result["plain_formula"], result["too_many"]
-    zeros = [each for each in many["curvatures"] if each <= rounding]
-    smallest = min(each for each in many["curvatures"] if each > rounding)
+    smallest = min(each for each in many["curvatures"] if each > ROUNDING)
     losses = many["losses"]
-    flat = np.ptp(many["slices"]["all"])
-
-    def within(*names: str) -> bool:
-        return all(worst[name] <= rounding for name in names)
-
     return {
-        "A5": judged(
-            hot["wrong"] == 0, f"{hot['wrong']} of {hot['rows']} rows differ from the unit rows (predicted 0)."
-        ),
-        "A6": judged(
-            printed and within("sum_minus_1", "probabilities") and least >= 0 and plain["fnn"] == 0,
+        "A5": Evidence(f"{hot['wrong']} of {hot['rows']} rows differ from the unit rows (predicted 0)."),
+        "A6": Evidence(
             f"The lecture's logits give {probabilities} (printed 0.0006, 0.0596, 0.0083, 0.9315). Rows add up to 1 "
             f"within {worst['sum_minus_1']:.0e}, the least entry is {least:g} (predicted: none below 0). As written "
             f"the formula overflows in float32 on {plain['as_written']:.0%} of the rows, shifted by the largest logit "
             f"on {plain['fnn']:.0%}.",
             "softmax.svg",
         ),
-        "A7": judged(
-            within("loss"),
+        "A7": Evidence(
             f"The loss is −log softmax at the label, in extended precision, within {worst['loss']:.0e} of it "
             "(predicted 0).",
         ),
-        "B7": judged(
-            within("before", "before_autodiff"),
+        "B7": Evidence(
             f"The gradient at the logits is −(e(y) − f(x)) within {worst['before']:.0e} and that of autodiff within "
             f"{worst['before_autodiff']:.0e} (predicted 0 and 0).",
         ),
-        "B15": judged(
-            within("shifted_probabilities", "shifted_loss")
-            and len(zeros) == many["surplus"]
-            and abs(losses["three outputs"] - losses["two outputs"]) <= 1e-9
-            and flat <= rounding,
+        "B15": Evidence(
             f"A constant added to all logits moves the probabilities by {worst['shifted_probabilities']:.0e}. Of the 9 "
-            f"curvatures of a layer with 3 outputs {len(zeros)} are 0 (predicted {many['surplus']}: one class too "
-            f"many; the next is {smallest:.1e}), and 2 outputs beside a constant 0 reach the same loss: "
+            f"curvatures of a layer with 3 outputs {len(_zeros(many))} are 0 (predicted {many['surplus']}: one class "
+            f"too many; the next is {smallest:.1e}), and 2 outputs beside a constant 0 reach the same loss: "
             f"{losses['three outputs']:.6f} and {losses['two outputs']:.6f}.",
             "too_many.svg",
         ),
-        "B20": judged(
-            within("after", "after_autodiff"),
+        "B20": Evidence(
             f"The gradient at the softmax output is −e(y)/f(x)_y within {worst['after']:.0e} of its size and that of "
             f"autodiff within {worst['after_autodiff']:.0e} (predicted 0 and 0).",
         ),
@@ -277,9 +336,9 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     figure, (spots,) = figures.blank(11.5, 3.8, columns=3)
     columns = (LOGITS, result["lecture"]["exponentials"], result["lecture"]["probabilities"])
     titles = ("logits $x_k$", "exponentials $e^{x_k}$", r"softmax $e^{x_k} / \sum_j e^{x_j}$")
-    for axes, values, title, told in zip(spots, columns, titles, ("{:.2f}", "{:.2f}", "{:.4f}"), strict=True):
+    for axes, values, title, form in zip(spots, columns, titles, ("{:.2f}", "{:.2f}", "{:.4f}"), strict=True):
         bars = axes.barh(LABELS, values, color=(figures.BLUE, figures.ORANGE, figures.GREEN, figures.RED))
-        axes.bar_label(bars, [told.format(value) for value in values], padding=4)
+        axes.bar_label(bars, [form.format(value) for value in values], padding=4)
         axes.set_title(title)
         low, high = min(0, *values), max(values)
         axes.set_xlim(low - 0.35 * (high - low) * (low < 0), high + 0.3 * (high - low))

@@ -12,7 +12,46 @@ Step units have no gradient (claim A14), so fine-tuning starts from a copy with 
 tree and learn less. How often the copy disagrees with the tree is measured before and after.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+#: The trees, by what they are fitted to.
+Grown = Literal[
+    "iris", "two moons", "wine", "cells", "digits", "digits, random splits", "noise, 2 classes", "noise, 7 classes",
+    "signs", "huge",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Rewrite fitted decision trees as exact networks, compare them point by point, then soften one and train it."""
+
+    trees: tuple[Grown, ...] = get_args(Grown)
+    """Which trees are compared with their networks."""
+    points: int = frame.at_least(1, 1_000_000)
+    """Random points at which each tree and its network are compared, besides all thresholds and their neighbours."""
+    steps: int = frame.at_least(1, 200)
+    """Updates of the fine-tuning."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        frame.require(len(self.trees) >= 1, "--trees", self.trees, "at least one tree")
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A4": ("equal", "refused", "enough"),
+    },
+    quick={"trees": ("two moons", "signs"), "points": 5000, "steps": 3},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +60,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Trees
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: The claim's number of random points.
@@ -39,17 +77,16 @@ RATE = 0.01
 LOW, HIGH, FINENESS = -2.6, 2.6, 61
 
 
-def run(options: Trees, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Compare every tree with its network, then train softened copies; return the numbers."""
     made, compared = _fitted(options.seed), []
-    with jax.default_matmul_precision("highest"):
-        for k, name in enumerate(options.trees, start=1):
-            compared.append({"tree": name} | _compared(*made[name][:2], options))
-            watch("trees", k, len(options.trees), f"{name}: {sum(compared[-1]['disagreements'].values())} differ")
-        plane = _plane(*made["two moons"], options=options)
-        watch("fine-tuning", 1, 2, "two moons")
-        tuned = _digits(options)
-        watch("fine-tuning", 2, 2, "digits")
+    for k, name in enumerate(options.trees, start=1):
+        compared.append({"tree": name} | _compared(*made[name][:2], options))
+        watch("trees", k, len(options.trees), f"{name}: {sum(compared[-1]['disagreements'].values())} differ")
+    plane = _plane(*made["two moons"], options=options)
+    watch("fine-tuning", 1, 2, "two moons")
+    tuned = _digits(options)
+    watch("fine-tuning", 2, 2, "digits")
     return {"trees": compared, "refused": _refused(), "plane": plane, "fine_tuning": tuned}
 
 
@@ -89,7 +126,7 @@ def _fitted(seed: int) -> dict[str, tuple[Any, np.ndarray, np.ndarray]]:
     }
 
 
-def _compared(tree: Any, x: np.ndarray, options: Trees) -> dict[str, Any]:
+def _compared(tree: Any, x: np.ndarray, options: Options) -> dict[str, Any]:
     """Where the tree and its network, or a network that is nearly right, land in different leaves or classes."""
     net, params = fnn.lectures.tree_network(tree)
     at = _at_thresholds(tree, x)
@@ -212,7 +249,7 @@ def _trained(net: Any, starts: Any, train: Any, held_out: Any, steps: int) -> tu
     return end, np.asarray(classes)
 
 
-def _plane(tree: Any, x: np.ndarray, labels: np.ndarray, options: Trees) -> dict[str, Any]:
+def _plane(tree: Any, x: np.ndarray, labels: np.ndarray, options: Options) -> dict[str, Any]:
     """The tree in the plane: its boxes, its softened copy, and that copy after training."""
     net, params = fnn.lectures.soft_tree_network(tree, steepness=PLANE_STEEPNESS)
     points = fnn.lectures.tree_inputs(x)
@@ -223,10 +260,10 @@ def _plane(tree: Any, x: np.ndarray, labels: np.ndarray, options: Trees) -> dict
     apply = jax.jit(lambda params: (net.apply(params, grid), net.apply(params, points)))
 
     def described(params: Any) -> dict[str, Any]:
-        scores, found = (np.asarray(each, np.float64) for each in apply(params))
+        scores, results = (np.asarray(each, np.float64) for each in apply(params))
         agree = scores.argmax(-1) == by_tree
         return {
-            "accuracy": float(np.mean(found.argmax(-1) == labels)),
+            "accuracy": float(np.mean(results.argmax(-1) == labels)),
             "disagreement": float(np.mean(~agree)),
             "scores": np.round((scores[:, 1] - scores[:, 0]).reshape(FINENESS, FINENESS), 3),
         }
@@ -245,21 +282,21 @@ def _plane(tree: Any, x: np.ndarray, labels: np.ndarray, options: Trees) -> dict
 def _boxes(tree: Any) -> list[dict[str, Any]]:
     """The rectangle and the class of each leaf of a tree in the plane, cut at the edge of the picture."""
     fitted = tree.tree_
-    found = []
+    results = []
 
     def visit(node: int, low: list[float], high: list[float]) -> None:
         if fitted.children_left[node] < 0:
-            found.append({"low": low, "high": high, "class": int(fitted.value[node, 0].argmax())})
+            results.append({"low": low, "high": high, "class": int(fitted.value[node, 0].argmax())})
             return
         feature, t = int(fitted.feature[node]), float(np.clip(fitted.threshold[node], LOW, HIGH))
         visit(fitted.children_left[node], low, [t if k == feature else high[k] for k in (0, 1)])
         visit(fitted.children_right[node], [t if k == feature else low[k] for k in (0, 1)], high)
 
     visit(0, [LOW, LOW], [HIGH, HIGH])
-    return found
+    return results
 
 
-def _digits(options: Trees) -> dict[str, Any]:
+def _digits(options: Options) -> dict[str, Any]:
     """A tree of depth 8 on three quarters of the digits, and copies of it, trained; all read the other images."""
     from sklearn.tree import DecisionTreeClassifier
 
@@ -313,30 +350,44 @@ def show(saved: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    trees = result["trees"]
+    return {
+        "equal": Prediction(
+            "every network gives its tree's answer at every point",
+            sum(sum(each["disagreements"].values()) for each in trees) == 0,
+        ),
+        "refused": Prediction("what is no tree of numbers is refused", all(result["refused"].values())),
+        "enough": Prediction(
+            f"{REQUIRED:,} random points per tree were tried",
+            True if all(each["points"] >= REQUIRED for each in trees) else None,
+            f"{REQUIRED:,} points per tree would decide.",
+        ),
+    }
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the comparisons say of claim A4."""
     trees = result["trees"]
     differ = sum(sum(each["disagreements"].values()) for each in trees)
     points, at = (sum(each[name] for each in trees) for name in ("points", "points_at_thresholds"))
-    enough = all(each["points"] >= REQUIRED for each in trees)
     deepest, classes = (max(each[name] for each in trees) for name in ("depth", "classes"))
     spoiled = {name: sum(each["nearly_right"][name] for each in trees) for name in trees[0]["nearly_right"]}
     tuned = result["fine_tuning"]
     best = max(tuned["copies"], key=lambda copy: copy["accuracy"][-1])
-    evidence = (
-        f"{len(trees)} trees of up to {deepest} levels and {classes} classes differ from their networks at {differ} of "
-        f"{points:,} random points and {at:,} points at thresholds (predicted 0; thresholds rounded to the nearest "
-        f"float32 differ at {spoiled['rounding to nearest']} of these, units that subtract at "
-        f"{spoiled['subtracting']}). A copy of steepness {best['steepness']:g} differs from its tree on "
-        f"{best['disagreement'][0]:.1%} of {tuned['test']} unseen digits before training and on "
-        f"{best['disagreement'][-1]:.1%} after; it reads {best['accuracy'][-1]:.1%} of them, the tree "
-        f"{tuned['tree_accuracy']:.1%}."
-    )
-    if differ or not all(result["refused"].values()):
-        return {"A4": Judgement("refuted", evidence, "partition.svg")}
-    if not enough:
-        return {"A4": Judgement("open", f"{evidence} {REQUIRED:,} points per tree would decide.", "partition.svg")}
-    return {"A4": judged(True, evidence, "partition.svg")}
+    return {
+        "A4": Evidence(
+            f"{len(trees)} trees of up to {deepest} levels and {classes} classes differ from their networks at "
+            f"{differ} of {points:,} random points and {at:,} points at thresholds (predicted 0; thresholds rounded to "
+            f"the nearest float32 differ at {spoiled['rounding to nearest']} of these, units that subtract at "
+            f"{spoiled['subtracting']}). A copy of steepness {best['steepness']:g} differs from its tree on "
+            f"{best['disagreement'][0]:.1%} of {tuned['test']} unseen digits before training and on "
+            f"{best['disagreement'][-1]:.1%} after; it reads {best['accuracy'][-1]:.1%} of them, the tree "
+            f"{tuned['tree_accuracy']:.1%}.",
+            "partition.svg",
+        )
+    }
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

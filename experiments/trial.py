@@ -1,44 +1,62 @@
 """One experiment, from its options to its files.
 
-Promises: a result is saved before it is drawn, and drawn from what was saved; the record names its figures, each with a
-text for who cannot see it.
+Promises: precision and clock are set here and nowhere else; a result is saved before it is judged and drawn, and judged
+and drawn from what was saved, so that whoever has the file can do both again; the record names its figures, each with a
+text for readers who cannot see it. An experiment is its module, or anything with the same functions.
 """
 
 import html
-import importlib
 import re
+import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from experiments import results
-from experiments.options import EXPERIMENTS
-from experiments.progress import Watch
+from experiments import frame, results
+from experiments.progress import Watch, silent
+from experiments.registry import load
 
 
-def measure(name: str, options: Any, watch: Watch) -> tuple[ModuleType, dict[str, Any]]:
-    """Run it and save the result, judged; return its module and the record."""
+def measure(name: str, experiment: Any, options: Any, watch: Watch) -> dict[str, Any]:
+    """Run it and save the result, judged; return the record."""
     results.claim(options.out)
-    experiment = importlib.import_module(EXPERIMENTS[name].module)
+    saved = results.write(options.out, name, options, run(experiment, options, watch))
+    return results.store(options.out, judged(experiment, saved))
+
+
+def run(experiment: Any, options: Any, watch: Watch = silent) -> dict[str, Any]:
+    """Run it in its precision, by the clock; return the result, times under "measured"."""
+    import jax
+
     began = time.perf_counter()
-    result = experiment.run(options, watch)
-    taken = {"seconds": time.perf_counter() - began}
-    result = result | {"measured": taken | result.get("measured", {})}
-    saved = results.write(options.out, name, options, result, getattr(experiment, "judge", None))
-    if hasattr(experiment, "predictions"):
-        saved = results.store(options.out, saved | {"predictions": experiment.predictions(saved["result"])})
-    return experiment, saved
+    head = experiment.EXPERIMENT
+    with jax.default_matmul_precision(head.precision), jax.enable_x64(head.x64):
+        result = experiment.run(options, watch)
+    return result | {"measured": {"seconds": time.perf_counter() - began} | result.get("measured", {})}
 
 
-def draw(experiment: ModuleType, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:
+def judged(experiment: Any, record: dict[str, Any]) -> dict[str, Any]:
+    """The record with predictions and verdicts as its result has them today."""
+    made = experiment.predictions(record["result"]) if hasattr(experiment, "predictions") else {}
+    sentences = {key: [each.sentence, each.held] for key, each in made.items()}
+    return record | {"predictions": sentences, "verdicts": frame.judge(experiment, record["result"])}
+
+
+def lines(record: dict[str, Any]) -> list[str]:
+    """What became of the predictions and of the claims, a line each."""
+    predicted = [f"{frame.WORDS[held]}: {sentence}" for sentence, held in record["predictions"].values()]
+    return predicted + [f"{claim} {verdict}: {text}" for claim, (verdict, text, _) in record["verdicts"].items()]
+
+
+def draw(experiment: Any, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:
     """Draw the figures into the folder and enter them in the record; return it."""
     figures = {}
     for file, figure in experiment.draw(saved).items():
         if isinstance(figure, str):
             # a picture that the package drew itself
             (folder / file).write_text(figure, encoding="utf-8")
-            figures[file] = html.unescape(told[1]) if (told := re.search(r'aria-label="([^"]*)"', figure)) else file
+            label = re.search(r'aria-label="([^"]*)"', figure)
+            figures[file] = html.unescape(label[1]) if label else file
             continue
         # a date in the file would make two equal pictures differ
         figure.savefig(folder / file, metadata={"Date": None} if file.endswith(".svg") else None)
@@ -60,3 +78,17 @@ def _panel(axes: Any) -> str:
     named = [label for label in axes.get_legend_handles_labels()[1] if not label.startswith("_")]
     text = ": ".join(part for part in (title, against) if part)
     return " ".join(f"{text} ({'; '.join(dict.fromkeys(named))})".split()) if text and named else " ".join(text.split())
+
+
+def judge_again(file: Path) -> dict[str, Any]:
+    """Judge a record anew, its numbers as they are, and write it back; return it. Raises `FolderError`."""
+    record = results.read(file)
+    if record is None or "result" not in record:
+        raise results.FolderError(f"{file} holds no result. Run its experiment first.")
+    return results.store(file.parent, judged(load(record["experiment"]), record), file.name)
+
+
+if __name__ == "__main__":
+    # after a change of a sentence or a verdict: python -m experiments.trial experiments/measured/*/results.json
+    for name in sys.argv[1:]:
+        judge_again(Path(name))

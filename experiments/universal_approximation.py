@@ -16,9 +16,43 @@ series, and each wave cos π(jx ± ky) is a staircase along its own direction; u
 most. The error is measured on grids much finer than those of the training.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Approximate functions by one hidden layer: error against width, constructed and trained; depth against width."""
+
+    steps: int = frame.at_least(1, 1500)
+    """Updates of the trained nets."""
+    dimensions: tuple[Literal[1, 2], ...] = (1, 2)
+    """Of the functions: on the line, in the square."""
+    seeds: int = frame.at_least(1, 4)
+    """How many nets are trained for each function and width; the best counts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        frame.require(len(self.dimensions) >= 1, "--dimensions", self.dimensions, "1, 2, or both")
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A3": ("below", "sinks", "falls", "learns"),
+        "B16": ("exact", "half", "fewer"),
+        "C4": ("formulas",),
+    },
+    quick={"steps": 20, "seeds": 1, "dimensions": (1,)},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +61,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import UniversalApproximation
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: Continuous functions on [0, 1] and on the square, of NumPy arrays; the root is not Lipschitz, the kinks not smooth.
@@ -59,23 +92,22 @@ LEVELS = (1, 2, 3, 4, 5, 6)
 DEPTHS = {"one hidden layer": (2, 76, 1), "two": (2, 15, 15, 1), "three": (2, 11, 11, 11, 1)}
 
 
-def run(options: UniversalApproximation, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Construct, train, and count units; return the numbers."""
-    with jax.default_matmul_precision("highest"):
-        with jax.enable_x64(True):
-            constructed = {}
-            for dimension in options.dimensions:
-                one, functions = (_staircases, CURVES) if dimension == 1 else (_wave_sums, SURFACES)
-                constructed[str(dimension)] = {name: one(f) for name, f in functions.items()}
-                watch("constructed", len(constructed), len(options.dimensions), f"{dimension}-D")
-            sawtooth = [_sawtooth(level) for level in LEVELS]
-            formulas = _formulas(options.seed)
-        trained, shown = {}, None
+    with jax.enable_x64(True):
+        constructed = {}
         for dimension in options.dimensions:
-            trained[str(dimension)], curves = _widths(dimension, options)
-            shown = shown or curves
-            watch("trained", len(trained), len(options.dimensions), f"{dimension}-D, {len(TRAINED)} widths")
-        depths = _depths(options) if 2 in options.dimensions else {}
+            one, functions = (_staircases, CURVES) if dimension == 1 else (_wave_sums, SURFACES)
+            constructed[str(dimension)] = {name: one(f) for name, f in functions.items()}
+            watch("constructed", len(constructed), len(options.dimensions), f"{dimension}-D")
+        sawtooth = [_sawtooth(level) for level in LEVELS]
+        formulas = _formulas(options.seed)
+    trained, shown = {}, None
+    for dimension in options.dimensions:
+        trained[str(dimension)], curves = _widths(dimension, options)
+        shown = shown or curves
+        watch("trained", len(trained), len(options.dimensions), f"{dimension}-D, {len(TRAINED)} widths")
+    depths = _depths(options) if 2 in options.dimensions else {}
     return {
         "constructed": constructed,
         "trained": trained,
@@ -118,7 +150,7 @@ def _compiled(net: fnn.Layer, params: Any, x: jax.Array) -> jax.Array:
 
 def _staircases(f: Any) -> dict[str, list[float]]:
     x = np.linspace(0, 1, FINE)
-    found = {"units": [], "errors": [], "bounds": []}
+    results = {"units": [], "errors": [], "bounds": []}
     for units in CONSTRUCTED[1]:
         w, b, v = _staircase(f, 0, 1, units)
         error = np.abs(_applied(w[:, None], b, v, x[:, None]) - f(x)).max()
@@ -126,8 +158,8 @@ def _staircases(f: Any) -> dict[str, list[float]]:
         h = 1 / (units - 1)
         apart = int(np.ceil(h * (FINE - 1)))
         change = max(np.abs(f(x[k:]) - f(x[:-k])).max() for k in range(1, min(apart, FINE - 1) + 1))
-        _append(found, units, error, change + np.exp(-STEEPNESS / 2) * np.abs(v[1:]).sum())
-    return found
+        _append(results, units, error, change + np.exp(-STEEPNESS / 2) * np.abs(v[1:]).sum())
+    return results
 
 
 def _wave_sums(f: Any) -> dict[str, list[float]]:
@@ -148,7 +180,7 @@ def _wave_sums(f: Any) -> dict[str, list[float]]:
     waves = waves[(waves[:, :2] != 0).any(1)]
     waves = waves[np.argsort(-np.abs(waves[:, 2]), kind="stable")]
     size, length = np.abs(waves[:, 2]), np.abs(waves[:, :2]).sum(1)
-    found = {"units": [], "errors": [], "bounds": []}
+    results = {"units": [], "errors": [], "bounds": []}
     for units in CONSTRUCTED[2]:
         # c π L / M each, least in sum if M goes as √(c L); what is left out counts with its size
         shares = np.cumsum(np.sqrt(size * length))
@@ -167,13 +199,13 @@ def _wave_sums(f: Any) -> dict[str, list[float]]:
             bound += abs(c) * min(np.pi * h, 2) + np.exp(-STEEPNESS / 2) * np.abs(v[1:]).sum()
         w, b, v = (np.concatenate(each) for each in zip(*parts, strict=True))
         error = np.abs(_applied(w, b, v, grid) - values.ravel()).max()
-        _append(found, units, error, bound)
-    return found
+        _append(results, units, error, bound)
+    return results
 
 
-def _append(found: dict[str, list[float]], units: int, error: float, bound: float) -> None:
+def _append(results: dict[str, list[float]], units: int, error: float, bound: float) -> None:
     for name, value in (("units", units), ("errors", float(f"{error:.4g}")), ("bounds", float(f"{bound:.4g}"))):
-        found[name].append(value)
+        results[name].append(value)
 
 
 def _sawtooth(level: int) -> dict[str, float]:
@@ -222,7 +254,7 @@ def _formulas(seed: int) -> dict[str, float]:
     def sigma(z: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-z))
 
-    found = {}
+    results = {}
     for name, sizes in (("one", (3, 5, 2)), ("two", (3, 5, 4, 2)), ("many", (3, 5, 4, 6, 5, 2))):
         net = fnn.mlp(sizes, activation="sigmoid")
         layers = [(random.normal(size=(i, o)), random.normal(size=o)) for i, o in pairwise(sizes)]
@@ -232,8 +264,8 @@ def _formulas(seed: int) -> dict[str, float]:
             a = sigma(a @ W + b)
         wanted = a @ layers[-1][0] + layers[-1][1]
         params = tuple({"W": W, "b": b} for W, b in layers)
-        found[name] = float(np.abs(_output(net, params, x) - wanted).max())
-    return found
+        results[name] = float(np.abs(_output(net, params, x) - wanted).max())
+    return results
 
 
 # ---- trained weights ------------------------------------------------------------------------------------------------
@@ -256,15 +288,15 @@ def _trained(net: fnn.Layer, start: Any, x: jax.Array, y: jax.Array, keep: Any, 
 
     def step(carry: Any, k: jax.Array) -> tuple[Any, None]:
         params, state = carry
-        found = jax.tree.map(jnp.multiply, gradient(params, x, y)[1], keep)
+        results = jax.tree.map(jnp.multiply, gradient(params, x, y)[1], keep)
         rate = RATE * (1 + jnp.cos(jnp.pi * k / steps)) / 2
-        updates, state = fnn.optimizers.Adam(rate).update(found, state)
+        updates, state = fnn.optimizers.Adam(rate).update(results, state)
         return (jax.tree.map(jnp.add, params, updates), state), None
 
     return jax.lax.scan(step, (start, state), jnp.arange(steps, dtype=jnp.float32))[0][0]
 
 
-def _widths(dimension: int, options: UniversalApproximation) -> tuple[dict[str, Any], Any]:
+def _widths(dimension: int, options: Options) -> tuple[dict[str, Any], Any]:
     """All functions, widths and seeds in one program: a net of N units is one of 64 whose others are held at 0."""
     coarse, fine, functions = _grids(dimension)
     widest = TRAINED[-1]
@@ -290,12 +322,12 @@ def _widths(dimension: int, options: UniversalApproximation) -> tuple[dict[str, 
     if not np.isfinite(values).all():
         raise FloatingPointError("the training left the finite numbers. Take other --seed.")
     errors = np.abs(values - truths[:, None, None]).max(-1)
-    found = {
+    results = {
         name: {"units": TRAINED, "best": np.round(each.min(-1), 6), "worst": np.round(each.max(-1), 6)}
         for name, each in zip(functions, errors, strict=True)
     }
     if dimension == 2:
-        return found, None
+        return results, None
     best = errors.argmin(-1)
     shown = {
         "x": np.round(fine[::5, 0], 4),
@@ -304,17 +336,17 @@ def _widths(dimension: int, options: UniversalApproximation) -> tuple[dict[str, 
             for k, name in enumerate(functions)
         },
     }
-    return found, shown
+    return results, shown
 
 
-def _depths(options: UniversalApproximation) -> dict[str, Any]:
+def _depths(options: Options) -> dict[str, Any]:
     """About 300 parameters in one, two and three hidden layers, on the surfaces."""
     coarse, fine, functions = _grids(2)
     x, measured = jnp.asarray(coarse, jnp.float32), jnp.asarray(fine, jnp.float32)
     targets = jnp.asarray(np.stack([f(coarse) for f in functions.values()]), jnp.float32)[..., None]
     truths = np.stack([f(fine) for f in functions.values()])
     seeds = options.seed + jnp.arange(options.seeds, dtype=jnp.uint32)
-    found = {}
+    results = {}
     for name, sizes in DEPTHS.items():
         net = fnn.mlp(sizes, activation="tanh")
 
@@ -325,8 +357,11 @@ def _depths(options: UniversalApproximation) -> dict[str, Any]:
         values = np.asarray(jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(targets, seeds), np.float64)[..., 0]
         best = np.abs(values - truths[:, None]).max(-1).min(-1)
         parameters = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.init, jax.random.key(0))))
-        found[name] = {"parameters": parameters, "best": dict(zip(functions, np.round(best, 6).tolist(), strict=True))}
-    return found
+        results[name] = {
+            "parameters": parameters,
+            "best": dict(zip(functions, np.round(best, 6).tolist(), strict=True)),
+        }
+    return results
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
@@ -347,58 +382,86 @@ def show(saved: dict[str, Any], console: Console) -> None:
             table.add_row(name, *(f"{error:.2g}" for error in each["best"]))
         console.print(table)
     for name, each in result["depths"].items():
-        told = ", ".join(f"{function} {error:.2g}" for function, error in each["best"].items())
-        console.print(f"{name} ({each['parameters']} parameters): {told}", highlight=False, soft_wrap=True)
+        words = ", ".join(f"{function} {error:.2g}" for function, error in each["best"].items())
+        console.print(f"{name} ({each['parameters']} parameters): {words}", highlight=False, soft_wrap=True)
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    constructed, trained, saw = _constructed(result), _trained_nets(result), result["sawtooth"]
+    last = saw[-1]
+    learns = min(each["best"][0] / each["best"][-1] for each in trained) >= 2
+    return {
+        "below": Prediction("no constructed net is above its bound", _above(constructed) == 0),
+        "sinks": Prediction(
+            "more units lower the bound", all(each["bounds"][-1] < each["bounds"][0] for each in constructed)
+        ),
+        "falls": Prediction(
+            "more units lower the error", all(each["errors"][0] > each["errors"][-1] for each in constructed)
+        ),
+        "learns": Prediction(
+            "trained nets halve their error at least",
+            True if learns else None,
+            "More --steps or --seeds would decide for them.",
+        ),
+        # a dozen operations with powers of two, which float64 computes exactly
+        "exact": Prediction(
+            "deep and shallow nets give the sawtooth exactly",
+            all(each["deep_error"] == 0 and each["shallow_error"] <= 1e-12 for each in saw),
+        ),
+        "half": Prediction(
+            "half the units in one layer leave an error of ½", min(each["half_error"] for each in saw) >= 0.5
+        ),
+        "fewer": Prediction("the deep net has fewer parameters", last["deep_parameters"] < last["shallow_parameters"]),
+        "formulas": Prediction(
+            "one, two and four hidden layers are their formulas", max(result["formulas"].values()) <= 1e-13
+        ),
+    }
+
+
+def _constructed(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for rows in result["constructed"].values() for each in rows.values()]
+
+
+def _trained_nets(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for rows in result["trained"].values() for each in rows.values()]
+
+
+def _above(constructed: list[dict[str, Any]]) -> int:
+    return sum(e > b for each in constructed for e, b in zip(each["errors"], each["bounds"], strict=True))
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the errors say of claims A3, B16 and C4."""
-    constructed = [each for rows in result["constructed"].values() for each in rows.values()]
-    trained = [each for rows in result["trained"].values() for each in rows.values()]
-    above = sum(e > b for each in constructed for e, b in zip(each["errors"], each["bounds"], strict=True))
+    constructed, trained = _constructed(result), _trained_nets(result)
     falls = [each["errors"][0] / each["errors"][-1] for each in constructed]
-    sinking = all(each["bounds"][-1] < each["bounds"][0] for each in constructed)
     learned = [each["best"][0] / each["best"][-1] for each in trained]
     spread = max(w / b for each in trained for w, b in zip(each["worst"], each["best"], strict=True))
-    evidence = (
-        f"{len(constructed)} functions on the line and the square: {above} constructed nets above their bound "
-        f"(predicted 0); from the fewest to the most units their largest error falls {min(falls):.1f} to "
-        f"{max(falls):,.0f} times. Trained, from {TRAINED[0]} to {TRAINED[-1]} units, the best of the seeds falls "
-        f"{min(learned):.1f} to {max(learned):.0f} times, and one seed may do {spread:.1f} times worse than another: "
-        "the theorem says nothing about how to train."
-    )
-    if above or not sinking or min(falls) <= 1:
-        universal = Judgement("refuted", evidence, "error_by_width.svg")
-    elif min(learned) < 2:
-        universal = Judgement(
-            "open", f"{evidence} More --steps or --seeds would decide for them.", "error_by_width.svg"
-        )
-    else:
-        universal = Judgement("confirmed", evidence, "error_by_width.svg")
-    saw = result["sawtooth"]
-    # a dozen operations with powers of two, which float64 computes exactly
-    exact = all(each["deep_error"] == 0 and each["shallow_error"] <= 1e-12 for each in saw)
-    fewer = min(each["half_error"] for each in saw)
-    last, depths = saw[-1], result["depths"]
-    told = ", ".join(
+    saw, depths = result["sawtooth"], result["depths"]
+    last, fewer = saw[-1], min(each["half_error"] for each in saw)
+    means = ", ".join(
         f"{name} {np.exp(np.mean(np.log(list(each['best'].values())))):.2g}" for name, each in depths.items()
     )
-    worst = max(result["formulas"].values())
     return {
-        "A3": universal,
-        "B16": judged(
-            exact and fewer >= 0.5 and last["deep_parameters"] < last["shallow_parameters"],
+        "A3": Evidence(
+            f"{len(constructed)} functions on the line and the square: {_above(constructed)} constructed nets above "
+            f"their bound (predicted 0); from the fewest to the most units their largest error falls {min(falls):.1f} "
+            f"to {max(falls):,.0f} times. Trained, from {TRAINED[0]} to {TRAINED[-1]} units, the best of the seeds "
+            f"falls {min(learned):.1f} to {max(learned):.0f} times, and one seed may do {spread:.1f} times worse than "
+            "another: the theorem says nothing about how to train.",
+            "error_by_width.svg",
+        ),
+        "B16": Evidence(
             f"A sawtooth of {last['slopes']} slopes is exact with {last['deep_units']} relu units in {LEVELS[-1]} "
             f"layers ({last['deep_parameters']} parameters) and with {last['shallow_units']} in one "
             f"({last['shallow_parameters']}); half of these leave an error of {fewer:g} (predicted: at least ½). The "
             "geometric mean of the largest errors on the surfaces, trained with about 300 parameters: "
-            f"{told or 'not measured'}.",
+            f"{means or 'not measured'}.",
             "depth.svg",
         ),
-        "C4": judged(
-            worst <= 1e-13,
-            f"Nets of one, two and four hidden layers differ from the formulas by at most {worst:.0e} (predicted 0, to "
-            "the rounding of sums of six terms).",
+        "C4": Evidence(
+            f"Nets of one, two and four hidden layers differ from the formulas by at most "
+            f"{max(result['formulas'].values()):.0e} (predicted 0, to the rounding of sums of six terms).",
         ),
     }  # fmt: skip
 
@@ -406,8 +469,8 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
     """{file name: figure}, from the saved result alone."""
     result = saved["result"]
-    found = {"error_by_width.svg": _by_width(result), "depth.svg": _by_depth(result["sawtooth"])}
-    return found | ({"trained.svg": _fits(result["shown"])} if result["shown"] else {})
+    results = {"error_by_width.svg": _by_width(result), "depth.svg": _by_depth(result["sawtooth"])}
+    return results | ({"trained.svg": _fits(result["shown"])} if result["shown"] else {})
 
 
 def _by_width(result: dict[str, Any]) -> Any:
@@ -425,10 +488,10 @@ def _by_width(result: dict[str, Any]) -> Any:
                     axes.plot(each["units"], each["bounds"], color=colour, lw=1, ls=":")
                 else:
                     axes.fill_between(each["units"], each["best"], each["worst"], color=colour, alpha=0.12)
-            told = (
+            words = (
                 "constructed (dotted: bound)" if kind == "constructed" else "trained (best; shaded to the worst seed)"
             )
-            axes.set(xscale="log", yscale="log", title=f"{where.capitalize()}, {told}", xlabel="hidden units N")
+            axes.set(xscale="log", yscale="log", title=f"{where.capitalize()}, {words}", xlabel="hidden units N")
             axes.set_xticks(units := next(iter(result[kind][dimension].values()))["units"], [str(n) for n in units])
             axes.minorticks_off()
             axes.legend(fontsize=9)

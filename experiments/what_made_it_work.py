@@ -14,9 +14,41 @@ seed, and count where they exceed two standard errors. Without initialisation: w
 activation: sigmoid.
 """
 
-import time
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Leave out one by one what made deep nets work: initialisation, activation, penalty, acceleration, stopping.
+
+    A net of seven layers reads digits from 300 examples; each variant has its own best learning rate and strength.
+    """
+
+    hidden: tuple[int, ...] = frame.at_least(1, (32,) * 6)
+    """Units of each hidden layer, one number per layer."""
+    epochs: int = frame.at_least(1, 50)
+    """At most so many passes over the training images."""
+    patience: int = frame.at_least(1, 15)
+    """Epochs without improvement after which early stopping ends a run."""
+    seeds: int = frame.at_least(1, 6)
+    """How many nets of each variant, rate and strength."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "B14": ("without *", "whole", "none"),
+    },
+    quick={"hidden": (8,), "epochs": 2, "seeds": 1},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +58,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import WhatMadeItWork
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 SIZES = {"train": 300, "validation": 300, "test": 1197}
@@ -73,9 +104,8 @@ NEITHER = "neither penalty nor stopping"
 LEFT_OUT = tuple(name for name in VARIANTS if name.startswith("without"))
 
 
-def run(options: WhatMadeItWork, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Train all variants, those of equal shape as one program, and return losses, accuracies and epochs."""
-    started = time.perf_counter()
     images, labels = fnn.data.digits()
     rows = fnn.data.stratified_split(labels, list(SIZES.values()), seed=0)
     parts = {name: (images[part], labels[part]) for name, part in zip(SIZES, rows, strict=True)}
@@ -90,26 +120,25 @@ def run(options: WhatMadeItWork, watch: Watch = silent) -> dict[str, Any]:
     programs: dict[Any, list[str]] = {}
     for name, (activation, _, _, optimizer, stops) in VARIANTS.items():
         programs.setdefault((activation, optimizer, stops), []).append(name)
-    found: dict[str, Any] = {}
-    with jax.default_matmul_precision("highest"):
-        for k, ((activation, optimizer, stops), names) in enumerate(programs.items(), start=1):
-            found |= _trained(options, activation, optimizer, stops, names, parts)
-            watch("programs", k, len(programs), ", ".join(names))
+    results: dict[str, Any] = {}
+    for k, ((activation, optimizer, stops), names) in enumerate(programs.items(), start=1):
+        results |= _trained(options, activation, optimizer, stops, names, parts)
+        watch("programs", k, len(programs), ", ".join(names))
     result = {"sizes": SIZES, "epochs": options.epochs, "seeds": options.seeds, "done": DONE}
-    result["variants"] = {name: found[name] for name in VARIANTS}
+    result["variants"] = {name: results[name] for name in VARIANTS}
     for name in (*LEFT_OUT, NEITHER):
         # stopping early may do what the penalty does: it is left out once more where there is no penalty
         beside = "without regularization" if name == NEITHER else "the whole recipe"
-        effect = np.array(found[name]["test_loss"]) - np.array(found[beside]["test_loss"])
-        found[name]["effect"] = float(effect.mean())
-        found[name]["effect_error"] = (
+        effect = np.array(results[name]["test_loss"]) - np.array(results[beside]["test_loss"])
+        results[name]["effect"] = float(effect.mean())
+        results[name]["effect_error"] = (
             float(effect.std(ddof=1) / np.sqrt(options.seeds)) if options.seeds > 1 else float(np.log(10))
         )
-    return result | {"measured": {"seconds": time.perf_counter() - started}}
+    return result
 
 
 def _trained(
-    options: WhatMadeItWork, activation: str, optimizer: Any, stops: bool, names: list[str], parts: Any
+    options: Options, activation: str, optimizer: Any, stops: bool, names: list[str], parts: Any
 ) -> dict[str, Any]:
     """The variants of one program: every rate and seed of each."""
     net = fnn.mlp(64, *options.hidden, 10, activation=activation)
@@ -146,7 +175,7 @@ def _trained(
 
     losses, accuracy = jax.tree.map(lambda each: np.asarray(each, np.float64), tested(stacked))
     count, first = options.seeds, 0
-    found = {}
+    results = {}
     for name in names:
         mine = slice(first, first + len(settings[name]) * count)
         first = mine.stop
@@ -159,7 +188,7 @@ def _trained(
         reached = [np.flatnonzero(curve <= DONE) for curve in curves]
         test = np.nan_to_num(losses["test"][chosen], nan=1e3, posinf=1e3)
         held_out = sweep.metrics["validation_loss"][chosen]
-        found[name] = {
+        results[name] = {
             "rate": rate,
             "strength": strength,
             "test_loss": test,
@@ -168,7 +197,7 @@ def _trained(
             "epochs_to_done": [int(each[0]) + 1 if len(each) else None for each in reached],
             "curve": [None if not np.isfinite(v) else round(float(v), 4) for v in held_out[0]],
         }
-    return found
+    return results
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------
@@ -180,40 +209,43 @@ def worse(name: str, variants: dict[str, Any]) -> bool | None:
     return None if abs(each["effect"]) <= 2 * each["effect_error"] else each["effect"] > 0
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool | None]:
-    """{what was predicted: whether it held, None where chance may explain it}, from a result as it is saved."""
+#: What would decide where a difference may be chance.
+MORE = "Where a change is not beyond chance, more seeds or a harder problem would decide."
+
+
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, open where chance may explain it, from a result as it was saved."""
     variants = result["variants"]
-
-    def slower() -> bool | None:
-        """Fewer epochs with acceleration, in every seed."""
-        pairs = zip(
-            variants["the whole recipe"]["epochs_to_done"],
-            variants["without acceleration"]["epochs_to_done"],
-            strict=True,
-        )
-        gains = [(b is None or b > a) if a is not None else None for a, b in pairs]
-        return None if None in gains else (all(gains) or (None if any(gains) else False))
-
-    held: dict[str, bool | None] = {}
+    made = {}
     for name in LEFT_OUT:
         # what the lack of an ingredient may cost instead: time, or the loss where no penalty does its work
         also, instead = {
-            "without acceleration": (" or takes longer", slower),
+            "without acceleration": (" or takes longer", lambda: _slower(variants)),
             "without early stopping": (", beside a penalty or without one", lambda: worse(NEITHER, variants)),
-        }.get(name, ("", lambda name=name: worse(name, variants)))
-        held[f"{name} it is worse on unseen images{also}"] = worse(name, variants) or instead()
+        }.get(name, ("", lambda: False))
+        direct = worse(name, variants)
+        held = direct or (instead() if also else direct)
+        made[name] = Prediction(f"{name} it is worse on unseen images{also}", held, MORE)
     whole, none = variants["the whole recipe"], variants["none of the five"]
-    read = float(np.mean(whole["test_accuracy"]))
     # some twenty epochs go by before seven layers read well: a shorter run decides nothing
-    held["the whole recipe reads four of five"] = read >= 0.8 or (None if result["epochs"] < 20 else False)
-    held["with none of the five nothing is learned"] = float(np.mean(none["test_accuracy"])) <= 0.2
-    return held
+    read = float(np.mean(whole["test_accuracy"])) >= 0.8 or (None if result["epochs"] < 20 else False)
+    return made | {
+        "whole": Prediction("the whole recipe reads four of five", read, "Twenty epochs or more would decide."),
+        "none": Prediction("with none of the five nothing is learned", float(np.mean(none["test_accuracy"])) <= 0.2),
+    }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def _slower(variants: dict[str, Any]) -> bool | None:
+    """Fewer epochs with acceleration, in every seed."""
+    with_it, without = (variants[name]["epochs_to_done"] for name in ("the whole recipe", "without acceleration"))
+    gains = [(b is None or b > a) if a is not None else None for a, b in zip(with_it, without, strict=True)]
+    return None if None in gains else (all(gains) or (None if any(gains) else False))
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the ablation says of claim B14."""
-    held, variants = predictions(result), result["variants"]
-    told = "; ".join(
+    variants = result["variants"]
+    changes = "; ".join(
         f"{name} {variants[name]['effect']:+.3f} ± {variants[name]['effect_error']:.3f}" for name in LEFT_OUT
     )
     whole, none = (variants[name] for name in ("the whole recipe", "none of the five"))
@@ -224,25 +256,19 @@ def judge(result: dict[str, Any]) -> dict[str, Judgement]:
     speed = ", ".join(f"{name} {np.mean(e):.0f}" if e else f"{name} never" for name, e in epochs.items())
     alone = f"{variants[NEITHER]['effect']:+.3f} ± {variants[NEITHER]['effect_error']:.3f}"
     right, without = np.mean(whole["test_accuracy"]), np.mean(none["test_accuracy"])
-    evidence = (
+    text = (
         f"Loss on unseen digits, whole recipe {np.mean(whole['test_loss']):.3f} ({right:.1%} right), change when one "
-        f"is left out (± standard error over {result['seeds']} seeds): {told}; early stopping where there is no "
+        f"is left out (± standard error over {result['seeds']} seeds): {changes}; early stopping where there is no "
         f"penalty {alone}. Epochs to a training loss of {result['done']:.2f}: {speed}. With none of the five "
         f"{without:.1%}."
     )
     if worse("without acceleration", variants) is False:
-        evidence += " Acceleration buys time here, and no lower loss."
-    if False in held.values():
-        return {"B14": judged(False, evidence, "ablation.svg")}
-    unclear = [name.partition(" it is worse")[0] for name, each in held.items() if each is None]
-    if unclear:
-        evidence += f" Not beyond chance here: {', '.join(unclear)}; more seeds or a harder problem would decide."
-        return {"B14": Judgement("open", evidence, "ablation.svg")}
-    return {"B14": judged(True, evidence, "ablation.svg")}
+        text += " Acceleration buys time here, and no lower loss."
+    return {"B14": Evidence(text, "ablation.svg")}
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print losses and accuracies of all variants, and which predictions held."""
+    """Print losses and accuracies of all variants."""
     result = saved["result"]
     table = Table(title=f"Digits, {result['sizes']['train']} training images, {result['seeds']} seeds")
     for heading in ("variant", "rate", "λ", "training loss", "test loss", "± over seeds", "read correctly", "epochs"):
@@ -255,9 +281,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
             f"{np.mean(each['test_accuracy']):.1%}", f"{np.mean(done):.0f}" if done else "never",
         )  # fmt: skip
     console.print(table)
-    words = {True: "held", False: "NOT HELD", None: "open"}
-    held = [f"{words[held]}: {what}" for what, held in predictions(result).items()]
-    console.print("\n".join(held), highlight=False, markup=False, soft_wrap=True)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,59 @@ off, each as it happens, since nothing there was learned.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Linear regression on wine: solved, descended to, extrapolated with; and nets, whose cost is not convex.
+
+    Without a folder of the UCI wine-quality tables it takes the 178 wines that come with scikit-learn.
+    """
+
+    data: Path | None = None
+    """Folder that holds winequality-red.csv and winequality-white.csv; without it the variable FNN_DATA names one."""
+    download: bool = False
+    """Fetch the two tables from the UCI repository into --data first; what comes is compared with its SHA-256."""
+    colour: Literal["red", "white"] = "red"
+    """Which of the two tables."""
+    starts: int = frame.at_least(1, 16)
+    """From how many random points gradient descent starts."""
+    steps: int = frame.at_least(1, 6000)
+    """Of gradient descent on the linear model."""
+    # the order of one unit cannot be changed
+    hidden: int = frame.at_least(2, 8)
+    """Hidden units of each net."""
+    epochs: int = frame.at_least(1, 150)
+    """How often each net sees every wine."""
+    nets: int = frame.at_least(2, 8)
+    """How many nets are trained, each from an initialisation of its own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        frame.require(
+            self.data is not None or not self.download, "--download", self.download, "given with --data FOLDER"
+        )
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "C1": ("convex", "solved", "arrives", "rate"),
+        "C2": ("unseen", "impossible"),
+        "C5": ("equal_ends", "hill"),
+    },
+    x64=True,
+    quick={"starts": 4, "steps": 2000, "epochs": 20, "nets": 3},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +79,7 @@ from rich.console import Console
 
 import fnn
 from experiments import archives
-from experiments.claims import Judgement, judged
-from experiments.options import Wine
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: The share of wines that are kept for test.
@@ -64,7 +114,7 @@ class Table(NamedTuple):
 # ---- the wines ------------------------------------------------------------------------------------------------------
 
 
-def table(options: Wine) -> Table:
+def table(options: Options) -> Table:
     """The wines of the named folder, or those of scikit-learn. Raises `archives.DataError`."""
     folder = options.data or (Path(os.environ["FNN_DATA"]) if os.environ.get("FNN_DATA") else None)
     if folder is None:
@@ -113,26 +163,25 @@ def _bundled() -> Table:
 # ---- the experiment -------------------------------------------------------------------------------------------------
 
 
-def run(options: Wine, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Solve, descend, extrapolate, train the nets and look between two of them."""
     wines = table(options)
     order = np.random.default_rng(options.seed).permutation(len(wines.y))
     test, train = np.split(order, [round(TEST * len(order))])
     middle, spread = wines.x[train].mean(0), wines.x[train].std(0)
     x, y = (wines.x - middle) / spread, wines.y[:, None]
-    # nets learn a target of size 1; what is told is in units of the target
+    # nets learn a target of size 1; what is reported is in units of the target
     unit = float(wines.y[train].std())
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        linear, theta = _linear(options, x[train], y[train])
-        watch("linear", 1, 1, f"{options.starts} starts, farthest {linear['farthest']:.1e}")
-        alcohol = wines.features.index("alcohol")
-        line = _line(options, wines, train, alcohol, unit)
-        watch("alcohol alone", 1, 1, f"{_told(line['at_0'])} at 0 %, {_told(line['at_100'])} at 100 %")
-        net, params = _trained(options, x[train], y[train] / unit)
-        watch("nets", 1, 1, f"{options.nets} trained")
-        scores = np.asarray(jax.jit(jax.vmap(net.apply, (0, None)))(params, x))[..., 0] * unit
-        segments = _segments(net, params, x[train], y[train] / unit)
-        watch("segments", 1, 1, f"{segments['rise']:.2f} times as high between")
+    linear, theta = _linear(options, x[train], y[train])
+    watch("linear", 1, 1, f"{options.starts} starts, farthest {linear['farthest']:.1e}")
+    alcohol = wines.features.index("alcohol")
+    line = _line(options, wines, train, alcohol, unit)
+    watch("alcohol alone", 1, 1, f"{_plain(line['at_0'])} at 0 %, {_plain(line['at_100'])} at 100 %")
+    net, params = _trained(options, x[train], y[train] / unit)
+    watch("nets", 1, 1, f"{options.nets} trained")
+    scores = np.asarray(jax.jit(jax.vmap(net.apply, (0, None)))(params, x))[..., 0] * unit
+    segments = _segments(net, params, x[train], y[train] / unit)
+    watch("segments", 1, 1, f"{segments['rise']:.2f} times as high between")
     by_line = np.column_stack([x, np.ones(len(x))]) @ theta
     return {
         "data": {
@@ -155,7 +204,7 @@ def _root(errors: np.ndarray) -> float:
     return float(np.sqrt(np.mean(errors**2)))
 
 
-def _linear(options: Wine, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+def _linear(options: Options, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
     """The least-squares solution, and descents to it from many points at once."""
     ones = np.column_stack([x, np.ones(len(x))])
     theta = np.linalg.lstsq(ones, y[:, 0])[0]
@@ -189,7 +238,7 @@ def _linear(options: Wine, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, Any]
     ends, half_way = np.asarray(cost(pairs.reshape(-1, len(theta)))).reshape(2, -1), np.asarray(cost(pairs.mean(0)))
     least = float(cost(theta[None])[0])
     # every one of the first steps, which turn off the fast directions, then some
-    kept = np.union1d(np.arange(min(50, options.steps)), np.linspace(0, options.steps - 1, KEPT).astype(int))
+    chosen = np.union1d(np.arange(min(50, options.steps)), np.linspace(0, options.steps - 1, KEPT).astype(int))
     return {
         "curvatures": [curvatures[0], curvatures[-1]],
         "normal_equations": float(np.abs(ones.T @ (ones @ theta - y[:, 0])).max() / np.abs(ones.T @ y[:, 0]).max()),
@@ -200,8 +249,8 @@ def _linear(options: Wine, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, Any]
         "shrinks": _shrinks(distances / size),
         "predicted_shrinks": 1 - curvatures[0] / curvatures[-1],
         "chord_excess": float((half_way / ends.mean(0) - 1).max()),
-        "kept": kept,
-        "distances": _digits(distances[:, kept] / size),
+        "kept": chosen,
+        "distances": _digits(distances[:, chosen] / size),
     }, theta
 
 
@@ -217,7 +266,7 @@ def _shrinks(distances: np.ndarray) -> float | None:
     return float(np.exp(np.median(slopes))) if slopes else None
 
 
-def _line(options: Wine, wines: Table, train: np.ndarray, alcohol: int, unit: float) -> dict[str, Any]:
+def _line(options: Options, wines: Table, train: np.ndarray, alcohol: int, unit: float) -> dict[str, Any]:
     """The line of the target against alcohol, and nets on alcohol alone, from 0 to 100 %."""
     percent, y = wines.x[train][:, alcohol], wines.y[train]
     slope, intercept = np.linalg.lstsq(np.column_stack([percent, np.ones(len(percent))]), y)[0]
@@ -241,17 +290,17 @@ def _line(options: Wine, wines: Table, train: np.ndarray, alcohol: int, unit: fl
     }  # fmt: skip
 
 
-def _trained(options: Wine, x: np.ndarray, y: np.ndarray) -> tuple[fnn.Layer, Any]:
+def _trained(options: Options, x: np.ndarray, y: np.ndarray) -> tuple[fnn.Layer, Any]:
     """A net with one hidden layer, trained in float32 from several initialisations at once; parameters stacked."""
     net = fnn.mlp(x.shape[1], options.hidden, 1, activation="tanh")
     seeds = range(options.seed, options.seed + options.nets)
     with jax.enable_x64(False):
-        found = fnn.sweep(
+        results = fnn.sweep(
             fnn.backprop(net, fnn.squared_error, fnn.l2), (x.astype(np.float32), y.astype(np.float32)),
             over={"seed": seeds, "strength": [STRENGTH] * len(seeds)}, optimizer=optax.adam(LEARNING_RATE),
             epochs=options.epochs, batch_size=min(BATCH, len(x)),
         )  # fmt: skip
-    return net, jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float64), *found.params)
+    return net, jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float64), *results.params)
 
 
 def _segments(net: fnn.Layer, params: Any, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -300,74 +349,96 @@ def show(saved: dict[str, Any], console: Console) -> None:
         f"error on {data['test']} test wines (root mean square): always the mean "
         f"{errors['mean of the training wines']:.4g}, linear {errors['linear']:.4g}, nets {nets.mean():.4g} "
         f"(standard deviation {nets.std(ddof=1):.2g} over {len(nets)})",
-        f"{data['target']} = {line['at_0']:.4g} {line['slope']:+.4g} × alcohol (%): {_told(line['at_0'])} at 0 %, "
-        f"{_told(line['at_100'])} at 100 %; observed {line['observed'][0]:g} to {line['observed'][1]:g}",
+        f"{data['target']} = {line['at_0']:.4g} {line['slope']:+.4g} × alcohol (%): {_plain(line['at_0'])} at 0 %, "
+        f"{_plain(line['at_100'])} at 100 %; observed {line['observed'][0]:g} to {line['observed'][1]:g}",
         f"nets on alcohol lie {line['apart_within']:.2f} standard deviations of the target apart where there are "
         f"wines, {line['apart_outside']:.2f} elsewhere",
     ]
     console.print("\n".join(text), highlight=False, markup=False, soft_wrap=True)
 
 
-def _told(value: float) -> str:
+def _plain(value: float) -> str:
     """Three digits at least, without a power of ten."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
-    """What the numbers say of claims C1, C2 and C5."""
-    return {"C1": _arrives(result["linear"]), "C2": _absurd(result), "C5": _not_convex(result["segments"])}
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    linear, line, data, segments = (result[key] for key in ("linear", "line", "data", "segments"))
+    low, high = line["observed"]
+    ends = line["at_0"], line["at_100"]
+    possible = [end >= data["least"] and (data["most"] is None or end <= data["most"]) for end in ends]
+    arrived = linear["farthest"] <= _rounding(linear) and abs(linear["cost_excess"]) <= ROUNDING
+    # nearer than at the start: on the way
+    under_way = not arrived and linear["farthest"] < linear["distances"][0][0]
+    shrinks, wanted = linear["shrinks"], linear["predicted_shrinks"]
+    more = f"About {np.log(_rounding(linear)) / np.log(wanted):.0f} --steps would decide."
+    return {
+        "convex": Prediction(
+            "the linear cost is convex", linear["curvatures"][0] > 0 and linear["chord_excess"] <= ROUNDING
+        ),
+        "solved": Prediction("its minimum is where the linear system says", linear["normal_equations"] <= ROUNDING),
+        "arrives": Prediction("descent arrives there from every start", None if under_way else arrived, more),
+        # the slope is read from a finite piece of the descent, on which the second slowest direction still shows
+        "rate": Prediction(
+            "late steps shrink the distance as the curvatures predict",
+            None if under_way else shrinks is None or abs(shrinks - wanted) <= 0.02 * (1 - wanted),
+            more,
+        ),
+        "unseen": Prediction(
+            "at 0 and 100 % the line lies outside everything observed", all(not low <= end <= high for end in ends)
+        ),
+        "impossible": Prediction("at one of them it says what cannot be", not all(possible)),
+        "equal_ends": Prediction("a net and its reordered copy cost the same", segments["ends_differ"] <= ROUNDING),
+        "hill": Prediction("between them the cost rises", segments["rise"] > 1 + ROUNDING),
+    }
 
 
-def _arrives(linear: dict[str, Any]) -> Judgement:
+def _rounding(linear: dict[str, Any]) -> float:
+    """What rounding leaves of the distance: multiplied by the ratio of the curvatures."""
     least, most = linear["curvatures"]
-    convex = least > 0 and linear["chord_excess"] <= ROUNDING
-    # what rounding leaves of the distance is multiplied by the ratio of the curvatures
-    rounding = most / least * ROUNDING
-    arrived = linear["farthest"] <= rounding and abs(linear["cost_excess"]) <= ROUNDING
-    solved = linear["normal_equations"] <= ROUNDING
-    told = linear["shrinks"]
-    evidence = (
+    return abs(most / least) * ROUNDING
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
+    """What the numbers say of claims C1, C2 and C5."""
+    return {
+        "C1": Evidence(_descended_text(result["linear"]), "descent.svg"),
+        "C2": Evidence(_line_text(result["line"], result["data"]), "extrapolation.svg"),
+        "C5": Evidence(
+            "A trained net and the same net with its hidden units in another order cost the same (they differ by "
+            f"{result['segments']['ends_differ']:.1e} of it); between them the cost rises to "
+            f"{result['segments']['rise']:.3g} times that of the ends (a convex cost would stay at or below 1).",
+            "segments.svg",
+        ),
+    }
+
+
+def _descended_text(linear: dict[str, Any]) -> str:
+    least, most = linear["curvatures"]
+    text = (
         f"Of {CHORDS} random chords none lies below the cost half way (excess {linear['chord_excess']:.1e}, predicted "
         f"at most 0); the curvatures, {least:.3g} to {most:.3g}, are above 0; the linear system is solved to "
         f"{linear['normal_equations']:.1e}; from {len(linear['distances'])} random starts descent ends within "
-        f"{linear['farthest']:.1e} of its solution (predicted 0, up to rounding of {rounding:.0e})"
+        f"{linear['farthest']:.1e} of its solution (predicted 0, up to rounding of {_rounding(linear):.0e})"
     )
-    if told is not None:
-        evidence += f"; late steps shrink the distance by {told:.5f} (predicted {linear['predicted_shrinks']:.5f})"
-    if convex and solved and not arrived and linear["farthest"] < linear["distances"][0][0]:
-        needed = np.log(rounding) / np.log(linear["predicted_shrinks"])
-        return Judgement("open", f"{evidence}. About {needed:.0f} --steps would decide.", "descent.svg")
-    # the slope is read from a finite piece of the descent, on which the second slowest direction still shows a little
-    rate = told is None or abs(told - linear["predicted_shrinks"]) <= 0.02 * (1 - linear["predicted_shrinks"])
-    return judged(convex and solved and arrived and rate, f"{evidence}.", "descent.svg")
+    if linear["shrinks"] is not None:
+        text += (
+            f"; late steps shrink the distance by {linear['shrinks']:.5f} (predicted {linear['predicted_shrinks']:.5f})"
+        )
+    return f"{text}."
 
 
-def _absurd(result: dict[str, Any]) -> Judgement:
-    line, data = result["line"], result["data"]
+def _line_text(line: dict[str, Any], data: dict[str, Any]) -> str:
     low, high = line["observed"]
-    ends = line["at_0"], line["at_100"]
-    unseen = all(not low <= end <= high for end in ends)
-    possible = [end >= data["least"] and (data["most"] is None or end <= data["most"]) for end in ends]
     limits = f"{data['least']:g} to {data['most']:g}" if data["most"] is not None else f"not below {data['least']:g}"
-    return judged(
-        unseen and not all(possible),
-        f"The line of {data['target']} against alcohol says {_told(ends[0])} at 0 % and {_told(ends[1])} at 100 %; "
+    return (
+        f"The line of {data['target']} against alcohol says {_plain(line['at_0'])} at 0 % and "
+        f"{_plain(line['at_100'])} at 100 %; "
         f"observed are {low:g} to {high:g}, at {line['alcohol'][0]:g} to {line['alcohol'][1]:g} % (possible: "
         f"{limits}; predicted: outside the observed at both ends, impossible at one). Nets on alcohol alone lie "
         f"{line['apart_outside']:.2f} standard deviations of the target apart where there are no wines, "
-        f"{line['apart_within']:.2f} where there are.",
-        "extrapolation.svg",
-    )
-
-
-def _not_convex(segments: dict[str, Any]) -> Judgement:
-    equal = segments["ends_differ"] <= ROUNDING
-    return judged(
-        equal and segments["rise"] > 1 + ROUNDING,
-        f"A trained net and the same net with its hidden units in another order cost the same (they differ by "
-        f"{segments['ends_differ']:.1e} of it); between them the cost rises to {segments['rise']:.3g} times that of "
-        "the ends (a convex cost would stay at or below 1).",
-        "segments.svg",
+        f"{line['apart_within']:.2f} where there are."
     )
 
 
@@ -409,7 +480,7 @@ def _extrapolation(data: dict[str, Any], line: dict[str, Any]) -> Any:
 
     figure, (spots,) = figures.blank(12, 4.8, columns=2)
     axis, (low, high) = np.array(line["axis"]), line["alcohol"]
-    told = f"line: {_told(line['at_0'])} at 0 %, {_told(line['at_100'])} at 100 %"
+    legend = f"line: {_plain(line['at_0'])} at 0 %, {_plain(line['at_100'])} at 100 %"
     for axes, ends, title in (
         (spots[0], (low - 0.3, high + 0.3), "Where the wines are"),
         (spots[1], (0, 100), "From 0 % to 100 % alcohol"),
@@ -422,7 +493,7 @@ def _extrapolation(data: dict[str, Any], line: dict[str, Any]) -> Any:
             net = np.array(each)[shown]
             axes.plot(axis[shown], net, color=figures.ORANGE, lw=1.2, label=None if k else f"{len(line['nets'])} nets")
         straight = line["at_0"] + line["slope"] * axis[shown]
-        axes.plot(axis[shown], straight, color=figures.BLUE, lw=2.5, label=told)
+        axes.plot(axis[shown], straight, color=figures.BLUE, lw=2.5, label=legend)
         axes.set(title=title, xlabel="alcohol (% by volume)", xlim=ends)
     far = spots[1]
     for value, words in ((data["least"], "least"), (data["most"], "most")):

@@ -10,8 +10,39 @@ lines realizes 14 of the 16 ways to label four points, the two that are missing 
 are the two that the identity forbids.
 """
 
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Show that no line separates XOR, and that a small net written from scratch does."""
+
+    hidden: int = frame.at_least(1, 4)
+    """Units of the hidden layer."""
+    learning_rate: float = frame.above(0, 0.5)
+    """Rate of plain gradient descent on all four points."""
+    steps: int = frame.at_least(1, 2000)
+    """How many updates."""
+    seeds: int = frame.at_least(1, 20)
+    """How many nets are trained, each from an initialisation of its own; the figure shows the first."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    claims={
+        "A2": ("line", "solved"),
+        "E8": ("solved", "gradient"),
+    },
+    quick={"seeds": 3},
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +50,7 @@ import numpy as np
 from rich.console import Console
 
 import fnn
-from experiments.claims import Judgement, judged
-from experiments.options import Xor
+from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
 #: The square on which the rules are drawn, and how finely.
@@ -55,14 +85,13 @@ def update(params: Any, gradient: Any, learning_rate: float) -> Any:
 # ---- the experiment -------------------------------------------------------------------------------------------------
 
 
-def run(options: Xor, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Try every way to label the points by a line, train the nets, and return the numbers."""
     points, labels = fnn.data.xor()
     lines = _lines(points, labels)
     watch("lines", 1, 1, f"best {lines['best']['correct']} of 4")
     # matrix products in full precision: TF32 would look like a wrong gradient
-    with jax.default_matmul_precision("highest"):
-        nets = _nets(options, jnp.asarray(points), jnp.asarray(labels, points.dtype)[:, None])
+    nets = _nets(options, jnp.asarray(points), jnp.asarray(labels, points.dtype)[:, None])
     watch("nets", 1, 1, f"{nets['solved']} of {options.seeds} at 4 of 4")
     return {"points": points, "labels": labels, "lines": lines, "nets": nets, "grid": {"low": LOW, "high": HIGH}}
 
@@ -72,8 +101,8 @@ def _lines(points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     # weights −1, 0, 1 and half-whole biases reach every labelling that any line reaches, as the count of 14 shows
     rules = list(product((-1.0, 0.0, 1.0), (-1.0, 0.0, 1.0), (-1.5, -0.5, 0.5, 1.5)))
     read = np.array([points @ (w1, w2) + b >= 0 for w1, w2, b in rules]).astype(int)
-    found = {tuple(row) for row in read.tolist()}
-    missing = sorted(set(product((0, 1), repeat=4)) - found)
+    results = {tuple(row) for row in read.tolist()}
+    missing = sorted(set(product((0, 1), repeat=4)) - results)
     # s(0,0) + s(1,1) = s(0,1) + s(1,0): with the sums of scores equal, the middle two cannot differ from the outer two
     forbidden = [each for each in missing if each[0] == each[3] != each[1] == each[2]]
     correct = (read == labels).sum(axis=1)
@@ -81,7 +110,7 @@ def _lines(points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     w1, w2, b = rules[best]
     side = np.linspace(LOW, HIGH, FINENESS)
     return {
-        "labellings_found": len(found),
+        "labellings_found": len(results),
         "labellings_missing": missing,
         "labellings_forbidden": forbidden,
         "best": {
@@ -94,7 +123,7 @@ def _lines(points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _nets(options: Xor, x: jax.Array, y: jax.Array) -> dict[str, Any]:
+def _nets(options: Options, x: jax.Array, y: jax.Array) -> dict[str, Any]:
     """All nets at once, and the first of them looked at more closely."""
     net = fnn.mlp(2, options.hidden, 1, activation=fnn.tanh)
     keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds, dtype=jnp.uint32))
@@ -144,7 +173,7 @@ def _gradient_error(net: fnn.Layer, params: Any, x: jax.Array, y: jax.Array) -> 
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print what the lines and the nets reach, and which predictions held."""
+    """Print what the lines and the nets reach."""
     lines, nets = saved["result"]["lines"], saved["result"]["nets"]
     best = lines["best"]
     w1, w2 = best["weights"]
@@ -156,39 +185,38 @@ def show(saved: dict[str, Any], console: Console) -> None:
         f"{nets['solved']} of {len(nets['correct'])} initialisations reach 4 of 4",
         "its gradient against fnn.backprop, largest difference over the largest entry of each leaf: "
         + ", ".join(f"{leaf} {error:.1e}" for leaf, error in nets["gradient_error"].items()),
-        "",
-        *(f"{'held' if held else 'NOT HELD'}: {what}" for what, held in predictions(saved["result"]).items()),
     ]
     console.print("\n".join(text), highlight=False, markup=False, soft_wrap=True)
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     lines, nets = result["lines"], result["nets"]
     all_accounted = lines["labellings_found"] + len(lines["labellings_forbidden"]) == 16
     # a dozen float32 operations lie behind each entry: sixteen roundings of 1.2e-7
     rounding = 16 * float(np.finfo(np.float32).eps)
     return {
-        "the best line gets 3 of 4, and the identity forbids more": lines["best"]["correct"] == 3 and all_accounted,
-        "the net written from scratch gets 4 of 4": nets["first"]["correct"] == 4,
-        "its gradient is that of fnn.backprop": all(e <= rounding for e in nets["gradient_error"].values()),
+        "line": Prediction(
+            "the best line gets 3 of 4, and the identity forbids more", lines["best"]["correct"] == 3 and all_accounted
+        ),
+        "solved": Prediction("the net written from scratch gets 4 of 4", nets["first"]["correct"] == 4),
+        "gradient": Prediction(
+            "its gradient is that of fnn.backprop", all(e <= rounding for e in nets["gradient_error"].values())
+        ),
     }
 
 
-def judge(result: dict[str, Any]) -> dict[str, Judgement]:
+def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the lines and the nets say of claims A2 and E8."""
-    line, solved, gradient = predictions(result).values()
     lines, nets = result["lines"], result["nets"]
     worst = max(nets["gradient_error"].values())
     return {
-        "A2": judged(
-            line and solved,
+        "A2": Evidence(
             f"The best line reads {lines['best']['correct']} of 4 (predicted 3), and the two labellings that no line "
             f"reaches are those that an identity forbids; the net reads {nets['first']['correct']} of 4 (predicted 4).",
             "regions.svg",
         ),
-        "E8": judged(
-            solved and gradient,
+        "E8": Evidence(
             f"Forward, backward and update of about fifteen lines reach 4 of 4 from {nets['solved']} of "
             f"{len(nets['correct'])} initialisations; the gradient is that of fnn.backprop to {worst:.1e} of its "
             "largest entry.",

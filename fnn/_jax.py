@@ -1,8 +1,8 @@
-"""Which JAX releases compute wrong sums, and the warning that importing `fnn` on one of them gives.
+"""The JAX releases that compute wrong sums, and the warning that importing `fnn` on one of them gives.
 
-JAX 0.10.2 and 0.11.x on CPU with two threads or more: sums over an explicitly broadcast array are wrong and differ
+In JAX 0.10.2 and 0.11.x on CPU with two or more threads, sums over an explicitly broadcast array are wrong and differ
 from run to run (upstream: tensorflow 126812, openxla/xla 49085, jax 39741). 0.10.1 and 0.12.0.1 are right.
-Promises: looks at the version only; no device is touched, or `jax.distributed.initialize` would fail later.
+Promises: only the version is read. No device is touched; otherwise `jax.distributed.initialize` would fail later.
 """
 
 import warnings
@@ -19,11 +19,11 @@ def is_affected(version: str) -> bool:
 
 
 def warn_if_affected(version: str) -> None:
-    """Warn with a `RuntimeWarning`, in one sentence with the remedy, if this version of JAX is affected."""
+    """Give a `RuntimeWarning` with the remedy if this version of JAX is affected."""
     if is_affected(version):
         warnings.warn(
-            f"JAX {version} computes wrong sums on CPU, gradients included: "
-            "install another release with pip install 'jax>=0.10.1,!=0.10.2,!=0.11.*'.",
+            f"JAX {version} computes wrong sums on CPU, and so wrong gradients. "
+            "Install another release with pip install 'jax>=0.10.1,!=0.10.2,!=0.11.*'.",
             RuntimeWarning,
             stacklevel=3,
         )

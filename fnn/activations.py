@@ -4,7 +4,7 @@ Promises: every activation is a value (equal by value, hashable, printed by its 
     forward(z) -> (a, residuals)              what backward needs, and nothing more
     backward(residuals, a_bar) -> z_bar       z_bar = σ'(z) ⊙ a_bar
     curvature(residuals, a_bar, z_dot)        σ''(z) ⊙ a_bar ⊙ z_dot, the second derivative beside the first
-for any shape of z; NaN goes through; the value of the derivative at a kink is stated and tested.
+for any shape of z. NaN in gives NaN out. The value of the derivative at a kink is stated and tested.
 Refuses: integer inputs. Letters: z pre-activation, a activation, both (…); K classes on the last axis of softmax.
 
 Each derivative, first and second, is written once in the package, here. Sources: claims A6, A14, B5, B7, B17, C10.
@@ -20,12 +20,33 @@ import jax.numpy as jnp
 from fnn.checks import as_floating, require_name
 from fnn.types import Array, Record, Residuals, reset_stale
 
+#: The records, and the classes that take a number; the class of any other record is `type(record)`.
+__all__ = [
+    "Activation",
+    "Elu",
+    "LeakyRelu",
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "get",
+    "hard_threshold",
+    "identity",
+    "leaky_relu",
+    "relu",
+    "sigmoid",
+    "sign",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
 
 @dataclass(frozen=True, repr=False)
 class Activation(Record):
-    """The record of an activation function: `forward`, `backward`, and calling it gives the value alone.
+    """The record of an activation function: `forward`, `backward`, and a call, which returns the value alone.
 
-    To write one of your own, subclass with a frozen dataclass and give both methods:
+    To write your own, subclass it and define both methods; parameters are fields of a frozen dataclass:
 
     >>> import jax.numpy as jnp
     >>> from fnn.activations import Activation
@@ -157,7 +178,7 @@ class Relu(Activation):
     """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        # z <= 0 is false for NaN, so NaN goes through; max(z, 0) would have derivative ½ at 0 under autodiff
+        # z <= 0 is false for NaN, so NaN stays NaN; max(z, 0) would have derivative ½ at 0 under autodiff
         a = jnp.where(z <= 0, jnp.zeros_like(z), z)
         return a, a
 
@@ -177,7 +198,7 @@ class Relu(Activation):
 class LeakyRelu(Activation):
     """a = z where z > 0, else slope·z; the derivative at 0 is `slope`. Keeps the output, whose sign is that of z.
 
-    Raises `ValueError` for a slope outside [0, ∞): with a negative one the output would not tell the sign of z.
+    Raises `ValueError` for a slope outside [0, ∞): with a negative one the output would not show the sign of z.
 
     >>> half = fnn.activations.LeakyRelu(slope=0.5)
     >>> half(jnp.array([-2.0, 3.0])).tolist(), half.derivative(jnp.array([-2.0, 3.0])).tolist()
@@ -225,7 +246,7 @@ class Elu(Activation):
             raise ValueError(f"elu: alpha must be finite and above 0, got {self.alpha}. Try 1.")
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        # e^z is taken of z ≤ 0 only: the branch that is not chosen must not overflow
+        # e^z only for z ≤ 0: the branch that is not chosen must not overflow
         a = jnp.where(z <= 0, self.alpha * jnp.expm1(jnp.where(z <= 0, z, jnp.zeros_like(z))), z)
         return a, a
 
@@ -349,8 +370,8 @@ class Silu(Activation):
 class Sign(Activation):
     """a = +1 where z ≥ 0, −1 where z < 0 (claim A1: sign(0) = +1); the derivative is 0 everywhere.
 
-    It is 0 at the jump too, by choice. Nothing below a sign ever receives a gradient: weights there do not learn
-    (claim A14), which is why the perceptron has a learning rule of its own.
+    At the jump it is 0 by choice. No gradient passes through a sign, so the weights below it do not learn (claim A14);
+    this is why the perceptron has its own learning rule.
 
     >>> fnn.sign(jnp.array([-2.0, 0.0, 1.0])).tolist()
     [-1.0, 1.0, 1.0]
@@ -371,7 +392,7 @@ class Sign(Activation):
 
 
 class HardThreshold(Activation):
-    """a = 1 where z ≥ 0, else 0; the derivative is 0 everywhere, so that nothing below it learns (claims A14, B5).
+    """a = 1 where z ≥ 0, else 0; the derivative is 0 everywhere, so nothing below it learns (claims A14, B5).
 
     >>> fnn.hard_threshold(jnp.array([-2.0, 0.0, 1.0])).tolist()
     [0.0, 1.0, 1.0]
@@ -394,8 +415,8 @@ class HardThreshold(Activation):
 class Softmax(Activation):
     """a_k = e^(z_k) / Σ_j e^(z_j) over the last axis: a vector-valued activation (claim A6). Keeps the output.
 
-    Jacobian ∂a_k/∂z_j = a_k (1[k = j] − a_j), hence z_bar = a ⊙ (a_bar − ⟨a, a_bar⟩). Adding a constant to all
-    z_k changes nothing (claim B15); the largest is subtracted before e^z, which cannot overflow then.
+    The Jacobian is ∂a_k/∂z_j = a_k (1[k = j] − a_j), so z_bar = a ⊙ (a_bar − ⟨a, a_bar⟩). Adding a constant to all
+    z_k changes nothing (claim B15), so the largest is subtracted first and e^z cannot overflow.
 
     >>> [round(float(p), 4) for p in fnn.softmax(jnp.array([-3.44, 1.16, -0.81, 3.91]))]
     [0.0006, 0.0596, 0.0083, 0.9315]
@@ -408,8 +429,8 @@ class Softmax(Activation):
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = softmax(z)
         a = residuals
-        # a (a_bar − Σ a a_bar) multiplied out: where a is one-hot the two terms are then the very same number and
-        # cancel exactly; otherwise a compiler that fuses the product behind a_bar leaves an ulp of it
+        # a (a_bar − Σ a a_bar) multiplied out, so that where a is one-hot the two terms are the same number and
+        # cancel exactly; in the factored form a compiler that fuses the product leaves an ulp of a_bar
         share = a * a_bar
         return share - a * jnp.sum(share, axis=-1, keepdims=True)
 
@@ -421,11 +442,13 @@ class Softmax(Activation):
         return a_dot * (a_bar - mean) - a * jnp.sum(a_dot * a_bar, axis=-1, keepdims=True)
 
     def derivative(self, z: Array) -> Array:
-        raise TypeError("softmax has a Jacobian, no elementwise derivative; use softmax.backward(residuals, a_bar).")
+        raise TypeError(
+            "softmax has a Jacobian, not an elementwise derivative. Use softmax.backward(residuals, a_bar)."
+        )
 
 
 def _normal_cdf(z: Array) -> Array:
-    """Φ(z) = ½ erfc(−z/√2): keeps its digits in the left tail, where ½ (1 + erf) cancels."""
+    """Φ(z) = ½ erfc(−z/√2), which is accurate in the left tail, where ½ (1 + erf) cancels."""
     return 0.5 * jax.lax.erfc(-z * math.sqrt(0.5))
 
 
@@ -464,7 +487,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def get(choice: str | Activation) -> Activation:
-    """Return the activation of that name, or the record itself; an unknown name raises and suggests the nearest.
+    """Return the activation with this name, or the record itself. An unknown name raises and suggests the nearest.
 
     >>> fnn.activations.get("relu")
     relu

@@ -1,8 +1,8 @@
-"""Lends the hand-written rules to `jax.grad`: the one place of the package that uses `jax.custom_vjp`.
+"""Lends the hand-written rules to `jax.grad`: the only place in the package that uses `jax.custom_vjp`.
 
 Promises: `custom_vjp(rule)` is the same function, and `jax.grad` of anything that calls it runs our backward rule.
-Refuses: derivatives with respect to targets; `jax.jvp` (JAX cannot push forward through a `custom_vjp`; the records
-themselves are plain functions and can be).
+Refuses: derivatives with respect to targets; `jax.jvp` (JAX has no forward mode through a `custom_vjp`; the records
+themselves are plain functions and have it).
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
             an objective or its backprop (params, x, y) -> value, with the keywords of the objective.
 
     Raises:
-        TypeError: anything else; or, when it runs, a derivative with respect to a target.
+        TypeError: anything else; and, when it runs, a derivative with respect to a target.
 
     >>> f = fnn.custom_vjp(fnn.tanh)
     >>> round(float(jax.grad(lambda z: 3 * f(z))(0.5)), 6) == round(3 * (1 - float(jnp.tanh(0.5)) ** 2), 6)
@@ -34,13 +34,13 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
     """
     if isinstance(rule, Activation):
         return _lend(
-            rule.name, lambda z: rule.forward(jnp.asarray(z)), lambda _, kept, a_bar: (rule.backward(kept, a_bar),)
+            rule.name, lambda z: rule.forward(jnp.asarray(z)), lambda _, saved, a_bar: (rule.backward(saved, a_bar),)
         )
     if isinstance(rule, Layer):
-        return _lend(rule.name, rule.forward, lambda primals, kept, y_bar: rule.backward(primals[0], kept, y_bar))
+        return _lend(rule.name, rule.forward, lambda primals, saved, y_bar: rule.backward(primals[0], saved, y_bar))
     if isinstance(rule, Loss):
         lent_loss = _lend(
-            rule.name, rule.forward, lambda _, kept, value_bar: (rule.backward(kept, value_bar),), differentiable=1
+            rule.name, rule.forward, lambda _, saved, value_bar: (rule.backward(saved, value_bar),), differentiable=1
         )
         return lambda prediction, target, sample_weight=None: lent_loss(prediction, target, sample_weight)
     if isinstance(rule, Objective | Backprop):
@@ -50,7 +50,7 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
             lambda params, x, y, sample_weight, strength: objective.forward(
                 params, x, y, sample_weight=sample_weight, strength=strength
             ),
-            lambda primals, kept, value_bar: objective.backward(primals[0], kept, value_bar),
+            lambda primals, saved, value_bar: objective.backward(primals[0], saved, value_bar),
             differentiable=2,
         )
         return lambda params, x, y, *, sample_weight=None, strength=None: lent_objective(
@@ -58,14 +58,14 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
         )
     raise TypeError(
         f"custom_vjp lends the rule of an activation, loss, layer, objective or backprop, got {rule!r}. "
-        "For a function of your own write its rule with jax.custom_vjp itself."
+        "For a function of your own, write the rule with jax.custom_vjp itself."
     )
 
 
 def _lend(
     name: str, forward: Callable[..., Any], backward: Callable[..., tuple], differentiable: int | None = None
 ) -> Callable[..., Any]:
-    """A `jax.custom_vjp` function of forward(*primals) -> (y, kept) and backward(primals, kept, y_bar) -> cotangents.
+    """A `jax.custom_vjp` function of forward(*primals) -> (y, saved) and backward(primals, saved, y_bar) -> cotangents.
 
     The first `differentiable` primals have cotangents (all of them if None), the others are data.
     """
@@ -74,7 +74,7 @@ def _lend(
         return forward(*primals)[0]
 
     def forward_rule(*marked: PyTree) -> tuple[PyTree, tuple]:
-        # with symbolic zeros each leaf tells whether somebody differentiates with respect to it
+        # with symbolic zeros each leaf says whether a derivative with respect to it is wanted
         data = () if differentiable is None else marked[differentiable:]
         if any(leaf.perturbed for leaf in jax.tree.leaves(data)):
             raise TypeError(
@@ -82,13 +82,13 @@ def _lend(
                 "them. Differentiate the record itself instead: it is a plain function."
             )
         primals = jax.tree.map(lambda leaf: leaf.value, marked)
-        y, kept = forward(*primals)
-        return y, (primals, kept)
+        y, saved = forward(*primals)
+        return y, (primals, saved)
 
-    def backward_rule(saved: tuple, y_bar: PyTree) -> tuple:
-        primals, kept = saved
-        bars = backward(primals, kept, jax.tree.map(_filled, y_bar, is_leaf=_is_symbolic_zero))
-        # a leaf without gradient (a key, an integer) has cotangent None, as JAX expects it
+    def backward_rule(residuals: tuple, y_bar: PyTree) -> tuple:
+        primals, saved = residuals
+        bars = backward(primals, saved, jax.tree.map(_filled, y_bar, is_leaf=_is_symbolic_zero))
+        # a leaf without a gradient (a key, an integer) has the cotangent None, as JAX expects
         cotangents = [
             jax.tree.map(_like, bar, p, is_leaf=lambda leaf: leaf is None)
             for bar, p in zip(bars, primals[: len(bars)], strict=True)
@@ -102,7 +102,7 @@ def _lend(
 
 
 def _like(cotangent: Array | None, primal: Array) -> Array | None:
-    """The cotangent in the dtype of its primal: data that the net cast to its own dtype gets its gradient cast back."""
+    """The cotangent in the dtype of its primal: where the net cast data to its own dtype, the gradient is cast back."""
     return None if cotangent is None else cotangent.astype(jnp.asarray(primal).dtype)
 
 

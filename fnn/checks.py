@@ -1,9 +1,9 @@
-"""What must hold of shapes, dtypes, names and data, and the sentence to say when it does not.
+"""Checks of shapes, dtypes, names and data, and the messages they raise.
 
-Promises: every message says what must hold, what got, and what to do. The static checks look at shapes and
-dtypes alone, so that they fire while JAX traces; `require_finite` and `require_labels` look at values and
-belong on the host, before training.
-Refuses: to guess. Nothing is reshaped or clipped here; one thing is cast, with a note (`as_floating`).
+Promises: every message says what must hold, what it got, and what to do. The static checks look at shapes and
+dtypes only, so they fire while JAX traces; `require_finite` and `require_labels` look at values and belong on the
+host, before training.
+Refuses: to guess. Nothing is reshaped or clipped; the one thing that is cast is cast with a warning (`as_floating`).
 """
 
 import difflib
@@ -21,23 +21,23 @@ Record = TypeVar("Record")
 
 
 class CastWarning(UserWarning):
-    """Says that data had another floating dtype than the parameters and was cast to theirs.
+    """The data had another floating dtype than the parameters and was cast to theirs.
 
     >>> import warnings
     >>> net, (x, y) = fnn.mlp(2, 2), fnn.data.xor()
-    >>> with warnings.catch_warnings(record=True) as notes:
+    >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
     ...     _ = fnn.fit(
     ...         fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0)), (x.astype("float64"), y),
     ...         optimizer=fnn.optimizers.sgd(0.1), epochs=1, batch_size=4, key=jax.random.key(1),
     ...     )
-    >>> notes[0].category.__name__
+    >>> caught[0].category.__name__
     'CastWarning'
     """
 
 
 def require_size(where: str, name: str, size: Any, remedy: str) -> int:
-    """Return `size` as an int of at least 1; raise `TypeError` or `ValueError` that name it and say the remedy."""
+    """Return `size` as an int of at least 1; raise a `TypeError` or `ValueError` that names it and gives the remedy."""
     if isinstance(size, bool) or not isinstance(size, int | np.integer):
         raise TypeError(f"{where}: {name} must be a whole number, got {size!r}. {remedy}")
     if size < 1:
@@ -46,7 +46,7 @@ def require_size(where: str, name: str, size: Any, remedy: str) -> int:
 
 
 def require_name(kind: type[Record], known: Mapping[str, Record], choice: "str | Record") -> Record:
-    """Return the record itself, or the one in `known` that the string names; suggest the nearest otherwise.
+    """Return the record itself, or the one that the string names in `known`; an unknown name suggests the nearest.
 
     Raises:
         ValueError: an unknown name. TypeError: neither a name nor a record of this kind.
@@ -70,33 +70,33 @@ def require_record(where: str, kind: type, value: Any, remedy: str) -> None:
 
 
 def require_key(where: str, key: Any) -> None:
-    """Raise `TypeError` unless `key` is a random key of JAX, of the new kind or of the old (uint32)."""
+    """Raise `TypeError` unless `key` is a random key of JAX, typed or of the old kind (uint32)."""
     if not is_key(key) and getattr(key, "dtype", None) != jnp.uint32:
         raise TypeError(f"{where}: the key must be one of jax.random, got {key!r}. Give jax.random.key(0).")
 
 
 def require_dtype(dtype: DType) -> DType:
-    """Return `dtype` if it is a floating type that JAX will really use; raise otherwise.
+    """Return `dtype` if it is a floating type that JAX will use as asked; raise otherwise.
 
     Raises:
         TypeError: not a floating type.
-        ValueError: float64 while x64 is off: JAX would silently give float32.
+        ValueError: float64 while x64 is off, where JAX would silently use float32.
     """
     wanted = jnp.dtype(dtype)
     if not jnp.issubdtype(wanted, jnp.floating):
         raise TypeError(f"parameters must have a floating dtype, got {wanted.name}. Use float32, bfloat16 or float64.")
     if wanted == jnp.float64 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(
-            "dtype=float64 needs JAX's 64-bit mode, which is off: JAX would silently give float32. "
+            "dtype=float64 needs JAX's 64-bit mode, which is off: JAX would silently use float32. "
             'Wrap the code in "with jax.enable_x64(True):" or start with JAX_ENABLE_X64=1.'
         )
     return wanted
 
 
 def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -> Array:
-    """Return `value` as a floating array, cast to `dtype` if that is given, with a `CastWarning` when it changes.
+    """Return `value` as a floating array, cast to `dtype` if one is named, with a `CastWarning` when it changes.
 
-    NumPy's default float64 becomes JAX's default float32 here without a note while x64 is off, as everywhere in JAX.
+    While x64 is off, NumPy's float64 becomes float32 without a warning, as everywhere in JAX.
 
     Raises:
         TypeError: the array holds integers, booleans or complex numbers.
@@ -107,23 +107,23 @@ def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -
             f"{where}: {name} must have a floating dtype, got {array.dtype.name}. Cast it once with .astype('float32')."
         )
     if dtype is not None and array.dtype != dtype:
-        note_cast(f"{where}: {name}", array.dtype, dtype)
+        warn_cast(f"{where}: {name}", array.dtype, dtype)
         return array.astype(dtype)
     return array
 
 
-def note_cast(what: str, got: DType, dtype: DType) -> None:
+def warn_cast(what: str, got: DType, dtype: DType) -> None:
     """Warn, with a `CastWarning`, that data of dtype `got` is cast to `dtype`."""
     warnings.warn(
         f"{what} is {jnp.dtype(got).name}; cast to {jnp.dtype(dtype).name}, the parameters' dtype. "
-        "Cast the data yourself to silence this note.",
+        "Cast the data yourself to silence this warning.",
         CastWarning,
         stacklevel=4,
     )
 
 
 def require_last_axis(where: str, name: str, shape: tuple[int, ...], size: int, meaning: str) -> None:
-    """Raise `ValueError` unless the last axis of `shape` has `size` entries (`meaning` says of what)."""
+    """Raise `ValueError` unless the last axis of `shape` has `size` entries; `meaning` says what they are."""
     if not shape or shape[-1] != size:
         raise ValueError(
             f"{where}: {name} must have {size} {meaning} on its last axis, got shape {shape}. "
@@ -145,7 +145,7 @@ def require_finite(name: str, data: Any) -> None:
     array = np.asarray(data)
     if array.dtype.kind in "iub":
         return
-    # bfloat16 is no NumPy floating type; every float that JAX knows fits in float64
+    # bfloat16 is not a NumPy floating type; every float that JAX knows fits in float64
     finite = np.isfinite(array if array.dtype.kind == "f" else array.astype(np.float64))
     if finite.all():
         return
@@ -165,7 +165,7 @@ def require_finite(name: str, data: Any) -> None:
 def require_labels(name: str, labels: Any, classes: int) -> None:
     """Raise unless `labels` are whole numbers from 0 to `classes` − 1; name the first bad row.
 
-    JAX itself takes −1 as the last class and one-hot-encodes `classes` to zeros, silently.
+    JAX itself silently takes −1 as the last class and one-hot encodes `classes` as zeros.
     """
     array = np.asarray(labels)
     if array.dtype.kind not in "iu":
@@ -196,7 +196,7 @@ def require_range(name: str, data: Any, low: float, high: float, meaning: str) -
 
 
 def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
-    """Look at the values of a data set on the host and raise on the first thing that would train in silence.
+    """Check the values of a data set on the host; raise on the first problem that training would silently accept.
 
     Args:
         x: inputs, (N, …), floating, finite.
@@ -204,7 +204,7 @@ def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
         classes: how many classes K the labels have; labels must then lie in 0 … K − 1.
 
     Raises:
-        ValueError: no rows; x and y of unequal length; NaN or infinity (names row and column); a label out of range.
+        ValueError: no rows; x and y of unequal length; NaN or infinity, named by row and column; a label out of range.
         TypeError: x holds integers, or labels are expected and y holds floats.
 
     >>> import numpy as np
@@ -217,7 +217,7 @@ def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
     if not shape or shape[0] == 0:
         raise ValueError(f"x must hold at least one row, got shape {shape}. Check how the data was filtered.")
     dtype = np.asarray(x).dtype
-    # jnp knows bfloat16 as a floating type, which NumPy does not
+    # bfloat16 is a floating type for jnp, not for NumPy
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"x must have a floating dtype, got {dtype.name}. Cast it once with .astype('float32').")
     require_finite("x", x)
@@ -225,7 +225,9 @@ def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
         return
     rows = np.shape(y)[0] if np.shape(y) else 0
     if rows != shape[0]:
-        raise ValueError(f"x and y must have one row per example; x has {shape[0]} rows, y {rows}. Check the split.")
+        raise ValueError(
+            f"x and y must have one row per example, got {shape[0]} rows of x and {rows} of y. Check the split."
+        )
     require_finite("y", y)
     if classes is not None:
         require_labels("y", y, classes)

@@ -1,6 +1,6 @@
-"""What a command line names: a function in a module or a file, and arguments for it.
+"""The command lines of the checker and the glass box: finding the function that is named, making its arguments.
 
-Promises: a mistake is a `Refused` with one sentence; nothing is evaluated.
+Promises: a mistake is a `Refused` with a message of one sentence; nothing on the command line is evaluated.
 Refuses: pickled arrays.
 """
 
@@ -24,21 +24,21 @@ import numpy as np
 
 from fnn.checks import require_dtype
 
-#: Told by `--help`.
+#: Shown by `--help`.
 ARGUMENTS = """\
 what an argument may be:
   0.5  -3  6            a number; 6 is 6.0, and 6:int a whole number, which has no derivative
   3,4                   normal random numbers of shape (3, 4); 6, is a vector of six
   3,4:bfloat16          the same in another dtype: float16, bfloat16, float32, float64
-  6,:below3             six random whole numbers 0, 1, 2, such as labels
-  x.npy                 an array that NumPy saved"""
+  6,:below3             six random whole numbers from 0 to 2, for instance labels
+  x.npy                 an array saved by NumPy"""
 
 
 class Refused(Exception):
-    """What was asked for cannot be done; the message says why."""
+    """The request cannot be carried out; the message says why."""
 
 
-#: What is raised where something was asked for that cannot be done.
+#: The errors that mean a request cannot be carried out.
 REFUSALS = (Refused, TypeError, ValueError, NotImplementedError, ModuleNotFoundError, OSError)
 
 
@@ -48,13 +48,13 @@ def run(
     arguments: Sequence[str],
     hint: Callable[[str], str] = lambda message: "",
 ) -> int:
-    """Parse and act; return the exit status: that of `act`, or 2 if it was not understood or refused.
+    """Parse the arguments, act, and return the exit status: that of `act`, or 2 after a refusal.
 
-    A refusal is one sentence, and what `hint` adds to it; what was raised inside the user's code, in the files that
-    `act` puts into its second argument, shows where.
+    A refusal prints its message and what `hint` adds to it. An error raised inside the user's code, that is in one of
+    the files that `act` adds to its second argument, prints its traceback.
     """
     try:
-        # a negative number is an argument and no option; argparse takes what holds a space for one
+        # a negative number is an argument, not an option; the space makes argparse treat it so
         options = parser.parse_args([f" {each}" if number(each) is not None else each for each in arguments])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
@@ -73,7 +73,7 @@ def run(
 
 def target(text: str, own: set[str]) -> tuple[ModuleType, str]:
     """The module, and the name in it or ""; its file is added to `own`."""
-    # a path may hold a colon of its own, as on Windows: only what follows .py or a module's name is a function
+    # a path may contain a colon, as on Windows: only what follows .py or a module's name is a function
     place, colon, name = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
     place, name = (place, name) if place else (name, "")
     path = Path(place)
@@ -99,7 +99,7 @@ def target(text: str, own: set[str]) -> tuple[ModuleType, str]:
 
 
 def _from_file(path: Path) -> ModuleType:
-    # its neighbours can be imported, as when Python runs it
+    # so that it can import its neighbours, as when Python runs it
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     name = path.stem if path.stem not in sys.modules else f"checked_{path.stem}"
@@ -107,13 +107,14 @@ def _from_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise Refused(f"{path} cannot be imported as Python.")
     module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up while they are made
+    # dataclasses look up their module while they are made
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def found(module: ModuleType, dotted: str, own: set[str]) -> Any:
+def lookup(module: ModuleType, dotted: str, own: set[str]) -> Any:
+    """The object of this dotted name in the module; its file is added to `own`."""
     value: Any = module
     for part in dotted.split("."):
         if not hasattr(value, part):
@@ -128,6 +129,7 @@ def found(module: ModuleType, dotted: str, own: set[str]) -> Any:
 
 
 def number(text: str) -> float | None:
+    """The number that an argument starts with, or None."""
     try:
         return float(text.split(":")[0])
     except ValueError:
@@ -135,7 +137,7 @@ def number(text: str) -> float | None:
 
 
 def argument(spec: str, place: int, seed: int) -> Any:
-    """The array that one argument of the command line stands for."""
+    """The array described by one argument of the command line."""
     if spec.endswith(".npy"):
         if not Path(spec).is_file():
             raise Refused(f"there is no file {spec}.")

@@ -1,8 +1,8 @@
-"""Finite differences: the gradient from values alone, the witness that shares nothing with any rule.
+"""Finite differences: the gradient from values alone, a witness that has nothing in common with any rule.
 
-Promises: works on any scalar function of a pytree; the whole run is compiled once; coordinates are taken in chunks,
-so that memory stays at `chunk` copies of one leaf; the entry that is differenced is the only one that changes.
-The step h is the lecture's: the *full* width between the two points, f(x + h/2) − f(x − h/2) over h.
+Promises: works on any scalar function of a pytree; the whole computation is compiled once; entries are taken in chunks,
+so memory stays at `chunk` copies of one leaf; only the entry under test changes.
+The step h follows the lecture: it is the *full* distance between the two points, (f(x + h/2) − f(x − h/2)) / h.
 Letters: f the function, x one entry, h the step, ε the machine epsilon of the dtype. Sources: claims A8, A9, A12;
 Press et al., Numerical Recipes, 3rd ed., section 5.7.
 """
@@ -19,21 +19,23 @@ import jax.numpy as jnp
 from fnn.checks import as_floating, require_size
 from fnn.types import Array, PyTree
 
-#: A step width: one number for every entry, or a function from a leaf to the widths of its entries.
+__all__ = ["central_differences", "lecture_step", "one_sided_differences", "scaled_step"]
+
+#: A step: one number for every entry, or a function from a leaf to the steps of its entries.
 Step = float | Callable[[Array], Array]
 
 
 def scaled_step(x: Array, power: float) -> Array:
-    """h = ε^power · x_c, with ε of x's own dtype and the characteristic scale x_c = max(|x|, r), entry by entry.
+    """h = ε^power · x_c, with the ε of x's dtype and the characteristic scale x_c = max(|x|, r), entry by entry.
 
-    r is the root mean square of the leaf, or 1 where the whole leaf is 0: the guard at x = 0 that claim A9 asks for.
+    r is the root mean square of the leaf, or 1 if the whole leaf is 0: the guard at x = 0 that claim A9 asks for.
 
     Args:
         x: a leaf, any shape.
         power: 1/3 for central, 1/2 for one-sided differences; these balance truncation against rounding.
 
     Returns:
-        the widths, shape and dtype of x.
+        the steps, in the shape and dtype of x.
 
     >>> [round(float(h), 4) for h in fnn.differences.scaled_step(jnp.array([1.0, 0.0, -3.0]), 1 / 3)]
     [0.009, 0.009, 0.0148]
@@ -46,9 +48,9 @@ def scaled_step(x: Array, power: float) -> Array:
 
 
 def lecture_step(x: Array) -> Array:
-    """The step of the lecture to the letter (claim A9): h = ε^(1/3) |x| with ε = 10⁻⁷, and ε^(1/3) itself where x = 0.
+    """Exactly the step of the lecture (claim A9): h = ε^(1/3) |x| with ε = 10⁻⁷, and ε^(1/3) where x = 0.
 
-    10⁻⁷ is the epsilon of float32, whatever the dtype of x; the default steps take that of the dtype instead.
+    10⁻⁷ is about the epsilon of float32, whatever the dtype of x; the default steps use the epsilon of the dtype.
 
     >>> [round(float(h), 4) for h in fnn.differences.lecture_step(jnp.array([1.0, 0.0, -3.0]))]
     [0.0046, 0.0046, 0.0139]
@@ -60,18 +62,19 @@ def lecture_step(x: Array) -> Array:
 def central_differences(f: Callable[..., Array], step: Step | None = None, *, chunk: int = 64) -> Callable[..., PyTree]:
     """The symmetric difference quotient (f(x + h/2) − f(x − h/2)) / h for every entry of the first argument.
 
-    Its error is h² |f‴| / 24 + ε |f| / h or so: two evaluations per parameter.
+    The error is about h² |f‴| / 24 + ε |f| / h, the cost two evaluations per parameter.
 
     Args:
         f: (params, *rest) -> scalar.
-        step: h, a number or a function of the leaf (`lecture_step`); default 2 ε^(1/3) x_c, see `scaled_step`.
+        step: h, a number or a function of the leaf such as `lecture_step`; the default is 2 ε^(1/3) x_c, see
+            `scaled_step`.
         chunk: how many entries are taken at a time.
 
     Returns:
-        a function with the arguments of f that gives the gradient in the structure of params.
+        a function with the arguments of f that returns the gradient in the structure of params.
 
     Raises:
-        TypeError: params with integer leaves. ValueError: f that is no scalar, a step that is not above 0.
+        TypeError: params with integer leaves. ValueError: f that is not scalar, a step that is not above 0.
 
     >>> f = lambda x: (2 * x[0] + 3 * x[1]) ** 2 + 3
     >>> fnn.central_differences(f, step=2e-2)(jnp.array([1.0, 3.0])).round(2)  # claim A8
@@ -83,9 +86,9 @@ def central_differences(f: Callable[..., Array], step: Step | None = None, *, ch
 def one_sided_differences(
     f: Callable[..., Array], step: Step | None = None, *, chunk: int = 64
 ) -> Callable[..., PyTree]:
-    """The one-sided difference quotient (f(x + h) − f(x)) / h; error h |f″| / 2 + ε |f| / h or so.
+    """The one-sided difference quotient (f(x + h) − f(x)) / h; the error is about h |f″| / 2 + ε |f| / h.
 
-    Args, returns and raises: those of `central_differences`; the default step is ε^(1/2) x_c.
+    Arguments, result and errors are those of `central_differences`; the default step is ε^(1/2) x_c.
 
     >>> f = lambda x: (2 * x[0] + 3 * x[1]) ** 2 + 3
     >>> fnn.one_sided_differences(f, step=2e-2)(jnp.array([1.0, 3.0])).round(2)
@@ -105,7 +108,7 @@ def _one_sided_step(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Quotient:
-    """What is static about a run: equal ones share their compiled program."""
+    """What is static in the computation; equal ones share one compiled program."""
 
     f: Callable[..., Array]
     step: Step
@@ -135,7 +138,9 @@ def _differences(quotient: _Quotient, params: PyTree, *rest: Any) -> PyTree:
 def _leaf_differences(quotient: _Quotient, value: Callable[[Array], Array], leaf: Array) -> Array:
     shape = jax.eval_shape(value, leaf).shape
     if shape != ():
-        raise ValueError(f"differences need a function that gives one number; it gives shape {shape}. Sum or mean it.")
+        raise ValueError(
+            f"differences need a function that returns one number, got shape {shape}. Take its sum or its mean."
+        )
     if leaf.size == 0:
         return jnp.zeros_like(leaf)
     flat = leaf.ravel()

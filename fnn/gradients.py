@@ -1,8 +1,8 @@
-"""The objective of a network, and back-propagation: its gradient, composed of the rules in the rows below.
+"""The objective of a network, and back-propagation: its gradient, composed of the layers' own rules.
 
 Promises: `backprop(net, loss)` has the signature and the result of `jax.value_and_grad(objective(net, loss))` and
-holds no derivative of its own: the loss turns 1 into the cotangent of the prediction, the net turns that into the
-gradients of its parameters. Both are plain functions, so `jax.vmap` gives per-example gradients and `jax.jvp`
+contains no derivative of its own: the loss turns 1 into the cotangent of the prediction, and the net turns that into
+the gradients of its parameters. Both are plain functions, so `jax.vmap` gives per-example gradients and `jax.jvp`
 Hessian-vector products. Both are values: equal ones never retrace.
 Sources: claims A19, B7, B8, B13, C8, C9.
 """
@@ -21,10 +21,12 @@ from fnn.regularizers import Regularizer, Strength
 from fnn.regularizers import get as get_regularizer
 from fnn.types import Array, Params, PyTree, Residuals
 
+__all__ = ["Backprop", "Objective", "backprop", "objective"]
+
 
 @dataclass(frozen=True)
 class Objective:
-    """What training minimizes: loss(net(x), y) + λ Ω(params). Made by `objective`; calling it gives the value.
+    """What training minimizes: loss(net(x), y) + λ Ω(params). Made by `objective`; a call returns the value.
 
     >>> objective = fnn.objective(fnn.mlp(2, 1), fnn.squared_error, fnn.l2)
     >>> params = ({"W": jnp.array([[1.0], [2.0]]), "b": jnp.zeros(1)},)
@@ -56,8 +58,8 @@ class Objective:
             params: parameters of the net.
             x: inputs, (…, I) for a dense net.
             y: targets as the loss takes them.
-            sample_weight: a weight for each example, or a mask (…), or None.
-            strength: λ of the regularizer; needed exactly when there is one.
+            sample_weight: a weight for each example, or a mask, (…), or None.
+            strength: λ of the regularizer; required if there is one, refused if there is none.
         """
         return self.forward(params, x, y, sample_weight=sample_weight, strength=strength)[0]
 
@@ -65,18 +67,18 @@ class Objective:
         self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
     ) -> tuple[Array, Residuals]:
         """Return (value, residuals)."""
-        prediction, net_kept = self.net.forward(params, x)
-        value, loss_kept = self.loss.forward(prediction, y, sample_weight)
+        prediction, net_saved = self.net.forward(params, x)
+        value, loss_saved = self.loss.forward(prediction, y, sample_weight)
         self.require_strength(strength)
         if self.regularizer is not None and strength is not None:
             value = value + self.regularizer(params, strength)
-        return value, (net_kept, loss_kept, strength)
+        return value, (net_saved, loss_saved, strength)
 
     def require_strength(self, strength: Strength | None) -> None:
-        """Raise `ValueError` unless there is a strength exactly where there is a regularizer."""
+        """Raise `ValueError` unless a regularizer and a strength are both present or both absent."""
         if (self.regularizer is None) != (strength is None):
             raise ValueError(
-                "a regularizer and its strength come together: "
+                "a regularizer and its strength go together: "
                 + (
                     f"got regularizer={self.regularizer} without a strength. Call with strength=1e-4."
                     if strength is None
@@ -88,33 +90,33 @@ class Objective:
     def backward(self, params: Params, residuals: Residuals, value_bar: Array | float = 1.0) -> tuple[Params, PyTree]:
         """Return (params_bar, x_bar): from the value back to the parameters and the inputs."""
         # value = loss(net(params, x)) + λ Ω(params)
-        net_kept, loss_kept, strength = residuals
-        prediction_bar = self.loss.backward(loss_kept, value_bar)
-        params_bar, x_bar = self.net.backward(params, net_kept, prediction_bar)
+        net_saved, loss_saved, strength = residuals
+        prediction_bar = self.loss.backward(loss_saved, value_bar)
+        params_bar, x_bar = self.net.backward(params, net_saved, prediction_bar)
         if self.regularizer is not None:
-            # the parameters act in two places, so their two gradients add
+            # the parameters are used twice, so their two gradients add
             penalty_bar = self.regularizer.gradient(params, strength)
             params_bar = jax.tree.map(lambda g, r: g + value_bar * r, params_bar, penalty_bar)
         return params_bar, x_bar
 
     def validate(self, params: Params, x: Any, y: Any) -> None:
-        """Look at the values of a data set on the host before training; see `fnn.data.validate`.
+        """Check the values of a data set on the host before training; see `fnn.data.validate`.
 
         Raises:
-            ValueError, TypeError: what `fnn.data.validate` raises, and targets that the loss cannot mean.
+            ValueError, TypeError: what `fnn.data.validate` raises, and targets that are invalid for the loss.
         """
         validate(x, y)
         self.validate_target(params, x, y)
 
     def validate_target(self, params: Params, x: Any, y: Any) -> None:
-        """The part of `validate` that asks the net and the loss: shapes of the inputs, and what the targets mean."""
+        """The part of `validate` that needs the net and the loss: the inputs' shapes and the targets' values."""
         prediction = jax.eval_shape(self.net.apply, params, jax.tree.map(jnp.asarray, x))
         self.loss.validate_target(y, prediction.shape[-1])
 
 
 @dataclass(frozen=True)
 class Backprop:
-    """The gradient of an objective by hand. Made by `backprop`; calling it gives (value, gradients).
+    """The gradient of an objective by hand. Made by `backprop`; a call returns (value, gradients).
 
     >>> by_hand = fnn.backprop(fnn.mlp(2, 3, 1), fnn.squared_error)
     >>> by_hand.net, by_hand.loss
@@ -149,16 +151,16 @@ class Backprop:
     def __call__(
         self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
     ) -> tuple[Array, Params]:
-        """Return (value, gradients in the structure of params); the arguments are those of the objective."""
-        value, kept = self.objective.forward(params, x, y, sample_weight=sample_weight, strength=strength)
-        return value, self.objective.backward(params, kept)[0]
+        """Return (value, gradients in the structure of params). The arguments are those of the objective."""
+        value, residuals = self.objective.forward(params, x, y, sample_weight=sample_weight, strength=strength)
+        return value, self.objective.backward(params, residuals)[0]
 
     def with_inputs(
         self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
     ) -> tuple[Array, tuple[Params, PyTree]]:
         """Return (value, (params_bar, x_bar)), as `jax.value_and_grad(objective, argnums=(0, 1))` does."""
-        value, kept = self.objective.forward(params, x, y, sample_weight=sample_weight, strength=strength)
-        return value, self.objective.backward(params, kept)
+        value, residuals = self.objective.forward(params, x, y, sample_weight=sample_weight, strength=strength)
+        return value, self.objective.backward(params, residuals)
 
     def intermediates(
         self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
@@ -176,41 +178,41 @@ class Backprop:
         """
         if type(self.objective).backward is not Objective.backward:
             raise TypeError(
-                f"intermediates: {type(self.objective).__name__} has a backward of its own, which does not say what "
-                "flows back inside it. Look inside fnn.backprop(net, loss)."
+                f"intermediates: {type(self.objective).__name__} overrides backward, so the gradients inside it are "
+                "unknown. Look inside fnn.backprop(net, loss)."
             )
-        _, (net_kept, loss_kept, _) = self.objective.forward(
+        _, (net_saved, loss_saved, _) = self.objective.forward(
             params, x, y, sample_weight=sample_weight, strength=strength
         )
-        *_, gradients = self.net.cotangents(params, net_kept, self.loss.backward(loss_kept))
+        *_, gradients = self.net.cotangents(params, net_saved, self.loss.backward(loss_saved))
         _, values = self.net.values(params, x)
         return {name: (value, gradients[name]) for name, value in values.items()}
 
     def example_norms(self, params: Params, x: PyTree, y: Any) -> Params:
-        """Per-example gradient norms of the loss: for each leaf of params the N norms, one per example.
+        """Per-example gradient norms of the loss: for each leaf of params N norms, one per example.
 
-        The gradient of example n is that of its own loss, neither averaged nor regularized. A dense layer gets
-        its norms from the factors ‖x_n‖ ‖z_bar_n‖, so no per-example gradient is ever stored. The leaves of a
-        repeated layer have one row of N norms per repetition.
+        The gradient of example n is that of its own loss, neither averaged nor regularized. A dense layer computes its
+        norms from the factors ‖x_n‖ ‖z_bar_n‖ and never stores a per-example gradient. The leaves of a repeated layer
+        have one row of N norms per repetition. A layer of your own calls its `backward` example by example.
 
         Args:
             x: inputs (N, I). y: targets, N of them.
         """
         summed = replace(self.objective, loss=self.loss.sum, regularizer=None)
         if type(summed).backward is not Objective.backward:
-            # nothing is known of a backward of somebody's own but what it gives, example by example
+            # all that is known of a user's backward is its result, example by example
             one = jax.vmap(lambda x, y: Backprop(summed)(params, x, y)[1])(x, y)
             return jax.tree.map(lambda g: jnp.sqrt(jnp.sum(g * g, axis=tuple(range(1, g.ndim)))), one)
-        _, (net_kept, loss_kept, _) = summed.forward(params, x, y)
-        return self.net.norms(params, net_kept, self.loss.sum.backward(loss_kept))[0]
+        _, (net_saved, loss_saved, _) = summed.forward(params, x, y)
+        return self.net.norms(params, net_saved, self.loss.sum.backward(loss_saved))[0]
 
 
 def objective(net: Layer, loss: Loss | str, regularizer: Regularizer | str | None = None) -> Objective:
     """The function (params, x, y) -> value that training minimizes: loss(net(x), y), plus λ Ω(params).
 
     Args:
-        net: a layer, for instance from `mlp`.
-        loss: a loss record or its name.
+        net: a layer, for instance one made by `mlp`.
+        loss: a record or its name.
         regularizer: a record, its name, or None; its strength is an argument of the call.
 
     >>> net = fnn.mlp(2, 1)
@@ -227,7 +229,7 @@ def backprop(net: Layer, loss: Loss | str, regularizer: Regularizer | str | None
     Args: those of `objective`.
 
     Returns:
-        a `Backprop` record; beside calling it there are `with_inputs`, `intermediates` and `example_norms`.
+        a `Backprop` record, which is called, and has the methods `with_inputs`, `intermediates` and `example_norms`.
 
     >>> net = fnn.mlp(4, 3, 2)
     >>> params, x, y = net.init(jax.random.key(0)), jnp.ones((5, 4)), jnp.array([0, 1, 1, 0, 1])

@@ -1,8 +1,8 @@
-"""Initial values of parameters: each initializer is a value that is called as (key, shape, dtype) -> array.
+"""Initial values of parameters: each initializer is a value, called as (key, shape, dtype) -> array.
 
-Promises: the stated variance; the same key gives the same numbers. For a weight matrix W (I, O) the fan-in is I,
-the fan-out O.
-Refuses: fans of a shape that is no matrix. Sources: claims B10, A13; Glorot & Bengio 2010; He et al. 2015;
+Promises: the stated variance; the same key gives the same numbers. The fan-in of a weight matrix W (I, O) is I, its
+fan-out O.
+Refuses: the fans of anything but a matrix. Sources: claims B10, A13; Glorot & Bengio 2010; He et al. 2015;
 LeCun et al. 1998; Saxe et al. 2014.
 """
 
@@ -15,6 +15,25 @@ import jax.numpy as jnp
 
 from fnn.checks import require_name
 from fnn.types import Array, DType, Key, Record
+
+#: The records, those made with a number, and the class of the one that takes a gain.
+__all__ = [
+    "Initializer",
+    "Orthogonal",
+    "constant",
+    "fans",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "orthogonal",
+    "uniform",
+    "zeros",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +68,7 @@ class Constant(Initializer):
 
 @dataclass(frozen=True, repr=False)
 class Zeros(Initializer):
-    """Every entry is 0: right for biases; weights stay stuck there (claim B10).
+    """Every entry is 0: right for biases; weights would stay there (claim B10).
 
     >>> fnn.initializers.zeros(jax.random.key(0), (2, 2)).tolist()
     [[0.0, 0.0], [0.0, 0.0]]
@@ -121,7 +140,7 @@ class GlorotNormal(Initializer):
 
 
 class HeUniform(Initializer):
-    """U[−b, b] with b = √6 / √I: variance 2 / I, which makes up for relu's zero half.
+    """U[−b, b] with b = √6 / √I: variance 2 / I, which makes up for the half that relu sets to 0.
 
     >>> round(float(jnp.var(fnn.initializers.he_uniform(jax.random.key(0), (300, 200)))), 4)  # 2 / 300
     0.0067
@@ -132,7 +151,7 @@ class HeUniform(Initializer):
 
 
 class HeNormal(Initializer):
-    """N(0, 2 / I), which makes up for relu's zero half.
+    """N(0, 2 / I), which makes up for the half that relu sets to 0.
 
     >>> round(float(jnp.var(fnn.initializers.he_normal(jax.random.key(0), (300, 200)))), 4)  # 2 / 300
     0.0067
@@ -154,7 +173,7 @@ class LecunUniform(Initializer):
 
 
 class LecunNormal(Initializer):
-    """N(0, 1 / I): keeps the variance of the forward pass where the activation is near linear.
+    """N(0, 1 / I): keeps the variance of the forward pass while the activation is nearly linear.
 
     >>> round(float(jnp.var(fnn.initializers.lecun_normal(jax.random.key(0), (300, 200)))), 4)  # 1 / 300
     0.0033
@@ -168,8 +187,8 @@ class LecunNormal(Initializer):
 class Orthogonal(Initializer):
     """gain times a matrix with orthonormal rows or columns, whichever are fewer, uniform over all of them.
 
-    The Q of a normal matrix, each column turned by the sign of R's diagonal, without which Q is not uniform
-    (Mezzadri 2007).
+    Q of the QR decomposition of a normal matrix, each column multiplied by the sign of R's diagonal entry; without the
+    signs Q is not uniform (Mezzadri 2007).
 
     >>> W = fnn.initializers.orthogonal(jax.random.key(0), (4, 3))
     >>> bool(jnp.allclose(W.T @ W, jnp.eye(3), atol=1e-6))
@@ -189,7 +208,11 @@ class Orthogonal(Initializer):
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
-    """(fan-in, fan-out) = (I, O) of a weight matrix; raises `ValueError` for any other shape."""
+    """(fan-in, fan-out) = (I, O) of a weight matrix; raises `ValueError` for any other shape.
+
+    >>> fnn.initializers.fans((64, 32))
+    (64, 32)
+    """
     if len(shape) != 2 or min(shape) < 1:
         raise ValueError(
             f"fan-in and fan-out belong to a matrix (inputs, outputs), got shape {tuple(shape)}. "
@@ -210,7 +233,7 @@ lecun_uniform = LecunUniform()
 lecun_normal = LecunNormal()
 orthogonal = Orthogonal()
 
-#: The initializers that need no number, by name; `constant`, `uniform` and `normal` are made with theirs.
+#: The initializers that need no number, by name; `constant`, `uniform` and `normal` are made with one.
 INITIALIZERS: dict[str, Initializer] = {
     each.name: each
     for each in (
@@ -220,13 +243,13 @@ INITIALIZERS: dict[str, Initializer] = {
 
 
 def get(choice: str | Initializer) -> Initializer:
-    """Return the initializer of that name, or the record itself; an unknown name raises and suggests the nearest.
+    """Return the initializer with this name, or the record itself. An unknown name raises and suggests the nearest.
 
     >>> fnn.initializers.get("he_normal")
     he_normal
     """
     if isinstance(choice, str) and choice in ("constant", "uniform", "normal"):
         raise ValueError(
-            f"{choice} needs its number, got the name alone. Give the record: fnn.initializers.{choice}(0.1)."
+            f"{choice} needs its number, got the name alone. Give a record: fnn.initializers.{choice}(0.1)."
         )
     return require_name(Initializer, INITIALIZERS, choice)

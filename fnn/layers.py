@@ -1,20 +1,19 @@
 """A layer as a value: the contract, and the fully connected layer.
 
-The layer contract. A layer is a frozen dataclass, checked when it is made, with pure methods
+The layer contract. A layer is a frozen dataclass, validated when it is made, with pure methods
     init(key, dtype=float32) -> params
     forward(params, x) -> (y, residuals)                    residuals: arrays only
-    backward(params, residuals, y_bar) -> (params_bar, x_bar)     what back-propagation calls, always
+    backward(params, residuals, y_bar) -> (params_bar, x_bar)     the method that back-propagation calls
     apply(params, x) -> y
-and a name and its sizes `inputs`, `outputs` (None where it takes any). x and y may be any pytree; x_bar has the
-structure of x, with None for integers and keys. For second derivatives there are two more, forward and backward on
-pairs (value, tangent), which a layer need not define:
+a name, and the sizes `inputs` and `outputs` (None if it takes any). x and y may be any pytree; x_bar has the structure
+of x, with None for integers and keys. Arrays may have any number of leading axes, including none. Leaves called ``W``
+are the weights that regularizers see. For second derivatives there are two more methods, forward and backward on pairs
+(value, tangent), which a layer need not define:
     forward_tangent((params, params_dot), (x, x_dot)) -> ((y, y_dot), (residuals, residuals_dot))
     backward_tangent((params, params_dot), (residuals, residuals_dot), (y_bar, y_bar_dot))
         -> ((params_bar, params_bar_dot), (x_bar, x_bar_dot))
-Leading axes are free, none included. Leaves called ``W`` are the
-weights that regularizers see.
 
-Promises: nothing here is a derivative; the rules of `affine` and `activations` are called in the order of the chain
+Promises: there is no derivative here; the rules of `linear` and `activations` are called in the order of the chain
 rule. Letters: N examples, I inputs, O outputs. Sources: claims A15, B8, C9.
 """
 
@@ -40,10 +39,12 @@ from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.linear import affine, affine_backward, affine_backward_tangent, affine_norms, affine_tangent
 from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init, reset_stale
 
+__all__ = ["Dense", "Layer"]
+
 
 @dataclass(frozen=True)
 class Layer:
-    """The base of every layer: subclass it with a frozen dataclass and define `init`, `forward`, `backward`.
+    """The base of every layer: subclass it with a frozen dataclass and define `init`, `forward` and `backward`.
 
     >>> from dataclasses import dataclass
     >>> import jax, jax.numpy as jnp
@@ -62,7 +63,7 @@ class Layer:
     """
 
     expected: ClassVar[str] = ""
-    """Why `backward` is on purpose not the derivative of `forward` ("frozen", "clipped"); `check` then reports that."""
+    """Why `backward` deliberately is not the derivative of `forward`: "frozen", "clipped". `check` reports it so."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -75,14 +76,15 @@ class Layer:
         return type(self).__name__.lower()
 
     def __getattr__(self, name: str) -> Any:
-        # A layer may state its sizes as fields or properties, `inputs` and `outputs`: the number of features on the
-        # last axis of x and y. One that does not takes any. (A class attribute None would become a field's default.)
+        # A layer may state its sizes, the number of features on the last axis of x and y, as fields or properties
+        # `inputs` and `outputs`. A layer without them takes any. (A class attribute None would become the default of
+        # a field.)
         if name in ("inputs", "outputs"):
             return None
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
-        """Return fresh parameters: a pytree of arrays of this dtype; () where there are none."""
+        """Return new parameters: a pytree of arrays of this dtype, () if there are none."""
         return ()
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
@@ -128,29 +130,28 @@ class Layer:
         gradients are multiplied out.
         """
         axes = self.example_axes(params, residuals, y_bar)
-        gradients, x_bar = jax.vmap(lambda kept, bar: self.backward(params, kept, bar), (axes, 0))(residuals, y_bar)
+        gradients, x_bar = jax.vmap(lambda saved, bar: self.backward(params, saved, bar), (axes, 0))(residuals, y_bar)
         return Examples(gradients), x_bar
 
-    # ---- for a look inside: layers with parts worth naming define these too. A class that defines `backward` alone
-    # does not inherit them from a layer with another `backward`; it has these again, which call its own.
+    # ---- for a look inside: layers with parts worth naming define these too. A class that overrides `backward` alone
+    # does not inherit them from its parent, which would bypass the new rule; it gets these, which call `backward`.
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
-        """Return (y, the values inside by name); a layer shows its output, as "y", unless it defines more."""
+        """Return (y, the values inside by name). Unless a layer defines more, that is its output, as "y"."""
         y = self.apply(params, x)
         return y, {"y": y}
 
     def cotangents(
         self, params: Params, residuals: Residuals, y_bar: PyTree
     ) -> tuple[Params, PyTree, dict[str, PyTree]]:
-        """Return what `backward` returns, and the cotangents of `values` by the same names."""
+        """Return what `backward` returns, and the cotangents of the `values`, under the same names."""
         return (*self.backward(params, residuals, y_bar), {"y": y_bar})
 
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
-        """Return (per-example gradient norms, x_bar): for each leaf of params the N norms, one per example.
+        """Return (per-example gradient norms, x_bar): for each leaf of params N norms, one per example.
 
-        The first axis of x and y counts the N examples. Here `backward` is called example by example,
-        so that a rule that is not linear in y_bar (one that clips) sees one example at a time; `Dense` gets its norms
-        from the factors.
+        The first axis of x and y counts the N examples. Here `backward` is called example by example, so a rule that
+        is not linear in y_bar (one that clips) sees one example at a time. `Dense` computes its norms from factors.
         """
 
         def one(residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
@@ -160,23 +161,23 @@ class Layer:
         return jax.vmap(one, (self.example_axes(params, residuals, y_bar), 0))(residuals, y_bar)
 
     def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
-        """Which axis of each residual counts the examples, in the structure of the residuals: the first, unless a layer
-        stacks what it keeps."""
+        """The axis of each residual that counts the examples, in the structure of the residuals: the first, unless a
+        layer stacks what it saves."""
         return jax.tree.map(lambda _: 0, residuals)
 
 
 def _look_inside_by_backward(cls: type[Layer]) -> None:
-    """Hold a new class to one `backward`: what looks inside must not come from a layer whose `backward` is another."""
+    """Give a new class one backward rule: what looks inside must not come from a parent with another `backward`."""
     backward, cotangents, values, norms = (depth(cls, name) for name in ("backward", "cotangents", "values", "norms"))
     if cotangents < backward:
         raise TypeError(
-            f"{cls.__name__} defines cotangents but no backward, and back-propagation calls backward. "
+            f"{cls.__name__} defines cotangents but no backward, which back-propagation calls. "
             "Define backward(params, residuals, y_bar), and let cotangents call it and add the names."
         )
     if values < cotangents:
         raise TypeError(
-            f"{cls.__name__} defines values but no cotangents, which has to return the same names. "
-            "Define both, or neither: then the output alone is shown, as 'y'."
+            f"{cls.__name__} defines values but no cotangents, which must return the same names. "
+            "Define both, or neither; then only the output is shown, as 'y'."
         )
     if backward < cotangents:
         cls.cotangents, cls.values = Layer.cotangents, Layer.values
@@ -219,7 +220,7 @@ def _tangent(leaf: Array, dot: Array | None) -> Array | None:
 class Dense(Layer):
     """The fully connected layer a = σ(x W + b); params {"W": (I, O), "b": (O,)}. Made by `dense`.
 
-    Keeps x and what the activation keeps. Inside it names "z" (before the activation) and "a" (after it).
+    Its residuals are x and those of the activation. The values inside are "z", before the activation, and "a", after.
 
     >>> layer = fnn.layers.Dense(64, 32, fnn.relu)
     >>> layer, layer == fnn.dense(64, 32, activation="relu")
@@ -251,13 +252,13 @@ class Dense(Layer):
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Residuals]:
         x, z = self._weighted_sum(params, x)
-        a, kept = self.activation.forward(z)
-        return a, (x, kept)
+        a, saved = self.activation.forward(z)
+        return a, (x, saved)
 
     def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
         # a = σ(z), z = x @ W + b
-        x, kept = residuals
-        z_bar = self.activation.backward(kept, y_bar)
+        x, saved = residuals
+        z_bar = self.activation.backward(saved, y_bar)
         W_bar, b_bar, x_bar = affine_backward(params["W"], x, z_bar)
         return {"W": W_bar, "b": b_bar}, x_bar
 
@@ -276,33 +277,33 @@ class Dense(Layer):
         (own, own_dot), (x, x_dot) = params, x
         x, z = self._weighted_sum(own, x)
         z_dot = affine_tangent(own["W"], x, own_dot["W"], own_dot["b"], x_dot)
-        a, kept = self.activation.forward(z)
-        return (a, self.activation.tangent(kept, z_dot)), ((x, kept), (x_dot, z_dot))
+        a, saved = self.activation.forward(z)
+        return (a, self.activation.tangent(saved, z_dot)), ((x, saved), (x_dot, z_dot))
 
     def backward_tangent(
         self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[Array, Array]
     ) -> tuple[tuple, tuple]:
         # a = σ(z), z = x @ W + b; z_bar = σ'(z) a_bar moves with a_bar and with z
-        (own, own_dot), ((x, kept), (x_dot, z_dot)), (a_bar, a_bar_dot) = params, residuals, y_bar
+        (own, own_dot), ((x, saved), (x_dot, z_dot)), (a_bar, a_bar_dot) = params, residuals, y_bar
         W, W_dot = own["W"], own_dot["W"]
-        z_bar = self.activation.backward(kept, a_bar)
-        z_bar_dot = self.activation.backward(kept, a_bar_dot) + self.activation.curvature(kept, a_bar, z_dot)
+        z_bar = self.activation.backward(saved, a_bar)
+        z_bar_dot = self.activation.backward(saved, a_bar_dot) + self.activation.curvature(saved, a_bar, z_dot)
         W_bar, b_bar, x_bar = affine_backward(W, x, z_bar)
         W_bar_dot, b_bar_dot, x_bar_dot = affine_backward_tangent(W, x, z_bar, W_dot, x_dot, z_bar_dot)
         return ({"W": W_bar, "b": b_bar}, {"W": W_bar_dot, "b": b_bar_dot}), (x_bar, x_bar_dot)
 
     def factors(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[PyTree, Array]:
-        x, kept = residuals
+        x, saved = residuals
         if x.ndim != 2:
             return super().factors(params, residuals, y_bar)
-        z_bar = self.activation.backward(kept, y_bar)
+        z_bar = self.activation.backward(saved, y_bar)
         return Factors(x, z_bar), z_bar @ params["W"].T
 
     def norms(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
-        x, kept = residuals
+        x, saved = residuals
         if x.ndim != 2:
             return super().norms(params, residuals, y_bar)
-        z_bar = self.activation.backward(kept, y_bar)
+        z_bar = self.activation.backward(saved, y_bar)
         W_norm, b_norm = affine_norms(x, z_bar)
         return {"W": W_norm, "b": b_norm}, z_bar @ params["W"].T
 
@@ -331,7 +332,7 @@ def _kind(params: Params) -> str:
 
 
 def with_parts(record: Any, change: Callable[[Any], Any]) -> Any:
-    """The dataclass with `change` applied to each field, and to each entry of a field that is a tuple."""
+    """A copy of the dataclass with `change` applied to each field, and to each entry of a field that is a tuple."""
     if not dataclasses.is_dataclass(record) or isinstance(record, type):
         return record
     changed = {}

@@ -1,6 +1,6 @@
 """The affine map z = x W + b beside its hand-written derivative, and the bias trick as one matrix.
 
-Promises: leading axes of x are free, none included; every product is one matrix multiplication.
+Promises: x may have any number of leading axes, including none; every product is one matrix multiplication.
 Letters: x (…, I), W (I, O), b (O,), z (…, O). Sources: claims A15, B8, C9, D4, D6, D8.
 """
 
@@ -8,20 +8,21 @@ import jax.numpy as jnp
 
 from fnn.types import Array
 
+__all__ = ["affine", "affine_backward", "affine_norms", "homogeneous_input", "homogeneous_matrix"]
+
 
 def affine(W: Array, b: Array, x: Array) -> Array:
     """z = x W + b.
 
     Args:
-        W: weights (I, O). Column o holds the weights of output unit o; the lectures write Wᵀ.
+        W: weights (I, O). Column o holds the weights of output unit o; the lectures use the transpose.
         b: biases (O,).
         x: inputs (…, I).
 
     Returns:
         z: (…, O).
 
-    >>> import jax.numpy as jnp
-    >>> affine(jnp.array([[1.0], [2.0]]), jnp.array([0.5]), jnp.array([3.0, 4.0]))
+    >>> fnn.linear.affine(jnp.array([[1.0], [2.0]]), jnp.array([0.5]), jnp.array([3.0, 4.0]))
     Array([11.5], dtype=float32)
     """
     z = x @ W
@@ -31,8 +32,8 @@ def affine(W: Array, b: Array, x: Array) -> Array:
 def affine_backward(W: Array, x: Array, z_bar: Array) -> tuple[Array, Array, Array]:
     """The three cotangents of z = x W + b: W_bar = xᵀ z_bar, b_bar = Σ z_bar, x_bar = z_bar Wᵀ.
 
-    The sums run over all examples, that is over every leading axis (claim D6: the batch is the same formula
-    with matrices). In index notation W_bar[i, o] = Σ_n x[n, i] z_bar[n, o].
+    The sums run over all examples, that is over every leading axis (claim D6: for a batch the formula is the same, with
+    matrices). In index notation W_bar[i, o] = Σ_n x[n, i] z_bar[n, o].
 
     Args:
         W: weights (I, O).
@@ -88,13 +89,13 @@ def affine_backward_tangent(
 
 
 def affine_norms(x: Array, z_bar: Array) -> tuple[Array, Array]:
-    """Per-example gradient norms from the factors, without forming any gradient.
+    """Per-example gradient norms from the two factors, without forming any gradient.
 
-    The gradient of one example is the outer product x z_barᵀ, whose Frobenius norm is ‖x‖ ‖z_bar‖.
+    The gradient of one example is the outer product of x and z_bar, whose Frobenius norm is ‖x‖ ‖z_bar‖.
 
     Args:
         x: inputs (N, I).
-        z_bar: cotangents (N, O), row n that of example n alone.
+        z_bar: cotangents (N, O); row n belongs to the loss of example n alone.
 
     Returns:
         norms of the gradients with respect to W and b, (N,) each.
@@ -119,12 +120,11 @@ def homogeneous_input(x: Array) -> Array:
 def homogeneous_matrix(W: Array, b: Array) -> Array:
     """The bias trick on the parameters: one matrix Ŵ (1 + I, 1 + O) with x̂ Ŵ = (1, x W + b) (claim D8).
 
-    Its first column (1, 0, …, 0) carries the constant. That column has a gradient of its own and must be
-    frozen in training, and the activation must leave component 0 alone, which sigmoid and tanh do not.
+    Its first column (1, 0, …, 0) carries the constant. That column has a gradient too, so it must be frozen during
+    training, and the activation must leave component 0 unchanged, which sigmoid and tanh do not.
 
-    >>> import jax.numpy as jnp
     >>> W, b, x = jnp.array([[1.0], [2.0]]), jnp.array([0.5]), jnp.array([3.0, 4.0])
-    >>> homogeneous_input(x) @ homogeneous_matrix(W, b)
+    >>> fnn.linear.homogeneous_input(x) @ fnn.linear.homogeneous_matrix(W, b)
     Array([ 1. , 11.5], dtype=float32)
     """
     bottom = jnp.concatenate([b.reshape(1, -1), W], axis=0)

@@ -4,17 +4,17 @@ Promises: a loss is a value with
     forward(prediction, target, sample_weight=None) -> (value, residuals)
     backward(residuals, value_bar=1.0) -> prediction_bar
     backward_tangent(residuals, prediction_dot) -> prediction_bar_dot     the second derivative beside the first
-and calling it gives the value alone. The last axis of the prediction holds the outputs of one example, every
-axis before it counts examples (none: one example). Per example the losses *sum* over outputs; over examples they
-take the mean (`loss.sum` takes the sum). Targets and weights are data: no derivative with respect to them.
-Example weights w ≥ 0 (a mask is weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`; an example of weight 0
+and a call returns the value alone. The last axis of the prediction holds the outputs of one example; the axes before
+it count examples (no such axis: one example). Losses *sum* over the outputs of an example and average over examples
+(`loss.sum` sums over examples too). Targets and weights are data: there is no derivative with respect to them.
+Example weights w ≥ 0 (a mask has weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`. An example of weight 0
 never matters, whatever its prediction and target hold, NaN included; weights that are all 0 give 0. (The *inputs* of a
-net must be numbers all the same: fill masked rows with zeros.)
+net must still be finite: fill masked rows with zeros.)
 Refuses: a target whose shape would broadcast, float labels, a mean over no examples.
 Letters: N examples, O outputs, K classes; p prediction, y target, z logits.
 
-Where books disagree: the squared error of lecture D is (1/N) Σ ‖p − y‖² (`squared_error`), of lectures A and E
-½ ‖p − y‖² (`half_squared_error`); PyTorch and scikit-learn also divide by the number of outputs O.
+Where books disagree: the squared error is (1/N) Σ ‖p − y‖² in lecture D (`squared_error`) and ½ ‖p − y‖² in lectures A
+and E (`half_squared_error`); PyTorch and scikit-learn also divide by the number of outputs O.
 Sources: claims A7, B3, B7, B19, B20, C5, D1, D7.
 """
 
@@ -31,10 +31,27 @@ from fnn.activations import softmax
 from fnn.checks import as_floating, require_labels, require_name, require_range
 from fnn.types import Array, Record, Residuals, reset_stale
 
+#: The records, and the class that takes a number; the class of any other record is `type(record)`.
+__all__ = [
+    "Huber",
+    "Loss",
+    "absolute_error",
+    "binary_cross_entropy",
+    "get",
+    "half_squared_error",
+    "hinge",
+    "huber",
+    "negative_log_likelihood",
+    "perceptron_loss",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
+    "squared_error",
+]
+
 
 @dataclass(frozen=True, repr=False)
 class Loss(Record):
-    """The record of a loss. A new one needs two methods, `values` and `slope`; the reduction is done here, once.
+    """The record of a loss. A new loss defines two methods, `values` and `slope`; the reduction is done here, once.
 
     >>> import jax.numpy as jnp
     >>> from fnn.losses import Loss
@@ -116,7 +133,7 @@ class Loss(Record):
         return target.astype(prediction.dtype)
 
     def validate_target(self, target: Any, outputs: int) -> None:
-        """Look at the values of the target on the host; raise `ValueError` on what would train in silence."""
+        """Check the values of the target on the host; raise `ValueError` on what training would accept silently."""
 
     # ---- what every loss gets ---------------------------------------------------------------------------------------
 
@@ -146,10 +163,10 @@ class Loss(Record):
                 f"{prediction.shape}. Use {self.name}.sum, which gives 0, or skip empty batches."
             )
         if sample_weight is None:
-            values, kept = self.values(prediction, target)
+            values, saved = self.values(prediction, target)
             if self.reduction == "sum":
-                return jnp.sum(values), (kept, None)
-            return jnp.sum(values) / count, (kept, 1 / count)
+                return jnp.sum(values), (saved, None)
+            return jnp.sum(values) / count, (saved, 1 / count)
         weights = jnp.asarray(sample_weight)
         if weights.shape != examples:
             raise ValueError(
@@ -157,23 +174,23 @@ class Loss(Record):
                 f"got {weights.shape}. Give one weight or mask entry per row."
             )
         weights = weights.astype(prediction.dtype)
-        # An example that does not count must not be able to spread its NaN: it is replaced before anything is computed
+        # an example that does not count must not spread its NaN, so it is replaced before anything is computed
         counts = weights != 0
         prediction = jnp.where(counts[..., None], prediction, jnp.zeros_like(prediction))
         counts_target = counts if target.ndim == len(examples) else counts[..., None]
         target = jnp.where(counts_target, target, jnp.zeros_like(target))
-        values, kept = self.values(prediction, target)
+        values, saved = self.values(prediction, target)
         if self.reduction == "sum":
-            return jnp.sum(weights * values), (kept, weights)
+            return jnp.sum(weights * values), (saved, weights)
         total = jnp.sum(weights)
         scale = weights / jnp.where(total == 0, jnp.ones_like(total), total)
-        return jnp.sum(scale * values), (kept, scale)
+        return jnp.sum(scale * values), (saved, scale)
 
     def backward(self, residuals: Residuals, value_bar: Array | float = 1.0) -> Array:
         """Return the cotangent of the prediction, (…, O)."""
         # value = Σ scale_n values_n
-        kept, scale = residuals
-        slope = self.slope(kept)
+        saved, scale = residuals
+        slope = self.slope(saved)
         if scale is None:
             return slope * value_bar
         scale = scale * value_bar
@@ -182,18 +199,18 @@ class Loss(Record):
     def backward_tangent(self, residuals: Residuals, prediction_dot: Array) -> Array:
         """Return the change of `backward` along prediction_dot, (…, O): the Hessian of the value times it."""
         # prediction_bar = scale_n slope_n
-        kept, scale = residuals
-        return _weighted(lambda dot: self.curvature(kept, dot), scale, prediction_dot)
+        saved, scale = residuals
+        return _weighted(lambda dot: self.curvature(saved, dot), scale, prediction_dot)
 
     def fisher_tangent(self, residuals: Residuals, prediction_dot: Array) -> Array:
         """Return the Fisher matrix of the predictions times prediction_dot, (…, O)."""
-        kept, scale = residuals
-        return _weighted(lambda dot: self.fisher(kept, dot), scale, prediction_dot)
+        saved, scale = residuals
+        return _weighted(lambda dot: self.fisher(saved, dot), scale, prediction_dot)
 
     def backward_root(self, residuals: Residuals) -> Array:
         """Return S, (C, …, O), with Σ_c S_c S_cᵀ the Hessian of the value, example by example."""
-        kept, scale = residuals
-        root = self.curvature_root(kept)
+        saved, scale = residuals
+        root = self.curvature_root(saved)
         if scale is None:
             return root
         root_scale = jnp.sqrt(jnp.asarray(scale, root.dtype))
@@ -269,7 +286,7 @@ class AbsoluteError(Loss):
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         e = prediction - target
-        # |e| as e sign(e): under autodiff it too has derivative 0 at 0, where jnp.abs has 1
+        # |e| written as e sign(e), which autodiff too gives derivative 0 at 0; jnp.abs has 1 there
         return jnp.sum(e * jnp.sign(e), axis=-1), e
 
     def slope(self, residuals: Residuals) -> Array:
@@ -308,7 +325,7 @@ class Huber(Loss):
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         e = prediction - target
         size = jnp.abs(e)
-        # e² is taken inside only: outside it may overflow, and a branch that is not chosen must stay finite
+        # e² only inside: outside it may overflow, and the branch that is not chosen must stay finite
         inside = jnp.where(size <= self.delta, e, jnp.zeros_like(e))
         h = jnp.where(size <= self.delta, 0.5 * inside * inside, self.delta * (size - 0.5 * self.delta))
         return jnp.sum(h, axis=-1), e
@@ -334,7 +351,7 @@ class Huber(Loss):
 
 
 class _OverClasses(Loss):
-    """A loss over K classes: targets are labels (…) or one row of K probabilities per example (…, K)."""
+    """A loss over K classes: targets are labels (…), or a row of K probabilities per example (…, K)."""
 
     def as_target(self, prediction: Array, target: Any) -> Array:
         target = jnp.asarray(target)
@@ -344,7 +361,7 @@ class _OverClasses(Loss):
             remedy = (
                 "The batch sizes differ: check the split."
                 if target.ndim == prediction.ndim - 1
-                else "One-hot rows must be floating; a column of labels loses its axis by y[:, 0]."
+                else "One-hot rows must be floating; turn a column of labels into a vector with y[:, 0]."
             )
             raise ValueError(
                 f"{self.name}: labels must hold one whole number per example, shape {prediction.shape[:-1]}, "
@@ -365,12 +382,12 @@ class _OverClasses(Loss):
 
     def validate_target(self, target: Any, outputs: int) -> None:
         array = np.asarray(target)
-        # jnp knows bfloat16 for a float, NumPy does not
+        # bfloat16 is a floating type for jnp, not for NumPy
         if array.ndim > 1 and jnp.issubdtype(array.dtype, jnp.floating) and array.shape[-1] == outputs:
             require_range("y", array, 0.0, 1.0, "probabilities from 0 to 1")
             off = np.abs(array.astype(np.float64).sum(axis=-1) - 1).ravel()
-            # √eps of float32: what rounding a row of probabilities to float32 leaves, with room; coarser dtypes leave
-            # half an ulp of each entry, and the entries sum to 1
+            # √eps of float32, with room for what rounding a row of probabilities to float32 leaves; coarser dtypes
+            # leave half an ulp of each entry, and the entries sum to 1
             if off.size and off.max() > max(3.5e-4, float(jnp.finfo(array.dtype).eps)):
                 row = int(off.argmax())
                 raise ValueError(
@@ -382,10 +399,10 @@ class _OverClasses(Loss):
 
 
 class SoftmaxCrossEntropy(_OverClasses):
-    """−Σ_k y_k ln softmax(z)_k from logits z, = −ln softmax(z)_y for a label y (claims A7, B7).
+    """−Σ_k y_k ln softmax(z)_k from logits z; for a label y, −ln softmax(z)_y (claims A7, B7).
 
-    Computed as ln Σ e^(z − m) − (z_y − m) with m the largest logit, which neither overflows nor takes the log of 0,
-    and keeps its digits when the logits are large. The derivative with respect to the logits is softmax(z) − e(y),
+    Computed as ln Σ e^(z − m) − (z_y − m) with m the largest logit. This neither overflows nor takes the log of 0,
+    and stays accurate for large logits. The derivative with respect to the logits is softmax(z) − e(y),
     the lecture's −(e(y) − f(x)); for rows y that sum to s it is s softmax(z) − y. Keeps e^(z − m) and its sum.
 
     >>> z = jnp.array([[-3.44, 1.16, -0.81, 3.91]])
@@ -394,7 +411,7 @@ class SoftmaxCrossEntropy(_OverClasses):
     """
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
-        # m only keeps e^z in range; nothing depends on it, which stop_gradient says to whoever differentiates this
+        # m only keeps e^z in range; the value does not depend on it, which stop_gradient tells autodiff
         shifted = prediction - jax.lax.stop_gradient(jnp.max(prediction, axis=-1, keepdims=True))
         exponentials = jnp.exp(shifted)
         total = jnp.sum(exponentials, axis=-1, keepdims=True)
@@ -436,9 +453,9 @@ class SoftmaxCrossEntropy(_OverClasses):
 
 
 class NegativeLogLikelihood(_OverClasses):
-    """−Σ_k y_k ln p_k on probabilities p; derivative −y_k / p_k, for a label −e(y) / p_y (claim B20).
+    """−Σ_k y_k ln p_k from probabilities p; derivative −y_k / p_k, for a label −e(y) / p_y (claim B20).
 
-    p is clipped to [tiny, 1], tiny the smallest normal number of the dtype; where p lies outside, the derivative is 0.
+    p is clipped to [tiny, 1], where tiny is the smallest normal number of the dtype; the derivative is 0 outside.
 
     >>> p = jnp.array([[0.2, 0.8]])
     >>> round(float(fnn.negative_log_likelihood(p, jnp.array([1]))), 4)  # −ln 0.8
@@ -482,9 +499,9 @@ class NegativeLogLikelihood(_OverClasses):
 
 
 class BinaryCrossEntropy(Loss):
-    """−[y ln p + (1 − y) ln(1 − p)] on probabilities p, summed over outputs (claim D7; the notes omit the brackets).
+    """−[y ln p + (1 − y) ln(1 − p)] from probabilities p, summed over outputs (claim D7; the notes omit the brackets).
 
-    y lies in [0, 1]. p and 1 − p are clipped to [tiny, 1]; where one lies outside, the derivative of its term is 0.
+    y lies in [0, 1]. p and 1 − p are clipped to [tiny, 1]; the derivative of a clipped term is 0.
 
     >>> p, y = jnp.array([[0.8]]), jnp.array([[1.0]])
     >>> round(float(fnn.binary_cross_entropy(p, y)), 4)  # −ln 0.8
@@ -521,7 +538,7 @@ class BinaryCrossEntropy(Loss):
 class SigmoidCrossEntropy(Loss):
     """Binary cross-entropy from logits z: y softplus(−z) + (1 − y) softplus(z), derivative σ(z) − y (claims B3, E6).
 
-    Written as (1 − y) σ(z) − y σ(−z), which keeps its digits where σ(z) is near y. y lies in [0, 1].
+    The derivative is computed as (1 − y) σ(z) − y σ(−z), which is accurate where σ(z) is near y. y lies in [0, 1].
 
     >>> z, y = jnp.array([[0.0], [1e4]]), jnp.array([[1.0], [1.0]])
     >>> round(float(fnn.sigmoid_cross_entropy.sum(z, y)), 4)  # ln 2 + 0
@@ -583,7 +600,7 @@ class Hinge(Loss):
 class PerceptronLoss(Loss):
     """max(0, −y s) for scores s and labels y = ±1; derivative −y where y s ≤ 0, else 0 (claim B4).
 
-    At y s = 0 the derivative is −y: a score of exactly 0 counts as a mistake, else w = 0 would never start.
+    At y s = 0 the derivative is −y: a score of exactly 0 counts as a mistake, or learning would never leave w = 0.
 
     >>> s, y = jnp.array([[2.0], [0.5], [-1.0]]), jnp.array([[1.0], [1.0], [1.0]])
     >>> float(fnn.perceptron_loss.sum(s, y))  # 0 + 0 + 1
@@ -618,10 +635,10 @@ def _at_label(rows: Array, labels: Array) -> Array:
 
 
 def _add_at_label(rows: Array, labels: Array, amount: Array | float) -> Array:
-    """The rows with `amount`, one number or (…, 1), added at the label of each: no one-hot matrix is ever stored.
+    """Add `amount`, one number or (…, 1), to each row at its label, without storing a one-hot matrix.
 
-    A scatter, as autodiff makes one of `_at_label`. Comparing the labels with 0 … K − 1 and selecting instead took
-    1.25 times as long for a whole gradient of 784-512-256-10 on two CPU threads, and the same on one.
+    A scatter, which is also what autodiff makes of `_at_label`. Comparing the labels with 0 … K − 1 and selecting took
+    1.25 times as long for a whole gradient of 784-512-256-10 on two CPU threads, and as long on one.
     """
     flat = rows.reshape(-1, rows.shape[-1])
     amount = jnp.broadcast_to(jnp.asarray(amount, rows.dtype), (*labels.shape, 1)).ravel()
@@ -650,7 +667,7 @@ def _unit_rows(like: Array) -> Array:
 
 
 def _clip(p: Array) -> Array:
-    """p within [tiny, 1]; NaN goes through."""
+    """p clipped to [tiny, 1]; NaN stays NaN."""
     tiny = jnp.finfo(p.dtype).tiny
     return jnp.where(p < tiny, jnp.full_like(p, tiny), jnp.where(p > 1, jnp.ones_like(p), p))
 
@@ -668,7 +685,7 @@ def _require_same_shape(name: str, prediction: Array, target: Array) -> None:
         remedy = "The batch sizes differ: check the split."
     elif target.ndim != prediction.ndim:
         remedy = (
-            "Broadcasting would pair every example with every other; add or drop the last axis: y[:, None], y[:, 0]."
+            "Broadcasting would pair every example with every other. Add or drop the last axis: y[:, None], y[:, 0]."
         )
     else:
         remedy = "The net must have as many outputs as the target has columns."
@@ -684,7 +701,7 @@ def _require_signs(target: Any) -> None:
         first = tuple(int(i) for i in bad[0])
         raise ValueError(
             f"y must hold labels −1 and +1; row {first[0] if first else 0} holds {array[first]} "
-            f"(and {len(bad) - 1} more). Labels 0 and 1 become signs by 2 * y - 1."
+            f"(and {len(bad) - 1} more). Turn labels 0 and 1 into signs with 2 * y - 1."
         )
 
 
@@ -710,7 +727,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def get(choice: str | Loss) -> Loss:
-    """Return the loss of that name, or the record itself; an unknown name raises and suggests the nearest.
+    """Return the loss with this name, or the record itself. An unknown name raises and suggests the nearest.
 
     >>> fnn.losses.get("squared_error") is fnn.squared_error
     True

@@ -1,6 +1,6 @@
-"""What is measured and not minimized: the share of examples that a classifier gets right, and the one-hot code.
+"""What is measured rather than minimized: accuracy, the zero-one loss, and one-hot rows.
 
-Promises: ties go to the lowest class; nothing here has a derivative, which is why losses stand in for it (claim B19).
+Promises: ties go to the lowest class. Nothing here has a useful derivative; that is why losses exist (claim B19).
 Letters: scores (…, K), labels (…) from 0 to K − 1. Sources: claims A5, B1, B19.
 """
 
@@ -13,9 +13,11 @@ from jax.core import Tracer
 from fnn.checks import require_labels, require_size
 from fnn.types import Array
 
+__all__ = ["accuracy", "one_hot", "zero_one_loss"]
+
 
 def accuracy(scores: Array, labels: Any) -> Array:
-    """The share of examples whose largest score stands at the label.
+    """The fraction of examples whose largest score is at the label.
 
     Args:
         scores: logits or probabilities (…, K), K ≥ 2; ties go to the lowest class.
@@ -35,7 +37,7 @@ def accuracy(scores: Array, labels: Any) -> Array:
 
 
 def zero_one_loss(scores: Array, labels: Any) -> Array:
-    """The share of examples that are misclassified, 1[argmax ≠ label] on average (claims B1, B19); see `accuracy`.
+    """The fraction of examples that are misclassified, the mean of 1[argmax ≠ label] (claims B1, B19); see `accuracy`.
 
     >>> scores = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [5.0, 4.0]])
     >>> float(fnn.metrics.zero_one_loss(scores, jnp.array([0, 1, 1, 0])))
@@ -48,12 +50,12 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
     if scores.ndim == 0 or scores.shape[-1] < 2:
         raise ValueError(
             f"scores must hold K ≥ 2 classes on the last axis, got shape {scores.shape}. "
-            "For a single output compare it with its threshold yourself."
+            "Compare a single output with its threshold yourself."
         )
     if labels.shape != scores.shape[:-1]:
         raise ValueError(
-            f"labels must have shape {scores.shape[:-1]}, one per row; they have {labels.shape}. "
-            "Check the split, or drop a column axis by y[:, 0]."
+            f"labels must have shape {scores.shape[:-1]}, one per row, got {labels.shape}. "
+            "Check the split, or drop a column axis with y[:, 0]."
         )
     if labels.size == 0:
         raise ValueError("accuracy over 0 examples is undefined. Check how the data was filtered.")
@@ -61,9 +63,9 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
 
 
 def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:
-    """e(y): 1 at the label, 0 elsewhere (claim A5). Labels (…), the result (…, K).
+    """e(y): 1 at the label, 0 elsewhere (claim A5). Labels (…) give a result (…, K).
 
-    On concrete labels an entry outside 0 … K − 1 raises `ValueError`; while tracing it gives a row of zeros.
+    A label outside 0 … K − 1 raises `ValueError`; while JAX traces, it gives a row of zeros instead.
 
     >>> one_hot([2, 0], 3)
     Array([[0., 0., 1.],

@@ -1,7 +1,7 @@
-"""How layers compose into layers: in sequence, around a skip connection, repeated; and the multi-layer perceptron.
+"""Layers made of layers: in sequence, with a skip connection, repeated; and the multi-layer perceptron.
 
-Promises: nothing here is a derivative. The chain rule says in which order the layers' own rules are called, and that
-the gradients of branches add. Letters: N examples, L layers.
+Promises: there is no derivative here. The chain rule gives the order in which the layers' own rules are called, and
+says that the gradients of branches add. Letters: N examples, L layers.
 Sources: claims B8, C4, E5; He et al. 2016 for the skip connection.
 """
 
@@ -20,12 +20,14 @@ from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer
 from fnn.types import Array, DType, Examples, Key, Params, PyTree, Residuals
 
+__all__ = ["Repeated", "Sequential", "Skip", "dense", "mlp", "repeated", "sequential", "skip"]
+
 
 @dataclass(frozen=True, repr=False)
 class Sequential(Layer):
     """Layers one after another: y = f_L(… f_1(x)). params: a tuple with one entry per layer. Made by `sequential`.
 
-    The values inside are named by the number of the layer, counted from 1: "1.z", "1.a", "2.z", ….
+    The values inside carry the number of their layer, counted from 1: "1.z", "1.a", "2.z", ….
 
     >>> net = fnn.sequential(fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1))
     >>> isinstance(net, fnn.network.Sequential), net.inputs, net.outputs
@@ -70,15 +72,15 @@ class Sequential(Layer):
         for k, (layer, p) in enumerate(self._pairs(params), start=1):
             # profiles and pictures of the program name the layers by these scopes
             with jax.named_scope(f"{type(layer).__name__.lower()}{k}"):
-                x, kept = layer.forward(p, x)
-            residuals.append(kept)
+                x, saved = layer.forward(p, x)
+            residuals.append(saved)
         return x, tuple(residuals)
 
     def backward(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         # from the output to the input: each layer turns the cotangent of its output into that of its input
         params_bar = []
-        for layer, p, kept in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
-            p_bar, y_bar = layer.backward(p, kept, y_bar)
+        for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
+            p_bar, y_bar = layer.backward(p, saved, y_bar)
             params_bar.append(p_bar)
         return tuple(reversed(params_bar)), y_bar
 
@@ -92,7 +94,7 @@ class Sequential(Layer):
     def cotangents(
         self, params: Params, residuals: Residuals, y_bar: PyTree
     ) -> tuple[Params, PyTree, dict[str, PyTree]]:
-        # `backward`, and the names
+        # as `backward`, plus the names
         params_bar, named = [], {}
         for k in reversed(range(len(self.layers))):
             p_bar, y_bar, inside = self.layers[k].cotangents(params[k], residuals[k], y_bar)
@@ -103,8 +105,8 @@ class Sequential(Layer):
     def forward_tangent(self, params: tuple[Params, Params], x: tuple[PyTree, PyTree]) -> tuple[tuple, tuple]:
         residuals = []
         for (layer, p), p_dot in zip(self._pairs(params[0]), params[1], strict=True):
-            x, kept = layer.forward_tangent((p, p_dot), x)
-            residuals.append(kept)
+            x, saved = layer.forward_tangent((p, p_dot), x)
+            residuals.append(saved)
         values, tangents = zip(*residuals, strict=True)
         return x, (values, tangents)
 
@@ -114,38 +116,38 @@ class Sequential(Layer):
         # as `backward`, on pairs
         params_bar = []
         for k in reversed(range(len(self.layers))):
-            p, kept = (params[0][k], params[1][k]), (residuals[0][k], residuals[1][k])
-            p_bar, y_bar = self.layers[k].backward_tangent(p, kept, y_bar)
+            p, saved = (params[0][k], params[1][k]), (residuals[0][k], residuals[1][k])
+            p_bar, y_bar = self.layers[k].backward_tangent(p, saved, y_bar)
             params_bar.append(p_bar)
         values, tangents = zip(*reversed(params_bar), strict=True)
         return (values, tangents), y_bar
 
     def factors(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[PyTree, PyTree]:
         factors = []
-        for layer, p, kept in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
-            each, y_bar = layer.factors(p, kept, y_bar)
+        for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
+            each, y_bar = layer.factors(p, saved, y_bar)
             factors.append(each)
         return tuple(reversed(factors)), y_bar
 
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         norms = []
-        for layer, p, kept in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
-            each, y_bar = layer.norms(p, kept, y_bar)
+        for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
+            each, y_bar = layer.norms(p, saved, y_bar)
             norms.append(each)
         return tuple(reversed(norms)), y_bar
 
     def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
         axes = []
-        for layer, p, kept in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
-            axes.append(layer.example_axes(p, kept, y_bar))
-            y_bar = jax.eval_shape(layer.backward, p, kept, y_bar)[1]
+        for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
+            axes.append(layer.example_axes(p, saved, y_bar))
+            y_bar = jax.eval_shape(layer.backward, p, saved, y_bar)[1]
         return tuple(reversed(axes))
 
     def _pairs(self, params: Params) -> list[tuple[Layer, Params]]:
         if not isinstance(params, tuple | list) or len(params) != len(self.layers):
             got = f"{len(params)} entries" if isinstance(params, tuple | list) else type(params).__name__
             raise ValueError(
-                f"sequential needs a tuple with params for each layer, {len(self.layers)} entries, got {got}. "
+                f"sequential needs a tuple with the params of each layer, {len(self.layers)} entries, got {got}. "
                 "Do they belong to another network? Make them with net.init(key)."
             )
         return list(zip(self.layers, params, strict=True))
@@ -153,7 +155,7 @@ class Sequential(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Skip(Layer):
-    """The skip connection y = x + f(x): x goes two ways, so its two cotangents add (claim E5). Made by `skip`.
+    """The skip connection y = x + f(x): x is used twice, so its two cotangents add (claim E5). Made by `skip`.
 
     >>> net, x = fnn.skip(fnn.dense(2, 2)), jnp.array([3.0, 5.0])
     >>> net.apply({"W": jnp.eye(2), "b": jnp.ones(2)}, x).tolist()  # x + (x + 1)
@@ -180,8 +182,8 @@ class Skip(Layer):
         return self.layer.init(key, dtype)
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Residuals]:
-        y, kept = self.layer.forward(params, x)
-        return x + y, kept
+        y, saved = self.layer.forward(params, x)
+        return x + y, saved
 
     def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
         # y = x + f(x)
@@ -221,11 +223,11 @@ class Skip(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Repeated(Layer):
-    """n equal layers with parameters of their own, one after another, by a scan. Made by `repeated`.
+    """n equal layers, each with its own parameters, one after another by a scan. Made by `repeated`.
 
-    params: those of one layer, every leaf with a leading axis of n. It compiles in the time of one layer, whatever n;
-    the backward pass is the scan in reverse. The values inside carry that leading axis too. Where a layer keeps its
-    own input or output, only the inputs are stacked: the output of one repetition is the input of the next.
+    params: those of one layer, with a leading axis of n on every leaf. Compiling takes as long as for one layer,
+    whatever n is. The backward pass is the scan in reverse. The values inside have the leading axis too. Where a layer
+    saves its own input or output, only the inputs are stacked: the output of one repetition is the input of the next.
 
     >>> net = fnn.repeated(fnn.dense(3, 3), 4)
     >>> net.init(jax.random.key(0))["W"].shape  # one leading axis for the four layers
@@ -256,11 +258,11 @@ class Repeated(Layer):
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
         self._require_stacked(params)
-        _, roles = self._kept(params, x)
+        _, roles = self._saved(params, x)
 
         def step(x: PyTree, p: Params) -> tuple[PyTree, tuple]:
-            y, kept = self.layer.forward(p, x)
-            own = [leaf for leaf, role in zip(jax.tree.leaves(kept), roles, strict=True) if role is None]
+            y, saved = self.layer.forward(p, x)
+            own = [leaf for leaf, role in zip(jax.tree.leaves(saved), roles, strict=True) if role is None]
             return y, (x if any(roles) else (), own)
 
         y, (inputs, own) = jax.lax.scan(step, x, params, length=self.times)
@@ -285,24 +287,24 @@ class Repeated(Layer):
 
     def forward_tangent(self, params: tuple[Params, Params], x: tuple[PyTree, PyTree]) -> tuple[tuple, tuple]:
         self._require_stacked(params[0])
-        _, roles = self._kept(params[0], x[0])
+        _, roles = self._saved(params[0], x[0])
 
         def step(x: tuple[PyTree, PyTree], p: tuple[Params, Params]) -> tuple[tuple, tuple]:
-            y, (kept, kept_dot) = self.layer.forward_tangent(p, x)
-            own = [leaf for leaf, role in zip(jax.tree.leaves(kept), roles, strict=True) if role is None]
-            return y, (x[0] if any(roles) else (), own, kept_dot)
+            y, (saved, saved_dot) = self.layer.forward_tangent(p, x)
+            own = [leaf for leaf, role in zip(jax.tree.leaves(saved), roles, strict=True) if role is None]
+            return y, (x[0] if any(roles) else (), own, saved_dot)
 
         # the tangent of the input is carried, so it is written out where it is 0
         start = (x[0], jax.tree.map(_zero_tangent, x[0]) if x[1] is None else x[1])
-        y, (inputs, own, kept_dot) = jax.lax.scan(step, start, params, length=self.times)
-        return y, ((inputs, own, y[0] if any(roles) else ()), kept_dot)
+        y, (inputs, own, saved_dot) = jax.lax.scan(step, start, params, length=self.times)
+        return y, ((inputs, own, y[0] if any(roles) else ()), saved_dot)
 
     def backward_tangent(
         self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[PyTree, PyTree]
     ) -> tuple[tuple, tuple]:
-        def rule(p: tuple, kept: Residuals, y_bar: tuple) -> tuple[tuple, tuple]:
-            own, own_dot, kept_dot = p
-            return self.layer.backward_tangent((own, own_dot), (kept, kept_dot), y_bar)
+        def rule(p: tuple, saved: Residuals, y_bar: tuple) -> tuple[tuple, tuple]:
+            own, own_dot, saved_dot = p
+            return self.layer.backward_tangent((own, own_dot), (saved, saved_dot), y_bar)
 
         return self._reverse(rule, params[0], residuals[0], y_bar, also=(params[1], residuals[1]))
 
@@ -316,16 +318,16 @@ class Repeated(Layer):
         return jax.tree.map(examples_first, factors, is_leaf=lambda each: isinstance(each, Examples)), x_bar
 
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
-        # the N norms of a leaf stand behind the axis of repetitions
+        # the N norms of a leaf come after the axis of repetitions
         return self._reverse(self.layer.norms, params, residuals, y_bar)
 
     def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
         inputs, own, y = residuals
-        structure, roles = self._kept(params, y_bar)
+        structure, roles = self._saved(params, y_bar)
         one, rest = jax.tree.map(lambda leaf: leaf[0], (params, own)), iter(range(len(own)))
-        # any array does where x or y itself is kept: what matters is whose axis it is
-        kept = [jax.tree.leaves(y)[role[1]] if role else one[1][next(rest)] for role in roles]
-        axes = jax.tree.leaves(self.layer.example_axes(one[0], jax.tree.unflatten(structure, kept), y_bar))
+        # where x or y itself is saved any such array will do: only its axes matter
+        saved = [jax.tree.leaves(y)[role[1]] if role else one[1][next(rest)] for role in roles]
+        axes = jax.tree.leaves(self.layer.example_axes(one[0], jax.tree.unflatten(structure, saved), y_bar))
         # everything but the last output is stacked along a new first axis
         stacked = [axis + 1 for axis, role in zip(axes, roles, strict=True) if role is None]
         return jax.tree.map(lambda _: 1, inputs), stacked, jax.tree.map(lambda _: 0, y)
@@ -333,19 +335,19 @@ class Repeated(Layer):
     def _reverse(
         self, rule: Callable[..., tuple], params: Params, residuals: Residuals, y_bar: PyTree, also: tuple = ()
     ) -> tuple[PyTree, PyTree]:
-        """The reverse scan: rule(p, kept, y_bar) -> (what to stack, x_bar), from the last repetition to the first.
+        """The reverse scan: rule(p, saved, y_bar) -> (what to stack, x_bar), from the last repetition to the first.
 
         On pairs y_bar is (y_bar, y_bar_dot), and what else is stacked comes in `also`: p is then (p, *also).
         """
         inputs, own, y = residuals
-        structure, roles = self._kept(params, y_bar[0] if also else y_bar)
+        structure, roles = self._saved(params, y_bar[0] if also else y_bar)
 
         def step(carry: tuple[PyTree, PyTree], one: tuple) -> tuple[tuple[PyTree, PyTree], PyTree]:
             y_bar, y = carry
             p, x, own = one
             sources, rest = {"x": jax.tree.leaves(x), "y": jax.tree.leaves(y)}, iter(own)
-            kept = [next(rest) if role is None else sources[role[0]][role[1]] for role in roles]
-            stacked, x_bar = rule(p if also else p[0], jax.tree.unflatten(structure, kept), y_bar)
+            saved = [next(rest) if role is None else sources[role[0]][role[1]] for role in roles]
+            stacked, x_bar = rule(p if also else p[0], jax.tree.unflatten(structure, saved), y_bar)
             # the input of this repetition is the output of the one before
             return (x_bar, x), stacked
 
@@ -354,26 +356,27 @@ class Repeated(Layer):
         )
         return stacked, x_bar
 
-    def _kept(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None]]:
-        """What one repetition keeps: (its structure, for each leaf the place of x or y that it is, or None).
+    def _saved(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None]]:
+        """What one repetition saves: (its structure, for each leaf its place in x or y, or None if it is in neither).
 
-        The output of one repetition is the input of the next, so what is x or y itself is stacked once, not twice.
+        The output of one repetition is the input of the next, so x and y need to be stacked only once between them.
         """
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), x)
-        closed, (y, kept) = jax.make_jaxpr(self.layer.forward, return_shape=True)(one, like)
+        closed, (y, saved) = jax.make_jaxpr(self.layer.forward, return_shape=True)(one, like)
         x_count, y_count = len(jax.tree.leaves(like)), len(jax.tree.leaves(y))
         invars, outvars = closed.jaxpr.invars, closed.jaxpr.outvars
         places = {id(v): ("y", k) for k, v in enumerate(outvars[:y_count])}
         places |= {id(v): ("x", k) for k, v in enumerate(invars[len(invars) - x_count :])}
-        return jax.tree.structure(kept), [places.get(id(v)) for v in outvars[y_count:]]
+        return jax.tree.structure(saved), [places.get(id(v)) for v in outvars[y_count:]]
 
     def _require_stacked(self, params: Params) -> None:
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             if leaf.shape[:1] != (self.times,):
                 raise ValueError(
-                    f"repeated: every leaf of params must lead with an axis of {self.times}, one entry per repetition; "
-                    f"{jax.tree_util.keystr(path)} has shape {leaf.shape}. Make them with net.init(key)."
+                    f"repeated: every leaf of params must have a leading axis of {self.times}, one entry per "
+                    f"repetition, got shape {leaf.shape} for {jax.tree_util.keystr(path)}. "
+                    "Make them with net.init(key)."
                 )
 
 
@@ -386,8 +389,8 @@ def _require_square(where: str, layer: Any) -> None:
     require_record(where, Layer, layer, "Subclass fnn.Layer with a frozen dataclass.")
     if layer.inputs != layer.outputs:
         raise ValueError(
-            f"{where}: the layer must give as many features as it takes; it takes {layer.inputs} and gives "
-            f"{layer.outputs}. Make the two sizes equal."
+            f"{where}: the layer must have as many outputs as inputs, got {layer.inputs} inputs and "
+            f"{layer.outputs} outputs. Make the two sizes equal."
         )
 
 
@@ -406,11 +409,11 @@ def dense(
 
     Args:
         inputs, outputs: sizes, at least 1.
-        activation: a record or its name; the identity makes the layer affine.
+        activation: a record or its name; with the identity the layer is affine.
         weight_init, bias_init: initializers or their names.
 
     Raises:
-        ValueError: a size below 1, an unknown name. TypeError: a size that is no whole number.
+        ValueError: a size below 1, an unknown name. TypeError: a size that is not a whole number.
 
     >>> fnn.dense(64, 32, activation="tanh")
     dense(64, 32, activation=tanh)
@@ -419,7 +422,7 @@ def dense(
 
 
 def sequential(*layers: Layer) -> Sequential:
-    """One layer after another; see `Sequential`. Raises `ValueError` where two sizes do not meet.
+    """One layer after another; see `Sequential`. Raises `ValueError` where two sizes do not match.
 
     >>> fnn.sequential(fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1)) == fnn.mlp(2, 3, 1, activation="tanh")
     True
@@ -437,7 +440,7 @@ def skip(layer: Layer) -> Skip:
 
 
 def repeated(layer: Layer, times: int) -> Repeated:
-    """`times` copies of the layer, each with parameters of its own; see `Repeated`.
+    """`times` copies of the layer, each with its own parameters; see `Repeated`.
 
     >>> fnn.repeated(fnn.dense(3, 3, activation="tanh"), 4)
     repeated(dense(3, 3, activation=tanh), 4)
@@ -452,19 +455,20 @@ def mlp(
     weight_init: Initializer | str = glorot_uniform,
     bias_init: Initializer | str = zeros,
 ) -> Sequential:
-    """A multi-layer perceptron: dense layers of these sizes, the activation after every layer but the last (claim C4).
+    """A multi-layer perceptron: dense layers of these sizes, with the activation after all but the last (claim C4).
 
     Args:
         sizes: inputs, hidden units …, outputs: mlp(64, 32, 10) or mlp([64, 32, 10]); at least two.
-        activation: of the hidden layers, a record or its name.
-        output: activation of the last layer; losses such as `softmax_cross_entropy` take its identity, the logits.
+        activation: that of the hidden layers, a record or its name.
+        output: activation of the last layer; the identity gives logits, as `softmax_cross_entropy` takes them.
         weight_init, bias_init: initializers of every layer, or their names.
 
     Returns:
         a `Sequential` of L `Dense` layers; its params are a tuple of L dicts {"W", "b"}.
 
     Raises:
-        ValueError: fewer than two sizes, a size below 1, an unknown name. TypeError: a size that is no whole number.
+        ValueError: fewer than two sizes, a size below 1, an unknown name.
+        TypeError: a size that is not a whole number.
 
     >>> net = fnn.mlp(64, 32, 10)
     >>> net == fnn.mlp([64, 32, 10]), hash(net) == hash(fnn.mlp(64, 32, 10))

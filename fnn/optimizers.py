@@ -2,8 +2,8 @@
 
 Promises: each is a record with the interface of Optax,
     init(params) -> state              update(gradients, state, params=None) -> (updates, state)
-and gives what Optax gives, to rounding; params + updates are the new parameters. Records are values: equal ones never
-retrace, which two calls of `optax.adam(1e-3)` do. Everything that Optax has beyond these four it keeps.
+and matches Optax to rounding; params + updates are the new parameters. Records are values: equal ones never retrace,
+unlike two calls of `optax.adam(1e-3)`. For everything beyond these four, use Optax.
 Letters: θ parameters, g gradient, η learning rate, t the number of the step from 1. Sources: claims A19, B14, E7.
 """
 
@@ -18,12 +18,14 @@ from jax.core import Tracer
 
 from fnn.types import Array, Params, PyTree
 
+__all__ = ["Adam", "Momentum", "Optimizer", "Sgd", "adam", "momentum", "nesterov", "sgd"]
+
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The base of every optimizer: η, and the two functions that a new one defines.
+    """The base of every optimizer: η, and the two methods that a new one defines.
 
-    Raises `ValueError` unless the learning rate is finite and above 0; a traced one, as in a sweep, is taken as it is.
+    Raises `ValueError` unless the learning rate is finite and above 0; a traced one, as in a sweep, is not checked.
 
     >>> import optax
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
@@ -43,7 +45,7 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} must define init(params) -> state.")
 
     def update(self, gradients: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
-        """Return (what is added to the parameters, the state for the next step)."""
+        """Return (updates to add to the parameters, the state for the next step)."""
         raise TypeError(f"{type(self).__name__} must define update(gradients, state, params) -> (updates, state).")
 
 
@@ -179,6 +181,6 @@ def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 
 
 def _require(record: Optimizer, name: str, holds: Callable[[Any], bool], condition: str) -> None:
     value = getattr(record, name)
-    # of a traced number nothing is known while the program is made
+    # the value of a traced number is unknown while the program is built
     if not isinstance(value, Tracer) and not holds(value):
         raise ValueError(f"{type(record).__name__.lower()}: {name} must be {condition}, got {value}. Try 1e-3.")

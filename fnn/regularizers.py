@@ -1,7 +1,7 @@
-"""Penalties on the weights, each beside its hand-written derivative: weights only, never biases.
+"""Penalties on the weights, never on biases, each beside its hand-written derivative.
 
 Promises: a leaf is a weight if its own name is ``W`` (claim B9); every other leaf has penalty and gradient 0.
-The strength is an argument at run time, so that it can be swept without a retrace.
+The strength is an argument at run time, so it can be swept without a retrace.
 Letters: Ω the penalty, λ the strength. Sources: claims B9, B18.
 """
 
@@ -15,13 +15,15 @@ import jax.numpy as jnp
 from fnn.checks import require_name
 from fnn.types import Array, Params, Record, reset_stale
 
-#: λ: one number, or the pair that the elastic net takes.
+__all__ = ["Regularizer", "elastic_net", "get", "l1", "l2"]
+
+#: λ: one number, or a pair for the elastic net.
 Strength: TypeAlias = Any
 
 
 @dataclass(frozen=True, repr=False)
 class Regularizer(Record):
-    """The record of a penalty: calling it gives λ Ω(params), `gradient` gives λ ∇Ω in the structure of params.
+    """The record of a penalty: a call returns λ Ω(params), `gradient` returns λ ∇Ω in the structure of params.
 
     >>> params = {"W": jnp.array([0.0, 3.0, -2.0]), "b": jnp.array([9.0])}
     >>> float(fnn.l2(params, 2.0)), fnn.l2.gradient(params, 2.0)["b"].tolist()
@@ -37,7 +39,7 @@ class Regularizer(Record):
         raise TypeError(f"{type(self).__name__} must define __call__(params, strength).")
 
     def gradient(self, params: Params, strength: Strength) -> Params:
-        """λ ∇Ω(params), zero on every leaf that is no weight."""
+        """λ ∇Ω(params), zero on every leaf that is not a weight."""
         raise TypeError(f"{type(self).__name__} must define gradient(params, strength).")
 
     def curvature(self, params: Params, strength: Strength, params_dot: Params) -> Params:
@@ -49,11 +51,10 @@ class Regularizer(Record):
 
 
 class L2(Regularizer):
-    """λ Σ W², gradient 2 λ W (claim B9). No ½: decoupled weight decay of rate d corresponds to λ = d / 2.
+    """λ Σ W², gradient 2 λ W (claim B9). There is no ½: decoupled weight decay of rate d corresponds to λ = d / 2.
 
-    >>> import jax.numpy as jnp
     >>> params = {"W": jnp.array([3.0, -1.0]), "b": jnp.array([5.0])}
-    >>> float(l2(params, 0.5)), l2.gradient(params, 0.5)["b"]
+    >>> float(fnn.l2(params, 0.5)), fnn.l2.gradient(params, 0.5)["b"]
     (5.0, Array([0.], dtype=float32))
     """
 
@@ -71,7 +72,7 @@ class L2(Regularizer):
 class L1(Regularizer):
     """λ Σ |W|, gradient λ sign(W) with sign(0) = 0 (claim B9).
 
-    Plain gradient steps do not make weights exactly zero, they step over it; the proximal step
+    Plain gradient steps do not make weights exactly zero; they step over it. The proximal step
     W ← sign(W) max(|W| − ηλ, 0) does.
 
     >>> params = {"W": jnp.array([0.0, 3.0, -2.0]), "b": jnp.array([9.0])}
@@ -80,7 +81,7 @@ class L1(Regularizer):
     """
 
     def __call__(self, params: Params, strength: Strength) -> Array:
-        # |W| as W sign(W): under autodiff it too has derivative 0 at 0, where jnp.abs has 1
+        # |W| written as W sign(W), which autodiff too gives derivative 0 at 0; jnp.abs has 1 there
         return _sum_over_weights(lambda W: _like(W, strength) * jnp.sum(W * jnp.sign(W)), params)
 
     def gradient(self, params: Params, strength: Strength) -> Params:
@@ -92,7 +93,7 @@ class L1(Regularizer):
 
 
 class ElasticNet(Regularizer):
-    """λ₁ Σ |W| + λ₂ Σ W²; the strength is the pair (λ₁, λ₂). scikit-learn's form halves the second term.
+    """λ₁ Σ |W| + λ₂ Σ W²; the strength is the pair (λ₁, λ₂). scikit-learn halves the second term.
 
     >>> params = {"W": jnp.array([0.0, 3.0, -2.0]), "b": jnp.array([9.0])}
     >>> float(fnn.elastic_net(params, (0.5, 1.0)))  # 2.5 + 13
@@ -112,16 +113,16 @@ class ElasticNet(Regularizer):
         return l2.curvature(params, _pair(strength)[1], params_dot)
 
 
-def is_weight(path: tuple) -> bool:
+def _is_weight(path: tuple) -> bool:
     """True for the key path of a leaf whose own name is ``W``, in a dict or as an attribute."""
     last = path[-1] if path else None
     return getattr(last, "key", getattr(last, "name", None)) == "W"
 
 
 def _sum_over_weights(penalty: Callable[[Array], Array], params: Params) -> Array:
-    weights = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if is_weight(path)]
+    weights = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if _is_weight(path)]
     if not weights:
-        raise ValueError("a regularizer needs at least one leaf called 'W'; the parameters have none. Name it W.")
+        raise ValueError("a regularizer needs at least one leaf called 'W', got none. Name the weights W.")
     total = penalty(weights[0])
     for W in weights[1:]:
         total = total + penalty(W)
@@ -129,7 +130,7 @@ def _sum_over_weights(penalty: Callable[[Array], Array], params: Params) -> Arra
 
 
 def _like(W: Array, strength: Strength) -> Array:
-    """The strength as a scalar of the weight's dtype, so that a swept float32 strength meets float64 weights."""
+    """The strength as a scalar of the weight's dtype, so that a swept float32 strength works with float64 weights."""
     strength = jnp.asarray(strength, W.dtype)
     if strength.shape != ():
         raise ValueError(f"strength must be one number, got shape {strength.shape}. Sweep it with jax.vmap.")
@@ -138,12 +139,12 @@ def _like(W: Array, strength: Strength) -> Array:
 
 def _on_weights(slope: Callable[[Array], Array], params: Params) -> Params:
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: slope(leaf) if is_weight(path) else jnp.zeros_like(leaf), params
+        lambda path, leaf: slope(leaf) if _is_weight(path) else jnp.zeros_like(leaf), params
     )
 
 
 def _pair(strength: Strength) -> tuple[Strength, Strength]:
-    # a tuple may hold traced numbers, so it is counted and not made an array
+    # a tuple may hold traced numbers, so its length is taken; it is not made an array
     count = len(strength) if isinstance(strength, tuple | list) else jnp.shape(strength)
     if count not in (2, (2,)):
         raise ValueError(
@@ -163,7 +164,7 @@ REGULARIZERS: dict[str, Regularizer] = {"l1": l1, "l2": l2, "elastic_net": elast
 
 
 def get(choice: str | Regularizer) -> Regularizer:
-    """Return the regularizer of that name, or the record itself; an unknown name raises and suggests the nearest.
+    """Return the regularizer with this name, or the record itself. An unknown name raises and suggests the nearest.
 
     >>> fnn.regularizers.get("l2")
     l2

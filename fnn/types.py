@@ -1,11 +1,11 @@
-"""The names that every signature uses, and the shape legend of the package.
+"""The type names that every signature uses, the base of all records, and the shape legend of the package.
 
-Promises: nothing but names; importing this file computes nothing and touches no device.
+Promises: importing this file computes nothing and touches no device.
 
 Shape legend
-    N examples (any number of leading axes, none included) · I inputs · O outputs · H hidden units · K classes.
+    N examples (any number of leading axes, including none) · I inputs · O outputs · H hidden units · K classes.
     Rows are examples: ``x: (N, I)``, ``W: (I, O)``, ``z = x @ W + b: (N, O)``.
-    The cotangent of a value ``v`` — the gradient of the loss with respect to it — is called ``v_bar``.
+    The cotangent of a value ``v``, the gradient of the loss with respect to it, is called ``v_bar``.
 """
 
 from dataclasses import dataclass
@@ -17,31 +17,31 @@ import jax.numpy as jnp
 Array: TypeAlias = jax.Array
 #: A (typed or raw) pseudo-random key, as made by ``jax.random.key``.
 Key: TypeAlias = jax.Array
-#: Any nest of tuples, lists, dicts with arrays at the leaves.
+#: Any nesting of tuples, lists and dicts with arrays at the leaves.
 PyTree: TypeAlias = Any
 #: The parameters of a layer: a pytree of arrays; leaves called ``W`` are weights, the others are not regularized.
 Params: TypeAlias = Any
-#: What a forward pass keeps for its backward pass: a pytree of arrays and nothing else.
+#: What a forward pass saves for its backward pass: a pytree that holds arrays only.
 Residuals: TypeAlias = Any
 #: A dtype or its name: ``jnp.float32``, ``"bfloat16"``.
 DType: TypeAlias = Any
 
 
 def is_key(leaf: Any) -> bool:
-    """True for an array of typed keys, which are no numbers."""
+    """True for an array of typed keys, which are not numbers."""
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def refuse_init(cls: type) -> None:
-    """Raise `TypeError` if the class writes an ``__init__`` of its own.
+    """Raise `TypeError` if the class defines its own ``__init__``.
 
-    Records are compared by their fields. What an ``__init__`` stores beside them is not compared, so two records that
-    differ would be equal, and a compiled function would take one for the other.
+    Records are compared by their fields. Anything else that an ``__init__`` stores would not be compared, so two
+    different records could be equal, and a compiled function would use one in place of the other.
     """
     if "__init__" in vars(cls):
         raise TypeError(
-            f"{cls.__name__} must be a frozen dataclass, got one with an __init__ of its own. Write its parameters as "
-            "fields under @dataclass(frozen=True), so that records with other parameters are unequal."
+            f"{cls.__name__} must be a frozen dataclass, got a class with its own __init__. Write its parameters as "
+            "fields under @dataclass(frozen=True), so that records with different parameters are unequal."
         )
 
 
@@ -80,7 +80,8 @@ class Examples(NamedTuple):
 class Record:
     """A value with a name: equal by value, hashable, printed as it is written (``tanh``, ``leaky_relu(slope=0.1)``).
 
-    Activations, losses, regularizers and initializers are records, and so never make a compiled function retrace.
+    Activations, losses, regularizers and initializers are records, so equal ones never make a compiled function
+    retrace.
     """
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -89,7 +90,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The class's name as a word of the field: ``LeakyRelu`` is ``leaky_relu``."""
+        """The name of the class in lower case with underscores: ``LeakyRelu`` is ``leaky_relu``."""
         return "".join("_" + c.lower() if c.isupper() else c for c in type(self).__name__).lstrip("_")
 
     def __repr__(self) -> str:

@@ -1,13 +1,23 @@
 """Tests run in strict JAX: implicit promotion of dtypes and of ranks raises, and a warning is an error (pyproject)."""
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 
+@contextlib.contextmanager
+def strict() -> Iterator[None]:
+    """Strict JAX, for what a session fixture computes before the first test; every test is in it anyway."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _strict():
-    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+    with strict():
         yield
 
 

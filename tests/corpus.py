@@ -439,6 +439,11 @@ def half(x):
     return jnp.sum(x.astype(jnp.float32))
 
 
+@entry(POSITIVE)
+def polygammas(x):
+    return jnp.sum(lax.polygamma(jnp.ones_like(x), x) + jax.scipy.special.digamma(x + 1) * x)
+
+
 def _nets():
     for activation in ("tanh", "relu", "gelu", "sigmoid"):
         net = fnn.mlp(3, 4, 3, activation=activation)

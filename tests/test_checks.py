@@ -133,11 +133,12 @@ MESSAGES = [
         lambda: NET.apply(layer_params(4, 6, 3), X)),
     row("b of another net", ValueError, "b must have shape (5,)", "(6,)", "another network?", "net.init(key)")(
         lambda: NET.apply(({"W": floats(4, 5), "b": floats(6)}, PARAMS[1]), X)),
-    row("fewer layers", ValueError, "sequential needs a tuple with params for each layer, 2 entries", "got 3 entries",
+    row("fewer layers", ValueError, "sequential needs a tuple with the params of each layer",
+        "2 entries, got 3 entries",
         "another network?", "net.init(key)")(
         lambda: NET.apply(layer_params(4, 5, 5, 3), X)),
-    row("one layer's params for a net", ValueError, "sequential needs a tuple with params for each layer, 2 entries",
-        "got dict", "another network?", "net.init(key)")(
+    row("one layer's params for a net", ValueError, "sequential needs a tuple with the params of each layer",
+        "2 entries", "got dict", "another network?", "net.init(key)")(
         lambda: NET.apply(PARAMS[0], X)),
     row("a net's params for one layer", ValueError, "dense(4, 5) needs params {'W': …, 'b': …}", "got tuple",
         "another network?", "net.init(key)")(lambda: fnn.dense(4, 5).apply(PARAMS, X)),
@@ -147,9 +148,9 @@ MESSAGES = [
     row("integer params", TypeError, "dense(4, 5, activation=tanh): W must have a floating dtype", "int32",
         "Cast it once with .astype('float32')")(
         lambda: NET.apply(({"W": np.ones((4, 5), np.int32), "b": floats(5)}, PARAMS[1]), X)),
-    row("unstacked params", ValueError, "lead with an axis of 3", "['W'] has shape (4, 4)", "net.init(key)")(
+    row("unstacked params", ValueError, "leading axis of 3", "got shape (4, 4) for ['W']", "net.init(key)")(
         lambda: fnn.repeated(fnn.dense(4, 4), 3).apply(layer_params(4, 4)[0], X)),
-    row("unstacked params, looking inside", ValueError, "lead with an axis of 3", "(4, 4)", "net.init(key)")(
+    row("unstacked params, looking inside", ValueError, "leading axis of 3", "(4, 4)", "net.init(key)")(
         lambda: fnn.repeated(fnn.dense(4, 4), 3).values(layer_params(4, 4)[0], X)),
     row("integer dtype", TypeError, "parameters must have a floating dtype", "int32", "Use float32")(
         lambda: NET.init(jax.random.key(0), jnp.int32)),
@@ -173,10 +174,10 @@ MESSAGES = [
         lambda: fnn.sequential(fnn.dense(4, 5), fnn.dense(6, 3))),
     row("a part that is no layer", TypeError, "sequential: a Layer is needed", "tanh", "Subclass fnn.Layer")(
         lambda: fnn.sequential(fnn.tanh)),
-    row("skip over unequal sizes", ValueError, "skip", "takes 4 and gives 5", "equal")(
+    row("skip over unequal sizes", ValueError, "skip", "got 4 inputs and 5 outputs", "equal")(
         lambda: fnn.skip(fnn.dense(4, 5))),
     row("skip of no layer", TypeError, "skip: a Layer is needed", "4", "Subclass fnn.Layer")(lambda: fnn.skip(4)),
-    row("repeated with unequal sizes", ValueError, "repeated", "takes 4 and gives 5", "equal")(
+    row("repeated with unequal sizes", ValueError, "repeated", "got 4 inputs and 5 outputs", "equal")(
         lambda: fnn.repeated(fnn.dense(4, 5), 2)),
     row("repeated 0 times", ValueError, "repeated: times must be at least 1", "0")(
         lambda: fnn.repeated(fnn.dense(4, 4), 0)),
@@ -201,7 +202,7 @@ MESSAGES = [
         lambda: type("Bypass", (fnn.layers.Dense,), {"cotangents": None})),
     row("values without cotangents", TypeError, "Named defines values but no cotangents", "Define both, or neither")(
         lambda: type("Named", (fnn.layers.Dense,), {"values": None})),
-    row("inside one's own backward", TypeError, "intermediates: Turned has a backward of its own", "Look inside fnn")(
+    row("inside one's own backward", TypeError, "intermediates: Turned overrides backward", "Look inside fnn")(
         lambda: fnn.gradients.Backprop(
             type("Turned", (fnn.gradients.Objective,), {"backward": None})(NET, fnn.softmax_cross_entropy)
         ).intermediates(PARAMS, X, LABELS)),
@@ -257,15 +258,15 @@ MESSAGES = [
     row("fans of a vector", ValueError, "matrix (inputs, outputs)", "(5,)", "Use uniform(bound)")(
         lambda: fnn.initializers.glorot_uniform(jax.random.key(0), (5,))),
     # ---- regularizers -----------------------------------------------------------------------------------------------
-    row("no strength", ValueError, "come together", "regularizer=l2", "without a strength", "strength=1e-4")(
+    row("no strength", ValueError, "go together", "regularizer=l2", "without a strength", "strength=1e-4")(
         lambda: fnn.objective(NET, "squared_error", "l2")(PARAMS, X, floats(6, 3))),
-    row("no regularizer", ValueError, "come together", "strength=0.1", "no regularizer", "regularizer=fnn.l2")(
+    row("no regularizer", ValueError, "go together", "strength=0.1", "no regularizer", "regularizer=fnn.l2")(
         lambda: SQUARED(PARAMS, X, floats(6, 3), strength=0.1)),
     row("two strengths for l2", ValueError, "strength must be one number", "(2,)", "jax.vmap")(
         lambda: fnn.l2(PARAMS, np.array([0.1, 0.2], np.float32))),
     row("one strength for two", ValueError, "pair (λ₁, λ₂)", "got 0.1", "use l1 or l2 alone")(
         lambda: fnn.elastic_net(PARAMS, 0.1)),
-    row("nothing to penalize", ValueError, "at least one leaf called 'W'", "none", "Name it W")(
+    row("nothing to penalize", ValueError, "at least one leaf called 'W'", "none", "Name the weights W")(
         lambda: fnn.l1({"s": floats(3)}, 0.1)),
     # ---- differences ------------------------------------------------------------------------------------------------
     row("step 0", ValueError, "step must be above 0 and finite", "0.0", "Leave it out")(
@@ -274,14 +275,14 @@ MESSAGES = [
         lambda: fnn.one_sided_differences(jnp.sum, chunk=0)(X)),
     row("differences in integers", TypeError, "leaf 1 of the first argument must have a floating dtype", "int32")(
         lambda: fnn.central_differences(lambda p: jnp.sum(p[0]))((X, LABELS))),
-    row("differences of a vector", ValueError, "one number", "shape (4,)", "Sum or mean it")(
+    row("differences of a vector", ValueError, "one number", "shape (4,)", "Take its sum or its mean")(
         lambda: fnn.central_differences(lambda x: x)(floats(4))),
     # ---- data on the host -------------------------------------------------------------------------------------------
     row("no data", ValueError, "x must hold at least one row", "(0, 4)", "filtered")(lambda: fnn.data.validate(X[:0])),
     row("a scalar as data", ValueError, "at least one row", "()")(lambda: fnn.data.validate(1.0)),
     row("integer data", TypeError, "x must have a floating dtype", "int32", "Cast it once with .astype('float32')")(
         lambda: fnn.data.validate(LABELS[:, None])),
-    row("other number of targets", ValueError, "one row per example", "x has 6 rows, y 5", "split")(
+    row("other number of targets", ValueError, "one row per example", "6 rows of x and 5 of y", "split")(
         lambda: fnn.data.validate(X, LABELS[:5])),
     row("NaN in x", ValueError, "x must be finite", "row 1, column 2 is nan (and 0 more)", "Drop or impute")(
         lambda: fnn.data.validate(spoiled(X, (1, 2), np.nan))),
@@ -333,6 +334,10 @@ MESSAGES = [
     row("0 epochs", ValueError, "fit: epochs must be at least 1", "0")(lambda: fit(epochs=0)),
     row("a layer with an __init__", TypeError, "Own must be a frozen dataclass", "__init__", "fields under")(
         lambda: type("Own", (fnn.Layer,), {"__init__": lambda self, scale: None})),
+    row("cotangents without a backward", TypeError, "Own defines cotangents but no backward", "Define backward(params")(
+        lambda: type("Own", (fnn.Layer,), {"cotangents": lambda self, *args: args})),
+    row("values without cotangents", TypeError, "Own defines values but no cotangents", "Define both, or neither")(
+        lambda: type("Own", (fnn.Layer,), {"values": lambda self, *args: args})),
     row("a record with an __init__", TypeError, "Own must be a frozen dataclass", "__init__", "fields under")(
         lambda: type("Own", (fnn.Activation,), {"__init__": lambda self, scale: None})),
     row("training a net", TypeError, "fit: a gradient is needed", "sequential(", "fnn.backprop(net, loss)")(
@@ -387,7 +392,7 @@ MESSAGES = [
     row("fit: NaN", ValueError, "x must be finite", "row 1, column 2 is nan")(
         lambda: fit((spoiled(X, (1, 2), np.nan), LABELS))),
     row("fit: no rows", ValueError, "at least one row", "(0, 4)")(lambda: fit((X[:0], LABELS[:0]))),
-    row("fit: another batch", ValueError, "x has 6 rows, y 5", "split")(lambda: fit((X, LABELS[:5]))),
+    row("fit: another batch", ValueError, "6 rows of x and 5 of y", "split")(lambda: fit((X, LABELS[:5]))),
     row("fit: integer data", TypeError, "x must have a floating dtype", "int64",
         "Cast it once with .astype('float32')")(lambda: fit((np.ones((6, 4), np.int64), LABELS))),
     row("fit: wrong feature count", ValueError, "4 features", "7)")(lambda: fit((floats(6, 7), LABELS))),
@@ -413,6 +418,14 @@ MESSAGES = [
         lambda: fit(key=None)),
     row("a folder for checkpoints", TypeError, "checkpoints must be a record, got 'runs'", "fnn.Checkpoints('runs')")(
         lambda: fit(checkpoints="runs")),
+    row("a penalty without its strength", ValueError, "fit: got regularizer=l2 without a strength", "strength=1e-4")(
+        lambda: fit(gradient=PENALIZED)),
+    row("a sweep of a penalty without strengths", ValueError, "sweep: got regularizer=l2 without", "over=fnn.grid(")(
+        lambda: sweep(gradient=PENALIZED)),
+    row("a stream read by nothing", ValueError, "Stream: rows must be at least 1, got 0", "65536")(
+        lambda: fnn.Stream(X, LABELS, 0)),
+    row("a stream of unequal rows", ValueError, "x has 6 rows, y 5", "Check the source")(
+        lambda: fnn.Stream(X, LABELS[:5])),
     row("a sweep over a list", TypeError, "over must be a dict of columns, got [1, 2]", "fnn.grid(")(
         lambda: sweep(over=[1, 2])),
     row("an unknown field", ValueError, "unknown field 'rate'; known are seed, learning_rate, strength, weight_init")(
@@ -435,7 +448,7 @@ MESSAGES = [
     row("a sweep without patience", ValueError, "patience must be at least 1")(lambda: sweep(patience=0)),
     row("a sweep judged by nothing", ValueError, "monitor 'accuracy' is not measured; measured are: loss")(
         lambda: sweep(monitor="accuracy")),
-    row("split that does not add up", ValueError, "add up to the 6 examples", "(4, 1) add up to 5", "last one")(
+    row("split that does not add up", ValueError, "add up to the 6 examples", "got (4, 1), which", "last one")(
         lambda: fnn.data.stratified_split(LABELS, (4, 1), seed=0)),
     row("split into an empty part", ValueError, "stratified_split: size 2 must be at least 1", "0", "Give ints")(
         lambda: fnn.data.stratified_split(LABELS, (6, 0), seed=0)),
@@ -557,8 +570,8 @@ def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
 # The files whose messages stand in MESSAGES; a file with messages of its own has a test of its own.
 FILES = (
     "activations", "adapter", "linear", "gradients", "data/small", "differences", "initializers", "layers", "losses",
-    "metrics", "network", "optimizers", "regularizers", "checks", "types", "training/program", "training/config",
-    "training/shuffle", "training/_sweep", "training/_fit",
+    "metrics", "network", "optimizers", "regularizers", "checks", "types", "training/state", "training/step",
+    "training/config", "training/shuffle", "training/stream", "training/_sweep", "training/_fit",
 )  # fmt: skip
 
 
@@ -638,7 +651,9 @@ def test_a_list_of_sizes_works():
 def test_fit_casts_numpy_float64_once_with_a_note():
     data = (np.ones((6, 4)), np.ones((6, 3)))
     assert data[0].dtype == np.float64
-    note = re.escape("is float64; cast to float32, the parameters' dtype. Cast the data yourself to silence this note.")
+    note = re.escape(
+        "is float64; cast to float32, the parameters' dtype. Cast the data yourself to silence this warning."
+    )
     with pytest.warns(fnn.CastWarning, match=f"fit: [xy] of data {note}") as notes:
         state, history = fit(data, gradient=SQUARED, epochs=2)
     assert len(notes) == 2  # one for x, one for y; none per epoch or step

@@ -1,7 +1,5 @@
 """Back-propagation by hand against autodiff and finite differences, over the whole case table."""
 
-import functools
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -11,6 +9,7 @@ import pytest
 import fnn
 from tests import reference, tolerances
 from tests.cases import NETS, NetCase
+from tests.conftest import strict
 from tests.witnesses import (
     assert_close,
     assert_finite,
@@ -29,9 +28,13 @@ def pair(case: NetCase):
     return by_hand, automatic
 
 
-@functools.cache
-def whole_table(dtype: str):
-    """{case: (by hand, automatic, magnitudes, value)}: one program for all of NETS compiles in half the time."""
+@pytest.fixture(scope="session")
+def whole_table():
+    """{dtype: {case: (by hand, automatic, magnitudes, value)}}; one program for all of NETS halves the compiling."""
+    return {dtype: _table(dtype) for dtype in ("float64", "float32")}
+
+
+def _table(dtype: str):
 
     def run(table):
         results = {}
@@ -44,20 +47,20 @@ def whole_table(dtype: str):
             results[case.name] = hand, auto, size, value
         return results
 
-    with jax.enable_x64(dtype == "float64"):
+    with strict(), jax.enable_x64(dtype == "float64"):
         return jax.device_get(jax.jit(run)({case.name: case.data(dtype) for case in NETS}))
 
 
 @pytest.mark.parametrize("case", NETS, ids=lambda case: case.name)
-def test_by_hand_equals_automatic_in_both_precisions(case: NetCase):
-    hand, auto, size, value = whole_table("float64")[case.name]
+def test_by_hand_equals_automatic_in_both_precisions(case: NetCase, whole_table):
+    hand, auto, size, value = whole_table["float64"][case.name]
     assert hand[0] == value
     assert_close(hand[0], auto[0], tolerances.FORWARD["float64"])
     with jax.enable_x64(True):
         data = jax.device_get(case.data("float64"))
     assert_close(value, np.float64(reference.objective(case, *data)), tolerances.FORWARD["float64"], "NumPy ")
     assert_gradients_float64(hand[1], auto[1], size)
-    hand32, auto32, _, _ = whole_table("float32")[case.name]
+    hand32, auto32, _, _ = whole_table["float32"][case.name]
     assert_close(hand32[0], np.float32(value), tolerances.FORWARD["float32"])
     assert_gradients_float32(hand32[1], auto32[1], auto[1])
 

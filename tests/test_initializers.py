@@ -1,7 +1,5 @@
 """Initializers: the variance each promises, on a million samples; shapes, dtypes, keys."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +19,7 @@ VARIANCE = {
 BOUND = {name: np.sqrt(3 * v) for name, v in VARIANCE.items() if name.endswith("uniform")}
 
 
-@functools.cache
+@pytest.fixture(scope="session")
 def a_million():
     """{name: a million entries}, by one program."""
     both = {"uniform": fnn.initializers.uniform(0.3), "normal": fnn.initializers.normal(0.2)}
@@ -30,8 +28,8 @@ def a_million():
 
 
 @pytest.mark.parametrize("name", VARIANCE)
-def test_variance_is_the_promised_one(name):
-    W = np.asarray(a_million()[name], np.float64)
+def test_variance_is_the_promised_one(name, a_million):
+    W = np.asarray(a_million[name], np.float64)
     assert np.isfinite(W).all()
     assert abs(W.var() / VARIANCE[name] - 1) < tolerances.MOMENTS
     assert abs(W.mean()) < tolerances.MOMENTS * np.sqrt(VARIANCE[name])
@@ -40,8 +38,8 @@ def test_variance_is_the_promised_one(name):
         assert np.abs(W).max() > 0.999 * BOUND[name]
 
 
-def test_uniform_normal_constant_and_zeros():
-    U, N = (np.asarray(a_million()[name], np.float64) for name in ("uniform", "normal"))
+def test_uniform_normal_constant_and_zeros(a_million):
+    U, N = (np.asarray(a_million[name], np.float64) for name in ("uniform", "normal"))
     assert abs(U.var() / 0.03 - 1) < tolerances.MOMENTS and abs(N.var() / 0.04 - 1) < tolerances.MOMENTS
     key = jax.random.key(1)
     assert (np.asarray(fnn.initializers.constant(1.5)(key, (2, 3))) == 1.5).all() and not np.asarray(

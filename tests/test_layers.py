@@ -184,7 +184,7 @@ def test_an_objective_that_overrides_backward_is_used_as_it_is(x64):
     usual, turned = (fnn.gradients.Backprop(made(dense(), LOSS)) for made in (fnn.gradients.Objective, Reversed))
     assert_close(turned(params, x, y)[1], jax.tree.map(jnp.negative, usual(params, x, y)[1]), 0)
     assert_close(turned.example_norms(params, x, y), usual.example_norms(params, x, y), tolerances.LEAF)
-    with pytest.raises(TypeError, match=r"intermediates: Reversed has a backward of its own, .* Look inside fnn"):
+    with pytest.raises(TypeError, match=r"intermediates: Reversed overrides backward, .* Look inside fnn"):
         turned.intermediates(params, x, y)
 
 

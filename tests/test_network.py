@@ -1,7 +1,6 @@
 """The layer contract, run on every layer: the package's, a two-input one, a random one, and one as a user writes it."""
 
 import dataclasses
-import functools
 import itertools
 
 import chex
@@ -13,6 +12,7 @@ import pytest
 import fnn
 from tests import tolerances
 from tests.cases import Dropout, Swap, drawn, random
+from tests.conftest import strict
 from tests.witnesses import assert_close, named_leaves
 
 
@@ -75,9 +75,17 @@ def test_a_layer_is_a_value(made):
         setattr(layer, next(iter(fields)), None)
 
 
-@functools.cache
-def contracts(dtype: str):
-    """{layer: (x, kept, y by forward, y by apply, by hand, automatic)}: one program for all of LAYERS."""
+@pytest.fixture(scope="session")
+def contracts():
+    """{dtype: {layer: (x, kept, y by forward, y by apply, by hand, automatic)}}: one program for all of LAYERS."""
+    results = {}
+    for dtype in ("float64", "float32"):
+        with strict(), jax.enable_x64(dtype == "float64"):
+            results[dtype] = _contracts(dtype)
+    return results
+
+
+def _contracts(dtype: str):
     table, kept = {}, {}
     for name, (make, rows) in LAYERS.items():
         x, params = rows((6,), dtype), drawn(make(), random(name), dtype)
@@ -102,11 +110,11 @@ def contracts(dtype: str):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_forward_apply_and_backward_agree_with_the_contract(name, dtype):
+def test_forward_apply_and_backward_agree_with_the_contract(name, dtype, contracts):
     layer = LAYERS[name][0]()
     made = jax.eval_shape(lambda: layer.init(jax.random.key(0), dtype))
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(made))
-    x, kept, y, again, (params_bar, x_bar), auto = contracts(dtype.name)[name]
+    x, kept, y, again, (params_bar, x_bar), auto = contracts[dtype.name][name]
     assert layer.outputs is None or y.shape[-1] == layer.outputs
     assert all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(kept)), "residuals hold arrays only"
     assert_close(again, y, tolerances.FORWARD[dtype.name])

@@ -21,7 +21,7 @@ import reference
 import fnn
 from experiments import report, results
 from experiments.claims import CLAIMS, witnesses
-from experiments.options import EXPERIMENTS
+from experiments.registry import EXPERIMENTS
 from tests import browser, tolerances
 from tests.browser import SECONDS, open_page
 
@@ -40,20 +40,20 @@ def test_a_name_without_docstring_or_example_is_seen(monkeypatch):
     def without():
         pass
 
-    def told():
-        """Told, and no more."""
+    def bare():
+        """One line and no more."""
 
-    monkeypatch.setattr(fnn, "told", told, raising=False)
+    monkeypatch.setattr(fnn, "bare", bare, raising=False)
     monkeypatch.setattr(fnn, "without", without, raising=False)
     name = reference.names()[0]
     assert reference.lacking(name._replace(name="without")) == "a docstring"
-    assert reference.lacking(name._replace(name="told")) == "an example"
+    assert reference.lacking(name._replace(name="bare")) == "an example"
 
 
 def test_the_reference_has_an_entry_for_every_name():
     text = "\n".join(reference.pages().values())
     for name in reference.names():
-        assert re.search(rf"^\.\. (auto|py:)\w+:: ({name.where}\.)?{name.name}\b", text, re.M), name
+        assert re.search(rf"^\.\. (auto|py:)\w+:: ({re.escape(name.where)}\.)?{name.name}\b", text, re.M), name
 
 
 def test_docstrings_are_escaped_outside_code_and_examples():
@@ -100,7 +100,7 @@ def test_pictures_come_with_words_and_the_command_that_makes_them(record):
 def test_every_experiment_has_a_page_without_results_too(tmp_path):
     pages = evidence.pages(tmp_path)
     for name, experiment in EXPERIMENTS.items():
-        assert report.told(experiment.module).question[1:30] in pages[f"experiments/{name}.md"].replace("\\", "")
+        assert report.described(experiment.module).question[1:30] in pages[f"experiments/{name}.md"].replace("\\", "")
 
 
 @pytest.mark.skipif(not COMMITTED.is_dir(), reason="no results are committed")
@@ -114,7 +114,7 @@ def test_every_claim_has_a_witness():
 
 
 def test_derivations_say_which_files_and_claims_they_are_about():
-    assert evidence.derivations()["affine"] == (
+    assert evidence.derivations()["linear"] == (
         "The affine map", ["fnn/linear.py"], ["A15", "A16", "C3", "D4", "D6", "D8"],
     )  # fmt: skip
     assert all(claim in CLAIMS for _, _, claims in evidence.derivations().values() for claim in claims)
@@ -190,8 +190,8 @@ def test_every_picture_has_words():
 
 def test_every_name_claim_and_experiment_is_there():
     text = {page.relative_to(SITE).as_posix(): links.places for page, links in site().items()}
-    told = {place for page, places in text.items() if page.startswith("generated/reference/") for place in places}
-    assert not [name for name in reference.names() if f"{name.where}.{name.name}" not in told]
+    entries = {place for page, places in text.items() if page.startswith("generated/reference/") for place in places}
+    assert not [name for name in reference.names() if name.address not in entries]
     assert all(claim.lower() in text[f"generated/evidence/claims/{claim[0]}.html"] for claim in CLAIMS)
     assert all(f"generated/evidence/experiments/{name}.html" in text for name in EXPERIMENTS)
 
@@ -286,7 +286,7 @@ def test_a_typed_query_finds_a_page():
             if found:
                 break
             time.sleep(0.1)
-        assert any(path.endswith("derivations/backprop.html") for path in found), found
+        assert any(path.endswith("derivations/gradients.html") for path in found), found
         assert page.console == [] and all(url.startswith("file:") for url in page.requests)
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn import jaxprs
 from tests import tolerances
 
 # Primitives that move entries about or add them up: on magnitudes they do what they do on values.
@@ -26,12 +27,12 @@ def magnitudes(fn, *args):
     closed, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
     flat = jax.tree.leaves(args)
     pairs = [(v, jnp.abs(v) if jnp.issubdtype(jnp.result_type(v), jnp.floating) else v) for v in map(jnp.asarray, flat)]
-    out = _walk(closed.jaxpr, closed.consts, pairs)
+    out = _walk(closed, pairs)
     return jax.tree.unflatten(jax.tree.structure(shape), [size for _, size in out])
 
 
-def _walk(jaxpr, consts, pairs):
-    known = {}
+def _walk(closed, pairs):
+    known, jaxpr = {}, closed.jaxpr
 
     def read(atom):
         if hasattr(atom, "val"):
@@ -39,7 +40,7 @@ def _walk(jaxpr, consts, pairs):
             return value, jnp.abs(value) if jnp.issubdtype(value.dtype, jnp.floating) else value
         return known[atom]
 
-    for variable, const in zip(jaxpr.constvars, consts, strict=True):
+    for variable, const in zip(jaxpr.constvars, closed.consts, strict=True):
         known[variable] = (const, jnp.abs(const) if jnp.issubdtype(const.dtype, jnp.floating) else const)
     known.update(zip(jaxpr.invars, pairs, strict=True))
     for equation in jaxpr.eqns:
@@ -53,9 +54,8 @@ def _equation(equation, pairs):
     values, sizes = [v for v, _ in pairs], [s for _, s in pairs]
     if name == "scan":
         return _scan(equation, pairs)
-    inner = params.get("jaxpr") or params.get("call_jaxpr")
-    if inner is not None:
-        return _walk(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), pairs)
+    if (inner := jaxprs.body_of(equation)) is not None:
+        return _walk(inner, pairs)
     bind = functools.partial(equation.primitive.bind, **params)
     value = bind(*values)
     if equation.primitive.multiple_results:
@@ -85,23 +85,15 @@ def _equation(equation, pairs):
 
 def _scan(equation, pairs):
     """The loop of a scan, written out: the tests keep it short."""
-    params, body = equation.params, equation.params["jaxpr"]
-    inner, inner_consts = getattr(body, "jaxpr", body), getattr(body, "consts", ())
-
-    def unchanged(outside, inside):
-        # what is carried has its shape within too, what is a sequence loses its axis; JAX's releases name them apart
-        return sum(a.aval.shape == b.aval.shape for a, b in zip(outside, inside, strict=True))
-
-    carried = unchanged(equation.outvars, inner.outvars)
-    consts = unchanged(equation.invars, inner.invars) - carried
-    carry, sequences = pairs[consts : consts + carried], pairs[consts + carried :]
-    steps = range(params["length"])
+    scan = jaxprs.Scan.of(equation)
+    constants, carry, sequences = scan.split(pairs)
+    steps = range(scan.length)
     stacked = []
-    for k in reversed(steps) if params["reverse"] else steps:
-        out = _walk(inner, inner_consts, [*pairs[:consts], *carry, *[(v[k], s[k]) for v, s in sequences]])
-        carry = out[:carried]
-        stacked.append(out[carried:])
-    if params["reverse"]:
+    for k in reversed(steps) if scan.reverse else steps:
+        out = _walk(scan.body, [*constants, *carry, *[(v[k], s[k]) for v, s in sequences]])
+        carry = out[: scan.carried]
+        stacked.append(out[scan.carried :])
+    if scan.reverse:
         stacked.reverse()
     columns = zip(*stacked, strict=True)
     return [*carry, *[(jnp.stack([v for v, _ in c]), jnp.stack([s for _, s in c])) for c in columns]]

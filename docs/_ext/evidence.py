@@ -7,7 +7,6 @@ their pictures are drawn anew. Sphinx is not needed to import this file: tests d
 """
 
 import ast
-import importlib
 import json
 import re
 from collections.abc import Iterable
@@ -18,9 +17,9 @@ from typing import Any
 import generated
 import reference
 
-from experiments import report, trial
+from experiments import frame, report, trial
 from experiments.claims import CLAIMS, LECTURES, witnesses
-from experiments.options import EXPERIMENTS, summary
+from experiments.registry import EXPERIMENTS, load, summary
 from experiments.report import Run
 from experiments.results import FILE, read, store
 
@@ -43,15 +42,15 @@ def pages(results: Path) -> dict[str, str | bytes]:
 
 
 def pictured(results: Path, folder: Path) -> Path:
-    """The folder to which the records of `results` are copied, and their pictures drawn from them: none is kept."""
+    """The folder to which the records of `results` are copied, with pictures drawn from them; none is committed."""
     for run in report.runs(results):
         to = folder / run.name
-        kept = read(to / FILE)
-        if run.committed or (kept and kept | {"figures": {}} == run.record | {"figures": {}}):
+        copied = read(to / FILE)
+        if run.committed or (copied and copied | {"figures": {}} == run.record | {"figures": {}}):
             continue
         to.mkdir(parents=True, exist_ok=True)
         if "result" in run.record:
-            trial.draw(importlib.import_module(EXPERIMENTS[run.name].module), to, run.record)
+            trial.draw(load(run.name), to, run.record)
         else:
             store(to, run.record)
     return folder
@@ -78,11 +77,11 @@ def spoken(text: str) -> str:
     """
     signs = {r"\lambda": "λ", r"\sigma": "σ", r"\rho": "ρ", r"\sqrt": "√", r"\Vert": "‖", r"\sum": "Σ", r"\theta": "θ"}
 
-    def formula(found: re.Match[str]) -> str:
-        told = re.sub(r"\\frac\{([^{}]*(?:\{[^{}]*\})?[^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", found[1])
+    def formula(match: re.Match[str]) -> str:
+        text = re.sub(r"\\frac\{([^{}]*(?:\{[^{}]*\})?[^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", match[1])
         for tex, sign in signs.items():
-            told = told.replace(tex, sign)
-        return re.sub(r"\\[a-zA-Z]+|\\.|[{}]", "", told)
+            text = text.replace(tex, sign)
+        return re.sub(r"\\[a-zA-Z]+|\\.|[{}]", "", text)
 
     return " ".join(re.sub(r"\$([^$]*)\$", formula, text).split())
 
@@ -126,19 +125,19 @@ def _seen() -> dict[str, Any]:
 def derivations() -> dict[str, tuple[str, list[str], list[str]]]:
     """{page: (title, files it is about, claims it is about)}, from the first lines of each.
 
-    >>> derivations()["affine"][:2]
+    >>> derivations()["linear"][:2]
     ('The affine map', ['fnn/linear.py'])
     """
-    found = {}
+    pages = {}
     for page in sorted(DERIVATIONS.glob("*.md")):
         title, _, about = page.read_text(encoding="utf-8").partition("\n")
         first = about.strip().split("\n\n")[0]
-        found[page.stem] = (
+        pages[page.stem] = (
             title.removeprefix("# "),
             re.findall(r"`(fnn/\w+\.py)`", first),
             re.findall(r"\b[A-E]\d+\b", first),
         )
-    return found
+    return pages
 
 
 def _overall(claim: str, runs: list[Run]) -> str:
@@ -150,12 +149,12 @@ def _table(runs: list[Run]) -> str:
     for claim in CLAIMS:
         key = _overall(claim, runs)
         counts[key] = counts.get(key, 0) + 1
-    told = ", ".join(f"{count} {VERDICTS.get(key, key)}" for key, count in counts.items())
+    verdicts = ", ".join(f"{count} {VERDICTS.get(key, key)}" for key, count in counts.items())
     lines = [
         "# Claims",
         "",
         f"What five lectures claim, {len(CLAIMS)} sentences, each judged by experiments from their numbers or asserted "
-        f"by tests that bear its number: {told}. The number of a claim leads to its evidence: the verdict of every "
+        f"by tests that bear its number: {verdicts}. The number of a claim leads to its evidence: the verdict of every "
         "experiment, the pictures, the tests with their code. Where a lecture errs, the table says what is right.",
         "",
         "```{toctree}",
@@ -204,8 +203,8 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
     files = dict.fromkeys(file for *_, each, _ in pages for file in each)
     # the names that cite the claim; where none does, the files that its derivations are about
     code = ", ".join(f"`{name}`" for name in _cited().get(claim, files))
-    told = [f"{what}: {each}." for what, each in (("Derivation", read), ("Code", code)) if each]
-    lines += [" ".join(told), ""] if told else []
+    written = [f"{what}: {each}." for what, each in (("Derivation", read), ("Code", code)) if each]
+    lines += [" ".join(written), ""] if written else []
     tests = _seen()[claim].tests
     if tests:
         lines += [f"({claim.lower()}-tests)=", "Tests:", ""]
@@ -216,11 +215,11 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
 @cache
 def _cited() -> dict[str, list[str]]:
     """{claim: the public names whose docstrings cite it}."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for name in reference.names():
         for claim in dict.fromkeys(re.findall(r"\b[A-E]\d+\b", name.described.__doc__ or "")):
-            found.setdefault(claim, []).append(f"{name.where}.{name.name}")
-    return found
+            names.setdefault(claim, []).append(f"{name.where}.{name.name}")
+    return names
 
 
 def _test(test: str) -> str:
@@ -235,8 +234,8 @@ def _test(test: str) -> str:
 def _lines(file: str) -> dict[str, tuple[int, int]]:
     """{test: its first line, decorators included, and its last}."""
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {f.name: (min([f.lineno, *(d.lineno for d in f.decorator_list)]), f.end_lineno or f.lineno) for f in found}
+    tests = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {f.name: (min([f.lineno, *(d.lineno for d in f.decorator_list)]), f.end_lineno or f.lineno) for f in tests}
 
 
 # ---- experiments and their pictures ---------------------------------------------------------------------------------
@@ -244,7 +243,7 @@ def _lines(file: str) -> dict[str, tuple[int, int]]:
 
 def _experiment(name: str, runs: list[Run]) -> str:
     experiment = EXPERIMENTS[name]
-    said = report.told(experiment.module)
+    said = report.described(experiment.module)
     lines = [f"# Experiment: {plain(name)}", "", plain(summary(experiment.options)), ""]
     for heading, text in zip(("Question", "Prediction", "Refuted by"), said, strict=False):
         lines += [f"**{heading}.** {plain(text[:1].upper() + text[1:])}", ""] if text else []
@@ -267,8 +266,8 @@ def _run(run: Run) -> list[str]:
     for claim, (verdict, evidence, *_) in run.record.get("verdicts", {}).items():
         lines += [f"- {_claim(claim, '../')} {_badge(verdict)} {plain(evidence)}"]
     if not run.record.get("verdicts"):
-        for what, held in run.record.get("predictions", {}).items():
-            lines += [f"- {_badge('confirmed' if held else 'refuted')} {plain(what)}"]
+        for what, held in run.record.get("predictions", {}).values():
+            lines += [f"- {_badge(frame.verdict([held]))} {plain(what)}"]
     lines += [""]
     for file, text in _figures(run).items():
         lines += [_figure(run, file, text, "../", _for_claims(run, file, "../")), ""]
@@ -283,10 +282,10 @@ def _for_claims(run: Run, file: str, up: str) -> str:
 def _made(run: Run) -> str:
     measured, versions = run.record.get("measured", {}), run.record.get("versions", {})
     seconds = measured.get("seconds")
-    told = [f"It ran {seconds:.0f} s" if seconds else "It ran", "in its quick form" if _quick(run) else ""]
-    told += [f"on {measured['machine']['cores']} cores" if measured.get("machine") else ""]
-    told += [f"with JAX {versions['jax']}" if "jax" in versions else ""]
-    return " ".join(part for part in told if part) + "."
+    facts = [f"It ran {seconds:.0f} s" if seconds else "It ran", "in its quick form" if _quick(run) else ""]
+    facts += [f"on {measured['machine']['cores']} cores" if measured.get("machine") else ""]
+    facts += [f"with JAX {versions['jax']}" if "jax" in versions else ""]
+    return " ".join(part for part in facts if part) + "."
 
 
 def _quick(run: Run) -> bool:

@@ -1,7 +1,7 @@
-"""Links that the text need not write: the number of a claim leads to its evidence, a name or a file of the package to
+"""Links that an author need not write: the number of a claim leads to its evidence, a name or a file of the package to
 the reference, an experiment's command to its page.
 
-Promises: nothing but running text and code in it is looked at; headings, links and formulas stay as they are.
+Promises: only running text, and code in it, is changed; headings, links and formulas stay as they are.
 """
 
 import re
@@ -9,11 +9,11 @@ from typing import Any
 
 import reference
 from docutils import nodes
+from experiments.options import EXPERIMENTS
 from sphinx.addnodes import pending_xref
 from sphinx.transforms import SphinxTransform
 
 from experiments.claims import CLAIMS
-from experiments.options import EXPERIMENTS
 
 CLAIM = re.compile(r"\b[A-E]\d{1,2}\b")
 COMMAND = re.compile(r"python -m experiments (\w+)")
@@ -53,8 +53,8 @@ class Links(SphinxTransform):
         return [*pieces, *([nodes.Text(text[end:])] if end < len(text) else [])]
 
     def _reference(self, content: nodes.Node, domain: str, kind: str, target: str) -> pending_xref:
-        told = {"refdomain": domain, "reftype": kind, "reftarget": target, "refexplicit": True, "refwarn": True}
-        return pending_xref("", content, refdoc=self.env.current_document.docname, **told)
+        options = {"refdomain": domain, "reftype": kind, "reftarget": target, "refexplicit": True, "refwarn": True}
+        return pending_xref("", content, refdoc=self.env.current_document.docname, **options)
 
 
 def _within(node: nodes.Node, *kinds: type) -> bool:
@@ -65,18 +65,18 @@ def _within(node: nodes.Node, *kinds: type) -> bool:
 
 
 def _page(code: str) -> str:
-    """The page about the command or the file that this code is, if there is one."""
+    """The page about the command or the file that this code names, if there is one."""
     if (command := COMMAND.match(code)) and command[1] in EXPERIMENTS:
         return f"generated/evidence/experiments/{command[1]}"
-    if (file := FILE.fullmatch(code)) and f"fnn.{file[1]}" in {name.page for name in reference.names()}:
+    if (file := FILE.fullmatch(code)) and f"fnn.{file[1]}" in reference.namespaces():
         return f"generated/reference/{file[1]}"
     return ""
 
 
 def _name(code: str) -> str:
-    """The public name that this code is, or calls."""
-    plain = re.sub(r"\(.*\)$", "", code)
-    return plain if plain in {f"{name.where}.{name.name}" for name in reference.names()} else ""
+    """The public name that this code is or calls, as the reference has it."""
+    name = reference.addresses().get(re.sub(r"\(.*\)$", "", code))
+    return name.address if name else ""
 
 
 def setup(app: Any) -> dict[str, bool]:

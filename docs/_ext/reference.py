@@ -1,33 +1,43 @@
-"""The reference: a page for each file of the package, every public name from its docstring.
+"""The reference: a page for each namespace, with every public name from its docstring.
 
-Promises: what is public is read off `fnn/__init__.py` and the `__all__` of `fnn.checker` and `fnn.glassbox`, so that no
-name can be left out; a name without a docstring or without an example ends the build (`lacking`). [source] beside a
-record such as `relu` leads to the lines of its class. Sphinx is not needed to import this file: tests do.
+Promises: what is public is read from `fnn.__all__` and the `__all__` of each namespace that it names, so no public name
+can be missing and no private one can appear. A name without a docstring or without an example ends the build
+(`lacking`). A name that stands in `fnn` itself is documented as such (`fnn.tanh`), on the page of its namespace.
+[source] beside a record such as `relu` leads to the lines of its class. Sphinx is not needed to import this file: tests
+do.
 """
 
-import ast
+import functools
 import importlib
 import inspect
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import generated
 
-PACKAGE = Path(__file__).parents[2] / "fnn"
-#: Packages of which more is public than `fnn` itself passes on.
-ROOMS = ("fnn.checker", "fnn.glassbox")
+import fnn
+
+#: The order of the pages; a namespace that is not named here comes last.
+ORDER = (
+    *("activations", "linear", "losses", "regularizers", "initializers", "layers", "network", "gradients"),
+    *("differences", "optimizers", "metrics", "data", "training", "checker", "glassbox", "lectures"),
+)
 
 
 class Name(NamedTuple):
     """A public name."""
 
     where: str
-    """The module a user takes it from: fnn, fnn.checker."""
+    """The module that a user takes it from: fnn, fnn.checker."""
     name: str
     page: str
-    """The module that is told on its page: fnn.activations."""
+    """The namespace on whose page it stands: fnn.activations."""
+
+    @property
+    def address(self) -> str:
+        """How a user writes it: fnn.tanh, fnn.losses.Huber."""
+        return f"{self.where}.{self.name}"
 
     @property
     def value(self) -> Any:
@@ -35,29 +45,57 @@ class Name(NamedTuple):
 
     @property
     def described(self) -> Any:
-        """What holds the docstring: itself, or the class of a record."""
+        """The object with the docstring: the value itself, or the class of a record."""
         value = self.value
         return value if inspect.isclass(value) or inspect.isroutine(value) else type(value)
 
 
-def names() -> list[Name]:
-    """Every public name, once, in the order of `fnn/__init__.py`.
+@functools.cache
+def namespaces() -> tuple[str, ...]:
+    """The modules that `fnn.__all__` names, in the order of their pages."""
+    found = [name for name in fnn.__all__ if inspect.ismodule(getattr(fnn, name))]
+    return tuple(f"fnn.{name}" for name in sorted(found, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)))
 
-    >>> names()[0]
-    Name(where='fnn', name='Activation', page='fnn.activations')
+
+@functools.cache
+def names() -> tuple[Name, ...]:
+    """Every public name, once, page by page; names that stand in no namespace come first.
+
+    >>> names()[:2]
+    (Name(where='fnn', name='CastWarning', page='fnn'), Name(where='fnn', name='custom_vjp', page='fnn'))
+    >>> [name for name in names() if name.name == "Huber"]
+    [Name(where='fnn.losses', name='Huber', page='fnn.losses')]
     """
-    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    found = [
-        Name("fnn", each.asname or each.name, str(node.module))
-        for node in imports
-        if str(node.module).startswith("fnn.")
-        for each in node.names
-    ]
-    told = {each.name for each in found}
-    for room in ROOMS:
-        found += [Name(room, name, room) for name in importlib.import_module(room).__all__ if name not in told]
-    return found
+    flat = [name for name in fnn.__all__ if f"fnn.{name}" not in namespaces()]
+    found: list[Name] = []
+    for space in namespaces():
+        module = importlib.import_module(space)
+        for name in module.__all__:
+            here = name in flat and getattr(fnn, name) is getattr(module, name)
+            found.append(Name("fnn" if here else space, name, space))
+    elsewhere = {each.name for each in found if each.where == "fnn"}
+    return (*(Name("fnn", name, "fnn") for name in flat if name not in elsewhere), *found)
+
+
+@functools.cache
+def addresses() -> dict[str, Name]:
+    """{each way to write a public name: the name}: fnn.tanh and fnn.activations.tanh are one."""
+    return {address: name for name in names() for address in (f"{name.page}.{name.name}", name.address)}
+
+
+def named(text: str, page: str = "fnn") -> Name | None:
+    """The public name that a docstring on this page means by `text`, if it means one.
+
+    >>> named("fit").address, named("fnn.activations.tanh").address, named("get", "fnn.losses").address, named("get")
+    ('fnn.fit', 'fnn.tanh', 'fnn.losses.get', None)
+    """
+    for address in (f"{page}.{text}", f"fnn.{text}", text):
+        if address in addresses():
+            return addresses()[address]
+    # a class by its own name, which only one namespace has
+    last = text.split(".")[-1]
+    found = [name for name in names() if name.name == last and last[:1].isupper()]
+    return found[0] if len(found) == 1 else None
 
 
 def lacking(name: Name) -> str:
@@ -68,7 +106,8 @@ def lacking(name: Name) -> str:
     """
     described = name.described
     text = vars(described).get("__doc__") if inspect.isclass(described) else described.__doc__
-    if not text or text.startswith(f"{getattr(described, '__name__', '')}("):  # the second is what a dataclass invents
+    # a dataclass without a docstring is given its signature as one
+    if not text or text.startswith(f"{getattr(described, '__name__', '')}("):
         return "a docstring"
     return "" if ">>>" in text else "an example"
 
@@ -77,20 +116,20 @@ def lacking(name: Name) -> str:
 
 
 def markup(lines: Iterable[str]) -> list[str]:
-    """The lines of a docstring with every sign escaped that reStructuredText would read.
+    """The lines of a docstring, with every sign escaped that reStructuredText would interpret.
 
     >>> markup(["λ Σ |W| over `params`, b_ too", ">>> 2 * 3"])
     ['λ Σ \\\\|W\\\\| over `params`, b\\\\_ too', '>>> 2 * 3']
     """
-    told, example, returns = [], False, False
+    marked, example, returns = [], False, False
     for line in lines:
-        # what stands before a colon there is no type: napoleon is told so by a colon of its own
+        # words before a colon there are not a type, which an extra colon tells napoleon
         if returns and line.strip():
             line = re.sub(r"^( *)", r"\g<1>:", line)
         returns = line.strip() == "Returns:" or (returns and not line.strip())
         example = (example and bool(line.strip())) or line.lstrip().startswith(">>>")
-        told.append(line if example else "".join(map(_escaped, re.split(r"(``?[^`]+``?|\*\w[\w ]*\*)", line))))
-    return told
+        marked.append(line if example else "".join(map(_escaped, re.split(r"(``?[^`]+``?|\*\w[\w ]*\*)", line))))
+    return marked
 
 
 def _escaped(piece: str) -> str:
@@ -99,22 +138,22 @@ def _escaped(piece: str) -> str:
 
 
 def _indented_as_written(lines: list[str]) -> list[str]:
-    """Indented lines of a module's docstring are tables of a kind: shown as they stand."""
-    told: list[str] = []
+    """Indented lines of a module's docstring are small tables, which are shown as they are written."""
+    shown: list[str] = []
     for k, line in enumerate(lines):
         if line.startswith("    ") and not (k and lines[k - 1].startswith("    ")):
-            told += ["", ".. code-block:: text", ""]
+            shown += ["", ".. code-block:: text", ""]
         elif k and lines[k - 1].startswith("    ") and line and not line.startswith("    "):
-            told.append("")
-        told.append(line)
-    return told
+            shown.append("")
+        shown.append(line)
+    return shown
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 
 def pages() -> dict[str, str]:
-    """{file name: its reStructuredText}: a page for each module, and an index of all names."""
+    """{file name: its reStructuredText}: a page for each namespace, and an index of all names."""
     by_page: dict[str, list[Name]] = {}
     for name in names():
         by_page.setdefault(name.page, []).append(name)
@@ -128,22 +167,22 @@ def _heading(text: str, line: str = "=") -> list[str]:
 
 def _page(module: str, each: list[Name]) -> str:
     about = inspect.getdoc(importlib.import_module(module)) or ""
-    lines = [*_heading(module), f".. currentmodule:: {each[0].where}", ""]
+    lines = [*_heading(module), f".. currentmodule:: {module}", ""]
     lines += [*_indented_as_written(markup(about.splitlines())), ""]
     for name in each:
-        if name.where != "fnn":
-            # the page of the source leads back to where it thinks that the name is public
-            lines += [".. raw:: html", "", f'   <span id="fnn.{name.name}"></span>', ""]
-        lines += [*_entry(name), ""]
+        # the page of the source leads back to one of the ways to write the name
+        others = sorted({f"fnn.{name.name}", f"{module}.{name.name}"} - {name.address})
+        lines += [".. raw:: html", "", *(f'   <span id="{other}"></span>' for other in others), ""] if others else []
+        lines += [f".. currentmodule:: {name.where}", "", *_entry(name), ""]
     return "\n".join(lines) + "\n"
 
 
 def _entry(name: Name) -> list[str]:
-    told, value = f"{name.where}.{name.name}", name.value
+    value = name.value
     if inspect.isroutine(value):
-        return [f".. autofunction:: {told}"]
+        return [f".. autofunction:: {name.address}"]
     if inspect.isclass(value) and value.__name__ == name.name:
-        return [f".. autoclass:: {told}", "   :members:", "   :special-members: __call__"]
+        return [f".. autoclass:: {name.address}", "   :members:", "   :special-members: __call__"]
     # a record, or the class of records under the name that users write: relu, uniform(0.1)
     described = name.described
     kind, signature = ("class", str(inspect.signature(described))) if inspect.isclass(value) else ("data", "")
@@ -154,13 +193,14 @@ def _entry(name: Name) -> list[str]:
 
 
 def _index(by_page: dict[str, list[Name]]) -> str:
-    lines = [*_heading("Reference"), "Every public name, file by file. [source] leads to its lines.", ""]
+    about = "Every public name, by namespace. [source] leads to its lines."
+    lines = [*_heading("Reference"), about, ""]
     pages = [f"   {short} <{short}>" for short in (page.removeprefix("fnn.") for page in by_page)]
     lines += [".. toctree::", "   :hidden:", "", *pages, ""]
     lines += [".. list-table::", "   :class: names", "   :widths: auto", ""]
     for page, each in by_page.items():
-        told = ", ".join(f":py:obj:`~{name.where}.{name.name}`" for name in each)
-        lines += [f"   * - :doc:`{page.removeprefix('fnn.')} <{page.removeprefix('fnn.')}>`", f"     - {told}"]
+        listed = ", ".join(f":py:obj:`{name.address} <{name.address}>`" for name in each)
+        lines += [f"   * - :doc:`{page.removeprefix('fnn.')} <{page.removeprefix('fnn.')}>`", f"     - {listed}"]
     return "\n".join(lines) + "\n"
 
 
@@ -182,26 +222,26 @@ def setup(app: Any) -> dict[str, bool]:
 def _write(app: Any) -> None:
     from sphinx.errors import ExtensionError
 
-    told = [f"fnn: {'.'.join(name[:2])} needs {what}" for name in names() if (what := lacking(name))]
-    if told:
-        raise ExtensionError("\n".join(["Every public name has a docstring and an example.", *told]))
+    wanting = [f"{name.address} needs {what}" for name in names() if (what := lacking(name))]
+    if wanting:
+        raise ExtensionError("\n".join(["Every public name has a docstring and an example.", *wanting]))
     generated.write("reference", pages())
 
 
 def _docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     lines[:] = markup(lines)
     if what in ("attribute", "property") and lines:
-        # what stands before a colon there is no type either
+        # words before a colon are not a type here either
         lines[0] = f":{lines[0]}"
 
 
-def _signature(app: Any, what: str, name: str, value: Any, options: Any, told: str | None, back: str | None) -> Any:
-    # a default that is made anew each time has no Python name
-    return (told and told.replace("<factory>", "..."), back)
+def _signature(app: Any, what: str, name: str, value: Any, options: Any, text: str | None, back: str | None) -> Any:
+    # a default that is made for each call has no Python name
+    return (text and text.replace("<factory>", "..."), back)
 
 
 def _dashes(app: Any, page: Any) -> None:
-    """Between a parameter and what is said of it Sphinx writes two hyphens."""
+    """Sphinx writes two hyphens between a parameter and its description."""
     from docutils import nodes
 
     for text in list(page.findall(nodes.Text)):
@@ -225,14 +265,12 @@ def _source(app: Any, module: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def _public_name(app: Any, env: Any, node: Any, content: Any) -> Any:
-    """A type that is written as its file names it, fnn.losses.Loss, is told under its public name, fnn.Loss."""
+    """A type that is written as its file names it, fnn.losses.Loss, leads to its public name, fnn.Loss."""
     if node.get("refdomain") != "py":
         return None
-    last = node["reftarget"].split(".")[-1]
-    for name in names():
-        if name.name == last:
-            domain, where = env.domains["py"], f"{name.where}.{name.name}"
-            return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", where, node, content)
+    if name := named(node["reftarget"], _page_of(node["refdoc"])):
+        domain = env.domains["py"]
+        return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name.address, node, content)
     # types of Python and of other packages, for which this site has no page
     return content if node["reftype"] in ("class", "data", "exc") else None
 
@@ -241,20 +279,25 @@ def _complete(app: Any, env: Any) -> None:
     from sphinx.errors import ExtensionError
 
     found = env.domains["py"].objects
-    if missing := [".".join(name[:2]) for name in names() if ".".join(name[:2]) not in found]:
+    if missing := [name.address for name in names() if name.address not in found]:
         raise ExtensionError(f"The reference lacks {', '.join(missing)}.")
 
 
 def _code_or_name(role: str, raw: str, text: str, line: int, inliner: Any, *rest: Any) -> tuple[list[Any], list[Any]]:
-    """`fit` leads to fnn.fit, anything else is code."""
+    """`fit` leads to fnn.fit; anything that is not a public name is code."""
     from docutils import nodes
     from sphinx.addnodes import pending_xref
 
     code = nodes.literal(text, text)
-    plain = text.removesuffix("()")
-    found = next((name for name in names() if plain in (name.name, f"{name.where}.{name.name}")), None)
-    if found is None:
-        return [code], []
     page = inliner.document.settings.env.current_document.docname
-    target = f"{found.where}.{found.name}"
-    return [pending_xref("", code, refdomain="py", reftype="obj", reftarget=target, refexplicit=True, refdoc=page)], []
+    name = named(text.removesuffix("()"), _page_of(page))
+    if name is None:
+        return [code], []
+    options = {"refdomain": "py", "reftype": "obj", "reftarget": name.address, "refexplicit": True, "refdoc": page}
+    return [pending_xref("", code, **options)], []
+
+
+def _page_of(document: str) -> str:
+    """The namespace that a page of the site is about, fnn where it is none."""
+    page = document.removeprefix("generated/reference/")
+    return f"fnn.{page}" if f"fnn.{page}" in namespaces() else "fnn"

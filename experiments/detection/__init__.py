@@ -18,19 +18,60 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Measure the gradient checker: wrong rules it finds, right ones it leaves alone, beside other checkers.
+
+    Everything takes about two hours on two cores. Start one process per core with shares, and other parts apart.
+    """
+
+    parts: tuple[Literal["mutants", "peers", "alarms", "clock"], ...] = ("mutants", "peers", "alarms", "clock")
+    """What to run: our checker on both halves of the bank, other checkers, false alarms, and the time of one check."""
+    mutants: int = frame.at_least(1, 100)
+    """How many wrong rules are drawn for each half of the bank."""
+    points: tuple[str, ...] = ("fresh", "trained", "weights x 10", "weights x 0.01", "inputs x 100")
+    """Kinds of parameter points at which each is checked."""
+    checks: int = frame.at_least(1, 10_000)
+    """How many checks of right rules."""
+    points_at_kinks: int = frame.at_least(1, 10_000)
+    """How many points on a kink, or within a step of one."""
+    shares: int = frame.at_least(1, 1)
+    """Into how many shares the work is split; `python -m experiments.detection.merge` puts them together."""
+    share: int = 0
+    """Which of the shares this process takes, from 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        frame.require(0 <= self.share < self.shares, "--share", self.share, "from 0 to one less than --shares")
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    precision=None,
+    apart=True,
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 from rich.console import Console
 from rich.table import Table
 
-from experiments.options import Detection
+from experiments.frame import Prediction
 from experiments.progress import Watch, silent
 
 #: half -> (seed of the draw, nets that host it). The held-out seed changes whenever the checker does.
 HALVES = {"first": (1, "first"), "held out": (6, "held out")}
 
 
-def run(options: Detection, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Run the parts that were asked for; times stand under "measured"."""
     import jax
 
@@ -129,22 +170,28 @@ def summary(half: dict[str, Any]) -> dict[str, Any]:
     return {"mutants": len(counted), "equivalent": len(half["mutants"]) - len(counted), **total}
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}, from a result as it is saved."""
-    held: dict[str, bool] = {}
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
+    made: dict[str, Prediction] = {}
     for half in (name for name in HALVES if name in result):
         s = summary(result[half])
-        held |= {
-            f"{half}: every mutant is caught in every check": s["caught"] == s["checks"],
-            f"{half}: the right rule is named in every check": s["named"] == s["checks"],
-            f"{half}: a single wrong entry is found where it is": s["entries_right"] == s["entries"],
-            f"{half}: nine diagnoses of ten are right": s["diagnosed"] >= 0.9 * s["checks"],
-            f"{half}: no wrong diagnosis is stated as certain": s["wrong_but_certain"] == 0,
+        made |= {
+            f"{half} caught": Prediction(f"{half}: every mutant is caught in every check", s["caught"] == s["checks"]),
+            f"{half} named": Prediction(f"{half}: the right rule is named in every check", s["named"] == s["checks"]),
+            f"{half} entries": Prediction(
+                f"{half}: a single wrong entry is found where it is", s["entries_right"] == s["entries"]
+            ),
+            f"{half} diagnosed": Prediction(
+                f"{half}: nine diagnoses of ten are right", s["diagnosed"] >= 0.9 * s["checks"]
+            ),
+            f"{half} certain": Prediction(
+                f"{half}: no wrong diagnosis is stated as certain", s["wrong_but_certain"] == 0
+            ),
         }
     for part in ("alarms", "kinks"):
         if part in result:
-            held[f"no alarm: {part}"] = not result[part]["alarms"]
-    return held
+            made[part] = Prediction(f"no alarm: {part}", not result[part]["alarms"])
+    return made
 
 
 def tables(result: dict[str, Any]) -> list[list[list[str]]]:
@@ -189,7 +236,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print the tables and which predictions held."""
+    """Print the tables."""
     result = saved["result"]
     for heads, *rows in tables(result):
         table = Table(*heads)
@@ -207,8 +254,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
             told += f", {each['again'] / each['one_gradient']:.0f} gradients of {each['one_gradient'] * 1e3:.2f} ms"
             told += f"; evaluations of the whole net {each['whole_net'] / each['one_gradient']:.0f} gradients"
         console.print(told, highlight=False)
-    for what, held in predictions(result).items():
-        console.print(f"{'held' if held else 'NOT HELD'}: {what}", highlight=False)
 
 
 def _share(part: int, whole: int) -> str:

@@ -50,17 +50,19 @@ def main(arguments: list[str]) -> int:
         return 2
     from rich.console import Console
 
-    from experiments import detection
+    from experiments import detection, trial
 
     out = Path(arguments[0])
     try:
         results.claim(out)
         records = [json.loads((Path(each) / results.FILE).read_text(encoding="utf-8")) for each in arguments[1:]]
-        saved = results.store(out, merged(records))
+        saved = results.store(out, trial.judged(detection, merged(records)))
     except (OSError, ValueError, results.FolderError) as error:
         print(error, file=sys.stderr)
         return 2
-    detection.show(saved, Console())
+    detection.show(saved, console := Console())
+    for line in trial.lines(saved):
+        console.print(line, highlight=False)
     for name, figure in detection.draw(saved).items():
         figure.savefig(out / name)
     return 0

@@ -15,20 +15,47 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Kill training runs, damage their checkpoints, fill the disk: do they come out with the same bits?
+
+    Fifty kills take about six minutes on two cores.
+    """
+
+    kills: int = frame.at_least(1, 50)
+    """How many times a run is killed, at random moments, five times each run."""
+    epochs: int = frame.at_least(1, 150)
+    """Length of a run; it must outlast its kills."""
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    precision=None,
+    apart=True,
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 from rich.console import Console
 from rich.table import Table
 
-from experiments.options import Faults
+from experiments.frame import Prediction
 from experiments.progress import Watch, silent
 
 #: Kills of one run, after which it is left to finish.
 EACH = 5
 
 
-def run(options: Faults, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Kill, damage and starve runs in processes of their own."""
     order = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
@@ -177,23 +204,29 @@ def starved(folder: Path, epochs: int, environment: dict[str, str], alone: str) 
     }
 
 
-def predictions(result: dict[str, Any]) -> dict[str, bool]:
-    """{what was predicted: whether it held}."""
+def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
+    """What was predicted, from a result as it was saved."""
     kills = result["kills"]
     return {
-        f"{len(kills)} kills: every run ends with the same bits": all(k["same_bits"] for k in kills),
-        "SIGINT and SIGTERM save and leave, and the run goes on": all(
-            s["same_bits"] and s["checkpoints"] and s["left_soon"] for s in result["signals"].values()
+        "kills": Prediction(
+            f"{len(kills)} kills: every run ends with the same bits", all(k["same_bits"] for k in kills)
         ),
-        "every damaged checkpoint is named, and the one before is used": all(
-            d["named"] and d["same_bits"] for d in result["damage"].values()
+        "signals": Prediction(
+            "SIGINT and SIGTERM save and leave, and the run goes on",
+            all(s["same_bits"] and s["checkpoints"] and s["left_soon"] for s in result["signals"].values()),
         ),
-        "a full disk is said and leaves the last good checkpoint": all(result["full_disk"].values()),
+        "damage": Prediction(
+            "every damaged checkpoint is named, and the one before is used",
+            all(d["named"] and d["same_bits"] for d in result["damage"].values()),
+        ),
+        "full_disk": Prediction(
+            "a full disk is said and leaves the last good checkpoint", all(result["full_disk"].values())
+        ),
     }
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print what happened to the runs, and which predictions held."""
+    """Print what happened to the runs."""
     result = saved["result"]
     halves = sum(k["half_written"] > 0 for k in result["kills"])
     console.print(f"{len(result['kills'])} kills, {halves} of them while a checkpoint was written", highlight=False)
@@ -201,8 +234,6 @@ def show(saved: dict[str, Any], console: Console) -> None:
     for name, each in result["damage"].items():
         table.add_row(name, str(each["named"]), str(each["same_bits"]))
     console.print(table)
-    for what, held in predictions(result).items():
-        console.print(f"{'held' if held else 'NOT HELD'}: {what}", highlight=False)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

@@ -10,17 +10,74 @@ How it is measured: in every block the programs take turns in random order, so t
 all alike; a block's time is the median of its turns, and only ratios within a block are compared.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from experiments import frame
+
+# ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+#: The trainings of the speed table.
+JOBS = ("64-32-10", "784-512-256-10", "1024-1024-1024-10", "64 nets")
+
+
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """Measure the hand-written gradient against autodiff: time, compile time, memory, and depth by scan.
+
+    Runs are paired in random order, with autodiff compiled twice as the null pair. Leave the machine alone meanwhile.
+    """
+
+    parts: tuple[Literal["gradients", "training", "curves"], ...] = ("gradients", "training", "curves")
+    """What to run: one gradient against autodiff, with depth by scan; whole trainings beside other libraries; training
+    against width, depth, batch, rows and runs."""
+    nets: tuple[str, ...] = ("64-32-10", "784-512-256-10", "1024-1024-1024-10")
+    """Sizes of each net, joined by hyphens; batches are 32, 128 and 1024, by the size of the first layer."""
+    depths: tuple[int, ...] = (8, 512)
+    """Numbers of repeated layers of width 64 to compile and run; none to leave them out."""
+    blocks: int = frame.at_least(1, 9)
+    """How many blocks of paired runs."""
+    compilations: int = frame.at_least(1, 9)
+    """How many fresh compilations of each program."""
+    seconds: float = frame.above(0, 1.0)
+    """How long each program runs in each block, about."""
+    jobs: tuple[str, ...] = JOBS
+    """The trainings."""
+    rounds: int = frame.at_least(1, 3)
+    """How often each library trains each job, in processes of its own in random order."""
+    largest: int = frame.at_least(16, 10_000_000)
+    """Values of the curves above this are left out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for net in self.nets:
+            sizes = net.split("-")
+            frame.require(
+                len(sizes) > 1 and all(s.isdigit() and int(s) > 0 for s in sizes), "--nets", net, "as 64-32-10"
+            )
+        for layers in self.depths:
+            frame.require(layers >= 1, "--depths", layers, "at least 1")
+        for job in self.jobs:
+            frame.require(job in JOBS, "--jobs", job, f"of {', '.join(JOBS)}")
+
+
+EXPERIMENT = frame.Experiment(
+    Options,
+    precision=None,
+    apart=True,
+)
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
 
 from rich.console import Console
 from rich.table import Table
 
-from experiments.options import Speed
 from experiments.progress import Watch, silent
 from experiments.speed import curves, depth, gradients, training
 
 
-def run(options: Speed, watch: Watch = silent) -> dict[str, Any]:
+def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Measure everything; nearly all of it stands under "measured", since it differs from run to run."""
     result: dict[str, Any] = {}
     measured: dict[str, Any] = {}
@@ -38,7 +95,7 @@ def run(options: Speed, watch: Watch = silent) -> dict[str, Any]:
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
-    """Print the table of ratios and which predictions held."""
+    """Print the table of ratios."""
     measured = saved["measured"]
     if "training" in measured:
         training.show(measured["training"], console)

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 import fnn
-from experiments.options import Speed
 from experiments.progress import Watch
+from experiments.speed import Options
 
 #: What is varied -> its values. The stream comes first: of memory only the largest so far is known.
 AXES: dict[str, tuple[int, ...]] = {
@@ -36,7 +36,7 @@ BOUNDS = {
 OPTIMIZER = fnn.optimizers.adam(1e-3)
 
 
-def measure(options: Speed, watch: Watch) -> dict[str, list[dict[str, float]]]:
+def measure(options: Options, watch: Watch) -> dict[str, list[dict[str, float]]]:
     """axis -> one record per value: milliseconds per epoch, seconds to the first epoch, megabytes."""
     found: dict[str, list[dict[str, float]]] = {}
     for axis, values in AXES.items():

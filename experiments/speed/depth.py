@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnn
-from experiments.options import Speed
 from experiments.progress import Watch
-from experiments.speed import pairs
+from experiments.speed import Options, pairs
 
 BATCH, WIDTH = 128, 64
 
 
-def measure(options: Speed, watch: Watch) -> dict[str, Any]:
+def measure(options: Options, watch: Watch) -> dict[str, Any]:
     """For every depth the seconds to trace and compile, and per step, of the three programs."""
     rows = []
     for k, depth in enumerate(options.depths):

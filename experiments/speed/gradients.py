@@ -7,14 +7,13 @@ from typing import Any
 import jax
 
 import fnn
-from experiments.options import Speed
 from experiments.progress import Watch
-from experiments.speed import pairs
+from experiments.speed import Options, pairs
 
 PROGRAMS = ("by_hand", "automatic", "automatic_again")
 
 
-def measure(name: str, options: Speed, watch: Watch) -> dict[str, Any]:
+def measure(name: str, options: Options, watch: Watch) -> dict[str, Any]:
     """Everything about one net, given as "64-32-10"."""
     sizes = [int(size) for size in name.split("-")]
     batch = 32 if sizes[0] < 512 else 128 if sizes[0] < 1024 else 1024
@@ -50,7 +49,7 @@ def _program(program: str, net: fnn.Layer) -> Any:
     return jax.jit(jax.value_and_grad(fnn.objective(net, fnn.softmax_cross_entropy)))
 
 
-def _compilations(net: fnn.Layer, data: Any, options: Speed, watch: Watch, name: str) -> dict[str, list[float]]:
+def _compilations(net: fnn.Layer, data: Any, options: Options, watch: Watch, name: str) -> dict[str, list[float]]:
     """Seconds to trace, lower and compile afresh: each time every cache of JAX is emptied before."""
     taken: dict[str, list[float]] = {program: [] for program in PROGRAMS}
     order = random.Random(options.seed)

@@ -20,8 +20,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.options import Speed
 from experiments.progress import Watch
+from experiments.speed import Options
 from experiments.speed.peers import JOBS, of
 
 #: job -> peer -> (how many times as fast we must be, the goal). "plain scan" is given as our share of its time.
@@ -39,7 +39,7 @@ SHARES: dict[str, dict[str, tuple[float, float]]] = {
 OURS = {"64 nets": "fnn, a shuffle each"}
 
 
-def measure(options: Speed, watch: Watch) -> dict[str, Any]:
+def measure(options: Options, watch: Watch) -> dict[str, Any]:
     """job -> peer -> one list of milliseconds per epoch for each round; and the matmul rate of each round."""
     order = random.Random(options.seed)
     pairs = [(job, peer) for job in options.jobs for peer in of(job)]

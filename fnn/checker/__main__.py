@@ -18,7 +18,7 @@ import jax
 from fnn.checker._check import check
 from fnn.checker.every import is_rule, reports_of, rules_of, weighted
 from fnn.checker.report import Report
-from fnn.cli import ARGUMENTS, Refused, argument, found, run, target
+from fnn.cli import ARGUMENTS, Refused, argument, lookup, run, target
 
 PROGRAM = "python -m fnn.checker"
 EXPLAINED = f"""\
@@ -46,13 +46,13 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
     asked = {name: value for name, value in asked.items() if value is not None}
     if not dotted:
         return _every(module, options, asked)
-    function = found(module, dotted, own)
+    function = lookup(module, dotted, own)
     args = tuple(argument(spec.strip(), k, options.seed) for k, spec in enumerate(options.inputs))
     if options.gradient is not None:
         beside, name = target(options.gradient, own)
         if not name:
             raise Refused(f"--gradient needs a function, module:name, got {options.gradient!r}.")
-        gradient = found(beside, name, own)
+        gradient = lookup(beside, name, own)
         reports = [check(function, *args, gradient=gradient, seed=options.seed, **asked)]
     elif not callable(function):
         raise Refused(f"{dotted} in {module.__name__} is no function; it is {type(function).__name__}.")

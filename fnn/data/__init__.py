@@ -1,4 +1,4 @@
-"""Small data that comes with the package, files of data, how to split data, and how to look it over."""
+"""Data: small sets that come with the package, IDX files, splitting, and checking values before training."""
 
 from fnn.checks import validate
 from fnn.data.idx import mnist, read_idx

@@ -1,10 +1,10 @@
-"""Images and labels in IDX files, as MNIST and Fashion-MNIST come: `mnist` reads a folder, `read_idx` one file.
+"""Images and labels in IDX files, the format of MNIST and Fashion-MNIST: `mnist` reads a folder, `read_idx` one file.
 
-Promises: a file is what its header says or it is refused in a sentence; no more memory is taken than the file can fill;
-nothing outside the named folder is read, and nothing is downloaded.
-Refuses: files that are cut off, too long, damaged, of another type or shape; labels that do not fit the images.
-The format: two zero bytes, the type (8: unsigned bytes), the number of dimensions D, D sizes of four bytes each, the
-highest byte first, then the entries, the last dimension fastest. Letters: N examples, I pixels.
+Promises: a file that is not what its header says is refused with a message; no more memory is allocated than the file
+can fill; nothing outside the named folder is read, and nothing is downloaded.
+Refuses: files that are truncated, too long, damaged, or of another type or shape; labels that do not fit the images.
+The format: two zero bytes, the type (8: unsigned bytes), the number of dimensions D, D sizes of four bytes (highest
+byte first), then the entries, the last dimension fastest. Letters: N examples, I pixels.
 """
 
 import gzip
@@ -15,25 +15,25 @@ from pathlib import Path
 
 import numpy as np
 
-#: part of the data -> how its two files begin; after that comes -idx3-ubyte or -idx1-ubyte.
+#: part of the data -> the first word of the names of its two files.
 PARTS = {"train": "train", "test": "t10k"}
-#: deflate codes at most 258 bytes by two bits: no gzip file of n bytes holds more than 1032 n.
+#: Deflate codes at most 258 bytes in two bits, so a gzip file of n bytes holds at most 1032 n.
 LARGEST_RATIO = 1032
 
 
 def mnist(folder: str | Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The images and labels of a folder with the four files of MNIST, Fashion-MNIST, or others of that form.
+    """The images and labels in a folder with the four files of MNIST, Fashion-MNIST, or a data set of the same form.
 
     Args:
         folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-            t10k-labels-idx1-ubyte, each as it is or with .gz.
+            t10k-labels-idx1-ubyte, each plain or gzipped (.gz).
 
     Returns:
-        (x, y) for training and (x, y) for test: x (N, I) float32, ink from 0 (none) to 1 (full), rows of the image one
-        after the other; y (N,) int32, the class, 0 to 9.
+        (x, y) for training and (x, y) for test: x (N, I) float32, ink from 0 (none) to 1 (full), the rows of an image
+        one after the other; y (N,) int32, the class, 0 to 9.
 
     Raises:
-        FileNotFoundError: a file is missing. ValueError: one is not what it should be.
+        FileNotFoundError: a file is missing. ValueError: a file is not what it should be.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -51,7 +51,7 @@ def mnist(folder: str | Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.n
     train, test = (_part(Path(folder), start) for start in PARTS.values())
     if train[0].shape[1] != test[0].shape[1]:
         raise ValueError(
-            f"the images for training and test must have equal sizes; they have {train[0].shape[1]} and "
+            f"the images for training and test must have equal sizes, got {train[0].shape[1]} and "
             f"{test[0].shape[1]} pixels. Take the four files from one source."
         )
     return train, test
@@ -62,13 +62,13 @@ def read_idx(file: str | Path, dimensions: int) -> np.ndarray:
 
     Args:
         file: its path.
-        dimensions: how many it must have: 3 for images, 1 for labels.
+        dimensions: the number it must have: 3 for images, 1 for labels.
 
     Returns:
-        a uint8 array of the sizes that stand in the file.
+        a uint8 array of the shape that the file states.
 
     Raises:
-        FileNotFoundError: no such file. ValueError: it is not an IDX file of this form, or damaged.
+        FileNotFoundError: no such file. ValueError: not an IDX file of this form, or a damaged one.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -91,13 +91,13 @@ def read_idx(file: str | Path, dimensions: int) -> np.ndarray:
 
 
 def _array(opened: BufferedIOBase, name: str, dimensions: int, most: int) -> np.ndarray:
-    """What an open file holds, which is at most `most` bytes."""
+    """The array in an open file, which holds at most `most` bytes."""
     head = opened.read(4)
     if head != bytes((0, 0, 8, dimensions)):
         raise ValueError(
             f"{name} must begin with the bytes 0, 0, 8, {dimensions} (IDX, unsigned bytes, {dimensions} "
             f"dimension{'s' if dimensions > 1 else ''}), got {', '.join(map(str, head)) or 'nothing'}. "
-            "Name the file after what it holds."
+            "Check that the file is what its name says."
         )
     sizes = opened.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
@@ -105,11 +105,13 @@ def _array(opened: BufferedIOBase, name: str, dimensions: int, most: int) -> np.
     shape = tuple(int.from_bytes(sizes[k : k + 4], "big") for k in range(0, len(sizes), 4))
     count = math.prod(shape)
     if count == 0:
-        raise ValueError(f"{name} holds no entries: its sizes are {shape}. Fetch it again.")
-    # looked at before anything is allocated
+        raise ValueError(f"{name} must hold entries, got sizes {shape}. Fetch it again.")
+    # checked before anything is allocated
     if count > most:
-        raise ValueError(f"{name} cannot hold the {count} entries of its sizes {shape}. It is cut off; fetch it again.")
-    # one byte more than there should be; this also takes gzip to its end, where it compares its checksum
+        raise ValueError(
+            f"{name} cannot hold the {count} entries of its sizes {shape}. It is truncated; fetch it again."
+        )
+    # one byte too many, to see whether there is more; this also takes gzip to its end, where it checks its checksum
     entries = opened.read(count + 1)
     if len(entries) != count:
         got = "more" if len(entries) > count else str(len(entries))
@@ -118,22 +120,22 @@ def _array(opened: BufferedIOBase, name: str, dimensions: int, most: int) -> np.
 
 
 def _part(folder: Path, start: str) -> tuple[np.ndarray, np.ndarray]:
-    images = read_idx(_found(folder, f"{start}-images-idx3-ubyte"), 3)
-    labels = read_idx(_found(folder, f"{start}-labels-idx1-ubyte"), 1)
+    images = read_idx(_path(folder, f"{start}-images-idx3-ubyte"), 3)
+    labels = read_idx(_path(folder, f"{start}-labels-idx1-ubyte"), 1)
     if len(images) != len(labels):
         raise ValueError(
             f"{start}: there must be one label per image, got {len(images)} images and {len(labels)} labels. "
             "Take both files from one source."
         )
     if images.shape[1] != images.shape[2]:
-        raise ValueError(f"{start}: images must be square; they are {images.shape[1]} × {images.shape[2]}. Crop them.")
+        raise ValueError(f"{start}: images must be square, got {images.shape[1]} × {images.shape[2]}. Crop them.")
     if labels.max() > 9:
         raise ValueError(f"{start}: labels must be 0 to 9, got {labels.max()}. Take the labels of these images.")
     return images.reshape(len(images), -1).astype(np.float32) / 255, labels.astype(np.int32)
 
 
-def _found(folder: Path, name: str) -> Path:
+def _path(folder: Path, name: str) -> Path:
     for file in (folder / name, folder / f"{name}.gz"):
         if file.is_file():
             return file
-    raise FileNotFoundError(f"{folder} must hold {name} or {name}.gz; it holds neither. Name another folder.")
+    raise FileNotFoundError(f"{folder} must hold {name} or {name}.gz, got neither. Name another folder.")

@@ -1,4 +1,4 @@
-"""Small data that comes with the package, and how to split it.
+"""Small data sets that come with the package, and stratified splitting.
 
 Promises: nothing is downloaded; the same seed gives the same split everywhere (NumPy's PCG64).
 Letters: N examples, I inputs. Sources: claims A2 (xor); `fnn/data/SOURCE.md` (digits).
@@ -19,18 +19,18 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     Returns:
         x: (1797, 64) float32, ink from 0 (none) to 1 (full). y: (1797,) int32, the digit.
 
-    >>> x, y = digits()
+    >>> x, y = fnn.data.digits()
     >>> x.shape, x.dtype.name, y.shape, int(y[0])
     ((1797, 64), 'float32', (1797,), 0)
     """
     with files("fnn").joinpath("data/digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
         images, labels = stored["images"], stored["labels"]
-    # 16 is the full ink of a pixel: each counts the set bits of a 4 × 4 block of the scan
+    # a pixel counts the set bits in a 4 × 4 block of the scan, so 16 is full ink
     return images.reshape(len(images), 64).astype(np.float32) / 16, labels.astype(np.int32)
 
 
 def xor() -> tuple[np.ndarray, np.ndarray]:
-    """The four points of the exclusive or (claim A2): x (4, 2) float32 in {0, 1}, y (4,) int32, 1 where they differ.
+    """The four points of exclusive or (claim A2): x (4, 2) float32 in {0, 1}; y (4,) int32, 1 where the inputs differ.
 
     >>> x, y = fnn.data.xor()
     >>> x.tolist(), y.tolist()
@@ -41,32 +41,32 @@ def xor() -> tuple[np.ndarray, np.ndarray]:
 
 
 def stratified_split(labels: Any, sizes: Sequence[int], *, seed: int) -> list[np.ndarray]:
-    """Split the examples at random into parts of these sizes, each with every class in proportion.
+    """Split the examples at random into parts of these sizes, with every class in proportion in each part.
 
     Args:
         labels: whole numbers (N,).
-        sizes: how many examples each part gets; they add up to N.
-        seed: of the split.
+        sizes: the number of examples in each part; they must add up to N.
+        seed: the seed of the split.
 
     Returns:
         one sorted array of row numbers per part; together they hold every row once.
 
     Raises:
-        ValueError: sizes below 1, or that do not add up to N. TypeError: sizes that are no whole numbers.
+        ValueError: sizes below 1, or that do not add up to N. TypeError: sizes that are not whole numbers.
 
-    >>> [part.tolist() for part in stratified_split([0, 0, 0, 1, 1, 1], (4, 2), seed=0)]
+    >>> [part.tolist() for part in fnn.data.stratified_split([0, 0, 0, 1, 1, 1], (4, 2), seed=0)]
     [[0, 2, 4, 5], [1, 3]]
     """
     labels = np.asarray(labels)
     sizes = [require_size("stratified_split", f"size {k + 1}", size, "Give ints.") for k, size in enumerate(sizes)]
     if sum(sizes) != len(labels):
         raise ValueError(
-            f"sizes must add up to the {len(labels)} examples; {tuple(sizes)} add up to {sum(sizes)}. "
+            f"sizes must add up to the {len(labels)} examples, got {tuple(sizes)}, which add up to {sum(sizes)}. "
             "Change the last one."
         )
     random = np.random.default_rng(seed)
-    # Shuffle within each class, then deal the classes out evenly: the rank of a row within its class, as a share of
-    # that class, says where in the whole deck it lies; equal shares are put in random order.
+    # Shuffle within each class, then deal the classes evenly: the rank of a row in its class, as a fraction of that
+    # class, is its position in the whole deck; equal fractions are put in random order.
     position = np.empty(len(labels))
     for value in np.unique(labels):
         rows = random.permutation(np.flatnonzero(labels == value))

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fnn.cli import ARGUMENTS, Refused, argument, found, run, target
+from fnn.cli import ARGUMENTS, Refused, argument, lookup, run, target
 from fnn.glassbox._graph import graph
-from fnn.glassbox.code.backward import show_backward
+from fnn.glassbox.code import show_backward
 
 PROGRAM = "python -m fnn.glassbox"
 EXPLAINED = f"""\
@@ -39,13 +39,13 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
     module, dotted = target(options.target, own)
     if not dotted:
         raise Refused(f"name the function: {options.target}:function.")
-    function = found(module, dotted, own)
+    function = lookup(module, dotted, own)
     if not callable(function):
         raise Refused(f"{dotted} in {module.__name__} is no function; it is {type(function).__name__}.")
     args = tuple(argument(each.strip(), k, options.seed) for k, each in enumerate(options.inputs))
     if options.code or options.latex:
-        told = show_backward(function, *args, output=options.output)
-        print(told.latex if options.latex else told.python)
+        source = show_backward(function, *args, output=options.output)
+        print(source.latex if options.latex else source.python)
         if options.html is None and options.svg is None:
             return 0
     box = graph(function, *args, output=options.output)

@@ -4,16 +4,18 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
-from fnn.glassbox.trace.program import NOWHERE, Place
+from fnn.jaxprs import NOWHERE, Place
+from fnn.types import PyTree
 
 #: Values of more entries than this are summed up, not kept: sixteen of them are a gigabyte in float64.
 LARGEST = 8_000_000
 
 
 class Summary(NamedTuple):
-    """What is kept of a value that is too large to keep.
+    """The range of a value that is too large to keep.
 
     >>> print(fnn.glassbox.Summary(least=-1.0, largest=2.0, norm=30.0, not_finite=0))
     from -1 to 2, norm 30
@@ -57,7 +59,7 @@ class Node:
     """Its place in `Graph.nodes`, which is a topological order."""
     name: str
     operation: str
-    """The primitive that made it; "argument" or "constant" for what was given."""
+    """The primitive that made it; "argument" or "constant" for what no operation made."""
     inputs: tuple[int, ...]
     """The nodes that the operation reads, in its order."""
     shape: tuple[int, ...]
@@ -68,7 +70,7 @@ class Node:
     """The derivative of the output with respect to this value, in its shape; None where nothing flows."""
     shares: tuple[Share, ...] = ()
     """The contributions of the consumers; their sum is the cotangent."""
-    kept: tuple[int, ...] = ()
+    residuals: tuple[int, ...] = ()
     """The nodes whose values its backward rule reads."""
     params: dict[str, Any] = field(default_factory=dict)
     """The parameters of the primitive."""
@@ -92,9 +94,52 @@ class Node:
         return self.size * getattr(self.dtype, "itemsize", 0)
 
     @property
-    def given(self) -> bool:
+    def source(self) -> bool:
         """True for arguments and constants."""
         return self.operation in ("argument", "constant")
 
     def __repr__(self) -> str:
         return f"Node({self.index}: {self.name} = {self.operation}, {self.dtype}{list(self.shape)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Forward and backward of one function on one set of arguments, as plain data."""
+
+    name: str
+    """The function's name."""
+    nodes: tuple[Node, ...]
+    """In topological order: every node stands behind those that it reads."""
+    outputs: tuple[int, ...]
+    """The nodes at which the backward pass began."""
+    gradients: tuple[PyTree, ...]
+    """One entry per argument, each in its argument's structure; None for leaves without derivative."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how the function was read."""
+
+    @property
+    def value(self) -> Any:
+        """The output."""
+        values = [self.nodes[k].value for k in self.outputs]
+        return values[0] if len(values) == 1 else tuple(values)
+
+    def __getitem__(self, name: str) -> Node:
+        """The node of that name. Raises `KeyError` that lists the names."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes if node.operation != "constant")
+        raise KeyError(
+            f"no value is called {name!r}. Known: {known}. Name one with fnn.glassbox.name(value, {name!r})."
+        )
+
+    def cotangent(self, name: str) -> Any:
+        """The derivative of the output with respect to the value of that name; zeros where nothing flows back."""
+        node = self[name]
+        if node.cotangent is None and jnp.issubdtype(node.dtype, jnp.floating):
+            return np.zeros(node.shape, node.dtype)
+        return node.cotangent
+
+    def consumers(self, index: int) -> tuple[int, ...]:
+        """The nodes that read this one."""
+        return tuple(node.index for node in self.nodes if index in node.inputs)

@@ -1,42 +1,128 @@
-"""The table that the families of rules fill."""
+"""The table of primitives: one record for each, entered by the families in `fnn.glassbox.rules`.
 
+Promises: all that the glass box knows of a primitive stands in its record: the local rule, the words and signs of the
+pictures, the source in Python and LaTeX, the cost, and what may be done with the step. A primitive without a record is
+shown under its own name, and a gradient that would flow through it is refused.
+"""
+
+import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from fnn.glassbox.spelling.pieces import Spelling
+
+Rule: TypeAlias = Callable[..., tuple[Any, ...]]
+#: From the parameters of a step and the shapes and dtypes of its inputs and outputs to arithmetic operations.
+Cost: TypeAlias = Callable[[Mapping[str, Any], Sequence[Any], Sequence[Any]], int]
 
 
-class Rule(NamedTuple):
-    """A local rule, and which of the primitive's parameters it reads."""
+class Symbol(NamedTuple):
+    """How pictures write an operation; x stands for what it reads."""
 
-    function: Callable[..., tuple[Any, ...]]
-    params: tuple[str, ...]
-
-    def __call__(self, y_bar: Any, y: Any, /, *inputs: Any, **params: Any) -> tuple[Any, ...]:
-        # releases of JAX add parameters; a rule names those that it needs
-        return self.function(y_bar, y, *inputs, **{name: params[name] for name in self.params if name in params})
-
-
-#: {name of the primitive: its rule}.
-RULES: dict[str, Rule] = {}
-
-#: Primitives through which nothing flows back: their outputs are whole numbers, truths, keys, or steps that are flat
-#: wherever they have a slope (floor, sign), or they were told to stop it.
-DISCRETE = {
-    "eq", "ne", "lt", "le", "gt", "ge", "eq_to", "le_to", "lt_to", "empty", "and", "or", "not", "xor", "is_finite",
-    "floor", "ceil", "round", "sign", "stop_gradient", "argmax", "argmin", "iota", "shift_left",
-    "shift_right_logical", "shift_right_arithmetic", "population_count", "clz", "reduce_and", "reduce_or",
-    "reduce_xor", "random_bits", "random_seed", "random_wrap", "random_unwrap", "random_fold_in", "random_split",
-    "threefry2x32", "nextafter", "bitcast_convert_type", "rng_bit_generator", "rng_uniform",
-}  # fmt: skip
+    infix: str = ""
+    """Between two operands: `+`."""
+    formula: str | Callable[[Mapping[str, Any]], str] = ""
+    """The whole operation: `√x`, or a function of the primitive's parameters."""
+    label: str = ""
+    """A word, where there is no formula."""
+    sentence: str | Callable[[Mapping[str, Any]], str] = ""
+    """The operation in a sentence, over the names of what it reads: `√(x)`; "" for the label and brackets."""
 
 
-def rule(*primitives: str) -> Callable[[Callable[..., tuple[Any, ...]]], Callable[..., tuple[Any, ...]]]:
-    """Enter a function as the rule of these primitives."""
+#: Of an operation that is written by its name.
+UNSIGNED = Symbol()
 
-    def enter(function: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
-        spoken = inspect.signature(function).parameters.values()
-        read = tuple(p.name for p in spoken if p.kind is p.KEYWORD_ONLY)
-        RULES.update(dict.fromkeys(primitives, Rule(function, read)))
-        return function
 
-    return enter
+def each(params: Mapping[str, Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """One operation per entry of the (first) output."""
+    return sum(math.prod(made.shape) for made in outputs[:1])
+
+
+def free(params: Mapping[str, Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """None: the step moves, names or chooses numbers."""
+    return 0
+
+
+def read(params: Mapping[str, Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """One operation per entry of the first input."""
+    return math.prod(inputs[0].shape)
+
+
+def updates(params: Mapping[str, Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """One operation per entry of the last input."""
+    return math.prod(inputs[-1].shape)
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """What the glass box knows of one primitive."""
+
+    name: str
+    rule: Rule | None = None
+    """`rule(y_bar, y, *inputs, **params)`: one contribution per input."""
+    python: Spelling | None = None
+    """Its source in Python."""
+    latex: Spelling | None = None
+    """Its formula in LaTeX; None for the name as an operator."""
+    word: str = ""
+    """What its result is called when nobody named it; "" for the name."""
+    symbol: Symbol = UNSIGNED
+    cost: Cost = each
+    flat: bool = False
+    """True where nothing flows back: whole numbers, truths, keys, steps with slope 0 wherever they have one."""
+    block: bool = False
+    """True for a loop or branch, which is written over several lines."""
+    foldable: bool = True
+    """Whether equal steps may be written once, and steps of constants worked out."""
+    passes_on: bool = False
+    """Whether every entry is handed on as it is."""
+    positive: bool = False
+    """In exact arithmetic never zero for finite inputs."""
+    product: bool = False
+    """Zero only where an input is zero (the second input of a quotient apart)."""
+    sloped: bool = False
+    """The slope is never zero, in exact arithmetic, for finite inputs; where the value saturates it rounds to zero."""
+
+    @property
+    def result(self) -> str:
+        """What its result is called when nobody named it."""
+        return self.word or re.sub(r"\W+", "_", self.name)
+
+    def pull(self, y_bar: Any, y: Any, /, *inputs: Any, **params: Any) -> tuple[Any, ...]:
+        """The rule's contributions; releases of JAX add parameters, and a rule is given those that it names."""
+        assert self.rule is not None, f"nothing flows back through {self.name}"
+        names = _parameters(self.rule)
+        wanted = params if names is None else {name: params[name] for name in names if name in params}
+        return self.rule(y_bar, y, *inputs, **wanted)
+
+    def lacking(self) -> list[str]:
+        """The entries that the families must fill and that are missing."""
+        filled = {"rule": self.flat or self.rule is not None, "python": self.block or self.python is not None}
+        return [name for name, there in filled.items() if not there]
+
+
+#: {name of the primitive: its record}.
+TABLE: dict[str, Primitive] = {}
+
+
+def enter(*primitives: Primitive) -> None:
+    """Enter records into the table."""
+    TABLE.update((each.name, each) for each in primitives)
+
+
+def known(name: str) -> Primitive:
+    """The record of a primitive; of one that has none, a record that only knows the name."""
+    return TABLE.get(name) or Primitive(name)
+
+
+@functools.cache
+def _parameters(rule: Rule) -> tuple[str, ...] | None:
+    """The parameters that a rule names; None if it takes all."""
+    parameters = inspect.signature(rule).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)

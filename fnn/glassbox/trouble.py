@@ -10,13 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnn.glassbox.records import Node, Summary
-
-#: Never zero for finite inputs, in exact arithmetic.
-POSITIVE = ("exp", "exp2", "logistic", "erfc")
-#: Zero only where an input is zero (the second input of a quotient apart).
-PRODUCTS = ("mul", "div", "integer_pow", "square", "pow")
-#: Their slopes are never zero, in exact arithmetic, for finite inputs; where they saturate they round to it.
-SLOPED = ("exp", "exp2", "logistic", "tanh", "erf", "erfc")
+from fnn.glassbox.table import known
 
 
 class Trouble(NamedTuple):
@@ -38,11 +32,11 @@ class Trouble(NamedTuple):
     def __str__(self) -> str:
         node, place = self.node, f" ({self.node.place})" if str(self.node.place) else ""
         if self.backward:
-            told = ", ".join(f"{n.name} ({n.operation}) with cotangent {_range(n.cotangent)}" for n in self.inputs)
-            return f"backward, the cotangent of {node.name}{place} {_WORDS[self.what]}, from {told or 'the output'}."
-        told = ", ".join(f"{n.name} {_range(n.value)}" for n in self.inputs)
+            origins = ", ".join(f"{n.name} ({n.operation}) with cotangent {_range(n.cotangent)}" for n in self.inputs)
+            return f"backward, the cotangent of {node.name}{place} {_WORDS[self.what]}, from {origins or 'the output'}."
+        origins = ", ".join(f"{n.name} {_range(n.value)}" for n in self.inputs)
         made = f"`{node.operation}`{place} makes it" if self.inputs else "it was passed in that way"
-        return f"forward, {node.name} {_WORDS[self.what]}: {made}{' of ' + told if told else ''}."
+        return f"forward, {node.name} {_WORDS[self.what]}: {made}{' of ' + origins if origins else ''}."
 
 
 _WORDS = {"NaN": "is NaN", "infinite": "is infinite", "underflow": "has underflowed to 0"}
@@ -66,9 +60,9 @@ class Size(NamedTuple):
 def first(nodes: Sequence[Node]) -> Trouble | None:
     """The first trouble of a graph, or None."""
     for node in nodes:
-        given = tuple(nodes[k] for k in dict.fromkeys(node.inputs))
-        if what := _wrong(node.value) or ("underflow" if _lost(node, given) else ""):
-            return Trouble(node, False, what, tuple(n for n in given if n.operation != "constant"))
+        inputs = tuple(nodes[k] for k in dict.fromkeys(node.inputs))
+        if what := _wrong(node.value) or ("underflow" if _lost(node, inputs) else ""):
+            return Trouble(node, False, what, tuple(n for n in inputs if n.operation != "constant"))
     for node in reversed(nodes):
         consumers = tuple(nodes[share.consumer] for share in node.shares)
         lost = any(_lost_back(node, nodes[share.consumer], share.bar, nodes) for share in node.shares)
@@ -104,14 +98,15 @@ def _numbers(value: Any) -> bool:
     return kind is not None and (getattr(kind, "kind", "") == "f" or str(kind).startswith(("bfloat", "float")))
 
 
-def _lost(node: Node, given: Sequence[Node]) -> bool:
-    if not given or not _numbers(node.value) or not all(_numbers(n.value) for n in given):
+def _lost(node: Node, inputs: Sequence[Node]) -> bool:
+    if not inputs or not _numbers(node.value) or not all(_numbers(n.value) for n in inputs):
         return False
     zero = np.asarray(node.value) == 0
-    arrays = [np.asarray(n.value).astype(np.float64) for n in given]
-    if node.operation in POSITIVE:
+    arrays = [np.asarray(n.value).astype(np.float64) for n in inputs]
+    primitive = known(node.operation)
+    if primitive.positive:
         return bool((zero & np.isfinite(arrays[0])).any())
-    if node.operation not in PRODUCTS:
+    if not primitive.product:
         return False
     read = arrays[:1] if node.operation == "div" else arrays
     might = np.logical_or.reduce([np.broadcast_to((a == 0) | ~np.isfinite(a), zero.shape) for a in read])
@@ -125,7 +120,7 @@ def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node]) -> b
     if not _numbers(bar) or not _numbers(consumer.cotangent) or np.shape(bar) != np.shape(consumer.cotangent):
         return False
     gone = (np.asarray(bar) == 0) & (np.asarray(consumer.cotangent) != 0)
-    if consumer.operation in SLOPED:
+    if known(consumer.operation).sloped:
         # an infinite input has slope 0
         return bool((gone & np.isfinite(np.asarray(node.value).astype(np.float64))).any())
     if consumer.operation == "mul" and len(set(consumer.inputs)) == 2:

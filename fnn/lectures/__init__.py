@@ -1,4 +1,4 @@
-"""What the lectures build that is not a gradient: the perceptron and its algorithm, decision trees as networks."""
+"""What the lectures build besides gradients: the perceptron and its algorithm, and decision trees as networks."""
 
 from fnn.lectures._perceptron import PerceptronRun, perceptron, perceptron_bound, perceptron_decision, perceptron_pass
 from fnn.lectures.trees import Comparisons, soft_tree_network, tree_inputs, tree_network

@@ -1,10 +1,10 @@
 """The perceptron: its decision, the algorithm that learns it, and the bound on its mistakes (claims A1, B4).
 
-Promises: the sign of 0 is +1 in a decision; a mistake is y (w·x + b) ≤ 0, so that at w = 0 every example is one; the
+Promises: in a decision the sign of 0 is +1. A mistake is y (w·x + b) ≤ 0, so at w = 0 every example is a mistake. The
 bias is the weight of a constant input 1 and learns like the others. Pure functions: `jax.vmap` runs many at once.
 Letters: N examples, I inputs; labels y are −1 and +1. Sources: Rosenblatt 1957; Novikoff 1962.
 
-The slide of claim B4 tests ⟨w, x⟩ + b < 0, without y and strictly: from w = 0 that never makes a first step.
+The slide of claim B4 tests ⟨w, x⟩ + b < 0, strictly and without y; starting at w = 0 that never makes a first step.
 """
 
 from functools import partial
@@ -21,11 +21,11 @@ from fnn.types import Array
 
 
 class PerceptronRun(NamedTuple):
-    """What `perceptron` found.
+    """The result of `perceptron`.
 
     >>> x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([1.0, -1.0])
-    >>> found = fnn.lectures.perceptron(x, y, epochs=10)
-    >>> found.w.tolist(), bool(found.converged)
+    >>> run = fnn.lectures.perceptron(x, y, epochs=10)
+    >>> run.w.tolist(), bool(run.converged)
     ([1.0, -1.0], True)
     """
 
@@ -34,9 +34,9 @@ class PerceptronRun(NamedTuple):
     b: Array
     """()"""
     mistakes: Array
-    """How many corrections were made, ()."""
+    """The number of corrections, ()."""
     epochs: Array
-    """How often every example was visited, ()."""
+    """The number of passes over the examples, ()."""
     converged: Array
     """Whether the last epoch made no mistake, ()."""
 
@@ -85,13 +85,13 @@ def perceptron_pass(w: Array, b: Array, x: Array, y: Array) -> tuple[Array, Arra
 
 
 def perceptron(x: Array, y: Any, *, epochs: int) -> PerceptronRun:
-    """Start at w = 0, b = 0 and correct on each mistake, until a pass makes none.
+    """Start at w = 0, b = 0 and correct after each mistake, until a pass makes none.
 
-    On separable data it converges, after at most `perceptron_bound` mistakes; on other data it never does.
+    On separable data this converges after at most `perceptron_bound` mistakes; on other data it never does.
 
     Args:
         x: (N, I), floating. y: −1 or +1, (N,).
-        epochs: visit every example at most so many times.
+        epochs: the largest number of passes over the examples.
 
     Returns:
         a `PerceptronRun`; look at `converged`.
@@ -111,7 +111,7 @@ def perceptron(x: Array, y: Any, *, epochs: int) -> PerceptronRun:
 
 
 def perceptron_bound(x: Array, y: Any, w: Array, b: Array) -> Array:
-    """(R ‖w*‖ / ρ)²: no order of the examples makes more mistakes than that, for any w* that separates them.
+    """(R ‖w*‖ / ρ)²: in no order do the examples cause more mistakes, for any w* that separates them.
 
     With the constant input appended, R is the largest norm of an example, ‖w*‖ that of (w, b), and
     ρ = min y (w·x + b). The larger the margin ρ / ‖w*‖, the tighter the bound.
@@ -151,7 +151,7 @@ def _examples(x: Any, y: Any) -> tuple[Array, Array]:
     if x.ndim != 2 or not len(x):
         raise ValueError(f"perceptron: x must be (N, I) with N ≥ 1, got shape {x.shape}. Rows are examples.")
     if not isinstance(y, Tracer) and not np.isin(np.asarray(y), (-1, 1)).all():
-        raise ValueError("perceptron: labels must be −1 and +1, got others. From 0 and 1 they are made by 2 * y - 1.")
+        raise ValueError("perceptron: labels must be −1 and +1, got others. Turn 0 and 1 into them with 2 * y - 1.")
     y = jnp.asarray(y, x.dtype)
     require_shape("perceptron", "y", y.shape, (len(x),), "Give one label per row of x.")
     return x, y

@@ -1,12 +1,13 @@
-"""Decision trees as networks: an exact one of step units, and a soft copy that can learn (claim A4).
+"""Decision trees as networks: an exact network of step units, and a soft copy that can learn (claim A4).
 
-Three layers. A comparison unit per inner node says whether x_f ≤ t; a unit per leaf fires if all comparisons on the way
-to it came out as they must; the output gives the class of the leaf that fires.
-Promises: the exact net and the tree agree on every finite float32 input, thresholds and neighbouring floats included.
-Refuses: NaN and what float32 cannot hold (`tree_inputs`), regressors, several outputs.
+Three layers. Each inner node has a comparison unit that says whether x_f ≤ t. Each leaf has a unit that fires if every
+comparison on the path to it has the right result. The output is the class of the leaf that fires.
+Promises: the exact network and the tree agree on every finite float32 input, including thresholds and neighbouring
+floats.
+Refuses: NaN, and numbers that float32 cannot hold (`tree_inputs`); regressors; several outputs.
 Letters: N examples, I features, S inner nodes, L = S + 1 leaves, K classes.
 
-scikit-learn is not needed: any object with its attributes `tree_` and `classes_` is a tree here.
+scikit-learn is not required: any object with the attributes `tree_` and `classes_` will do.
 """
 
 from dataclasses import dataclass
@@ -25,11 +26,11 @@ from fnn.types import Array, DType, Key, Params, Residuals
 
 @dataclass(frozen=True)
 class Comparisons(Layer):
-    """Step units, each for one feature: a_s = 1 where x_f(s) ≤ t_s, else 0; params {"t": (S,)}; NaN goes through.
+    """Step units, one feature each: a_s = 1 where x_f(s) ≤ t_s, else 0; params {"t": (S,)}. NaN stays NaN.
 
-    The numbers are compared as their bits, in the order of the floats. Processors that flush subnormal numbers take
-    the neighbours of 0 for 0 when they subtract, and when they compare floats as well.
-    The derivative is 0 everywhere: nothing here or below learns (claim A14).
+    The floats are compared by their bits, in the order of the floats: processors that flush subnormal numbers treat the
+    neighbours of 0 as 0 when they subtract, and also when they compare.
+    The derivative is 0 everywhere, so neither this layer nor those below it learn (claim A14).
 
     >>> steps = fnn.lectures.Comparisons(2, (0, 1, 1))
     >>> steps.apply({"t": jnp.array([0.5, 0.0, 2.0])}, jnp.array([0.5, 1.0])).tolist()
@@ -53,12 +54,12 @@ class Comparisons(Layer):
         return len(self.features)
 
     def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
-        """Thresholds of 0: those that mean something come from a tree."""
+        """Thresholds of 0; useful ones come from a tree."""
         return {"t": jnp.zeros(self.outputs, require_dtype(dtype))}
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Residuals]:
         t = as_floating("comparisons", "t", params["t"])
-        require_shape("comparisons", "t", t.shape, (self.outputs,), "Are the parameters of another net?")
+        require_shape("comparisons", "t", t.shape, (self.outputs,), "Do the parameters belong to another network?")
         x = as_floating("comparisons", "x", x, t.dtype)
         require_last_axis("comparisons", "x", x.shape, self.inputs, "features")
         x = x[..., jnp.array(self.features)]
@@ -71,9 +72,9 @@ class Comparisons(Layer):
 
 
 def _ordered(x: Array) -> Array:
-    """Whole numbers in the order of the floats, the two zeros equal."""
+    """Whole numbers in the order of the floats, with equal zeros."""
     bits = jax.lax.bitcast_convert_type(x, f"int{8 * x.dtype.itemsize}")
-    # the sign bit aside, the bits of a float grow with its size
+    # without the sign bit, the bits of a float increase with its magnitude
     size = bits & jnp.iinfo(bits.dtype).max
     return jnp.where(bits < 0, -size, size)
 
@@ -83,9 +84,9 @@ def tree_network(tree: Any) -> tuple[Sequential, Params]:
 
         1[x_f ≤ t]  →  leaf = 1[Σ_left a − Σ_right a ≥ n_left − ½]  →  scores = one-hot class of the leaf
 
-    where the sums run over the nodes at which the way to the leaf goes left or right. Every number in it is a small
-    multiple of ½, so that nothing is rounded. The thresholds, float64 in scikit-learn, are rounded down to float32:
-    for x in float32 the comparison stays the same.
+    where the sums run over the nodes at which the path to the leaf turns left or right. Every number is a small
+    multiple of ½, so nothing is rounded. The thresholds, float64 in scikit-learn, are rounded down to float32; for x in
+    float32 this does not change any comparison.
 
     Args:
         tree: a fitted scikit-learn `DecisionTreeClassifier` or `ExtraTreeClassifier`, of any depth.
@@ -106,7 +107,7 @@ def tree_network(tree: Any) -> tuple[Sequential, Params]:
     >>> stump.classes_[net.apply(params, fnn.lectures.tree_inputs([[0.0], [0.1], [0.2]])).argmax(-1)].tolist()
     ['low', 'high', 'high']
 
-    (0.1 as float32 lies above the threshold, the float64 0.1.) Source: claim A4.
+    (The float32 0.1 is above the threshold, which is the float64 0.1.) Source: claim A4.
     """
     read = _read(tree)
     leaves, classes = read.classes.shape
@@ -117,23 +118,23 @@ def tree_network(tree: Any) -> tuple[Sequential, Params]:
     )
     arrays = (
         {"t": _rounded_down(read.thresholds)},
-        {"W": read.ways, "b": read.biases},
+        {"W": read.paths, "b": read.biases},
         {"W": read.classes, "b": np.zeros(classes)},
     )
     return net, jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
 
 
 def soft_tree_network(tree: Any, *, steepness: float, leaf_steepness: float = 10.0) -> tuple[Sequential, Params]:
-    """The copy of a tree that can learn: its steps replaced by sigmoids, an ordinary multi-layer perceptron.
+    """A copy of a tree that can learn: its steps are replaced by sigmoids, which makes it an ordinary perceptron.
 
         σ(s (t − x_f))  →  leaf = σ(r (Σ_left a − Σ_right a − n_left + ½))  →  scores = Σ leaf · its one-hot class
 
-    Near a threshold, within about 1/s, the copy is undecided, and it may disagree with the tree: measure how much.
+    Within about 1/s of a threshold the copy is undecided and may disagree with the tree; measure how often.
 
     Args:
         tree: as for `tree_network`.
-        steepness: s of the comparisons, per unit of x; bring features to one scale before the tree is fitted.
-        leaf_steepness: r of the leaves, whose sums lie ½ on either side; σ(10 · ½) = 0.993.
+        steepness: s of the comparisons, per unit of x; scale the features alike before fitting the tree.
+        leaf_steepness: r of the leaves, whose sums are at least ½ away from 0; σ(10 · ½) = 0.993.
 
     Returns:
         net, params: `sequential(dense(I, S, sigmoid), dense(S, L, sigmoid), dense(L, K))`; scores (N, K) as logits.
@@ -164,17 +165,17 @@ def soft_tree_network(tree: Any, *, steepness: float, leaf_steepness: float = 10
     compare[read.features, np.arange(nodes)] = -steepness
     arrays = (
         {"W": compare, "b": steepness * read.thresholds},
-        {"W": leaf_steepness * read.ways, "b": leaf_steepness * read.biases},
+        {"W": leaf_steepness * read.paths, "b": leaf_steepness * read.biases},
         {"W": read.classes, "b": np.zeros(classes)},
     )
     return net, jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
 
 
 def tree_inputs(x: Any) -> np.ndarray:
-    """x as float32, rounded to the nearest as scikit-learn does before its trees compare.
+    """x as float32, rounded to the nearest, as scikit-learn does before its trees compare.
 
     Raises:
-        ValueError: an entry that is NaN, infinite, or too large for float32; it is named.
+        ValueError: an entry is NaN, infinite, or too large for float32; the message names it.
 
     >>> fnn.lectures.tree_inputs([[0.1, 2.0]]).tolist()
     [[0.10000000149011612, 2.0]]
@@ -186,22 +187,22 @@ def tree_inputs(x: Any) -> np.ndarray:
         place = tuple(int(i) for i in bad[0])
         raise ValueError(
             f"tree_inputs: x must be finite in float32, got {np.asarray(x)[place]} at {place} (and "
-            f"{len(bad) - 1} more). Impute or drop these rows: the network does not know which way NaN goes."
+            f"{len(bad) - 1} more). Impute or drop these rows: the network does not know which way to send NaN."
         )
     return cast
 
 
 @dataclass(frozen=True)
 class _Tree:
-    """What a fitted tree holds, leaf by leaf."""
+    """A fitted tree, leaf by leaf."""
 
     inputs: int
     features: tuple[int, ...]
     """(S,)"""
     thresholds: np.ndarray
     """(S,) float64"""
-    ways: np.ndarray
-    """(S, L): +1 where the way to the leaf goes left at the node, −1 where it goes right, 0 where it does not pass."""
+    paths: np.ndarray
+    """(S, L): +1 where the path to the leaf turns left at the node, −1 where right, 0 where it does not pass."""
     biases: np.ndarray
     """(L,): ½ − the number of left turns."""
     classes: np.ndarray
@@ -212,39 +213,39 @@ def _read(tree: Any) -> _Tree:
     fitted = getattr(tree, "tree_", None)
     if fitted is None or not hasattr(tree, "classes_"):
         raise TypeError(
-            f"a fitted classification tree is needed, with attributes tree_ and classes_, got {type(tree).__name__}. "
+            f"a fitted classification tree, with attributes tree_ and classes_, is needed, got {type(tree).__name__}. "
             "Give sklearn.tree.DecisionTreeClassifier().fit(x, y)."
         )
     if fitted.n_outputs != 1:
-        raise ValueError(f"the tree must have one output; it has {fitted.n_outputs}. Fit one tree per output.")
+        raise ValueError(f"the tree must have one output, got {fitted.n_outputs}. Fit one tree per output.")
     left, right = np.asarray(fitted.children_left), np.asarray(fitted.children_right)
     nodes, leaves = np.flatnonzero(left >= 0), np.flatnonzero(left < 0)
     column = {int(node): k for k, node in enumerate(nodes)}
-    ways = np.zeros((len(left), len(nodes)))
-    # a parent's number is below its children's: its way is known when theirs is asked for
+    paths = np.zeros((len(left), len(nodes)))
+    # the number of a parent is smaller than those of its children, so its path is complete before theirs begin
     for node in nodes:
         for child, turn in ((left[node], 1), (right[node], -1)):
-            ways[child] = ways[node]
-            ways[child, column[int(node)]] = turn
-    ways = ways[leaves].T
+            paths[child] = paths[node]
+            paths[child, column[int(node)]] = turn
+    paths = paths[leaves].T
     features, thresholds = np.asarray(fitted.feature)[nodes], np.asarray(fitted.threshold, np.float64)[nodes]
     if not len(nodes):
-        # a tree that is one leaf: one comparison, to which nobody listens
-        features, thresholds, ways = np.zeros(1, int), np.zeros(1), np.zeros((1, 1))
-    # the first of equally frequent classes, as scikit-learn takes it
+        # a tree that is a single leaf: one comparison that nothing reads
+        features, thresholds, paths = np.zeros(1, int), np.zeros(1), np.zeros((1, 1))
+    # the first of equally frequent classes, as in scikit-learn
     labels = np.asarray(fitted.value)[leaves, 0].argmax(axis=1)
     return _Tree(
         int(fitted.n_features),
         tuple(features.tolist()),
         thresholds,
-        ways,
-        0.5 - (ways > 0).sum(axis=0),
+        paths,
+        0.5 - (paths > 0).sum(axis=0),
         np.eye(len(tree.classes_))[labels],
     )
 
 
 def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
-    """The largest float32 that is not above each threshold: for x in float32, x ≤ t and x ≤ that are the same."""
+    """The largest float32 that is not above each threshold t; for x in float32 it compares exactly as t does."""
     with np.errstate(over="ignore"):
         nearest = thresholds.astype(np.float32)
     # compared in float64, where both are exact

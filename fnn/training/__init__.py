@@ -4,12 +4,14 @@ from fnn.training._fit import fit
 from fnn.training._sweep import SweepResult, grid, sweep
 from fnn.training.checkpoints import CheckpointError, Checkpoints
 from fnn.training.faults import NonFiniteError
-from fnn.training.program import TrainState
 from fnn.training.run import History
 from fnn.training.shuffle import permutation
-from fnn.training.source import Stream
+from fnn.training.state import Batch, TrainState
+from fnn.training.step import initial_state, train_step
+from fnn.training.stream import Stream
 
 __all__ = [
+    "Batch",
     "CheckpointError",
     "Checkpoints",
     "History",
@@ -19,6 +21,8 @@ __all__ = [
     "TrainState",
     "fit",
     "grid",
+    "initial_state",
     "permutation",
     "sweep",
+    "train_step",
 ]

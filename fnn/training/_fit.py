@@ -16,33 +16,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-
 from fnn.checks import require_key, require_size
 from fnn.regularizers import Strength
 from fnn.training import faults, progress
 from fnn.training import signals as interrupts
 from fnn.training.checkpoints import CheckpointError, Checkpoints
-from fnn.training.config import (
-    objective_of,
-    prepared,
-    require_monitor,
-    require_optimizer,
-    require_options,
-    require_strength,
-)
-from fnn.training.program import (
-    AnyOptimizer,
-    Metric,
-    Numbers,
-    Plan,
-    TrainState,
-    ValueAndGrad,
-    floating_dtype,
-    measuring_dtype,
-)
-from fnn.training.run import History, Metrics, Run, StreamedRun, told
-from fnn.training.source import Stream
+from fnn.training.config import Request
+from fnn.training.run import History, Run, fingerprint
+from fnn.training.source import Memory, Source, Streamed
+from fnn.training.state import AnyOptimizer, Metric, Metrics, TrainState, ValueAndGrad
+from fnn.training.stream import Stream
 from fnn.types import Key, Params
 
 
@@ -105,7 +88,7 @@ def fit(
         (state, history): `state.params` are the trained parameters.
 
     Raises:
-        ValueError, TypeError: data, sizes or options that cannot be meant; before the first step.
+        ValueError, TypeError: invalid data, sizes or options; before the first step.
         NonFiniteError: see `on_nonfinite`; it holds the last good state.
         CheckpointError: checkpoints of another run, or a folder that cannot be used.
 
@@ -117,22 +100,12 @@ def fit(
     >>> float(fnn.accuracy(net.apply(state.params, x), y))
     1.0
     """
-    objective = objective_of(value_and_grad)
     epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
-    if not callable(value_and_grad):
-        raise TypeError(f"fit: a gradient is needed, got {value_and_grad!r}. Make it with fnn.backprop(net, loss).")
-    batch_size = require_size(
-        "fit", "batch_size", batch_size, "Give an int: 1 is one example at a time, N the full batch."
-    )
-    accumulate = require_size("fit", "accumulate", accumulate, "Give 1 for an update after every batch.")
-    require_optimizer(optimizer, learning_rate)
-    require_options(patience, min_improvement, clip_norm, on_nonfinite)
     if not isinstance(checkpoints, Checkpoints | None):
         raise TypeError(
             f"fit: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
         )
     given = params if isinstance(params, TrainState) else None
-    start = params.params if isinstance(params, TrainState) else params
     if (key is None) == (given is None):
         raise ValueError(
             "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
@@ -140,51 +113,33 @@ def fit(
         )
     if key is not None:
         require_key("fit", key)
-    require_strength("fit", objective, strength)
-    dtype = floating_dtype(start)
-    rows = data if isinstance(data, Stream) else prepared(objective, start, data, "data", dtype)
-    if batch_size > len(rows):
-        raise ValueError(
-            f"fit: batch_size {batch_size} is larger than the data, {len(rows)} rows. Use {len(rows)} or less."
-        )
-    held_out = None
-    if validation is not None:
-        if objective is None and not metrics:
-            raise ValueError(
-                "fit: validation needs a gradient that knows its objective, got a bare function. "
-                "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), or metrics."
-            )
-        held_out = prepared(objective, start, validation, "validation", dtype)
-
-    numbers = Numbers(
-        None if learning_rate is None else jnp.asarray(learning_rate, dtype), strength,
-        None if clip_norm is None else jnp.asarray(clip_norm, dtype),
-        None if patience is None else jnp.asarray(patience, jnp.int32),
-        jnp.asarray(min_improvement, measuring_dtype(start)),
+    request = Request(
+        "fit", value_and_grad, params.params if isinstance(params, TrainState) else params, data, optimizer, batch_size,
+        (learning_rate,), (strength,), validation, clip_norm, accumulate, metrics, patience, min_improvement, monitor,
+        on_nonfinite,
     )  # fmt: skip
-    plan = Plan(
-        value_and_grad, objective, optimizer, batch_size, accumulate, tuple((metrics or {}).items()),
-        monitor if patience is not None else "", on_nonfinite == "skip",
-    )  # fmt: skip
+    job = request.job()
     if given is not None:
-        state = plan.watching(given, numbers)
+        state = job.config.watch(given, job.hyperparams)
     else:
         assert key is not None
-        state = plan.start(start, key, numbers)
-    kind = StreamedRun if isinstance(rows, Stream) else Run
+        state = job.config.start(params, key, job.hyperparams)
+    source: Source = Memory(job.data)
+    if isinstance(data, Stream):
+        source = Streamed(data, lambda piece: request.prepare(piece, "data"))
     last = int(state.epoch) + epochs
-    run = kind(plan, rows, held_out, numbers, on_nonfinite == "stop", int(state.epoch), last)  # type: ignore[arg-type]
-    require_monitor(plan, state, run.measured_rows, held_out, monitor, patience)
+    run = Run(job, source, int(state.epoch), last, stops=on_nonfinite == "stop")
+    request.require_monitor(job, state)
     with ExitStack() as opened:
         save, pending = _nothing, bool
         if checkpoints is not None:
             folder = opened.enter_context(checkpoints.opened())
-            same = told(plan, rows, held_out, learning_rate, strength, clip_norm, patience, min_improvement)
-            state = run.resumed(folder, state, same)
+            identity = fingerprint(job, data if isinstance(data, Stream) else job.data)
+            state = run.resume(folder, state, identity)
             pending = opened.enter_context(interrupts.remembered())
 
             def save(state: TrainState) -> None:
-                folder.save(run.kept(state), same)
+                folder.save(run.snapshot(state), identity)
 
         watching: list[Callable[[int, Metrics], None]] = []
         if log is not None:
@@ -209,11 +164,11 @@ def _trained(
     saved, unsaved = time.monotonic(), False
     try:
         while not run.over(state) and not pending():
-            state, finished = run.advanced(state)
+            state, finished = run.advance(state)
             unsaved = True
             for watch in watching:
-                for number, found in finished:
-                    watch(number, found)
+                for number, values in finished:
+                    watch(number, values)
             if time.monotonic() - saved >= seconds:
                 save(state)
                 saved, unsaved = time.monotonic(), False
@@ -229,8 +184,8 @@ def _trained(
         save(state)
     history = run.history()
     curve = history.metrics.get("loss")
-    if curve is not None and (says := faults.grown(curve)):
-        warnings.warn(f"fit: {says}", stacklevel=3)
+    if curve is not None and (message := faults.grown(curve)):
+        warnings.warn(f"fit: {message}", stacklevel=3)
     if state.best is not None:
         state = state._replace(params=state.best.params)
     return state, history

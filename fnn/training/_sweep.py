@@ -20,38 +20,12 @@ import numpy as np
 from fnn.checks import require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
-from fnn.training.config import (
-    measured_names,
-    objective_of,
-    prepared,
-    require_optimizer,
-    require_options,
-    require_strength,
-)
-from fnn.training.program import (
-    AnyOptimizer,
-    Metric,
-    Numbers,
-    Plan,
-    Rows,
-    TrainState,
-    ValueAndGrad,
-    chosen,
-    every_batch,
-    floating_dtype,
-    measured,
-    measuring_dtype,
-    next_epoch,
-    one_step,
-    sign_of,
-    stopped,
-)
-from fnn.training.shuffle import permutation
-from fnn.types import Array, Key, Params, PyTree, is_key
+from fnn.training.config import Job, Request, objective_of, sign_of
+from fnn.training.program import CAPACITY, advance, axes, stopped
+from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, ValueAndGrad
+from fnn.types import Key, Params, PyTree, is_key
 
 FIELDS = ("seed", "learning_rate", "strength", "weight_init")
-#: Epochs that one call may take: room for that many values of every curve is in the program.
-ROOM = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +55,8 @@ class SweepResult:
     """The run with the best value; -1 if all failed."""
 
     def __repr__(self) -> str:
-        told = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"
-        return told if self.best < 0 else f"{told}, best: run {self.best} {self.runs[self.best]}"
+        counts = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"
+        return counts if self.best < 0 else f"{counts}, best: run {self.best} {self.runs[self.best]}"
 
 
 def grid(**fields: Iterable[Any]) -> dict[str, list[Any]]:
@@ -141,12 +115,7 @@ def sweep(
     columns = _columns(over)
     count = len(next(iter(columns.values())))
     epochs = require_size("sweep", "epochs", epochs, "Give an int of 1 or more, such as 60.")
-    batch_size = require_size("sweep", "batch_size", batch_size, "Give an int from 1 to the number of rows.")
     memory = require_size("sweep", "memory", memory, "Give bytes, such as 2**30.")
-    require_options(patience, min_improvement, clip_norm, "continue")
-    require_optimizer(optimizer, columns["learning_rate"][0] if "learning_rate" in columns else None)
-    for rate in columns.get("learning_rate", ()):
-        require_optimizer(optimizer, rate)
     gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
     if len(gradients) != count:
         raise ValueError(
@@ -158,144 +127,89 @@ def sweep(
     groups: dict[Any, list[int]] = {}
     for k, gradient in enumerate(gradients):
         groups.setdefault(gradient, []).append(k)
-    found: list[_Member] = [None] * count  # type: ignore[list-item]
-    for gradient, members in groups.items():
+    members: dict[int, _Member] = {}
+    for gradient, numbers in groups.items():
         objective = objective_of(gradient)
         if objective is None:
             raise ValueError(
                 "sweep: a gradient that knows its objective is needed, to make parameters, got a bare function. Give "
                 "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
             )
-        for k in members:
-            require_strength("sweep", objective, runs[k].get("strength"))
-        shape = jax.eval_shape(lambda objective=objective: objective.net.init(jax.random.key(0)))
-        rows = prepared(objective, shape, data, "data", floating_dtype(shape))
-        if batch_size > len(rows):
-            raise ValueError(
-                f"sweep: batch_size {batch_size} is larger than the data, {len(rows)} rows. Use {len(rows)} or less."
-            )
-        held_out = None
-        if validation is not None:
-            held_out = prepared(objective, shape, validation, "validation", floating_dtype(shape))
-        plan = Plan(
-            gradient, objective, optimizer, batch_size, 1, tuple((metrics or {}).items()),
-            monitor if patience is not None else "",
+        mine = [runs[k] for k in numbers]
+        request = Request(
+            "sweep", gradient, jax.eval_shape(objective.net.init, jax.random.key(0)), data, optimizer, batch_size,
+            tuple(run.get("learning_rate") for run in mine), tuple(run.get("strength") for run in mine),
+            validation, clip_norm, 1, metrics, patience, min_improvement, monitor, "continue",
+            "shared" if shared_shuffle else "each",
         )  # fmt: skip
-        for k, member in zip(
-            members,
-            _trained(plan, rows, held_out, [runs[k] for k in members], epochs, patience, min_improvement, clip_norm,
-                     monitor, shared_shuffle, memory),
-            strict=True,
-        ):  # fmt: skip
-            found[k] = member
-    names = list(found[0].metrics)
-    value = np.array([member.value for member in found])
-    failed = ~np.isfinite(value)
-    best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign_of(monitor) * value)))
-    curves = {name: np.stack([member.metrics[name] for member in found]) for name in names}
-    return SweepResult(runs, curves, [member.params for member in found], np.where(failed, np.nan, value), failed, best)
+        members |= zip(numbers, _trained(request, objective.net, mine, epochs, memory), strict=True)
+    return _result(runs, [members[k] for k in range(count)], monitor)
 
 
 @dataclass(frozen=True)
 class _Member:
+    """What one run gave."""
+
     metrics: dict[str, np.ndarray]
     params: Params
     value: float
 
 
-def _trained(
-    plan: Plan, rows: Rows, held_out: Rows | None, runs: list[dict[str, Any]], epochs: int, patience: int | None,
-    min_improvement: float, clip_norm: float | None, monitor: str, shared: bool, memory: int,
-) -> list[_Member]:  # fmt: skip
+def _result(runs: list[dict[str, Any]], members: list[_Member], monitor: str) -> SweepResult:
+    value = np.array([member.value for member in members])
+    failed = ~np.isfinite(value)
+    best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign_of(monitor) * value)))
+    curves = {name: np.stack([member.metrics[name] for member in members]) for name in members[0].metrics}
+    params = [member.params for member in members]
+    return SweepResult(runs, curves, params, np.where(failed, np.nan, value), failed, best)
+
+
+def _trained(request: Request, net: Layer, runs: list[dict[str, Any]], epochs: int, memory: int) -> list[_Member]:
     """The runs of one net, as many at a time as the memory holds."""
-    assert plan.objective is not None
-    net = plan.objective.net
-    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0)))
-    dtype = floating_dtype(shapes)
-
-    # what is put together here stays in NumPy: each small operation of JAX would be a program to compile
-    def column(name: str) -> np.ndarray | None:
-        return np.asarray([run[name] for run in runs], dtype) if name in runs[0] else None
-
-    numbers = Numbers(
-        column("learning_rate"), column("strength"), None if clip_norm is None else np.asarray(clip_norm, dtype),
-        None if patience is None else np.asarray(patience, np.int32),
-        np.asarray(min_improvement, measuring_dtype(shapes)),
-    )  # fmt: skip
+    job = request.job()
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
     # parameters first, each as its own run would make them
     nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weight_init") for run in runs}}
     starts = jax.device_get(
         [_start(nets[run.get("weight_init")], key) for run, (key, _) in zip(runs, keys, strict=True)]
     )
-    one = jax.eval_shape(lambda p, k: plan.start(p, k, _member(numbers, 0)), starts[0], keys[0][1])
-    if monitor not in (names := measured_names(plan, one, rows, held_out)):
-        raise ValueError(f"sweep: monitor {monitor!r} is not measured; measured are: {', '.join(names)}. Give one.")
-    together = max(1, min(len(runs), memory // _bytes(one, plan.batch_size)))
-    found: list[_Member] = []
+    one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
+    request.require_monitor(job, one)
+    together = max(1, min(len(runs), memory // _bytes(one, job.config.batch_size)))
+    members: list[_Member] = []
     for first in range(0, len(runs), together):
         # the last call is filled up, so that it needs no program of its own
-        members = [min(first + k, len(runs) - 1) for k in range(together)]
-        params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in members])
-        chosen_numbers = _member(numbers, np.array(members))
-        states = _states(plan, params, [keys[k][1] for k in members], chosen_numbers)
-        curves: list[dict[str, np.ndarray]] = []
-        done = 0
-        while done < epochs:
-            number = min(ROOM, epochs - done)
-            states, measured_now = _epochs(
-                plan, shared, states, rows, held_out, chosen_numbers, np.int32(number), np.int32(done)
-            )
-            curves.append({name: np.asarray(values)[:, :number] for name, values in measured_now.items()})
-            done += number
-        every = {name: np.concatenate([each[name] for each in curves], axis=1) for name in curves[0]}
-        host = jax.device_get(states._replace(key=None))
-        for place in range(min(together, len(runs) - first)):
-            mine = {name: values[place].astype(np.float64) for name, values in every.items()}
-            state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
-            if state.best is not None:
-                found.append(_Member(mine, state.best.params, sign_of(monitor) * float(state.best.value)))
-            else:
-                found.append(_Member(mine, state.params, float(mine[monitor][-1])))
-    return found
+        places = [min(first + k, len(runs) - 1) for k in range(together)]
+        some = dataclasses.replace(job, hyperparams=_member(job.hyperparams, np.array(places)))
+        params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
+        states = _states(some, params, [keys[k][1] for k in places])
+        members += _members(some, states, epochs, request.monitor)[: len(runs) - first]
+    return members
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _epochs(
-    plan: Plan, shared: bool, states: TrainState, rows: Rows, held_out: Rows | None, numbers: Numbers, count: Array,
-    done: Array,
-) -> tuple[TrainState, dict[str, Array]]:  # fmt: skip
-    """`count` epochs of every run; a run that stopped early stays as it is, its curves NaN."""
-
-    def one(state: TrainState, numbers: Numbers, order: Array | None) -> tuple[TrainState, dict[str, Array]]:
-        step = one_step(plan, rows, numbers)
-        next_key, shuffle_key = jax.random.split(state.key)
-        order = permutation(shuffle_key, len(rows)) if order is None else order
-        after, _ = every_batch(step, state, order, plan.batch_size)
-        found = measured(plan, after, rows, held_out)
-        after = next_epoch(plan, after, next_key, found, numbers)
-        if state.best is None:
-            return after, found
-        over = stopped(state, numbers)
-        # the key of a run that stopped no longer matters, and a key cannot be selected
-        kept = jax.tree.map(lambda a, b: chosen(over, a, b), state._replace(key=after.key), after)
-        return kept, {name: jnp.where(over, jnp.nan, value) for name, value in found.items()}
-
-    members = jax.vmap(one, in_axes=(0, _axes(numbers), None))
-    template = jax.eval_shape(lambda: one(jax.tree.map(lambda leaf: leaf[0], states), _member(numbers, 0), None)[1])
-    size = len(states.epoch)
-    curves = {name: jnp.full((size, ROOM), jnp.nan, like.dtype) for name, like in template.items()}
-
-    def epoch(k: Array, carry: tuple[TrainState, dict[str, Array]]) -> tuple[TrainState, dict[str, Array]]:
-        states, curves = carry
-        order = permutation(jax.random.fold_in(states.key[0], done + k), len(rows)) if shared else None
-        after, found = members(states, numbers, order)
-        if shared:
-            # the keys stay: each epoch folds its number in
-            after = after._replace(key=states.key)
-        return after, {name: curves[name].at[:, k].set(found[name]) for name in curves}
-
-    return jax.lax.fori_loop(0, count, epoch, (states, curves))
+def _members(job: Job, states: TrainState, epochs: int, monitor: str) -> list[_Member]:
+    """These runs, side by side to their end."""
+    curves: list[dict[str, np.ndarray]] = []
+    done, over = 0, False
+    while done < epochs and not over:
+        states, chunk = advance(job, states, np.int32(CAPACITY), np.int32(epochs))
+        chunk = jax.device_get(chunk)
+        finished = int(chunk.finished)
+        curves.append({name: values[:, :finished] for name, values in chunk.metrics.items()})
+        done, over = done + finished, bool(stopped(states, job.hyperparams))
+    # runs that all stopped early have no values beyond
+    curves.append({name: np.full((len(values), epochs - done), np.nan) for name, values in curves[0].items()})
+    every = {name: np.concatenate([each[name] for each in curves], axis=1) for name in curves[0]}
+    host = jax.device_get(states._replace(key=None))
+    members = []
+    for place in range(len(host.epoch)):
+        mine = {name: values[place].astype(np.float64) for name, values in every.items()}
+        state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
+        if state.best is not None:
+            members.append(_Member(mine, state.best.params, sign_of(monitor) * float(state.best.value)))
+        else:
+            members.append(_Member(mine, state.params, float(mine[monitor][-1])))
+    return members
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -303,20 +217,16 @@ def _start(net: Layer, key: Key) -> Params:
     return net.init(key)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _states(plan: Plan, params: Params, keys: list[Key], numbers: Numbers) -> TrainState:
-    return jax.vmap(plan.start, in_axes=(0, 0, _axes(numbers)))(params, jnp.stack(keys), numbers)
+@jax.jit
+def _states(job: Job, params: Params, keys: list[Key]) -> TrainState:
+    start = jax.vmap(job.config.start, in_axes=(0, 0, axes(job.hyperparams)))
+    return start(params, jnp.stack(keys), job.hyperparams)
 
 
-def _axes(numbers: Numbers) -> Numbers:
-    """Which of the numbers differ from run to run."""
-    return Numbers(None if numbers.rate is None else 0, None if numbers.strength is None else 0, None, None, None)  # type: ignore[arg-type]
-
-
-def _member(numbers: Numbers, k: Any) -> Numbers:
+def _member(hyperparams: Hyperparams, k: Any) -> Hyperparams:
     """The numbers of one run, or of some."""
-    rate, strength = (None if each is None else each[k] for each in (numbers.rate, numbers.strength))
-    return numbers._replace(rate=rate, strength=strength)
+    rate, strength = (None if each is None else each[k] for each in (hyperparams.rate, hyperparams.strength))
+    return hyperparams._replace(rate=rate, strength=strength)
 
 
 def _bytes(state: PyTree, batch_size: int) -> int:

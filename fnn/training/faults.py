@@ -4,14 +4,13 @@ Promises: training pays nothing for this while all goes well; the step is found 
 Source: claim A11 (a learning rate beyond the stable one makes the loss grow without bound).
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.regularizers import Strength
-from fnn.training.program import Plan, Rows, TrainState
+from fnn.training.config import Job
+from fnn.training.source import Source
+from fnn.training.state import Batch, TrainState
 from fnn.types import Params, PyTree
 
 #: Steps back that are searched for the gradient that spoiled the parameters.
@@ -40,35 +39,30 @@ class NonFiniteError(FloatingPointError):
     the loss True
     """
 
-    def __init__(self, says: str, state: TrainState, step: int, where: str) -> None:
-        super().__init__(says)
+    def __init__(self, message: str, state: TrainState, step: int, where: str) -> None:
+        super().__init__(message)
         self.state, self.step, self.where = state, step, where
 
 
-def found(
-    plan: Plan, batch: Callable[[TrainState], Rows], strength: Strength | None, losses: np.ndarray, done: int, bad: int,
-    replayed: Callable[[int], TrainState],
-) -> NonFiniteError:  # fmt: skip
-    """The error that tells of the first bad step.
+def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, done: int, bad: int) -> NonFiniteError:
+    """The error that names the first bad step.
 
     Args:
-        batch: state -> the rows of the step that it takes next.
-        strength: of the regularizer.
+        before: the state at the beginning of the chunk that holds the bad loss.
         losses: of the whole run so far.
-        done: steps before the chunk that holds the bad loss.
+        done: steps before that chunk.
         bad: the number of the bad loss within that chunk.
-        replayed: steps -> the state after so many steps of that chunk.
     """
     where = ""
     for back in range(min(bad, BACK) + 1):
-        state, number = replayed(bad - back), done + bad - back
+        state, number = source.replay(job, before, bad - back), done + bad - back
         if not _bad_leaf(state.params):
-            where = _bad_place(plan, state, batch(state), strength)
+            where = _bad_place(job, state, source.batch(job, state))
             break
     else:
-        state, number, where = replayed(0), done, "the parameters"
-    before = losses[max(0, number - 20) : number]
-    return NonFiniteError(f"{where} is not finite in step {number}, {_why(before)}", state, number, where)
+        state, number, where = before, done, "the parameters"
+    last = losses[max(0, number - 20) : number]
+    return NonFiniteError(f"{where} is not finite in step {number}, {_why(last)}", state, number, where)
 
 
 def _why(before: np.ndarray) -> str:
@@ -96,12 +90,13 @@ def grown(curve: np.ndarray) -> str:
     )
 
 
-def _bad_place(plan: Plan, state: TrainState, batch: Rows, strength: Strength | None) -> str:
+def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
     """The first array that is not finite, forward and then backward, on this batch."""
     if bad := _bad_leaf((batch.x, batch.y)):
         return f"the input x{bad[3:]}" if bad.startswith("[0]") else f"the target y{bad[3:]}"
-    if plan.objective is not None:
-        net, names = plan.objective.net, []
+    config = job.config
+    if config.objective is not None:
+        net, names = config.objective.net, []
 
         def inside(params: Params, x: PyTree) -> list[PyTree]:
             _, values = net.values(params, x)
@@ -109,11 +104,11 @@ def _bad_place(plan: Plan, state: TrainState, batch: Rows, strength: Strength | 
             names[:] = values
             return list(values.values())
 
-        found = jax.jit(inside)(state.params, batch.x)
-        for name, value in zip(names, found, strict=True):
+        arrays = jax.jit(inside)(state.params, batch.x)
+        for name, value in zip(names, arrays, strict=True):
             if bad := _bad_leaf(value):
                 return f"the value of {name}{bad}".strip()
-    value, gradients = jax.jit(plan.gradient)(state.params, batch, strength)
+    value, gradients = jax.jit(config.gradient)(state.params, batch, job.hyperparams.strength)
     if not np.isfinite(np.asarray(value)):
         return "the loss"
     if bad := _bad_leaf(gradients):

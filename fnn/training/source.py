@@ -1,122 +1,111 @@
-"""Data larger than memory: rows read piece by piece, in shuffled order, the next piece while this one trains.
+"""Where the rows of a run come from: from memory, or piece by piece from a stream.
 
-Promises: an epoch uses every row once, in the order that `fnn.training.permutation` gives, whatever the size of the
-pieces; no more than three pieces are in memory, however many rows there are; each piece is looked at as data in memory
-is.
+Promises: a run does not know which it has; both go through the same steps of the same program. Of a stream no more
+than three pieces are in memory, however many rows there are; each piece is looked at as data in memory is.
 Letters: N rows, C rows of a piece, B batch size.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fnn.checks import require_size
-from fnn.training.program import (
-    Chunk,
-    Numbers,
-    Plan,
-    Rows,
-    TrainState,
-    every_batch,
-    measured,
-    measuring_dtype,
-    next_epoch,
-    one_step,
-)
-from fnn.training.shuffle import part_of_permutation
-from fnn.types import Array, Key
+from fnn.training.config import Job
+from fnn.training.program import advance, advance_piece
+from fnn.training.shuffle import permutation
+from fnn.training.state import Batch, ChunkMetrics, TrainState
+from fnn.training.stream import Stream
+
+#: (x, y) -> the rows on the device, looked at.
+Prepare = Callable[[Any], Batch]
 
 
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """Rows of a source that need not fit into memory: `fit(…, data=fnn.Stream(x, y))`.
-
-    Args:
-        x, y: anything with a length, that gives rows for an array of row numbers: `numpy.memmap`, h5py, zarr, or a
-            class of your own with `__len__` and `__getitem__`.
-        rows: C, how many rows are read at a time; rounded up to whole batches.
-
-    >>> x, y = fnn.data.digits()
-    >>> stream = fnn.Stream(x, y, rows=512)
-    >>> len(stream)
-    1797
-    """
-
-    x: Any
-    y: Any
-    rows: int = 65_536
-
-    def __post_init__(self) -> None:
-        require_size("Stream", "rows", self.rows, "Give how many rows are read at a time, such as 65536.")
-        if len(self.x) != len(self.y) or not len(self.x):
-            raise ValueError(
-                f"Stream: x and y must have one row per example, at least one; x has {len(self.x)} rows, y "
-                f"{len(self.y)}. Check the source."
-            )
+class Source(Protocol):
+    """What a run asks of its rows."""
 
     def __len__(self) -> int:
-        return len(self.x)
+        """N."""
+        ...
 
-    def piece(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(x, y) of these rows, read in the order in which they lie in the source."""
-        order = np.argsort(rows, kind="stable")
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        x, y = (np.asarray(each[rows[order]]) for each in (self.x, self.y))
-        return x[back], y[back]
+    def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
+        """At most `budget` steps, at least one, and no epoch beyond number `until`."""
+        ...
 
-    def pieces(self, key: Key, first: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The pieces of one epoch from row `first` of its order on; the next is read while this one is used."""
-        size = self.size(batch_size)
+    def replay(self, job: Job, state: TrainState, steps: int) -> TrainState:
+        """The state after so many of the steps of the last call, which began with this state."""
+        ...
 
-        def read(start: int) -> tuple[np.ndarray, np.ndarray]:
-            count = min(size, len(self) - start)
-            return self.piece(np.asarray(_numbers(key, len(self), count, np.int32(start))))
-
-        starts = range(first, len(self), size)
-        with ThreadPoolExecutor(1) as reader:
-            ahead: list[Future] = [reader.submit(read, start) for start in starts[:1]]
-            for k in range(len(starts)):
-                piece = ahead.pop().result()
-                if k + 1 < len(starts):
-                    ahead.append(reader.submit(read, starts[k + 1]))
-                yield piece
-
-    def size(self, batch_size: int) -> int:
-        """C, in whole batches."""
-        return -(-min(self.rows, len(self)) // batch_size) * batch_size
+    def batch(self, job: Job, state: TrainState) -> Batch:
+        """The rows of the step that this state takes next, among those of the last call."""
+        ...
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _numbers(key: Key, n: int, count: int, first: Array) -> Array:
-    return part_of_permutation(key, n, first, count)
+class Memory:
+    """Rows in memory: those of the job."""
+
+    def __init__(self, data: Batch) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
+        return advance(job, state, np.int32(budget), np.int32(until))
+
+    def replay(self, job: Job, state: TrainState, steps: int) -> TrainState:
+        # no epoch of this run is the last here: what was done once can be done again
+        return advance(job, state, np.int32(steps), np.iinfo(np.int32).max)[0] if steps else state
+
+    def batch(self, job: Job, state: TrainState) -> Batch:
+        order = np.asarray(permutation(jax.random.split(state.key)[1], len(self.data)))
+        return _rows(self.data, order, int(state.step), job.config.batch_size)
 
 
-@partial(jax.jit, static_argnums=0)
-def train_on_piece(plan: Plan, state: TrainState, rows: Rows, numbers: Numbers) -> tuple[TrainState, Array]:
-    """(state, losses) after every batch of these rows in their order, an incomplete last one included."""
-    order = jnp.arange(len(rows), dtype=jnp.int32)
-    state, losses = every_batch(one_step(plan, rows, numbers), state, order, plan.batch_size)
-    return state._replace(step=state.step + len(rows) // plan.batch_size), losses
+class Streamed:
+    """Rows of a stream; a call trains on one piece, or a part of it."""
+
+    def __init__(self, stream: Stream, prepare: Prepare) -> None:
+        self.stream, self.prepare = stream, prepare
+        self.pieces: Iterator[tuple[np.ndarray, np.ndarray]] | None = None
+        self.piece: Batch | None = None
+        self.start = 0
+        """The step of the epoch that the piece begins with."""
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
+        size, step = job.config.batch_size, int(state.step)
+        if self.pieces is None:
+            self.pieces = self.stream.pieces(jax.random.split(state.key)[1], step * size, size)
+        if self.piece is None:
+            self.piece, self.start = self.prepare(next(self.pieces)), step
+        piece, end = self.piece, self.start * size + len(self.piece)
+        ends = end >= len(self.stream)
+        state, chunk = advance_piece(
+            replace(job, data=piece), state, np.int32(budget), np.int32(self.start), np.bool_(ends)
+        )
+        self.used = piece, self.start
+        if int(chunk.finished):
+            self.pieces = self.piece = None
+        elif int(state.step) * size >= end:
+            self.piece = None
+        return state, chunk
+
+    def replay(self, job: Job, state: TrainState, steps: int) -> TrainState:
+        if not steps:
+            return state
+        piece, start = self.used
+        last = np.bool_(False)
+        return advance_piece(replace(job, data=piece), state, np.int32(steps), np.int32(start), last)[0]
+
+    def batch(self, job: Job, state: TrainState) -> Batch:
+        piece, start = self.used
+        return _rows(piece, np.arange(len(piece)), int(state.step) - start, job.config.batch_size)
 
 
-@partial(jax.jit, static_argnums=0)
-def end_of_epoch(
-    plan: Plan, state: TrainState, held_out: Rows | None, numbers: Numbers
-) -> tuple[TrainState, dict[str, Array]]:
-    """What the epoch measured, on the validation data; and the state at the start of the next."""
-    found = measured(plan, state, None, held_out)
-    return next_epoch(plan, state, jax.random.split(state.key)[0], found, numbers), found
-
-
-def chunk_of(losses: Array, found: dict[str, Array] | None, like: TrainState) -> Chunk:
-    """What a piece measured, in the form of a call of `advance`."""
-    dtype = measuring_dtype(like.params)
-    epochs = {} if found is None else {name: jnp.asarray(value, dtype)[None] for name, value in found.items()}
-    return Chunk(losses, jnp.asarray(len(losses)), epochs, jnp.asarray(0 if found is None else 1))
+def _rows(data: Batch, order: np.ndarray, step: int, size: int) -> Batch:
+    """The rows of this step in this order."""
+    return jax.tree.map(lambda leaf: leaf[order[step * size : (step + 1) * size]], data)

@@ -41,7 +41,9 @@ def test_a_split_is_complete_stratified_and_fixed():
 
 def test_sizes_must_add_up():
     labels = [0, 0, 0, 1, 1, 1]
-    with pytest.raises(ValueError, match=r"sizes must add up to the 6 examples; \(3, 2\) add up to 5. Change the last"):
+    with pytest.raises(
+        ValueError, match=r"must add up to the 6 examples, got \(3, 2\), which add up to 5. Change the last"
+    ):
         fnn.data.stratified_split(labels, (3, 2), seed=0)
     with pytest.raises(ValueError, match=r"stratified_split: size 2 must be at least 1, got 0"):
         fnn.data.stratified_split(labels, (6, 0), seed=0)
@@ -87,7 +89,7 @@ def test_a_file_that_is_not_zipped_comes_first_and_a_missing_one_is_told(tmp_pat
     write(tmp_path, FILES | {"train-labels-idx1-ubyte.gz": b"never opened"})
     assert (fnn.data.mnist(tmp_path)[0][1] == LABELS).all()
     (tmp_path / "t10k-images-idx3-ubyte").unlink()
-    with pytest.raises(FileNotFoundError, match=r"must hold t10k-images-idx3-ubyte or t10k-images-idx3-ubyte\.gz; it"):
+    with pytest.raises(FileNotFoundError, match=r"must hold t10k-images-idx3-ubyte or t10k-images-idx3-ubyte\.gz, got"):
         fnn.data.mnist(str(tmp_path))
 
 
@@ -98,13 +100,13 @@ ZIPPED = gzip.compress(idx(IMAGES))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "must begin with the bytes 0, 0, 8, 3 .* got nothing. Name the file after what it holds"),
+        (b"", "must begin with the bytes 0, 0, 8, 3 .* got nothing. Check that the file is what its name says"),
         (bytes(3), "must begin with the bytes 0, 0, 8, 3 .*, got 0, 0, 0"),
         (b"<html>", "must begin with the bytes 0, 0, 8, 3 .*, got 60, 104, 116, 109"),
         (idx(IMAGES, kind=13), ", got 0, 0, 13, 3"),
         (idx(LABELS), ", got 0, 0, 8, 1"),
         (HEAD + bytes(7), "ends within its header"),
-        (idx(IMAGES[:0]), r"holds no entries: its sizes are \(0, 4, 4\)"),
+        (idx(IMAGES[:0]), r"must hold entries, got sizes \(0, 4, 4\)"),
         (idx(IMAGES)[:-1], r"must hold 96 entries, as its sizes \(6, 4, 4\) say, got 95"),
         (idx(IMAGES)[:-50], "(cannot hold the|must hold) 96 entries"),
         (idx(IMAGES) + b"x", "must hold 96 entries.*, got more"),
@@ -158,8 +160,8 @@ def test_a_gzip_file_cannot_fill_the_memory(tmp_path):
             "train: there must be one label per image, got 6 images and 5 labels",
         ),
         ({"t10k-labels-idx1-ubyte": idx(np.array([1, 10]))}, "t10k: labels must be 0 to 9, got 10"),
-        ({"t10k-images-idx3-ubyte": idx(IMAGES[:2, :3])}, "t10k: images must be square; they are 3 × 4"),
-        ({"t10k-images-idx3-ubyte": idx(IMAGES[:2, :2, :2])}, "must have equal sizes; they have 16 and 4 pixels"),
+        ({"t10k-images-idx3-ubyte": idx(IMAGES[:2, :3])}, "t10k: images must be square, got 3 × 4"),
+        ({"t10k-images-idx3-ubyte": idx(IMAGES[:2, :2, :2])}, "must have equal sizes, got 16 and 4 pixels"),
     ],
 )
 def test_files_that_do_not_fit_each_other_are_refused(files, message, tmp_path):
@@ -170,12 +172,12 @@ def test_files_that_do_not_fit_each_other_are_refused(files, message, tmp_path):
 def test_digits_takes_a_folder(tmp_path, capsys):
     from experiments import digits
     from experiments.__main__ import main
-    from experiments.options import Digits
+    from experiments.digits import Options
 
     labels = np.arange(120) % 10
     many = {"train-images-idx3-ubyte": idx(np.ones((120, 4, 4))), "train-labels-idx1-ubyte": idx(labels)}
     write(tmp_path, FILES | many)
-    parts = digits.images(Digits(data=tmp_path))
+    parts = digits.images(Options(data=tmp_path))
     assert {name: len(y) for name, (_, y) in parts.items()} == {"train": 110, "validation": 10, "test": 2}
     assert sorted(parts["validation"][1]) == list(range(10))
     out = ["--out", str(tmp_path / "out")]
@@ -184,4 +186,4 @@ def test_digits_takes_a_folder(tmp_path, capsys):
     assert main(["digits", "--data", str(tmp_path / "nowhere"), *out]) == 1
     assert "must hold train-images-idx3-ubyte or" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--download must be given with --data FOLDER"):
-        Digits(download=True)
+        Options(download=True)

@@ -1,6 +1,7 @@
 """The glass box: its gradients, its code, its names and its refusals."""
 
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,15 @@ import pytest
 
 import fnn
 from fnn.glassbox import gradient_by_rules
-from fnn.glassbox.sweep import active
-from fnn.glassbox.table import RULES, Rule
+from fnn.glassbox.backpass import active
+from fnn.glassbox.table import TABLE
 from fnn.glassbox.trace.program import traced
 from tests import tolerances
 from tests.corpus import CORPUS
 from tests.witnesses import assert_finite, named_leaves
 
+#: Every primitive that a gradient passes.
+WITH_RULE = [name for name, primitive in TABLE.items() if primitive.rule]
 #: What a planted mistake does to everything that a rule hands back.
 MISTAKES = {"sign": -1.0, "twice": 2.0, "dropped": 0.0}
 #: (primitive, mistake) pairs that the corpus has shown to be seen, and the functions that have run.
@@ -48,17 +51,21 @@ def primitives(name):
     f, args = case(name)
     program, _ = traced(f, args)
     counting = active(program, program.inputs)
-    steps = [s for s in program.steps if s.primitive.name in RULES and counting.intersection(s.inputs)]
+    steps = [
+        s
+        for s in program.steps
+        if s.primitive.name in TABLE and TABLE[s.primitive.name].rule and counting.intersection(s.inputs)
+    ]
     return {s.primitive.name for s in steps if counting.intersection(s.outputs)}
 
 
-def scaled(rule, factor):
-    """The rule with all that it hands back multiplied by a number."""
+def scaled(primitive, factor):
+    """The primitive with all that its rule hands back multiplied by a number."""
 
     def function(*args, **params):
-        return tuple(None if bar is None else bar * factor.astype(bar.dtype) for bar in rule(*args, **params))
+        return tuple(None if bar is None else bar * factor.astype(bar.dtype) for bar in primitive.pull(*args, **params))
 
-    return Rule(function, rule.params)
+    return replace(primitive, rule=function)
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -75,7 +82,7 @@ def test_rules_and_code_equal_autodiff_and_a_planted_mistake_is_seen(name, monke
     def everything(factors, *args):
         with monkeypatch.context() as planted:
             for k, primitive in enumerate(names):
-                planted.setitem(RULES, primitive, scaled(RULES[primitive], factors[k]))
+                planted.setitem(TABLE, primitive, scaled(TABLE[primitive], factors[k]))
             hand = by_rules(*args)
         written = scope["gradient"](*args, **source.constants)
         return hand, written, jax.grad(f, argnums=floating)(*args)
@@ -100,7 +107,7 @@ def test_every_rule_is_covered_and_every_planted_mistake_is_seen_somewhere():
     # one function may hide a mistake: a sign that is turned twice, a path that another step stops
     if set(CORPUS) != LOOKED_AT:
         pytest.skip("the whole corpus must have run")
-    due = {(primitive, mistake) for primitive in set(RULES) - set(ELSEWHERE) for mistake in MISTAKES}
+    due = {(primitive, mistake) for primitive in set(WITH_RULE) - set(ELSEWHERE) for mistake in MISTAKES}
     assert sorted(due - SEEN) == []
 
 
@@ -164,9 +171,9 @@ def test_every_node_is_told_whole():
     np.testing.assert_allclose(sum(share.bar for share in node.shares), node.cotangent)
     assert len(node.shares) == 2 and {share.consumer for share in node.shares} == set(box.consumers(node.index))
     # tanh keeps its output, the product both of its inputs, the sum nothing
-    assert node.kept == (node.index,)
+    assert node.residuals == (node.index,)
     product = box.nodes[node.inputs[0]]
-    assert {box.nodes[k].name for k in product.kept} == {"x", "y"} and box["f"].kept == ()
+    assert {box.nodes[k].name for k in product.residuals} == {"x", "y"} and box["f"].residuals == ()
     assert product.operations == 2 * 2 * 3 * 4 and product.operations_back == 2 * product.operations
     assert all(k < node.index for node in box.nodes for k in node.inputs)
     assert [size.name for size in box.sizes()] == [n.name for n in box.nodes if n.cotangent is not None]

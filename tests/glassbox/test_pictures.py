@@ -413,7 +413,7 @@ def test_every_walk_knows_every_value_and_completes_every_cotangent(boxes, name,
 
 
 def test_text_has_a_line_per_node_and_fits_its_width(boxes):
-    from fnn.glassbox.picture.terminal import text
+    from fnn.glassbox.picture import as_text
 
     def f(a, b):
         added = a + b
@@ -425,4 +425,4 @@ def test_text_has_a_line_per_node_and_fits_its_width(boxes):
     assert lines[2].split() == ["∂", "1", "from", "largest", "+", "1", "from", "added"]
     assert any(" = div(added, 3)" in line for line in lines)
     for width in (40, 72, 120):
-        assert max(map(len, text(boxes("attention"), width).splitlines())) <= width
+        assert max(map(len, as_text(boxes("attention"), width).splitlines())) <= width

@@ -91,12 +91,12 @@ def test_inputs_that_no_comparison_can_place_are_refused(value):
 
 
 def test_what_is_no_classification_tree_is_refused():
-    with pytest.raises(TypeError, match="a fitted classification tree is needed"):
+    with pytest.raises(TypeError, match="a fitted classification tree, with attributes tree_ and classes_, is needed"):
         fnn.lectures.tree_network(DecisionTreeRegressor().fit([[0.0], [1.0]], [0.0, 1.0]))
     with pytest.raises(TypeError, match="got DecisionTreeClassifier"):
         fnn.lectures.tree_network(DecisionTreeClassifier())
     several = SimpleNamespace(tree_=SimpleNamespace(n_outputs=2), classes_=[])
-    with pytest.raises(ValueError, match="one output; it has 2"):
+    with pytest.raises(ValueError, match="one output, got 2"):
         fnn.lectures.tree_network(several)
     with pytest.raises(ValueError, match="steepness must be finite and above 0"):
         fnn.lectures.soft_tree_network(FITTED["one leaf"], steepness=0.0)

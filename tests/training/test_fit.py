@@ -191,7 +191,7 @@ def test_bad_options(changed, error, message):
             TypeError,
             r"whole-number labels .*, got dtype float64",
         ),
-        (np.ones((4, 2), np.float32), np.array([0, 1, 1]), ValueError, r"x has 4 rows, y 3"),
+        (np.ones((4, 2), np.float32), np.array([0, 1, 1]), ValueError, r"4 rows of x and 3 of y"),
         (np.array([[1, 1], [1, np.nan]], np.float32), np.array([0, 1]), ValueError, r"row 1, column 1 is nan"),
         (
             np.ones((4, 2), np.int32),

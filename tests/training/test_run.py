@@ -45,18 +45,18 @@ def same(one, other):
 @pytest.mark.parametrize("steps", [1, 2, 5, 17])
 def test_a_run_is_the_same_however_it_is_cut(steps, monkeypatch):
     whole = run()
-    monkeypatch.setattr(runs.Run, "advanced", cut(runs.Run.advanced, steps))
+    monkeypatch.setattr(runs.Run, "advance", cut(runs.Run.advance, steps))
     state, history = run()
     assert same(state.params, whole[0].params) and same(state.optimizer_state, whole[0].optimizer_state)
     assert same(history.step_loss, whole[1].step_loss) and same(history.metrics, whole[1].metrics)
 
 
-def cut(advanced, steps):
-    """`advanced` that takes so many steps at a time, in the middle of epochs too."""
+def cut(advance, steps):
+    """`advance` that takes so many steps at a time, in the middle of epochs too."""
 
     def changed(self, state):
         self.budget = steps
-        return advanced(self, state)
+        return advance(self, state)
 
     return changed
 

@@ -12,14 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnn.glassbox._graph import opened
+from fnn.glassbox.backpass import backward, forward
 from fnn.glassbox.code.expressions import MAYBE, Writer
 from fnn.glassbox.code.latex import Latex
 from fnn.glassbox.code.python import Python
-from fnn.glassbox.sweep import backward, forward, is_float
 from fnn.glassbox.trace import names
-from fnn.glassbox.trace.costs import needed_for
-from fnn.glassbox.trace.program import Program, flattened
+from fnn.glassbox.trace.problem import pose
+from fnn.glassbox.trace.program import Program, flattened, is_float, needed_for
 from fnn.glassbox.trace.simplify import simplified
 from fnn.types import PyTree
 
@@ -89,7 +88,7 @@ def show_backward(
 
     Source: claims A10, E3, E6.
     """
-    program, starts, inputs = opened(f, args, output, cotangents)
+    program, starts, inputs = pose(f, args, output, cotangents)
     both, forward_names = _both(program, f, args, starts, inputs)
     python, latex = Python(), Latex()
     lines = _lines(both, Writer(python, _reserved(f, args)), forward_names)
@@ -101,19 +100,19 @@ def _both(
     program: Program, f: Callable[..., PyTree], args: tuple, starts: list, inputs: list[int]
 ) -> tuple[Program, dict[int, str]]:
     """The program of forward and backward together, its values labelled with their names."""
-    spoken = names.given(program, f, args)
+    user_names = names.by_user(program, f, args)
     makers = {n: step.primitive.name for step in program.steps for n in step.outputs}
-    inputs_named = {n: spoken[n] for n in program.inputs}
+    inputs_named = {n: user_names[n] for n in program.inputs}
     every = inputs_named | names.unique(
-        {n: spoken.get(n) or names.word(makers[n]) for n in makers}, inputs_named.values()
+        {n: user_names.get(n) or names.word(makers[n]) for n in makers}, inputs_named.values()
     )
 
     def label(number: int, value: Any) -> Any:
-        named = number in spoken and number not in program.inputs and is_float(program.shapes[number])
+        named = number in user_names and number not in program.inputs and is_float(program.shapes[number])
         return names.name(value, every[number]) if named else value
 
     def complete(number: int, bar: Any) -> Any:
-        spelled = "" if number in spoken else MAYBE
+        spelled = "" if number in user_names else MAYBE
         return names.name(bar, f"{spelled}{every[number]}_bar") if number in every else bar
 
     def gradients(*leaves: Any) -> list[Any]:
@@ -163,10 +162,10 @@ def _function(f: Any, args: tuple, lines: _Lines, inputs: list[int], program: Pr
         returned.append(_literal(arg, iter(texts), parameter))
     start = [] if lines.lines and lines.lines[0].strip() == "# backward" else ["    # forward"]
     keep = "".join(f", {name}" for name in dialect.held)
-    told = ", ".join(returned) + ("," if len(returned) == 1 else "")
+    result = ", ".join(returned) + ("," if len(returned) == 1 else "")
     head = "import jax\nimport jax.numpy as jnp\nfrom jax import lax\n\n\n"
     return f"{head}def gradient({', '.join(parameters)}{keep}):\n" + "\n".join(
-        [*unpacked, *start, *lines.lines, f"    return {told}"]
+        [*unpacked, *start, *lines.lines, f"    return {result}"]
     )
 
 

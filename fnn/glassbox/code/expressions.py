@@ -5,10 +5,10 @@ The words of the language come from a dialect (`python`, `latex`), which sees on
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-import numpy as np
-
+from fnn.glassbox.spelling.pieces import Piece
+from fnn.glassbox.table import known
 from fnn.glassbox.trace import names
 from fnn.glassbox.trace.program import Program, Step
 
@@ -18,45 +18,13 @@ LONGEST = 60
 MAYBE = "maybe "
 
 
-class Piece(NamedTuple):
-    """Text that stands for a value, and how tightly it binds."""
-
-    text: str
-    level: int
-    """0 a word or a call, 1 a power, 2 a sign, 3 a product, 4 a sum, 5 a comparison."""
-    shape: tuple[int, ...] = ()
-    dtype: Any = None
-    spread: "Spread | None" = None
-    """Set where the value is only a smaller one, repeated."""
-    literal: bool = False
-    """True for a number written out."""
-    word: bool = False
-    """True for a name."""
-
-    def within(self, level: int) -> str:
-        """The text, in brackets where it binds less tightly than `level`."""
-        return f"({self.text})" if self.level > level else self.text
-
-
-class Spread(NamedTuple):
-    """A value repeated along new axes, or along axes of size 1."""
-
-    text: str
-    level: int
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
-    """Where the axes of the smaller value stand in the larger one."""
-    plain: bool = False
-    """True for a name or a number."""
-
-
 class Dialect(Protocol):
     """How a language writes operations."""
 
     def constant(self, value: Any, dtype: Any) -> Piece: ...
-    def operation(self, step: Step, given: Sequence[Piece], shapes: Sequence[Any]) -> list[Piece]: ...
+    def operation(self, step: Step, operands: Sequence[Piece], shapes: Sequence[Any]) -> Piece: ...
     def assign(self, targets: Sequence[str], piece: Piece) -> str: ...
-    def loop(self, writer: "Writer", step: Step, given: Sequence[Piece], shapes: Sequence[Any]) -> list[str]: ...
+    def loop(self, writer: "Writer", step: Step, operands: Sequence[Piece], shapes: Sequence[Any]) -> list[str]: ...
     def word(self, name: str) -> str: ...
 
 
@@ -99,10 +67,10 @@ class Writer:
         for k, step in enumerate(program.steps):
             if after and k in after:
                 self.line(after[k])
-            given = [pieces[number] for number in step.inputs]
+            operands = [pieces[number] for number in step.inputs]
             name = step.primitive.name
             if name == "name":
-                (source,) = given
+                (source,) = operands
                 wish = str(step.params["name"])
                 if wish.startswith(MAYBE):
                     read = uses.get(step.outputs[0], 0)
@@ -113,21 +81,21 @@ class Writer:
                 self.line(dialect.assign([target], source))
                 pieces[step.outputs[0]] = self.word(target, program.shapes[step.outputs[0]])
                 continue
-            if name in ("scan", "cond", "while"):
-                targets = dialect.loop(self, step, given, program.shapes)
+            if known(name).block:
+                targets = dialect.loop(self, step, operands, program.shapes)
                 pieces.update((n, self.word(t, program.shapes[n])) for n, t in zip(step.outputs, targets, strict=True))
                 continue
-            made = dialect.operation(step, given, program.shapes)
+            piece = dialect.operation(step, operands, program.shapes)
             if len(step.outputs) > 1:
                 targets = [self.name(names.word(name)) if uses.get(n) else "_" for n in step.outputs]
-                self.line(dialect.assign(targets, made[0]))
+                self.line(dialect.assign(targets, piece))
                 pieces.update((n, self.word(t, program.shapes[n])) for n, t in zip(step.outputs, targets, strict=True))
                 continue
-            number, piece = next(iter(step.outputs)), made[0]
+            number = step.outputs[0]
             labelled = _only_labelled(program, number)
             repeated = uses.get(number, 0) > 1 and not (piece.literal or piece.word)
-            told = piece.spread.text if piece.spread else piece.text
-            long = len(told) > LONGEST and not labelled
+            text = piece.spread.text if piece.spread else piece.text
+            long = len(text) > LONGEST and not labelled
             if (repeated or long) and not (piece.spread and piece.spread.plain):
                 target = self.name(names.word(name))
                 self.line(dialect.assign([target], piece))
@@ -160,18 +128,3 @@ def _only_labelled(program: Program, number: int) -> bool:
     """True if all that happens to a value is that it gets a name."""
     readers = [step for step in program.steps if number in step.inputs]
     return len(readers) == 1 and readers[0].primitive.name == "name"
-
-
-def written(value: Any, dtype: Any) -> str | None:
-    """A number as it would be typed, or None if it is no single number."""
-    array = np.asarray(value)
-    if array.size != 1 or array.ndim:
-        return None
-    number = array.astype(dtype)[()]
-    if array.dtype == bool:
-        return str(bool(number))
-    if np.issubdtype(array.dtype, np.integer):
-        return str(int(number))
-    # the shortest digits that come back as the same number in its dtype
-    told = str(number) if array.dtype in (np.float32, np.float64, np.float16) else str(float(number))
-    return told.removesuffix(".0") + ".0" if told.endswith(".0") else told

@@ -150,9 +150,9 @@ def _order(graph: _Bent) -> None:
         for k in ks:
             _by_barycentre(graph, k, graph.above if forward else graph.below)
         _exchange(graph)
-        found = _crossings(graph)
-        if found < fewest:
-            best, fewest = [list(row) for row in graph.rows], found
+        result = _crossings(graph)
+        if result < fewest:
+            best, fewest = [list(row) for row in graph.rows], result
     for k, row in enumerate(best):
         graph.put(k, row)
 
@@ -226,7 +226,7 @@ def _inversions(values: list[int]) -> tuple[int, list[int]]:
 def _coordinates(graph: _Bent, heights: list[float], real: int) -> list[float]:
     """The middle of each box across the layers: of four extreme placements the mean of the inner two."""
     conflicts = _conflicts(graph, real) | _minor(graph)
-    found = []
+    result = []
     for upwards in (False, True):
         rows = graph.rows[::-1] if upwards else graph.rows
         neighbours = graph.below if upwards else graph.above
@@ -235,16 +235,16 @@ def _coordinates(graph: _Bent, heights: list[float], real: int) -> list[float]:
             place = {v: i for row in turned for i, v in enumerate(row)}
             root = _aligned(turned, neighbours, place, conflicts)
             y = _packed(turned, root, lambda u, v: _apart(heights, real, u, v))
-            found.append([-each for each in y] if mirrored else y)
-    spans = [max(y) - min(y) for y in found if y]
+            result.append([-each for each in y] if mirrored else y)
+    spans = [max(y) - min(y) for y in result if y]
     if not spans:
         return []
-    narrowest = found[spans.index(min(spans))]
-    for k, y in enumerate(found):
+    narrowest = result[spans.index(min(spans))]
+    for k, y in enumerate(result):
         # the upper placements meet at the upper end of the narrowest, the lower at its lower end
         shift = max(narrowest) - max(y) if k % 2 else min(narrowest) - min(y)
-        found[k] = [each + shift for each in y]
-    y = [math.fsum(sorted(four)[1:3]) / 2 for four in zip(*found, strict=True)]
+        result[k] = [each + shift for each in y]
+    y = [math.fsum(sorted(four)[1:3]) / 2 for four in zip(*result, strict=True)]
     _relaxed(graph, y, lambda u, v: _apart(heights, real, u, v))
     return y
 
@@ -291,7 +291,7 @@ def _apart(heights: list[float], real: int, u: int, v: int) -> float:
 
 def _conflicts(graph: _Bent, real: int) -> set[tuple[int, int]]:
     """Links that cross the inner part of a long edge: the long edge stays straight."""
-    found = set()
+    result = set()
     for upper, row in pairwise(graph.rows):
         left, scanned = 0, 0
         for i, v in enumerate(row):
@@ -302,9 +302,9 @@ def _conflicts(graph: _Bent, real: int) -> set[tuple[int, int]]:
             for w in row[scanned : i + 1]:
                 for u in graph.above[w]:
                     if not left <= graph.place[u] <= right and not (u >= real and w >= real):
-                        found.add((min(u, w), max(u, w)))
+                        result.add((min(u, w), max(u, w)))
             scanned, left = i + 1, right
-    return found
+    return result
 
 
 def _aligned(

@@ -9,7 +9,7 @@ import hashlib
 import json
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,16 +19,13 @@ from fnn.glassbox.picture.scenes import Part, Scene, foldable, scene
 from fnn.glassbox.picture.steps import Steps, steps
 from fnn.glassbox.picture.svg import picture
 from fnn.glassbox.picture.themes import DARK, LIGHT, Theme, style
-from fnn.glassbox.records import Node, Summary
-
-if TYPE_CHECKING:
-    from fnn.glassbox._graph import Graph
+from fnn.glassbox.records import Node, Record, Summary
 
 #: Arrays of more entries are written with their middle left out.
 ENTRIES = 256
 
 
-def html(graph: "Graph") -> str:
+def as_html(graph: Record) -> str:
     """The page of a graph."""
     views = [("whole", scene(graph))] + ([("folded", scene(graph, True))] if foldable(graph) else [])
     script, sheet = _file("page.js"), _styles() + _file("page.css")
@@ -124,7 +121,7 @@ def _embedded(data: Any) -> str:
     return text
 
 
-def _view(graph: "Graph", drawing: Scene) -> dict[str, Any]:
+def _view(graph: Record, drawing: Scene) -> dict[str, Any]:
     walk: Steps = steps(drawing)
     return {
         "steps": [{"caption": step.caption, "part": step.part, "flows": step.flows} for step in walk.steps],
@@ -133,7 +130,7 @@ def _view(graph: "Graph", drawing: Scene) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _part(graph: "Graph", drawing: Scene, k: int) -> dict[str, Any]:
+def _part(graph: Record, drawing: Scene, k: int) -> dict[str, Any]:
     """What the details tell of a part: a heading and rows of (word, text)."""
     part = drawing.parts[k]
     node, held = part.node, [graph.nodes[i] for i in part.members]
@@ -145,7 +142,7 @@ def _part(graph: "Graph", drawing: Scene, k: int) -> dict[str, Any]:
         ("value", _written(node.value)),
         ("derivative", _written(node.cotangent) if node.cotangent is not None else "none flows here"),
         ("contributions", _contributions(drawing, k)),
-        ("kept for backward", ", ".join(dict.fromkeys(graph.nodes[i].name for each in held for i in each.kept))),
+        ("kept for backward", ", ".join(dict.fromkeys(graph.nodes[i].name for each in held for i in each.residuals))),
         ("operations", f"{sum(n.operations for n in held)} forward, {sum(n.operations_back for n in held)} backward"),
         ("bytes", f"{sum(n.bytes for n in held)}"),
         (
@@ -155,7 +152,7 @@ def _part(graph: "Graph", drawing: Scene, k: int) -> dict[str, Any]:
             else "",
         ),
     ]
-    if node.given:
+    if node.source:
         rows = [row for row in rows if row[0] not in ("operations", "kept for backward")]
     head = f"{part.name} = {part.sentence}" if part.sentence and part.kind != "group" else part.sentence or part.name
     return {"head": head or "constant", "label": _spoken(part), "rows": [row for row in rows if row[1]]}
@@ -167,7 +164,7 @@ def _operation(part: Part) -> str:
     return part.node.operation
 
 
-def _line(graph: "Graph", node: Node) -> str:
+def _line(graph: Record, node: Node) -> str:
     inputs = ", ".join(graph.nodes[i].name for i in node.inputs)
     return f"{node.name} = {node.operation}({inputs})" if node.inputs else node.name
 
@@ -179,8 +176,8 @@ def _spoken(part: Part) -> str:
     if not symbols.single(node.value):
         return f"{head}, an array of {symbols.shape(node)}"
     bar = node.cotangent
-    told = f", derivative {symbols.number(symbols.entry(bar))}" if bar is not None and symbols.single(bar) else ""
-    return f"{head}, value {symbols.number(symbols.entry(node.value))}{told}"
+    slope = f", derivative {symbols.number(symbols.entry(bar))}" if bar is not None and symbols.single(bar) else ""
+    return f"{head}, value {symbols.number(symbols.entry(node.value))}{slope}"
 
 
 def _contributions(drawing: Scene, k: int) -> str:

@@ -12,21 +12,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fnn.glassbox.picture import symbols
-from fnn.glassbox.records import Node, Summary
-from fnn.glassbox.trace.names import WORDS
+from fnn.glassbox.records import Node, Record, Summary
+from fnn.glassbox.table import known
 
-if TYPE_CHECKING:
-    from fnn.glassbox._graph import Graph
-
-#: Steps that hand every entry on as it is.
-PLUMBING = frozenset(
-    ("reshape", "squeeze", "expand_dims", "convert_element_type", "copy", "copy_p", "optimization_barrier")
-)
 #: So many equal neighbours become one box.
 ROW = 3
 
@@ -91,10 +84,10 @@ class Scene:
         return self._by(flow.tail for flow in self.flows)
 
     def _by(self, ends: Iterable[int]) -> list[list[int]]:
-        found: list[list[int]] = [[] for _ in self.parts]
+        result: list[list[int]] = [[] for _ in self.parts]
         for e, part in enumerate(ends):
-            found[part].append(e)
-        return found
+            result[part].append(e)
+        return result
 
     def terms(self, part: int) -> list[Any]:
         """The contributions to the cotangent of a part, in the order in which the backward pass hands them over."""
@@ -106,7 +99,7 @@ class Scene:
         return sorted(readers, key=lambda flow: -flow.head)
 
 
-def scene(graph: "Graph", fold: bool | tuple[str, ...] = False) -> Scene:
+def scene(graph: Record, fold: bool | tuple[str, ...] = False) -> Scene:
     """The scene of a graph.
 
     Args:
@@ -119,7 +112,7 @@ def scene(graph: "Graph", fold: bool | tuple[str, ...] = False) -> Scene:
     return _composed(drawing, groups)
 
 
-def foldable(graph: "Graph") -> bool:
+def foldable(graph: Record) -> bool:
     """True where folding changes the picture."""
     return bool(_groups(_Drawing(graph), True))
 
@@ -127,7 +120,7 @@ def foldable(graph: "Graph") -> bool:
 class _Drawing:
     """Which nodes are drawn, which stand in labels, and which are part of a flow."""
 
-    def __init__(self, graph: "Graph") -> None:
+    def __init__(self, graph: Record) -> None:
         self.graph, self.nodes = graph, graph.nodes
         self.fixed = self._constants()
         self.source = self._passed()
@@ -167,7 +160,7 @@ class _Drawing:
         """{node: the one whose entries it hands on}."""
         self.source = {}
         for node in self.nodes:
-            if node.given or node.index in self.fixed:
+            if node.source or node.index in self.fixed:
                 continue
             moving = {root for k in node.inputs for root in self._roots(k)}
             if self._hands_on(node):
@@ -189,7 +182,7 @@ class _Drawing:
         node = self.nodes[k]
         if k in self.fixed:
             return set()
-        if node.given or getattr(node.dtype, "kind", "") != "b":
+        if node.source or getattr(node.dtype, "kind", "") != "b":
             return {k}
         roots = {root for i in node.inputs for root in self._roots(i)}
         return roots if all(map(self._whole, roots)) else {k}
@@ -198,7 +191,7 @@ class _Drawing:
         return getattr(self.nodes[k].dtype, "kind", "") in "iu"
 
     def _hands_on(self, node: Node) -> bool:
-        if node.operation in PLUMBING:
+        if known(node.operation).passes_on:
             return True
         if node.operation == "transpose":
             return sum(size > 1 for size in node.shape) < 2
@@ -213,7 +206,7 @@ class _Drawing:
         used = set(self.graph.outputs).union(*(node.inputs for node in self.nodes))
         steps: dict[int, list[int]] = defaultdict(list)
         for node in self.nodes:
-            if not node.given and node.params:
+            if not node.source and node.params:
                 # the outputs of one step share one dictionary of parameters
                 steps[id(node.params)].append(node.index)
         leader: dict[int, int] = {}
@@ -240,7 +233,7 @@ class _Drawing:
 
     def _contributions(self) -> dict[int, dict[int, list[Any]]]:
         """{drawn node: {drawn consumer: its contributions}}."""
-        found: dict[int, dict[int, list[Any]]] = {}
+        result: dict[int, dict[int, list[Any]]] = {}
         for k in self.drawn:
             each: dict[int, list[Any]] = defaultdict(list)
             waiting = [k]
@@ -252,8 +245,8 @@ class _Drawing:
                         waiting.append(consumer)
                     else:
                         each[self.leader.get(consumer, consumer)].append(share.bar)
-            found[k] = each
-        return found
+            result[k] = each
+        return result
 
     def _names(self) -> dict[int, str]:
         """Names of drawn nodes; one that its user named hands its name on to the node whose entries it is."""
@@ -277,7 +270,7 @@ class _Drawing:
 def automatic(node: Node) -> bool:
     """True if the node's name only says its operation."""
     stem = re.sub(r"_?\d+$", "", node.name)
-    return not node.given and stem in {WORDS.get(node.operation), re.sub(r"\W+", "_", node.operation)}
+    return not node.source and stem in {known(node.operation).result, re.sub(r"\W+", "_", node.operation)}
 
 
 # ---- folding --------------------------------------------------------------------------------------------------------
@@ -289,23 +282,23 @@ def _groups(drawing: _Drawing, fold: bool | tuple[str, ...]) -> dict[int, tuple[
     A group is a run of steps without a gap, so that no path leaves it and comes back.
     """
     left_out = {*drawing.fixed, *drawing.leader}
-    steps = [k for k in drawing.drawn if not drawing.nodes[k].given and k not in left_out]
+    steps = [k for k in drawing.drawn if not drawing.nodes[k].source and k not in left_out]
     wanted = (fold,) if isinstance(fold, str) else fold
     runs: list[tuple[tuple[str, ...], list[int]]] = []
     for path, members in itertools.groupby(steps, key=lambda k: _scope(drawing.nodes[k].calls, wanted)):
         runs.append((path, list(members)))
-    found: dict[int, tuple[str, int, int]] = {}
+    result: dict[int, tuple[str, int, int]] = {}
     for (_, name, _), row in itertools.groupby(_signed(drawing, runs), key=lambda each: each[0]):
         rows = [members for _, members in row]
         if not name or (len(rows) < ROW and all(len(members) < 2 for members in rows)):
             continue
         if len(rows) >= ROW:
-            found.update((k, (name, rows[0][0], len(rows))) for members in rows for k in members)
+            result.update((k, (name, rows[0][0], len(rows))) for members in rows for k in members)
         else:
             for members in rows:
                 own = _scope(drawing.nodes[members[0]].calls, wanted)[-1]
-                found.update((k, (re.sub(r"#\d+$", "", own), members[0], 1)) for k in members)
-    return found
+                result.update((k, (re.sub(r"#\d+$", "", own), members[0], 1)) for k in members)
+    return result
 
 
 def _require_known(drawing: _Drawing, wanted: Sequence[str]) -> None:
@@ -313,8 +306,8 @@ def _require_known(drawing: _Drawing, wanted: Sequence[str]) -> None:
     known |= {re.sub(r"#\d+$", "", name): None for name in known}
     for name in wanted:
         if name not in known:
-            told = ", ".join(known) or "none: put jax.jit or jax.named_scope around the part"
-            raise ValueError(f"fold must name nested calls or named scopes, got {name!r}. There are: {told}.")
+            listed = ", ".join(known) or "none: put jax.jit or jax.named_scope around the part"
+            raise ValueError(f"fold must name nested calls or named scopes, got {name!r}. There are: {listed}.")
 
 
 def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, ...]:
@@ -390,15 +383,15 @@ def _edges(drawing: _Drawing, k: int) -> list[tuple[int, list[Any]]]:
     """(input, its contributions from node k) for each input that is drawn, one entry each time it is read."""
     if k in drawing.leader:
         return [(drawing.leader[k], [drawing.nodes[k].cotangent])]
-    found = []
+    result = []
     inputs = [i for i, _ in drawing.reads[k] if i is not None]
     for i in dict.fromkeys(inputs):
         shares, count = list(drawing.back.get(i, {}).get(k, [])), inputs.count(i)
         if len(shares) == count:
-            found += [(i, [share]) for share in shares]
+            result += [(i, [share]) for share in shares]
         else:
-            found += [(i, shares)] + [(i, [])] * (count - 1 if not shares else 0)
-    return found
+            result += [(i, shares)] + [(i, [])] * (count - 1 if not shares else 0)
+    return result
 
 
 def _stacks(drawing: _Drawing, groups: dict, home: dict) -> dict[int, tuple[str, int]]:
@@ -408,7 +401,7 @@ def _stacks(drawing: _Drawing, groups: dict, home: dict) -> dict[int, tuple[str,
         for i, _ in drawing.reads[k]:
             if i is not None:
                 consumers[i].add(k)
-    found: dict[int, tuple[str, int]] = {}
+    result: dict[int, tuple[str, int]] = {}
     by_role: dict[Any, list[int]] = defaultdict(list)
     for k in drawing.drawn:
         node = drawing.nodes[k]
@@ -421,8 +414,8 @@ def _stacks(drawing: _Drawing, groups: dict, home: dict) -> dict[int, tuple[str,
             by_role[home[first], re.sub(r"_?\d+$", "", node.name), node.shape].append(k)
     for held in by_role.values():
         if len(held) > 1:
-            found.update((k, ("stack", held[0])) for k in held)
-    return found
+            result.update((k, ("stack", held[0])) for k in held)
+    return result
 
 
 def _leaving(drawing: _Drawing, place: tuple[str, int], held: list[int], home: dict) -> list[int]:
@@ -467,8 +460,8 @@ def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
     if part.kind == "group":
         inside = set(part.members)
         read = dict.fromkeys(i for k in part.members for i, _ in drawing.reads[k] if i is not None and i not in inside)
-        given = [drawing.named[i] for i in read]
-        return replace(part, sentence=f"{part.name}({', '.join(given[:6])}{', …' if len(given) > 6 else ''})")
+        read_names = [drawing.named[i] for i in read]
+        return replace(part, sentence=f"{part.name}({', '.join(read_names[:6])}{', …' if len(read_names) > 6 else ''})")
     names = []
     for i, whole in drawing.reads[part.node.index]:
         unnamed = i is not None and i in drawing.fixed and automatic(drawing.nodes[i])

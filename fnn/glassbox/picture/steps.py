@@ -6,7 +6,7 @@ from fnn.glassbox.picture import symbols
 from fnn.glassbox.picture.cards import summed
 from fnn.glassbox.picture.scenes import Flow, Scene
 
-#: At most so many things are told in one sentence.
+#: At most so many things are listed in one sentence.
 TOLD = 6
 
 
@@ -34,16 +34,16 @@ class Steps(NamedTuple):
 
 def steps(scene: Scene) -> Steps:
     """The steps of a scene."""
-    told = [Step("Everything at once. Next goes through the forward pass, then the backward pass.", -1, ())]
+    walk = [Step("Everything at once. Next goes through the forward pass, then the backward pass.", -1, ())]
     count = len(scene.parts)
     working = [k for k in range(count) if scene.into(k)]
     into = scene.arriving
     values = [1] * count
     given = [k for k in range(count) if not scene.into(k)]
-    told.append(Step(f"Given: {_listed([_is(scene, k) for k in given if scene.parts[k].kind != 'constant'])}.", -1, ()))
+    walk.append(Step(f"Given: {_listed([_is(scene, k) for k in given if scene.parts[k].kind != 'constant'])}.", -1, ()))
     for place, k in enumerate(working, start=1):
-        values[k] = len(told)
-        told.append(Step(f"Forward {place} of {len(working)}: {_computed(scene, k)}.", k, tuple(into[k])))
+        values[k] = len(walk)
+        walk.append(Step(f"Forward {place} of {len(working)}: {_computed(scene, k)}.", k, tuple(into[k])))
 
     bars, shares = [-1] * count, [-1] * len(scene.flows)
     back = [k for k in reversed(working) if any(scene.flows[e].active for e in into[k])]
@@ -51,23 +51,24 @@ def steps(scene: Scene) -> Steps:
     starts = [k for k in scene.outputs if scene.parts[k].node.cotangent is not None]
     for k in starts:
         if not waiting[k]:
-            bars[k] = len(told)
+            bars[k] = len(walk)
     if starts:
-        told.append(Step(f"Backward: {_begun(scene, starts)}.", starts[0], ()))
+        walk.append(Step(f"Backward: {_begun(scene, starts)}.", starts[0], ()))
     for place, k in enumerate(back, start=1):
         moved = [e for e in into[k] if scene.flows[e].active]
         finished = []
         for e in moved:
-            shares[e] = len(told)
+            shares[e] = len(walk)
             tail = scene.flows[e].tail
             waiting[tail] -= 1
             if not waiting[tail]:
-                bars[tail] = len(told)
+                bars[tail] = len(walk)
                 finished.append(tail)
         sentence = f"Backward {place} of {len(back)}: {_handed(scene, k, [scene.flows[e] for e in moved])}"
-        complete = _listed([told_bar(scene, tail) for tail in dict.fromkeys(finished) if told_bar(scene, tail)])
-        told.append(Step(f"{sentence}{'; ' if complete else ''}{complete}.", k, tuple(moved)))
-    return Steps(tuple(told), tuple(values), tuple(bars), tuple(shares))
+        totals = [cotangent_in_words(scene, tail) for tail in dict.fromkeys(finished)]
+        complete = _listed([total for total in totals if total])
+        walk.append(Step(f"{sentence}{'; ' if complete else ''}{complete}.", k, tuple(moved)))
+    return Steps(tuple(walk), tuple(values), tuple(bars), tuple(shares))
 
 
 def _listed(words: list[str]) -> str:
@@ -107,7 +108,7 @@ def _begun(scene: Scene, starts: list[int]) -> str:
         node = scene.parts[starts[0]].node
         if not scene.out_of(starts[0]) and symbols.entry(node.cotangent) == 1:
             return f"the derivative of {_name(scene, starts[0])} with respect to itself is 1"
-    return f"the sweep begins at {_listed([_name(scene, k) for k in starts])} with what was given"
+    return f"the backward pass starts at {_listed([_name(scene, k) for k in starts])} with the given cotangents"
 
 
 def _handed(scene: Scene, k: int, flows: list[Flow]) -> str:
@@ -133,7 +134,7 @@ def _factor(local: float) -> str:
     return f"({text})" if text[0] == "−" else text
 
 
-def told_bar(scene: Scene, k: int) -> str:
+def cotangent_in_words(scene: Scene, k: int) -> str:
     """`x̄ = 4 + 22 = 26`; "" for an array that has one contribution."""
     node, terms = scene.parts[k].node, scene.terms(k)
     name = _name(scene, k)

@@ -8,16 +8,14 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from fnn.glassbox.picture import symbols
 from fnn.glassbox.picture.cards import Card, card, drawn, text_width
 from fnn.glassbox.picture.layout import Curve, Layout, Point, layered, layout
 from fnn.glassbox.picture.scenes import Flow, Part, Scene, scene
 from fnn.glassbox.picture.themes import DARK, LIGHT, style
-
-if TYPE_CHECKING:
-    from fnn.glassbox._graph import Graph
+from fnn.glassbox.records import Record
 
 #: With more layers than this the picture runs downwards: side by side they would be too small for a slide.
 SIDE_BY_SIDE = 24
@@ -27,7 +25,7 @@ DARK_NOTEBOOK = ":is(body[data-jp-theme-light=false],body.vscode-dark,html[theme
 HEAD = 9.0
 
 
-def svg(graph: "Graph", *, fold: bool | tuple[str, ...] = False, dark: bool = False) -> str:
+def as_svg(graph: Record, *, fold: bool | tuple[str, ...] = False, dark: bool = False) -> str:
     """The graph as a standalone SVG.
 
     Args:
@@ -39,7 +37,7 @@ def svg(graph: "Graph", *, fold: bool | tuple[str, ...] = False, dark: bool = Fa
     return picture(scene(graph, fold), graph.name, root, sheet=style(theme, f".{root}"))
 
 
-def notebook(graph: "Graph") -> str:
+def as_notebook(graph: Record) -> str:
     """The graph as HTML for a cell of a notebook, in the notebook's own theme; a wide picture scrolls in its cell."""
     root = "fnn-notebook"
     sheet = f"{style(LIGHT, f'.{root}')}\n{style(DARK, f'{DARK_NOTEBOOK} .{root}')}"
@@ -73,15 +71,15 @@ def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
     width, height = max(plan.size[0], legend_width), plan.size[1] + legend_height
     flows = _flows(drawing, plan, labels, cards, down)
     parts = [
-        f'<g class="{_classes(drawing, k)}" data-part="{k}"><title>{escape(_told(part))}</title>'
+        f'<g class="{_classes(drawing, k)}" data-part="{k}"><title>{escape(_tooltip(part))}</title>'
         f"{_behind(part, each, x, y)}{drawn(each, x, y, part.kind in ('given', 'stack'))}</g>"
         for k, (part, each, (x, y)) in enumerate(zip(drawing.parts, cards, plan.corners, strict=True))
     ]
     size = f"{round(width)} {round(height)}"
-    told = escape(f"The graph of {title}: {len(drawing.parts)} boxes")
+    described = escape(f"The graph of {title}: {len(drawing.parts)} boxes")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" viewBox="0 0 {size}" width="{round(width)}" '
-        f'height="{round(height)}" role="img" aria-label="{told}">'
+        f'height="{round(height)}" role="img" aria-label="{described}">'
         + (f"<style>{sheet}</style>" if sheet else "")
         + f'<rect class="sheet" width="{round(width)}" height="{round(height)}"/>'
         + "".join(flows) + "".join(parts)
@@ -113,7 +111,7 @@ def _behind(part: Part, each: Card, x: float, y: float) -> str:
     return "".join(f'<rect class="{kind}" {place} rx="{radius}"/>' for kind in ("card", "rim"))
 
 
-def _told(part: Part) -> str:
+def _tooltip(part: Part) -> str:
     """What a pointer over the box shows."""
     node = part.node
     head = f"{part.name} = {part.sentence}" if part.sentence else part.name or "constant"

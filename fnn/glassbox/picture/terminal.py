@@ -1,20 +1,17 @@
 """The graph as plain text: a line per node, in topological order."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fnn.glassbox.picture import symbols
-from fnn.glassbox.records import Node, Summary
-
-if TYPE_CHECKING:
-    from fnn.glassbox._graph import Graph
+from fnn.glassbox.records import Node, Record, Summary
 
 #: No column of values is wider.
 WIDEST = 28
 
 
-def text(graph: "Graph", width: int = 100) -> str:
+def as_text(graph: Record, width: int = 100) -> str:
     """The graph as a table of at most `width` signs a line: name = operation(inputs), value, derivative.
 
     Where several consumers hand something back, a second line tells who contributes what. Constant numbers stand where
@@ -42,8 +39,8 @@ def text(graph: "Graph", width: int = 100) -> str:
     return "\n".join(lines)
 
 
-def _made(graph: "Graph", node: Node, lone: set[int]) -> str:
-    if node.given:
+def _made(graph: Record, node: Node, lone: set[int]) -> str:
+    if node.source:
         return node.name
     inputs = [
         symbols.number(symbols.entry(graph.nodes[i].value)) if i in lone else graph.nodes[i].name for i in node.inputs
@@ -51,7 +48,7 @@ def _made(graph: "Graph", node: Node, lone: set[int]) -> str:
     return f"{node.name} = {node.operation}({', '.join(inputs)})"
 
 
-def _terms(graph: "Graph", node: Node) -> str:
+def _terms(graph: Record, node: Node) -> str:
     if len(node.shares) < 2:
         return ""
     return " + ".join(f"{_short(share.bar)} from {graph.nodes[share.consumer].name}" for share in node.shares)

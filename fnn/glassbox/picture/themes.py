@@ -1,6 +1,6 @@
 """The colours of the pictures, light and dark, as style sheets.
 
-Values are blue and stand first, derivatives are orange, stand last and carry the sign ∂: told apart without colour too.
+Values are blue and stand first, derivatives are orange, stand last and carry the sign ∂: distinct without colour too.
 Maps run from purple (negative) through the neutral colour (zero) to green (positive), which colour-blind people tell
 apart. Text has a contrast of at least 4.5 to what it stands on, in both themes.
 """

@@ -8,65 +8,58 @@ Sources: claims A10, A14, C7, E3, E5.
 import jax.numpy as jnp
 
 from fnn.activations import relu as _relu
-from fnn.glassbox.table import rule
+from fnn.glassbox.spelling import latex as tex
+from fnn.glassbox.spelling import python as py
+from fnn.glassbox.spelling.letters import raised
+from fnn.glassbox.table import Primitive, Symbol, enter, free
 
 
-@rule("add", "add_any")
 def add(y_bar, y, a, b):
     # y = a + b
     return y_bar, y_bar
 
 
-@rule("sub")
 def sub(y_bar, y, a, b):
     # y = a − b
     return y_bar, -y_bar
 
 
-@rule("mul")
 def mul(y_bar, y, a, b):
     # y = a · b
     return y_bar * b, y_bar * a
 
 
-@rule("div")
 def div(y_bar, y, a, b):
     # y = a / b, so that dy/db = −a/b² = −y/b
     return y_bar / b, -y_bar * y / b
 
 
-@rule("rem")
 def rem(y_bar, y, a, b):
     # y = a − b · (a/b, cut towards zero)
     return y_bar, -y_bar * jnp.trunc(a / b)
 
 
-@rule("neg")
 def neg(y_bar, y, x):
     # y = −x
     return (-y_bar,)
 
 
-@rule("abs")
 def absolute(y_bar, y, x):
     # y = |x|
     return (y_bar * jnp.sign(x),)
 
 
-@rule("square")
 def square(y_bar, y, x):
     # y = x²
     return (y_bar * 2 * x,)
 
 
-@rule("integer_pow")
 def integer_pow(y_bar, _, x, /, *, y):
     # xⁿ; the primitive calls its exponent y
     n = y
     return (y_bar * n * x ** (n - 1) if n != 0 else jnp.zeros_like(x),)
 
 
-@rule("pow")
 def power(y_bar, y, a, b):
     # y = aᵇ = exp(b log a); where b = 0 the power is constant in a, and 0ᵇ is constant in b
     b = jnp.asarray(b, y.dtype) if not jnp.issubdtype(jnp.result_type(b), jnp.floating) else b
@@ -75,31 +68,26 @@ def power(y_bar, y, a, b):
     return y_bar * slope, y_bar * jnp.where(a == 0, jnp.zeros_like(y), y * logarithm)
 
 
-@rule("sqrt")
 def sqrt(y_bar, y, x):
     # y = √x, so that dy/dx = 1/(2y)
     return (y_bar / (2 * y),)
 
 
-@rule("rsqrt")
 def rsqrt(y_bar, y, x):
     # y = 1/√x, so that dy/dx = −y/(2x)
     return (-y_bar * y / (2 * x),)
 
 
-@rule("cbrt")
 def cbrt(y_bar, y, x):
     # y = ∛x, so that dy/dx = y/(3x)
     return (y_bar * y / (3 * x),)
 
 
-@rule("max")
 def maximum(y_bar, y, a, b):
     # y = max(a, b)
     return y_bar * _share(a > b, a == b, y_bar), y_bar * _share(b > a, a == b, y_bar)
 
 
-@rule("min")
 def minimum(y_bar, y, a, b):
     # y = min(a, b)
     return y_bar * _share(a < b, a == b, y_bar), y_bar * _share(b < a, a == b, y_bar)
@@ -110,7 +98,6 @@ def _share(wins, tie, like):
     return wins.astype(like.dtype) + tie.astype(like.dtype) / 2
 
 
-@rule("clamp")
 def clamp(y_bar, y, low, x, high):
     # y = min(max(x, low), high)
     none = jnp.zeros_like(y_bar)
@@ -120,23 +107,64 @@ def clamp(y_bar, y, low, x, high):
     return below, jnp.where(inside, y_bar, none), above
 
 
-@rule("select_n")
 def select(y_bar, y, which, *cases):
     # y = cases[which], entry by entry
     none = jnp.zeros_like(y_bar)
     return (None, *(jnp.where(which == k, y_bar, none) for k in range(len(cases))))
 
 
-@rule("custom_jvp_call")
 def relu(y_bar, y, x):
     # y = relu(x), the one function with a derivative of its own that is not looked through
     return (_relu.backward(_relu.forward(x)[1], y_bar[0]),)
 
 
-@rule("polynomial")
 def polynomial(y_bar, y, x, *coefficients):
     # y = Σ cₖ xᵏ; its slope by Horner's scheme
     slope = jnp.zeros_like(x)
     for k, c in reversed(list(enumerate(coefficients))[1:]):
         slope = slope * x + k * c
     return y_bar * slope, *(y_bar * x**k for k in range(len(coefficients)))
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+
+def _raised(params):
+    exponent = params.get("y", 1)
+    return "1/x" if exponent == -1 else f"x{raised(exponent)}"
+
+
+_RAISED = Symbol(formula=_raised, label="power", sentence=_raised)
+
+enter(
+    Primitive("add", add, py.infix("+", 4, 4, 4), tex.infix(" + ", 4, 4, 4), "added", Symbol("+")),
+    Primitive("add_any", add, py.infix("+", 4, 4, 4), tex.infix(" + ", 4, 4, 4), "added", Symbol("+")),
+    Primitive("sub", sub, py.infix("-", 4, 3, 4), tex.infix(" - ", 4, 3, 4), "difference", Symbol("−")),
+    Primitive("mul", mul, py.infix("*", 3, 2, 3), tex.times, "product", Symbol("×"), product=True),
+    Primitive("div", div, py.infix("/", 3, 2, 3), tex.quotient, "quotient", Symbol("/"), product=True),
+    Primitive("rem", rem, py.function("jnp.fmod"), symbol=Symbol("mod")),
+    Primitive("neg", neg, py.negative, tex.negative, "negative", Symbol(formula="−x", sentence="−x")),
+    Primitive(
+        "abs", absolute, py.function("jnp.abs"), tex.around(r"\left|", r"\right|"), "absolute",
+        Symbol(formula="|x|", sentence="|x|"),
+    ),
+    Primitive("square", square, py.whole_power, tex.power, symbol=Symbol(formula="x²", sentence="x²"), product=True),
+    Primitive("integer_pow", integer_pow, py.whole_power, tex.power, "power", _RAISED, product=True),
+    Primitive("pow", power, py.infix("**", 0, 1, 1), tex.power, "power", Symbol(label="power"), product=True),
+    Primitive(
+        "sqrt", sqrt, py.function("jnp.sqrt"), tex.around(r"\sqrt{", "}"), symbol=Symbol(formula="√x", sentence="√(x)")
+    ),
+    Primitive(
+        "rsqrt", rsqrt, py.function("lax.rsqrt"), tex.around(r"\frac{1}{\sqrt{", "}}", 1), symbol=Symbol(formula="1/√x")
+    ),
+    Primitive("cbrt", cbrt, py.function("jnp.cbrt"), symbol=Symbol(formula="∛x", sentence="∛(x)")),
+    Primitive("max", maximum, py.function("jnp.maximum"), tex.function(r"\max"), "maximum"),
+    Primitive("min", minimum, py.function("jnp.minimum"), tex.function(r"\min"), "minimum"),
+    Primitive("clamp", clamp, py.clamp, symbol=Symbol(label="clip")),
+    Primitive("select_n", select, py.select, tex.select, "choice", Symbol(label="where"), free),
+    Primitive(
+        "custom_jvp_call", relu, py.function("jax.nn.relu"), tex.operator("relu"), "relu", Symbol(label="relu"),
+        foldable=False,
+    ),
+    Primitive("polynomial", polynomial, py.polynomial),
+)  # fmt: skip

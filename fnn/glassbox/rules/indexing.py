@@ -6,26 +6,24 @@ Source: claim E5.
 import jax.numpy as jnp
 from jax import lax
 
-from fnn.glassbox.table import rule
+from fnn.glassbox.spelling import python as py
+from fnn.glassbox.table import Primitive, Symbol, enter, free, updates
 
 #: The program has already made indices that count from the end count from the start.
 _AS_THEY_ARE = {"allow_negative_indices": False}
 
 
-@rule("dynamic_slice")
 def dynamic_slice(y_bar, y, x, *starts):
     # y = the box of x that begins at starts
     return (lax.dynamic_update_slice(jnp.zeros_like(x), y_bar, starts, **_AS_THEY_ARE), *(None for _ in starts))
 
 
-@rule("dynamic_update_slice")
 def dynamic_update_slice(y_bar, y, x, update, *starts):
     # y = x with the box at starts replaced
     x_bar = lax.dynamic_update_slice(y_bar, jnp.zeros_like(update), starts, **_AS_THEY_ARE)
     return x_bar, lax.dynamic_slice(y_bar, starts, update.shape, **_AS_THEY_ARE), *(None for _ in starts)
 
 
-@rule("gather")
 def gather(y_bar, y, x, indices, *, dimension_numbers, indices_are_sorted, unique_indices, mode):
     # y[i] = x[indices[i]]
     numbers = _scatter_numbers(dimension_numbers)
@@ -33,19 +31,16 @@ def gather(y_bar, y, x, indices, *, dimension_numbers, indices_are_sorted, uniqu
     return lax.scatter_add(jnp.zeros_like(x), indices, y_bar, numbers, **options), None
 
 
-@rule("scatter-add")
 def scatter_add(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
     # y[indices[i]] = x[indices[i]] + Σ updates[i]
     return y_bar, None, _taken(y_bar, indices, updates, dimension_numbers, mode)
 
 
-@rule("scatter-sub")
 def scatter_sub(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
     # y[indices[i]] = x[indices[i]] − Σ updates[i]
     return y_bar, None, -_taken(y_bar, indices, updates, dimension_numbers, mode)
 
 
-@rule("scatter")
 def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
     # y[indices[i]] = updates[i]: what was there no longer counts. Where an index comes twice the last one to be written
     # counts, and which one that is the program leaves open: the entry that is found there is asked
@@ -62,7 +57,6 @@ def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_in
     return x_bar, None, jnp.where(won, taken, jnp.zeros_like(taken))
 
 
-@rule("scatter-mul")
 def scatter_mul(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
     # y[indices[i]] = x[indices[i]] · updates[i]
     if not unique_indices:
@@ -96,3 +90,31 @@ def _scatter_numbers(numbers):
         operand_batching_dims=numbers.operand_batching_dims,
         scatter_indices_batching_dims=numbers.start_indices_batching_dims,
     )
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+
+def _box(g, p, y):
+    return f"lax.dynamic_slice({g[0].text}, {py.starts(g[1:])}, {tuple(p['slice_sizes'])})"
+
+
+def _replaced(g, p, y):
+    return f"lax.dynamic_update_slice({g[0].text}, {g[1].text}, {py.starts(g[2:])})"
+
+
+enter(
+    Primitive("dynamic_slice", dynamic_slice, py.call(_box), word="taken", symbol=Symbol(formula="x[i:j]"), cost=free),
+    Primitive(
+        "dynamic_update_slice", dynamic_update_slice, py.call(_replaced), symbol=Symbol(label="replace"), cost=free
+    ),
+    Primitive("gather", gather, py.gather, word="taken", symbol=Symbol(formula="x[i]"), cost=free),
+    Primitive("scatter", scatter, py.scatter("set"), word="scattered", symbol=Symbol(label="set at"), cost=free),
+    Primitive(
+        "scatter-add", scatter_add, py.scatter("add"), word="scattered", symbol=Symbol(label="add at"), cost=updates
+    ),
+    Primitive("scatter-sub", scatter_sub, py.scatter("subtract"), cost=updates),
+    Primitive(
+        "scatter-mul", scatter_mul, py.scatter("multiply"), symbol=Symbol(label="multiply at"), cost=updates
+    ),
+)  # fmt: skip

@@ -1,7 +1,8 @@
-"""Loops and branches: their bodies are programs, swept by the same rules.
+"""Loops and branches: their bodies are programs, which the backward pass goes through by the same rules.
 
-A scan is swept from its last turn to its first; the carry at each turn is computed once more and kept. A branch is
-swept where it was taken. `while` runs an unknown number of turns, so that nothing can be kept for the way back.
+A scan is passed from its last turn to its first; the carry at each turn is computed once more and stored. Of a branch,
+the case that was taken is passed. `while` runs an unknown number of turns, so that nothing can be stored for the way
+back.
 """
 
 from collections.abc import Sequence
@@ -10,9 +11,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from fnn.glassbox.sweep import backward, forward, is_float
-from fnn.glassbox.table import rule
-from fnn.glassbox.trace.program import Program, closed, flattened
+from fnn.glassbox.backpass import backward, forward
+from fnn.glassbox.costs import of_program
+from fnn.glassbox.table import Primitive, Symbol, enter
+from fnn.glassbox.trace.program import Program, flattened, is_float
+from fnn.jaxprs import closed
 
 
 def parts_of_scan(inputs: Sequence[Any], outputs: Sequence[Any], inside: Program) -> tuple[int, int]:
@@ -28,7 +31,6 @@ def parts_of_scan(inputs: Sequence[Any], outputs: Sequence[Any], inside: Program
     return unchanged(inputs, inside.inputs) - carried, carried
 
 
-@rule("scan")
 def scan(y_bar, y, *inputs, jaxpr, length, reverse):
     # carry, yₖ = body(constants, carry, xₖ), turn by turn
     body = flattened(closed(jaxpr))
@@ -45,7 +47,7 @@ def scan(y_bar, y, *inputs, jaxpr, length, reverse):
     def back(bars: Any, here: Any) -> tuple[Any, Any]:
         carry_bar, consts_bar = bars
         carry, x, ys_bar = here
-        x_bar = _swept(body, (*consts, *carry, *x), [*carry_bar, *ys_bar])
+        x_bar = _pulled(body, (*consts, *carry, *x), [*carry_bar, *ys_bar])
         added = [old + new for old, new in zip(consts_bar, _floats(x_bar[:constants], consts), strict=True)]
         rest = x_bar[constants + carried :]
         return (_or_nothing(x_bar[constants : constants + carried], carry), added), _floats(rest, x)
@@ -56,32 +58,30 @@ def scan(y_bar, y, *inputs, jaxpr, length, reverse):
     return (*_full(consts_bar, consts), *_nones(carry_bar, carry), *_full(xs_bar, xs))
 
 
-@rule("cond")
 def cond(y_bar, y, index, *operands, branches):
     # y = branches[index](operands)
     programs = [flattened(closed(branch)) for branch in branches]
 
-    def swept(body: Program) -> Any:
-        return lambda operands, y_bar: _floats(_swept(body, operands, y_bar), operands)
+    def passed(body: Program) -> Any:
+        return lambda operands, y_bar: _floats(_pulled(body, operands, y_bar), operands)
 
-    bars = lax.switch(index, [swept(body) for body in programs], list(operands), list(y_bar))
+    bars = lax.switch(index, [passed(body) for body in programs], list(operands), list(y_bar))
     return None, *_full(bars, operands)
 
 
-@rule("while")
 def while_loop(y_bar, y, *_inputs):
     raise NotImplementedError(
         "a gradient would flow through `while`, whose number of turns is not known before it runs, so that nothing can "
-        "be kept for the way back. Use jax.lax.scan, or jax.lax.fori_loop with constant limits."
+        "be stored for the way back. Use jax.lax.scan, or jax.lax.fori_loop with constant limits."
     )
 
 
-def _swept(body: Program, inputs: Any, bars: Any) -> list[Any]:
+def _pulled(body: Program, inputs: Any, bars: Any) -> list[Any]:
     """The cotangents of the inputs of a body, zeros where nothing flows, from those of its outputs."""
     values = forward(body, inputs)
     seeds = [(n, bar) for n, bar in zip(body.outputs, bars, strict=True) if is_float(body.shapes[n])]
-    found, _ = backward(body, values, seeds, body.inputs)
-    return [found.get(n, jnp.zeros_like(v)) for n, v in zip(body.inputs, inputs, strict=True)]
+    result, _ = backward(body, values, seeds, body.inputs)
+    return [result.get(n, jnp.zeros_like(v)) for n, v in zip(body.inputs, inputs, strict=True)]
 
 
 def _floats(bars: Any, values: Any) -> list[Any]:
@@ -89,8 +89,8 @@ def _floats(bars: Any, values: Any) -> list[Any]:
 
 
 def _full(bars: Any, values: Any) -> list[Any]:
-    given = iter(bars)
-    return [next(given) if is_float(value) else None for value in values]
+    remaining = iter(bars)
+    return [next(remaining) if is_float(value) else None for value in values]
 
 
 def _or_nothing(bars: Any, values: Any) -> list[Any]:
@@ -100,3 +100,24 @@ def _or_nothing(bars: Any, values: Any) -> list[Any]:
 
 def _nones(bars: Any, values: Any) -> list[Any]:
     return [bar if is_float(value) else None for bar, value in zip(bars, values, strict=True)]
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+
+def _turns(params, inputs, outputs):
+    return params["length"] * of_program(flattened(closed(params["jaxpr"])))
+
+
+def _dearest(params, inputs, outputs):
+    return max(of_program(flattened(closed(branch))) for branch in params["branches"])
+
+
+enter(
+    Primitive(
+        "scan", scan, symbol=Symbol(formula=lambda p: f"scan × {p.get('length')}", label="scan"), cost=_turns,
+        block=True, foldable=False,
+    ),
+    Primitive("cond", cond, cost=_dearest, block=True, foldable=False),
+    Primitive("while", while_loop, block=True, foldable=False),
+)  # fmt: skip

@@ -3,16 +3,15 @@
 import jax.numpy as jnp
 from jax import lax
 
-from fnn.glassbox.table import rule
+from fnn.glassbox.spelling import python as py
+from fnn.glassbox.table import Primitive, Symbol, enter, free, read
 
 
-@rule("cumsum")
 def cumsum(y_bar, y, x, *, axis, reverse):
     # yₖ = Σ xᵢ over i ≤ k: xᵢ counts in every yₖ from k = i on
     return (lax.cumsum(y_bar, axis=axis, reverse=not reverse),)
 
 
-@rule("cumprod")
 def cumprod(y_bar, y, x, *, axis, reverse):
     # yₖ = Π xᵢ over i ≤ k. From the far end back, s = what flows into yₖ₋₁ from later ones: sₖ₋₁ = (y_barₖ + sₖ) xₖ; a
     # quotient yₖ/xᵢ would be wrong where x = 0
@@ -27,7 +26,6 @@ def cumprod(y_bar, y, x, *, axis, reverse):
     return (jnp.moveaxis(jnp.flip(x_bar, 0) if reverse else x_bar, 0, axis),)
 
 
-@rule("cumlogsumexp")
 def cumlogsumexp(y_bar, y, x, *, axis, reverse):
     # yₖ = log Σ exp xᵢ over i ≤ k: dyₖ/dxᵢ = exp(xᵢ − yₖ). From the far end back, s = Σ y_barₖ exp(yᵢ − yₖ) over k ≥ i,
     # which never overflows, for yᵢ ≤ yₖ
@@ -43,7 +41,6 @@ def cumlogsumexp(y_bar, y, x, *, axis, reverse):
     return (jnp.moveaxis(jnp.flip(x_bar, 0) if reverse else x_bar, 0, axis),)
 
 
-@rule("cummax", "cummin")
 def running_extreme(y_bar, y, x, *, axis, reverse):
     # yₖ = the largest (smallest) so far, begun anew wherever x reaches it; a tie shares it, ½ to the new one
     def back(s, here):
@@ -60,7 +57,6 @@ def running_extreme(y_bar, y, x, *, axis, reverse):
     return (jnp.moveaxis(jnp.flip(x_bar, 0) if reverse else x_bar, 0, axis),)
 
 
-@rule("sort")
 def sort(y_bar, y, *x, dimension, is_stable, num_keys):
     # every output is its input in the order of the keys: the cotangents go back by the same order
     place = lax.broadcasted_iota(jnp.int32, x[0].shape, dimension)
@@ -69,8 +65,23 @@ def sort(y_bar, y, *x, dimension, is_stable, num_keys):
     return tuple(jnp.take_along_axis(bar, back, axis=dimension) for bar in y_bar)
 
 
-@rule("top_k")
 def top_k(y_bar, y, x, *, k, axis=-1):
     # y = the k largest and where they stood
     values_bar, where = y_bar[0], y[1]
     return (jnp.put_along_axis(jnp.zeros_like(x), where, values_bar, axis=axis, inplace=False),)
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+enter(
+    Primitive("cumsum", cumsum, py.running("lax.cumsum"), cost=read),
+    Primitive("cumprod", cumprod, py.running("lax.cumprod"), cost=read),
+    Primitive("cumlogsumexp", cumlogsumexp, py.running("lax.cumlogsumexp"), cost=read),
+    Primitive("cummax", running_extreme, py.running("lax.cummax"), cost=read),
+    Primitive("cummin", running_extreme, py.running("lax.cummin"), cost=read),
+    Primitive("sort", sort, py.sort, word="sorted_", cost=free),
+    Primitive(
+        "top_k", top_k, py.call(lambda g, p, y: f"lax.top_k({g[0].text}, {p['k']})"), symbol=Symbol(label="largest"),
+        cost=free,
+    ),
+)  # fmt: skip

@@ -4,31 +4,31 @@
 argument lacks. For z = x W they read x_bar = z_bar Wᵀ and W_bar = xᵀ z_bar. Source: claims A15, C8, D6, E6.
 """
 
-import string
+import math
 
 import jax.numpy as jnp
 
-from fnn.glassbox.table import rule
+from fnn.glassbox.spelling import latex as tex
+from fnn.glassbox.spelling import python as py
+from fnn.glassbox.spelling.letters import letters
+from fnn.glassbox.table import Primitive, Symbol, enter
 
 
-def letters(dimension_numbers, a_ndim: int, b_ndim: int) -> tuple[str, str, str]:
-    """One letter per axis of a, of b, and of the product: batch axes, then a's own, then b's own."""
-    (a_contracted, b_contracted), (a_batch, b_batch) = dimension_numbers
-    fresh = iter(string.ascii_letters)
-    a, b = [next(fresh) for _ in range(a_ndim)], [""] * b_ndim
-    for of_a, of_b in (*zip(a_contracted, b_contracted, strict=True), *zip(a_batch, b_batch, strict=True)):
-        b[of_b] = a[of_a]
-    b = [letter or next(fresh) for letter in b]
-    y = [a[axis] for axis in a_batch]
-    y += [letter for axis, letter in enumerate(a) if axis not in (*a_contracted, *a_batch)]
-    y += [letter for axis, letter in enumerate(b) if axis not in (*b_contracted, *b_batch)]
-    return "".join(a), "".join(b), "".join(y)
-
-
-@rule("dot_general")
 def dot_general(y_bar, y, a, b, *, dimension_numbers, precision=None):
     # y = Σ a · b over the contracted axes
     a_axes, b_axes, y_axes = letters(dimension_numbers, a.ndim, b.ndim)
     a_bar = jnp.einsum(f"{y_axes},{b_axes}->{a_axes}", y_bar, b, precision=precision)
     b_bar = jnp.einsum(f"{a_axes},{y_axes}->{b_axes}", a, y_bar, precision=precision)
     return a_bar.astype(a.dtype), b_bar.astype(b.dtype)
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+
+def _cost(params, inputs, outputs):
+    # a multiplication and an addition are two
+    (contracted, _), _ = params["dimension_numbers"]
+    return 2 * math.prod(outputs[0].shape) * math.prod(inputs[0].shape[axis] for axis in contracted)
+
+
+enter(Primitive("dot_general", dot_general, py.product, tex.product, "product", Symbol("@"), _cost))

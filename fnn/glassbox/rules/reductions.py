@@ -6,23 +6,22 @@ Ties: the largest (smallest) entries share the cotangent in equal parts; an aver
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.glassbox.table import rule
+from fnn.glassbox.spelling import latex as tex
+from fnn.glassbox.spelling import python as py
+from fnn.glassbox.table import Primitive, Symbol, enter, read
 
 
-@rule("reduce_sum")
 def reduce_sum(y_bar, y, x, *, axes):
     # y = Σ x over axes: each entry has slope 1
     return (jnp.broadcast_to(jnp.expand_dims(y_bar, axes), x.shape),)
 
 
-@rule("reduce_max", "reduce_min")
 def extreme(y_bar, y, x, *, axes):
     # y = the largest (smallest) x over axes
     reached = (x == jnp.expand_dims(y, axes)).astype(x.dtype)
     return (reached * jnp.expand_dims(y_bar / jnp.sum(reached, axis=axes), axes),)
 
 
-@rule("reduce_prod")
 def reduce_prod(y_bar, y, x, *, axes):
     # y = Π x over axes: the slope is the product of the others, which a quotient y/x is not where x = 0
     kept = [axis for axis in range(x.ndim) if axis not in axes]
@@ -33,3 +32,23 @@ def reduce_prod(y_bar, y, x, *, axes):
     after = jnp.cumprod(jnp.concatenate([ones, rows[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
     others = (before * after).reshape([x.shape[axis] for axis in order])
     return (jnp.transpose(others, np.argsort(order).tolist()) * jnp.expand_dims(y_bar, axes),)
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+enter(
+    Primitive(
+        "reduce_sum", reduce_sum, py.reduced("jnp.sum"), tex.reduced(r"\sum"), "total",
+        Symbol(formula="Σ x", sentence="Σ(x)"), read,
+    ),
+    Primitive(
+        "reduce_prod", reduce_prod, py.reduced("jnp.prod"), tex.reduced(r"\prod"), "product",
+        Symbol(formula="Π x", sentence="Π(x)"), read,
+    ),
+    Primitive(
+        "reduce_max", extreme, py.reduced("jnp.max"), tex.reduced(r"\max"), "largest", Symbol(label="max"), read
+    ),
+    Primitive(
+        "reduce_min", extreme, py.reduced("jnp.min"), tex.reduced(r"\min"), "smallest", Symbol(label="min"), read
+    ),
+)  # fmt: skip

@@ -4,28 +4,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fnn.glassbox.table import rule
+from fnn.glassbox.spelling import latex as tex
+from fnn.glassbox.spelling import python as py
+from fnn.glassbox.spelling.pieces import listed
+from fnn.glassbox.table import Primitive, Symbol, enter, free
 
 
-@rule("transpose")
 def transpose(y_bar, y, x, *, permutation):
     # y[axes] = x[permuted axes]
     return (jnp.transpose(y_bar, np.argsort(permutation).tolist()),)
 
 
-@rule("reshape")
 def reshape(y_bar, y, x):
     # the same numbers in the same order
     return (jnp.reshape(y_bar, x.shape),)
 
 
-@rule("squeeze")
 def squeeze(y_bar, y, x):
     # axes of size 1 come and go
     return (jnp.reshape(y_bar, x.shape),)
 
 
-@rule("broadcast_in_dim")
 def broadcast(y_bar, y, x, *_sizes, shape, broadcast_dimensions):
     # each number is used once per copy, and the copies' cotangents add up (claim E5)
     lost = [axis for axis in range(len(shape)) if axis not in broadcast_dimensions]
@@ -33,39 +32,33 @@ def broadcast(y_bar, y, x, *_sizes, shape, broadcast_dimensions):
     return (jnp.sum(y_bar, axis=tuple(lost)).reshape(x.shape) if lost else y_bar, *(None for _ in _sizes))
 
 
-@rule("concatenate")
 def concatenate(y_bar, y, *parts, dimension):
     # y = the parts one behind another
     ends = np.cumsum([part.shape[dimension] for part in parts])[:-1].tolist()
     return tuple(jnp.split(y_bar, ends, axis=dimension))
 
 
-@rule("split")
 def split(y_bar, y, x, *, axis):
     # the inverse of concatenate
     return (jnp.concatenate(y_bar, axis=axis),)
 
 
-@rule("stack")
 def stack(y_bar, y, *parts, axis):
     # y = the parts, one behind another on an axis of their own
     return tuple(jnp.take(y_bar, k, axis=axis) for k in range(len(parts)))
 
 
-@rule("unstack")
 def unstack(y_bar, y, x, *, axis):
     # the inverse of stack
     return (jnp.stack(y_bar, axis=axis),)
 
 
-@rule("tile")
 def tile(y_bar, y, x, *, reps):
     # y = copies of x side by side, whose cotangents add up
     split = [size for rep, own in zip(reps, x.shape, strict=True) for size in (rep, own)]
     return (jnp.sum(y_bar.reshape(split), axis=tuple(range(0, 2 * x.ndim, 2))),)
 
 
-@rule("pad")
 def pad(y_bar, y, x, value, *, padding_config):
     # y = x with `value` before, after and between its entries
     undone = [(-low, -high, 0) for low, high, _ in padding_config]
@@ -74,9 +67,8 @@ def pad(y_bar, y, x, value, *, padding_config):
     return x_bar, jnp.sum(y_bar) - jnp.sum(x_bar)
 
 
-@rule("slice")
 def slice_(y_bar, y, x, *, start_indices, limit_indices, strides):
-    # y = a box of x, every so manieth entry; the others do not count
+    # y = a box of x, every k-th entry; the others do not count
     steps = strides or (1,) * x.ndim
     config = []
     for start, step, taken, size in zip(start_indices, steps, y_bar.shape, x.shape, strict=True):
@@ -85,18 +77,66 @@ def slice_(y_bar, y, x, *, start_indices, limit_indices, strides):
     return (lax.pad(y_bar, jnp.zeros((), y_bar.dtype), config),)
 
 
-@rule("rev")
 def rev(y_bar, y, x, *, dimensions):
     # y = x backwards
     return (jnp.flip(y_bar, dimensions),)
 
 
-@rule("copy", "copy_p")
 def copy(y_bar, y, *x):
     return tuple(y_bar) if isinstance(y_bar, tuple | list) else (y_bar,)
 
 
-@rule("convert_element_type", "reduce_precision")
 def convert(y_bar, y, x):
     # the same number in another dtype
     return (y_bar.astype(x.dtype),)
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+_SHAPED = py.call(lambda g, p, y: f"jnp.reshape({g[0].text}, {y.shape})")
+
+
+def _parts(g, p, y):
+    return f"jnp.split({g[0].text}, {np.cumsum(p['sizes'])[:-1].tolist()}, axis={p['axis']})"
+
+
+def _padded(g, p, y):
+    return f"lax.pad({g[0].text}, jnp.asarray({g[1].text}, jnp.{y.dtype.name}), {py.pairs(p['padding_config'])})"
+
+
+def _rounded(g, p, y):
+    return f"lax.reduce_precision({g[0].text}, {p['exponent_bits']}, {p['mantissa_bits']})"
+
+
+enter(
+    Primitive(
+        "transpose", transpose, py.transpose, tex.transpose, "transposed", Symbol(formula="xᵀ", sentence="xᵀ"), free
+    ),
+    Primitive("reshape", reshape, _SHAPED, tex.silent, "reshaped", cost=free, passes_on=True),
+    Primitive("squeeze", squeeze, _SHAPED, tex.silent, "squeezed", Symbol(label="reshape"), free, passes_on=True),
+    Primitive("broadcast_in_dim", broadcast, py.broadcast, tex.silent, "copies", Symbol(label="copies"), free),
+    Primitive(
+        "concatenate", concatenate, py.call(lambda g, p, y: f"jnp.concatenate([{listed(g)}], axis={p['dimension']})"),
+        word="joined", symbol=Symbol(label="join"), cost=free,
+    ),
+    Primitive("split", split, py.call(_parts), cost=free),
+    Primitive("stack", stack, py.call(lambda g, p, y: f"jnp.stack([{listed(g)}], axis={p['axis']})")),
+    Primitive("unstack", unstack, py.call(lambda g, p, y: f"jnp.unstack({g[0].text}, axis={p['axis']})")),
+    Primitive("tile", tile, py.call(lambda g, p, y: f"jnp.tile({g[0].text}, {tuple(p['reps'])})")),
+    Primitive("pad", pad, py.call(_padded), cost=free),
+    Primitive(
+        "slice", slice_, py.call(lambda g, p, y: f"{g[0].within(0)}[{py.box(p, g[0].shape)}]"), word="part",
+        symbol=Symbol(formula="x[i:j]"), cost=free,
+    ),
+    Primitive(
+        "rev", rev, py.call(lambda g, p, y: f"jnp.flip({g[0].text}, {py.axes(p['dimensions'])})"), word="reversed_",
+        symbol=Symbol(label="reverse"), cost=free,
+    ),
+    Primitive("copy", copy, py.call(lambda g, p, y: g[0].text), tex.silent, cost=free, passes_on=True),
+    Primitive("copy_p", copy, py.call(lambda g, p, y: g[0].text), tex.silent, cost=free, passes_on=True),
+    Primitive(
+        "convert_element_type", convert, py.call(lambda g, p, y: f"jnp.asarray({g[0].text}, jnp.{y.dtype.name})"),
+        tex.silent, "converted", Symbol(label="convert"), free, passes_on=True,
+    ),
+    Primitive("reduce_precision", convert, py.call(_rounded), cost=free),
+)  # fmt: skip

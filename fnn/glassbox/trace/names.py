@@ -18,21 +18,10 @@ from typing import Any
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
-from fnn.glassbox.trace.program import Place, Program
+from fnn.glassbox.table import known
+from fnn.glassbox.trace.program import Program
+from fnn.jaxprs import Place
 from fnn.types import PyTree
-
-#: What the result of an operation is called when nobody named it.
-WORDS = {
-    "add": "added", "add_any": "added", "sub": "difference", "mul": "product", "div": "quotient", "neg": "negative",
-    "dot_general": "product", "integer_pow": "power", "reduce_sum": "total", "reduce_max": "largest",
-    "reduce_min": "smallest", "reduce_prod": "product", "max": "maximum", "min": "minimum", "select_n": "choice",
-    "logistic": "sigmoid", "broadcast_in_dim": "copies", "convert_element_type": "converted", "reshape": "reshaped",
-    "transpose": "transposed", "gather": "taken", "dynamic_slice": "taken", "slice": "part",
-    "custom_jvp_call": "relu", "lt": "less", "le": "less_or_equal", "gt": "greater", "ge": "greater_or_equal",
-    "eq": "equal", "ne": "unequal", "concatenate": "joined", "squeeze": "squeezed", "expand_dims": "expanded",
-    "stop_gradient": "stopped", "iota": "numbers", "scatter-add": "scattered", "scatter": "scattered",
-    "abs": "absolute", "round": "rounded", "pow": "power", "rev": "reversed_", "sort": "sorted_",
-}  # fmt: skip
 
 
 def name(value: PyTree, called: str) -> PyTree:
@@ -54,7 +43,7 @@ def name(value: PyTree, called: str) -> PyTree:
     return checkpoint_name(value, called)
 
 
-def given(program: Program, f: Callable[..., Any], args: Sequence[PyTree]) -> dict[int, str]:
+def by_user(program: Program, f: Callable[..., Any], args: Sequence[PyTree]) -> dict[int, str]:
     """{value: what the user calls it}, for the values that the user names; two may have the same name."""
     leaves = dict(zip(program.inputs, arguments(f, args), strict=True))
     ends = dict.fromkeys(program.outputs, output(called(f)))
@@ -63,10 +52,10 @@ def given(program: Program, f: Callable[..., Any], args: Sequence[PyTree]) -> di
 
 def named(program: Program, f: Callable[..., Any], args: Sequence[PyTree], needed: Sequence[int]) -> dict[int, str]:
     """{value: its name}, for all that are needed, in their order; arguments keep theirs."""
-    spoken = given(program, f, args)
+    names = by_user(program, f, args)
     makers = {n: step.primitive.name for step in program.steps for n in step.outputs}
-    own = {n: spoken[n] for n in needed if n in program.inputs}
-    rest = {n: spoken.get(n) or word(makers.get(n, "constant")) for n in needed if n not in own}
+    own = {n: names[n] for n in needed if n in program.inputs}
+    rest = {n: names.get(n) or word(makers.get(n, "constant")) for n in needed if n not in own}
     return own | unique(rest, own.values())
 
 
@@ -78,7 +67,7 @@ def called(f: Any) -> str:
 
 def word(operation: str) -> str:
     """What the result of an operation is called when nobody named it."""
-    return _word(WORDS.get(operation, operation))
+    return _word(known(operation).result)
 
 
 def output(function: str) -> str:
@@ -92,7 +81,7 @@ def unique(wishes: Mapping[int, str], taken: Iterable[str] = ()) -> dict[int, st
     counted = Counter(wishes.values())
     used = reserved | {wish for wish, count in counted.items() if count == 1}
     latest: dict[str, int] = dict.fromkeys(reserved, 1)
-    found = {}
+    result = {}
     for number, wish in wishes.items():
         name = wish
         while counted[wish] > 1 or wish in reserved:
@@ -101,15 +90,15 @@ def unique(wishes: Mapping[int, str], taken: Iterable[str] = ()) -> dict[int, st
             if name not in used:
                 break
         used.add(name)
-        found[number] = name
-    return found
+        result[number] = name
+    return result
 
 
 def parameters(f: Callable[..., Any], count: int) -> list[str]:
     """The names of the first `count` arguments of f."""
     try:
-        spoken = [p for p in inspect.signature(f).parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
-        names = [p.name for p in spoken][:count]
+        names = [p for p in inspect.signature(f).parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
+        names = [p.name for p in names][:count]
     except (TypeError, ValueError):
         names = []
     return names + [f"argument{k}" for k in range(len(names), count)]
@@ -117,7 +106,7 @@ def parameters(f: Callable[..., Any], count: int) -> list[str]:
 
 def arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
     """A name for each leaf of the arguments, in their order: `x`, `W1`, `xs_2`."""
-    found: list[str] = []
+    result: list[str] = []
     for argument, tree in zip(parameters(f, len(args)), args, strict=True):
         paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
         keys = [[str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path] for path in paths]
@@ -125,15 +114,15 @@ def arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
         for path, word in zip(keys, words, strict=True):
             indices = [k for k in path if k.isdigit()]
             if not path:
-                found.append(argument)
+                result.append(argument)
             elif word and words.count(word) == 1:
-                found.append(word)
+                result.append(word)
             elif word and len(indices) == 1:
                 # layers are counted from 1
-                found.append(f"{word}{int(indices[0]) + 1}")
+                result.append(f"{word}{int(indices[0]) + 1}")
             else:
-                found.append("_".join([argument, *path]))
-    return list(unique(dict(enumerate(map(_word, found)))).values())
+                result.append("_".join([argument, *path]))
+    return list(unique(dict(enumerate(map(_word, result)))).values())
 
 
 def _word(wish: str) -> str:
@@ -147,13 +136,13 @@ def assigned(program: Program) -> dict[int, str]:
 
     A statement `q = x + y` may take several steps; the last one in a row makes q.
     """
-    found: dict[int, str] = {}
+    result: dict[int, str] = {}
     for k, step in enumerate(program.steps):
         following = program.steps[k + 1] if k + 1 < len(program.steps) else None
         target = _target(step.place)
         if target and (following is None or _target_line(following.place) != _target_line(step.place)):
-            found[step.outputs[0]] = target
-    return found
+            result[step.outputs[0]] = target
+    return result
 
 
 def _target(place: Place) -> str:

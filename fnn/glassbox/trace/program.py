@@ -5,46 +5,15 @@ tell), the calls and named scopes around it, and the name that the user gave its
 which they were traced, so every step comes after those that it reads: a topological order.
 """
 
-import functools
-import linecache
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, is_literal, name_of, place_of
 from fnn.types import PyTree, is_key
-
-#: Primitives that only call what they hold, with the parameter that holds it.
-CALLS = {
-    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr",
-    "remat2": "jaxpr", "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_lin": "jaxpr",
-}  # fmt: skip
-_JAX = Path(jax.__file__).parent
-_HERE = Path(__file__).parent
-
-
-class Place(NamedTuple):
-    """A line of the user's source."""
-
-    file: str
-    line: int
-    function: str = ""
-    """The function in which it stands."""
-
-    def __str__(self) -> str:
-        return f"{Path(self.file).name}:{self.line}" if self.file else ""
-
-    @property
-    def text(self) -> str:
-        """The line itself, "" where it cannot be read."""
-        return linecache.getline(self.file, self.line).strip() if self.file else ""
-
-
-#: Where JAX does not tell.
-NOWHERE = Place("", 0)
 
 
 class Step(NamedTuple):
@@ -106,18 +75,18 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
         counts[path] = counts.get(path, 0) + 1
         return path if counts[path] == 1 else (*calls, f"{name}#{counts[path]}")
 
-    def walk(held: Any, given: list[int], calls: tuple[str, ...], outer: Place) -> list[int]:
-        jaxpr = _jaxpr(held)
-        known: dict[Any, int] = dict(zip(jaxpr.invars, given, strict=True))
+    def walk(held: Any, arguments: list[int], calls: tuple[str, ...], outer: Place) -> list[int]:
+        jaxpr = bare(held)
+        known: dict[Any, int] = dict(zip(jaxpr.invars, arguments, strict=True))
         for variable, value in zip(jaxpr.constvars, getattr(held, "consts", ()), strict=True):
             known[variable] = constant(value, variable.aval)
 
         def read(atom: Any) -> int:
-            return constant(atom.val, atom.aval) if hasattr(atom, "val") else known[atom]
+            return constant(atom.val, atom.aval) if is_literal(atom) else known[atom]
 
         for equation in jaxpr.eqns:
             name = equation.primitive.name
-            place = _place(equation) or outer
+            place = place_of(equation) or outer
             scopes = (*calls, *_scopes(equation))
             if name == "name":
                 # checkpoint_name: a label on the value, not an operation
@@ -135,9 +104,9 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
                 continue
             if name in CALLS and not _is_relu(equation):
                 inner = equation.params[CALLS[name]]
-                if name in ("custom_jvp_call", "custom_vjp_call"):
-                    rewritten.append(_called(equation) or "a function")
-                inside = within(scopes, _called(equation)) if _called(equation) else scopes
+                if name in CUSTOM:
+                    rewritten.append(name_of(equation) or "a function")
+                inside = within(scopes, name_of(equation)) if name_of(equation) else scopes
                 out = walk(inner, list(map(read, equation.invars)), inside, place)
                 known.update(zip(equation.outvars, out, strict=True))
                 continue
@@ -154,56 +123,35 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
     return Program(shapes, tuple(inputs), constants, tuple(steps), tuple(outputs), names, known, effects)
 
 
-def _place(equation: Any) -> Place | None:
-    """The innermost line of the user's own source, and failing that of this package."""
-    traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
-    for frame in getattr(traceback, "frames", ()):
-        if is_own(frame.file_name):
-            return Place(frame.file_name, frame.line_num, frame.function_name)
-    return None
+def needed_for(program: Program, outputs: Sequence[int]) -> list[int]:
+    """The steps, by their places, without which these values could not be computed."""
+    wanted, kept = set(outputs), []
+    for k in reversed(range(len(program.steps))):
+        step = program.steps[k]
+        if wanted.intersection(step.outputs):
+            wanted.update(step.inputs)
+            kept.append(k)
+    return kept[::-1]
 
 
-@functools.cache
-def is_own(file: str) -> bool:
-    """False for the files of JAX and of the glass box."""
-    path = Path(file)
-    return not path.is_relative_to(_JAX) and not path.is_relative_to(_HERE) and "/jax/_src/" not in path.as_posix()
+def is_float(value: Any) -> bool:
+    """True for what has a derivative: real numbers of any precision."""
+    return jnp.issubdtype(jnp.result_type(value) if not hasattr(value, "dtype") else value.dtype, jnp.floating)
 
 
 def _scopes(equation: Any) -> tuple[str, ...]:
     """The names of `jax.named_scope` around an equation."""
-    told = str(getattr(getattr(equation, "source_info", None), "name_stack", "") or "")
-    return tuple(part for part in told.split("/") if part and "(" not in part)
-
-
-def _called(equation: Any) -> str:
-    """The name of the function that a call holds, without the underscore of a private one; "" if it has none."""
-    name = str(equation.params.get("name") or "")
-    if "call_jaxpr" in equation.params and not name:
-        # "relu at …/activations.py:82"
-        info = getattr(_jaxpr(equation.params["call_jaxpr"]).debug_info, "func_src_info", None)
-        name = str(info or "").split(" at ")[0]
-    return "" if "<" in name else name.lstrip("_")
-
-
-def _jaxpr(held: Any) -> Any:
-    return getattr(held, "jaxpr", held)
-
-
-def closed(held: Any) -> Any:
-    """A jaxpr with its constants, as some releases of JAX store it and others do not."""
-    from jax.extend import core
-
-    return held if hasattr(held, "consts") else core.ClosedJaxpr(held, ())
+    scope = str(getattr(getattr(equation, "source_info", None), "name_stack", "") or "")
+    return tuple(part for part in scope.split("/") if part and "(" not in part)
 
 
 def _is_relu(equation: Any) -> bool:
     """True for `jax.nn.relu`, whose derivative at 0 is 0: looked through, max(x, 0) would share it, ½."""
-    if equation.primitive.name != "custom_jvp_call" or _called(equation) != "relu":
+    if equation.primitive.name != "custom_jvp_call" or name_of(equation) != "relu":
         return False
-    inner = _jaxpr(equation.params["call_jaxpr"])
+    inner = bare(equation.params["call_jaxpr"])
     while len(inner.eqns) == 1 and inner.eqns[0].primitive.name in CALLS:
-        inner = _jaxpr(inner.eqns[0].params[CALLS[inner.eqns[0].primitive.name]])
+        inner = bare(inner.eqns[0].params[CALLS[inner.eqns[0].primitive.name]])
     if len(inner.eqns) != 1 or inner.eqns[0].primitive.name != "max":
         return False
-    return any(hasattr(atom, "val") and np.ndim(atom.val) == 0 and atom.val == 0 for atom in inner.eqns[0].invars)
+    return any(is_literal(atom) and np.ndim(atom.val) == 0 and atom.val == 0 for atom in inner.eqns[0].invars)

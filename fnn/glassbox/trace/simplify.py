@@ -4,30 +4,25 @@ from typing import Any
 
 import numpy as np
 
+from fnn.glassbox.table import known
 from fnn.glassbox.trace.program import Program
 from fnn.types import is_key
-
-#: Steps that hold programs or randomness, or only give a name.
-KEPT = {
-    "name", "scan", "while", "cond", "custom_jvp_call", "random_bits", "random_seed", "random_wrap",
-    "random_unwrap",
-}  # fmt: skip
 
 
 def simplified(program: Program) -> Program:
     """The same values by fewer steps. Values keep their numbers; those that are no longer made are not read."""
     instead: dict[int, int] = {}
     constants = dict(program.constants)
-    known: dict[Any, int] = {}
+    made: dict[Any, int] = {}
     for number, value in program.constants.items():
         if np.ndim(value) == 0 and not is_key(program.shapes[number]):
             key = (str(program.shapes[number].dtype), np.asarray(value).item().__repr__())
-            instead[number] = known.setdefault(key, number)
+            instead[number] = made.setdefault(key, number)
     steps = []
     for step in program.steps:
         inputs = tuple(instead.get(n, n) for n in step.inputs)
         step = step._replace(inputs=inputs)
-        single = len(step.outputs) == 1 and step.primitive.name not in KEPT
+        single = len(step.outputs) == 1 and step.primitive.name != "name" and known(step.primitive.name).foldable
         scalar = single and not program.shapes[step.outputs[0]].shape
         if scalar and inputs and all(n in constants and np.ndim(constants[n]) == 0 for n in inputs):
             out = step.primitive.bind(*(constants[n] for n in inputs), **step.params)
@@ -38,11 +33,11 @@ def simplified(program: Program) -> Program:
             instead[step.outputs[0]] = inputs[1 + int(constants[inputs[0]])]
             continue
         key = (step.primitive, inputs, tuple(sorted((k, str(v)) for k, v in step.params.items()))) if single else step
-        if single and key in known:
-            instead[step.outputs[0]] = known[key]
+        if single and key in made:
+            instead[step.outputs[0]] = made[key]
             continue
         if single:
-            known[key] = step.outputs[0]
+            made[key] = step.outputs[0]
         steps.append(step)
     outputs = tuple(instead.get(n, n) for n in program.outputs)
     return program._replace(steps=tuple(steps), constants=constants, outputs=outputs)

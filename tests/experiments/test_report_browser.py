@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from experiments import report, results, series
-from experiments.options import EXPERIMENTS
-from experiments.options.series import Series
+from experiments.registry import EXPERIMENTS
+from experiments.series import Series
 from tests import tolerances
 from tests.browser import open_page
 
@@ -74,7 +74,7 @@ def test_the_report_in_a_browser(tmp_path):
 def test_all_in_their_quick_form(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "experiments", "all", "--quick", "--out", tmp_path],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == series.DONE, done.stdout + done.stderr
     for name in series.of_all():

@@ -1,7 +1,7 @@
 """Forward and backward through a program: the values, then the cotangents, step by step in reverse.
 
 Promises: every rule is called once per step that counts, on what flowed into its output; what each consumer of a value
-contributes is kept apart from the others, and the cotangent is their sum. Nothing is guessed: a step without a rule
+contributes is recorded by itself, and the cotangent is their sum. Nothing is guessed: a step without a rule
 through which a gradient would flow raises `NotImplementedError` with its name and place.
 """
 
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnn.glassbox.table import DISCRETE, RULES
-from fnn.glassbox.trace.program import Program, Step
+from fnn.glassbox.table import known
+from fnn.glassbox.trace.program import Program, Step, is_float
 from fnn.types import Array
 
 
@@ -47,11 +47,11 @@ def forward(program: Program, leaves: Sequence[Any], complete: Callable[[int, Ar
     return values
 
 
-def run(step: Step, given: Sequence[Any]) -> Sequence[Any]:
+def run(step: Step, inputs: Sequence[Any]) -> Sequence[Any]:
     """The outputs of one step."""
     if step.primitive.name == "custom_jvp_call":
-        return (jax.nn.relu(*given),)
-    out = step.primitive.bind(*given, **step.params)
+        return (jax.nn.relu(*inputs),)
+    out = step.primitive.bind(*inputs, **step.params)
     return out if step.primitive.multiple_results else (out,)
 
 
@@ -62,12 +62,12 @@ def backward(
     inputs: Iterable[int],
     complete: Callable[[int, Array], Array] = _as_it_is,
 ) -> tuple[dict[int, Array], list[Contribution]]:
-    """(the cotangent of each value that counts, every contribution in the order of the sweep).
+    """(the cotangent of each value that counts, every contribution in the order of the backward pass).
 
     Args:
-        seeds: (value, cotangent) where the sweep begins; those of one value add up.
+        seeds: (value, cotangent) where the pass begins; those of one value add up.
         inputs: the values with respect to which one differentiates; what does not depend on them is left out.
-        complete: called with (value, cotangent) when every consumer has spoken; its result takes the place.
+        complete: called with (value, cotangent) when every consumer has contributed; its result takes the place.
     """
     counting = active(program, inputs)
     bars: dict[int, Array] = {}
@@ -75,12 +75,11 @@ def backward(
         if number in counting:
             bars[number] = bars[number] + bar if number in bars else bar
     contributions = []
-    # steps stand in topological order: when one is reached from behind, every consumer of its outputs has spoken
+    # steps stand in topological order: when one is reached from behind, every consumer of its outputs has contributed
     for k in reversed(range(len(program.steps))):
         step = program.steps[k]
-        name = step.primitive.name
         wanted = [position for position, number in enumerate(step.inputs) if number in counting]
-        if not wanted or name in DISCRETE or not any(number in bars for number in step.outputs):
+        if not wanted or known(step.primitive.name).flat or not any(number in bars for number in step.outputs):
             continue
         bars.update((number, complete(number, bars[number])) for number in step.outputs if number in bars)
         for position, bar in zip(wanted, pulled(step, values, bars, wanted), strict=True):
@@ -97,39 +96,34 @@ def pulled(
     step: Step, values: Sequence[Any] | Mapping[int, Any], bars: Mapping[int, Array], wanted: Sequence[int]
 ) -> list[Array | None]:
     """What the rule of a step contributes to its wanted inputs, in their shapes and dtypes."""
-    found = RULES.get(step.primitive.name)
+    primitive = known(step.primitive.name)
     where = f" ({step.place})" if str(step.place) else ""
-    if found is None:
+    if primitive.rule is None:
         raise NoRule(
             f"the operation `{step.primitive.name}`{where} has no rule in the glass box, and a gradient would flow "
             "through it. Write the function without it, or differentiate it with jax.grad."
         )
     y = [values[number] for number in step.outputs]
     y_bar = [bars.get(n, _zeros(value)) for n, value in zip(step.outputs, y, strict=True)]
-    given = [values[number] for number in step.inputs]
+    inputs = [values[number] for number in step.inputs]
     bar, out = (y_bar, y) if step.primitive.multiple_results else (y_bar[0], y[0])
     try:
-        out = found(bar, out, *given, **step.params)
+        contributions = primitive.pull(bar, out, *inputs, **step.params)
     except NoRule:
         # of a step inside a loop or branch, which has said where
         raise
     except NotImplementedError as error:
         raise NoRule(f"{step.place}: {error}" if where else str(error)) from None
-    return [_fitting(out[position], given[position]) for position in wanted]
+    return [_fitting(contributions[position], inputs[position]) for position in wanted]
 
 
 def active(program: Program, inputs: Iterable[int]) -> set[int]:
     """The floating values that depend on these inputs."""
     counting = {number for number in inputs if is_float(program.shapes[number])}
     for step in program.steps:
-        if step.primitive.name not in DISCRETE and any(number in counting for number in step.inputs):
+        if not known(step.primitive.name).flat and any(number in counting for number in step.inputs):
             counting.update(number for number in step.outputs if is_float(program.shapes[number]))
     return counting
-
-
-def is_float(value: Any) -> bool:
-    """True for what has a derivative: real numbers of any precision."""
-    return jnp.issubdtype(jnp.result_type(value) if not hasattr(value, "dtype") else value.dtype, jnp.floating)
 
 
 def _zeros(value: Any) -> Array:

@@ -7,6 +7,7 @@ import importlib
 import numpy as np
 import pytest
 
+from experiments import frame
 from experiments.matrix_chain import best_order, cost, every_order, from_left, from_right
 
 TREE = {
@@ -149,7 +150,7 @@ def judged(name, place=(), value=None):
         where = where[key]
     if place:
         where[place[-1]] = value
-    return importlib.import_module(f"experiments.{name}").judge(result)
+    return frame.judge(importlib.import_module(f"experiments.{name}"), result)
 
 
 @pytest.mark.parametrize("name", RESULTS)

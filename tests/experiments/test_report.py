@@ -1,11 +1,9 @@
 """The registry of claims, a series of experiments, and the page that is made of what they leave behind."""
 
 import doctest
-import importlib
 import json
 import shlex
 import sys
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,11 +12,11 @@ import pytest
 import tyro
 from rich.console import Console
 
-from experiments import report, results, series
+from experiments import detection, digits, registry, report, results, series, speed, trial, xor
 from experiments.__main__ import main
 from experiments.claims import CLAIMS, LECTURES, Witnesses, witnesses
-from experiments.options import EXPERIMENTS, Detection, Digits, Experiment, Speed, Xor
-from experiments.options.series import Series
+from experiments.registry import EXPERIMENTS
+from experiments.series import Series
 
 # ---- the registry ---------------------------------------------------------------------------------------------------
 
@@ -37,23 +35,12 @@ def test_every_claim_has_an_experiment_or_a_test_and_no_other_claim_is_named():
 def test_witnesses_of_a_claim_are_found_by_its_number():
     found = witnesses()["E8"]
     assert "xor" in found.experiments
-    assert "test_experiments.py::test_A2_E8_xor_from_scratch" in found.tests
+    assert "experiments/test_experiments.py::test_A2_E8_xor_from_scratch" in found.tests
     # A1 is not A10
     assert not any("_A10_" in test and "_A1_" not in test for test in witnesses()["A1"].tests)
 
 
 # ---- a series -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """A small experiment of a test, with <b>signs</b> & "quotes"."""
-
-    size: int = 2
-    names: tuple[str, ...] = ("a b",)
-    loud: bool = False
-    seed: int = 0
-    out: Path = Path("results/tiny")
 
 
 #: An experiment in one file; `%s` is a line of its run.
@@ -66,16 +53,26 @@ Refuted by: <script>document.title = "refuted"</script>
 Told in
 two paragraphs.
 """
+from dataclasses import dataclass
+from experiments import frame
+@dataclass(frozen=True)
+class Options(frame.Options):
+    """A small experiment of a test, with <b>signs</b> & "quotes"."""
+    size: int = frame.at_least(1, 2)
+    names: tuple[str, ...] = ("a b",)
+    loud: bool = False
+EXPERIMENT = frame.Experiment(Options, claims={"A2": ("size",)}, quick={"size": 3})
+import jax
 from experiments import figures
-from experiments.claims import Judgement
+from experiments.frame import Evidence, Prediction
 def run(options, watch):
     watch("stage <1>", 1, 1, "done")
     %s
     return {"size": options.size, "seed": options.seed, "many": list(range(1000)), "measured": {"note": "here"}}
-def judge(result):
-    return {"A2": Judgement("confirmed" if result["size"] == 2 else "refuted", "1 < 2 & <script>x</script>", "a.svg")}
 def predictions(result):
-    return {"the size is 2": result["size"] == 2}
+    return {"size": Prediction("the size is 2", result["size"] == 2)}
+def evidence(result):
+    return {"A2": Evidence("1 < 2 & <script>x</script>", "a.svg")}
 def show(saved, console):
     console.print(saved["result"]["size"])
 def draw(saved):
@@ -95,7 +92,7 @@ def tiny(tmp_path, monkeypatch):
         for name, line in lines.items():
             (tmp_path / f"tiny_{name}.py").write_text(TINY % line, encoding="utf-8")
             monkeypatch.delitem(sys.modules, f"tiny_{name}", raising=False)
-            monkeypatch.setitem(EXPERIMENTS, name, Experiment(Tiny, f"tiny_{name}", ("A2",), {"size": 3}))
+            monkeypatch.setitem(EXPERIMENTS, name, registry.head(f"tiny_{name}"))
 
     return make
 
@@ -109,7 +106,7 @@ def test_a_failing_experiment_is_told_and_the_others_go_on(tiny, tmp_path, capsy
     records = {name: results.read(tmp_path / "out" / name / results.FILE) for name in ("good", "bad", "last")}
     assert [bool(record.get("failure")) for record in records.values()] == [False, True, False]
     assert records["good"]["figures"]["a.svg"] == 'A & B: y against x (m) ("the" <curve>)'
-    assert records["good"]["predictions"] == {"the size is 2": True}
+    assert records["good"]["predictions"] == {"size": ["the size is 2", True]}
     page = (tmp_path / "out" / report.FILE).read_text(encoding="utf-8")
     assert "ValueError: no &lt;such&gt; thing" in page
     # run again, it stands where the failure stood
@@ -147,7 +144,7 @@ def test_one_seed_gives_one_result(tiny, tmp_path):
 def test_a_quick_form_in_a_process_of_its_own_is_compiled_with_few_optimizations(monkeypatch):
     few = lambda *_: jax.config.read("jax_disable_most_optimizations")  # noqa: E731
     monkeypatch.setattr(series, "_outcome", few)
-    assert series._quick_outcome("xor", Xor()) is True and few() is False
+    assert series._quick_outcome("xor", xor.Options()) is True and few() is False
 
 
 @pytest.mark.parametrize(
@@ -281,16 +278,16 @@ def test_a_broken_file_of_results_is_told(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        Xor(),
-        Xor(hidden=3, learning_rate=0.25, seed=7),
-        Digits(hidden=(4, 2), activation="tanh"),
-        Speed(parts=("training",), depths=(2,)),
-        Detection(share=1, shares=2),
+        xor.Options(),
+        xor.Options(hidden=3, learning_rate=0.25, seed=7),
+        digits.Options(hidden=(4, 2), activation="tanh"),
+        speed.Options(parts=("training",), depths=(2,)),
+        detection.Options(share=1, shares=2),
     ],
 )
 def test_the_command_gives_the_options_again(options):
-    name = type(options).__name__.lower()
-    saved = json.loads(json.dumps(results._told(options)))
+    name = type(options).__module__.rpartition(".")[2]
+    saved = json.loads(json.dumps(results._settings(options)))
     words = shlex.split(report.command(name, saved))
     assert words[:4] == ["python", "-m", "experiments", name]
     assert tyro.cli(type(options), args=words[4:]) == options
@@ -305,25 +302,32 @@ def test_the_command_quotes_and_negates(tiny):
     tiny(good="pass")
     command = report.command("good", {"names": ["a b", "c"], "loud": True})
     assert command == "python -m experiments good --names 'a b' c --loud"
-    assert tyro.cli(Tiny, args=shlex.split(command)[4:]) == Tiny(names=("a b", "c"), loud=True)
+    options = EXPERIMENTS["good"].options
+    assert tyro.cli(options, args=shlex.split(command)[4:]) == options(names=("a b", "c"), loud=True)
 
 
 def test_every_experiment_says_question_prediction_and_what_would_refute_it():
     for name, experiment in EXPERIMENTS.items():
-        assert all(report.told(experiment.module)[:3]), name
+        assert all(report.described(experiment.module)[:3]), name
 
 
 def test_committed_results_say_what_their_code_says():
-    from experiments import detection, faults
+    from experiments import faults
     from experiments.speed import training
 
     runs = [run for run in report.runs(Path("/nowhere")) if run.committed]
     for module, name in ((detection, "detection"), (faults, "faults")):
         (saved,) = (run.record for run in runs if run.name == name)
-        assert saved["predictions"] == module.predictions(saved["result"])
+        assert saved["predictions"] == trial.judged(module, saved)["predictions"]
     (saved,) = (run.record for run in runs if run.name == "speed" and "training" in run.record["measured"])
     told = training.verdicts(training.table(saved["measured"]["training"]))
-    assert saved["predictions"] == {f"promised {what}; measured {numbers}": held for what, held, _, numbers in told}
+    assert saved["predictions"] == {
+        what: [f"promised {what}; measured {numbers}", held] for what, held, _, numbers in told
+    }
+
+
+def as_json(record):
+    return json.loads(json.dumps(record, default=results._plain))
 
 
 def test_committed_verdicts_are_those_of_todays_code_and_judge_every_claim():
@@ -332,12 +336,8 @@ def test_committed_verdicts_are_those_of_todays_code_and_judge_every_claim():
     judged = set()
     for run in runs:
         assert not report.small(run.name, run.record["options"])
-        experiment = importlib.import_module(EXPERIMENTS[run.name].module)
-        verdicts = getattr(experiment, "judge", lambda result: {})(run.record["result"])
-        # as JSON tells them
-        assert {claim: [*map(str, told)] for claim, told in verdicts.items()} == {
-            claim: [*map(str, told)] for claim, told in run.record["verdicts"].items()
-        }
-        judged |= set(verdicts)
+        again = as_json(trial.judged(registry.load(run.name), run.record))
+        assert again["verdicts"] == run.record["verdicts"] and again["predictions"] == run.record["predictions"]
+        judged |= set(again["verdicts"])
     tested = {claim for claim, seen in witnesses().items() if seen.tests}
     assert judged | tested == set(CLAIMS)

@@ -1,6 +1,7 @@
 """The experiments about learning and formulas: their pure functions, and verdicts on results with a planted error.
 
-Every result here is the smallest that its `judge` reads; a right one is confirmed, and one wrong number refutes it.
+Every result here is the smallest from which its claims are judged; a right one is confirmed, and one wrong number
+refutes it.
 """
 
 import copy
@@ -10,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import frame
 from tests import tolerances
 from tests.witnesses import assert_close
 
 
-def verdicts(judge, result):
+def verdicts(experiment, result):
     """{claim: verdict}."""
-    return {claim: judgement.verdict for claim, judgement in judge(result).items()}
+    return {claim: judgement.verdict for claim, judgement in frame.judge(experiment, result).items()}
 
 
 def planted(result, path, value):
@@ -30,9 +32,9 @@ def planted(result, path, value):
     return wrong
 
 
-def assert_refutes(judge, result, path, value, claims):
+def assert_refutes(experiment, result, path, value, claims):
     """With this number alone wrong, these claims and no others are refuted."""
-    before, after = verdicts(judge, result), verdicts(judge, planted(result, path, value))
+    before, after = verdicts(experiment, result), verdicts(experiment, planted(result, path, value))
     assert {claim for claim in after if before[claim] == "confirmed" and after[claim] == "refuted"} == set(claims)
 
 
@@ -92,14 +94,14 @@ LEARNING_RATE = {
     ],
 )
 def test_learning_rate_is_judged_by_its_numbers(path, value, claims):
-    from experiments.learning_rate import judge
+    from experiments import learning_rate
 
-    assert set(verdicts(judge, LEARNING_RATE).values()) == {"confirmed"}
-    assert_refutes(judge, LEARNING_RATE, path, value, claims)
+    assert set(verdicts(learning_rate, LEARNING_RATE).values()) == {"confirmed"}
+    assert_refutes(learning_rate, LEARNING_RATE, path, value, claims)
 
 
 def test_E1_the_slopes_of_the_curves_are_their_derivatives(x64):
-    from experiments.learning_rate import two_valleys, two_valleys_slope
+    from experiments.learning_rate.curves import two_valleys, two_valleys_slope
 
     x = jnp.asarray(np.linspace(-1.0, 4.5, 12))
     for tilt in (0.0, 8.0):
@@ -165,10 +167,10 @@ DEPTH = {
     ],
 )
 def test_depth_is_judged_by_its_numbers(path, value, claims):
-    from experiments.depth import judge
+    from experiments import depth
 
-    assert set(verdicts(judge, DEPTH).values()) == {"confirmed"}
-    assert_refutes(judge, DEPTH, path, value, claims)
+    assert set(verdicts(depth, DEPTH).values()) == {"confirmed"}
+    assert_refutes(depth, DEPTH, path, value, claims)
 
 
 def test_A13_the_prediction_of_relu_with_He_is_its_known_value():
@@ -215,10 +217,10 @@ INITIALISATION = {
     ],
 )
 def test_initialisation_is_judged_by_its_numbers(path, value, claims):
-    from experiments.initialisation import judge
+    from experiments import initialisation
 
-    assert set(verdicts(judge, INITIALISATION).values()) == {"confirmed"}
-    assert_refutes(judge, INITIALISATION, path, value, claims)
+    assert set(verdicts(initialisation, INITIALISATION).values()) == {"confirmed"}
+    assert_refutes(initialisation, INITIALISATION, path, value, claims)
 
 
 # ---- regularization -------------------------------------------------------------------------------------------------
@@ -259,10 +261,10 @@ REGULARIZATION = {
     ],
 )
 def test_regularization_is_judged_by_its_numbers(path, value, claims):
-    from experiments.regularization import judge
+    from experiments import regularization
 
-    assert set(verdicts(judge, REGULARIZATION).values()) == {"confirmed"}
-    assert_refutes(judge, REGULARIZATION, path, value, claims)
+    assert set(verdicts(regularization, REGULARIZATION).values()) == {"confirmed"}
+    assert_refutes(regularization, REGULARIZATION, path, value, claims)
 
 
 def test_B9_the_proximal_step_minimizes_what_it_should(x64):
@@ -321,10 +323,10 @@ BIAS_VARIANCE = {
     ],
 )
 def test_bias_variance_is_judged_by_its_numbers(path, value, claims):
-    from experiments.bias_variance import judge
+    from experiments import bias_variance
 
-    assert set(verdicts(judge, BIAS_VARIANCE).values()) == {"confirmed"}
-    assert_refutes(judge, BIAS_VARIANCE, path, value, claims)
+    assert set(verdicts(bias_variance, BIAS_VARIANCE).values()) == {"confirmed"}
+    assert_refutes(bias_variance, BIAS_VARIANCE, path, value, claims)
 
 
 def test_B1_the_integral_of_the_bayes_risk_has_converged():
@@ -376,10 +378,10 @@ LOSSES = {
     ],
 )
 def test_losses_are_judged_by_their_numbers(path, value, claims):
-    from experiments.losses import judge
+    from experiments import losses
 
-    assert set(verdicts(judge, LOSSES).values()) == {"confirmed"}
-    assert_refutes(judge, LOSSES, path, value, claims)
+    assert set(verdicts(losses, LOSSES).values()) == {"confirmed"}
+    assert_refutes(losses, LOSSES, path, value, claims)
 
 
 # ---- linear_collapse and layers -------------------------------------------------------------------------------------
@@ -403,10 +405,10 @@ COLLAPSE = {
     ],
 )
 def test_linear_collapse_is_judged_by_its_numbers(path, value, claims):
-    from experiments.linear_collapse import judge
+    from experiments import linear_collapse
 
-    assert set(verdicts(judge, COLLAPSE).values()) == {"confirmed"}
-    assert_refutes(judge, COLLAPSE, path, value, claims)
+    assert set(verdicts(linear_collapse, COLLAPSE).values()) == {"confirmed"}
+    assert_refutes(linear_collapse, COLLAPSE, path, value, claims)
 
 
 LAYERS = {
@@ -431,10 +433,10 @@ LAYERS = {
     ],
 )
 def test_layers_are_judged_by_their_numbers(path, value, claims):
-    from experiments.layers import judge
+    from experiments import layers
 
-    assert set(verdicts(judge, LAYERS).values()) == {"confirmed"}
-    assert_refutes(judge, LAYERS, path, value, claims)
+    assert set(verdicts(layers, LAYERS).values()) == {"confirmed"}
+    assert_refutes(layers, LAYERS, path, value, claims)
 
 
 def test_A18_a_mask_has_as_many_connections_as_its_layer():
@@ -480,16 +482,22 @@ ABLATION = {
     ],
 )
 def test_B14_the_ablation_is_judged_by_its_numbers(path, value, verdict):
-    from experiments.what_made_it_work import judge
+    from experiments import what_made_it_work
 
-    assert verdicts(judge, ABLATION) == {"B14": "confirmed"}
-    assert verdicts(judge, planted(ABLATION, path, value)) == {"B14": verdict}
+    assert verdicts(what_made_it_work, ABLATION) == {"B14": "confirmed"}
+    assert verdicts(what_made_it_work, planted(ABLATION, path, value)) == {"B14": verdict}
 
 
 def test_B14_acceleration_may_show_in_epochs_and_stopping_where_there_is_no_penalty():
-    from experiments.what_made_it_work import judge
+    from experiments import what_made_it_work
 
     for name in ("acceleration", "early stopping"):
-        assert verdicts(judge, planted(ABLATION, ("variants", f"without {name}", "effect"), -0.1))["B14"] == "confirmed"
+        assert (
+            verdicts(what_made_it_work, planted(ABLATION, ("variants", f"without {name}", "effect"), -0.1))["B14"]
+            == "confirmed"
+        )
     slow = planted(ABLATION, ("variants", "without acceleration", "effect"), -0.1)
-    assert verdicts(judge, planted(slow, ("variants", "the whole recipe", "epochs_to_done"), [40]))["B14"] == "refuted"
+    assert (
+        verdicts(what_made_it_work, planted(slow, ("variants", "the whole recipe", "epochs_to_done"), [40]))["B14"]
+        == "refuted"
+    )

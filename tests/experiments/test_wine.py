@@ -6,9 +6,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from experiments import archives, wine
+from experiments import archives, frame, wine
 from experiments.__main__ import main
-from experiments.options import EXPERIMENTS, Wine
+from experiments.registry import EXPERIMENTS
+from experiments.wine import Options
 
 TABLE = '"fixed acidity";"alcohol";"quality"\n7.4;9.4;5\n7.8;9.8;6\n6.1;12;7\n'
 
@@ -16,7 +17,7 @@ TABLE = '"fixed acidity";"alcohol";"quality"\n7.4;9.4;5\n7.8;9.8;6\n6.1;12;7\n'
 def test_a_table_is_read_as_it_stands(tmp_path, monkeypatch):
     file = tmp_path / "winequality-red.csv"
     file.write_text(TABLE)
-    for options, variable in ((Wine(data=tmp_path), ""), (Wine(), str(tmp_path))):
+    for options, variable in ((Options(data=tmp_path), ""), (Options(), str(tmp_path))):
         monkeypatch.setenv("FNN_DATA", variable)
         found = wine.table(options)
         assert found.features == ["fixed acidity", "alcohol"] and found.target == "quality"
@@ -31,7 +32,7 @@ def test_a_table_is_read_as_it_stands(tmp_path, monkeypatch):
 
 def test_without_a_folder_the_wines_are_those_of_scikit_learn(monkeypatch):
     monkeypatch.delenv("FNN_DATA", raising=False)
-    found = wine.table(Wine())
+    found = wine.table(Options())
     assert found.x.shape == (178, 12) and len(found.features) == 12
     assert "proline" not in found.features and found.y.max() == 1680
 
@@ -58,7 +59,7 @@ def test_a_missing_table_is_told(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "winequality-white.csv: No such file" in told and "--data or FNN_DATA, or add --download" in told
     with pytest.raises(ValueError, match="--download must be given with --data FOLDER"):
-        Wine(download=True)
+        Options(download=True)
 
 
 def test_what_is_fetched_is_compared_and_nothing_else_is_left(tmp_path):
@@ -101,7 +102,7 @@ RESULT = {
 
 
 def test_the_claims_hold_on_what_was_measured():
-    assert {claim: each.verdict for claim, each in wine.judge(RESULT).items()} == dict.fromkeys(
+    assert {claim: each.verdict for claim, each in frame.judge(wine, RESULT).items()} == dict.fromkeys(
         EXPERIMENTS["wine"].claims, "confirmed"
     )
 
@@ -126,7 +127,7 @@ def test_the_claims_hold_on_what_was_measured():
 def test_a_wrong_number_refutes(part, changes, claim, verdict):
     result = copy.deepcopy(RESULT)
     result[part] |= changes
-    judged = wine.judge(result)
+    judged = frame.judge(wine, result)
     assert judged[claim].verdict == verdict
     assert all(each.verdict == "confirmed" for other, each in judged.items() if other != claim)
 

@@ -1,0 +1,128 @@
+"""The records of a run: what the next step needs, what a call measured, the examples, and the numbers that may change.
+
+Promises: every record is a pytree of arrays, so that it passes through `jit`, `vmap` and a checkpoint as it is.
+Letters: N examples, B batch size.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fnn.optimizers import Optimizer
+from fnn.regularizers import Strength
+from fnn.types import Array, Key, Params, PyTree
+
+#: (params, x, y) -> (value, gradients): a `Backprop`, or `jax.value_and_grad` of an objective.
+ValueAndGrad = Callable[..., tuple[Array, Params]]
+#: An Optax transformation, a record of this package, or a function that makes one from a learning rate.
+AnyOptimizer: TypeAlias = optax.GradientTransformation | Optimizer | Callable[[Any], Any]
+#: (params, x, y) -> a number, measured after every epoch.
+Metric = Callable[[Params, Any, Any], Array]
+#: What one epoch measured, by name: "loss", and "validation_loss", "validation_accuracy" where they exist.
+Metrics = dict[str, float]
+
+
+class Best(NamedTuple):
+    """The best parameters so far, by the measured quantity that early stopping watches."""
+
+    params: Params
+    value: Array
+    waited: Array
+    """Epochs since then."""
+
+
+class TrainState(NamedTuple):
+    """What the next step needs.
+
+    >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.data.xor()
+    >>> by_hand, params = fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0))
+    >>> options = {"optimizer": fnn.optimizers.sgd(0.1), "epochs": 3, "batch_size": 4}
+    >>> state, _ = fnn.fit(by_hand, params, (x, y), key=jax.random.key(1), **options)
+    >>> state, _ = fnn.fit(by_hand, state, (x, y), **options)  # three epochs more
+    >>> int(state.epoch)
+    6
+    """
+
+    params: Params
+    optimizer_state: PyTree
+    key: Key
+    """From which the order of the rows of this epoch is made."""
+    epoch: Any
+    """Epochs that are finished."""
+    step: Any = 0
+    """Whole batches done in the epoch that runs."""
+    loss_sum: Any = 0.0
+    """Σ (loss of a batch) · (its weight) over the batches of this epoch."""
+    weight_sum: Any = 0.0
+    skipped: Any = 0
+    """Steps that were not taken because something was not finite."""
+    best: Best | None = None
+
+
+class Window(NamedTuple):
+    """The optimizer's state while gradients are gathered for one update: sums over the batches seen so far."""
+
+    inner: PyTree
+    total: Params
+    """Σ |B| g_B, in float32 or more."""
+    rows: Array
+    """Σ |B|."""
+    batches: Array
+
+
+class Batch(NamedTuple):
+    """Examples: inputs, targets, and a weight for each example or None.
+
+    >>> len(fnn.training.Batch(*fnn.data.xor()))
+    4
+    """
+
+    x: PyTree
+    y: Any
+    sample_weight: Array | None = None
+
+    def __len__(self) -> int:
+        return len(jax.tree.leaves(self.x)[0])
+
+
+class Hyperparams(NamedTuple):
+    """What may change from call to call without a new program; None where it is not used."""
+
+    rate: Array | np.ndarray | None = None
+    strength: Strength | None = None
+    clip_norm: Array | np.ndarray | float | None = None
+    patience: Array | np.ndarray | None = None
+    min_improvement: Array | np.ndarray | float | None = None
+
+
+class ChunkMetrics(NamedTuple):
+    """What one call of the compiled program measured."""
+
+    losses: Array | None
+    """(capacity,): the loss of every batch before its update, the first `steps` of them; of many runs none."""
+    steps: Array
+    metrics: dict[str, Array]
+    """name -> one value for each epoch that was finished, the first `finished` of them, on the last axis."""
+    finished: Array
+
+
+def floating_dtype(params: Params) -> Any:
+    """The dtype of the first floating leaf."""
+    for leaf in jax.tree.leaves(params):
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            return jnp.result_type(leaf)
+    raise ValueError("fit: params hold no floating array, so there is nothing to train. Make them with net.init(key).")
+
+
+def measuring_dtype(params: Params) -> Any:
+    """The dtype of losses and their sums: that of the parameters, but no narrower than float32."""
+    return wide(floating_dtype(params))
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype in which numbers of this floating dtype are summed: itself, but no narrower than float32."""
+    return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype("float32")
