@@ -274,11 +274,11 @@ class Dense(Layer):
         )
 
     def forward_tangent(self, params: tuple[Params, Params], x: tuple[Array, Array | None]) -> tuple[tuple, tuple]:
-        (own, own_dot), (x, x_dot) = params, x
-        x, z = self._weighted_sum(own, x)
-        z_dot = affine_tangent(own["W"], x, own_dot["W"], own_dot["b"], x_dot)
+        (own, own_dot), x_dot = params, x[1]
+        inputs, z = self._weighted_sum(own, x[0])
+        z_dot = affine_tangent(own["W"], inputs, own_dot["W"], own_dot["b"], x_dot)
         a, saved = self.activation.forward(z)
-        return (a, self.activation.tangent(saved, z_dot)), ((x, saved), (x_dot, z_dot))
+        return (a, self.activation.tangent(saved, z_dot)), ((inputs, saved), (x_dot, z_dot))
 
     def backward_tangent(
         self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[Array, Array]

@@ -67,8 +67,8 @@ def kronecker_factors(
         hat = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
         count = x.shape[-2]
         # without weights the scale is one number, or None for a sum
-        uniform = scale is None or jnp.ndim(scale) == 0
-        weights = jnp.full(count, 1 / count, x.dtype) if uniform else _to_one(scale)
+        uniform = jnp.full(count, 1 / count, x.dtype)
+        weights = uniform if scale is None or jnp.ndim(scale) == 0 else _to_one(scale)
         A = jnp.einsum("n,...ni,...nj->...ij", weights, hat, hat)
         return KroneckerFactors(A, jnp.einsum("c...no,c...np->...op", z_bar, z_bar))
 

@@ -166,7 +166,7 @@ def _summed_squares(each: Factors | Examples) -> Params:
 
 def _with_penalty(product: Product, params: Params, squares: Params, strength: Strength | None) -> Params:
     regularizer = product.regularizer
-    if type(regularizer) not in (L1, L2, ElasticNet):
+    if regularizer is None or type(regularizer) not in (L1, L2, ElasticNet):
         raise TypeError(
             f"diagonal: the penalty must be l1, l2 or elastic_net, whose Hessians are diagonal, got {regularizer}. "
             "Take the diagonal without it and add its own."

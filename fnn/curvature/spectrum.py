@@ -262,7 +262,7 @@ def _start(flat: Array, key: Key | None, start: Params | None) -> Array:
         )
     if start is None:
         require_key("largest_eigenvalue", key)
-        return jax.random.normal(key, flat.shape, flat.dtype)
+        return jax.random.normal(jnp.asarray(key), flat.shape, flat.dtype)
     vector = ravel_pytree(start)[0]
     if vector.shape != flat.shape or not float(jnp.max(jnp.abs(vector))) > 0:
         got = "zeros or NaN" if vector.shape == flat.shape else f"{vector.size} numbers"
