@@ -6,7 +6,9 @@ losses, regularizers and layers, as back-propagation is; only a layer of your ow
 """
 
 from fnn.curvature.kronecker import KroneckerFactors, kronecker_factors, kronecker_solve
+from fnn.curvature.least_squares import LeastSquaresFit, levenberg_marquardt
 from fnn.curvature.matrices import diagonal, layer_matrices, matrix
+from fnn.curvature.natural import NaturalGradientState, natural_gradient
 from fnn.curvature.per_example import GradientNoise, clipped_sum, example_gradients, gradient_noise
 from fnn.curvature.products import (
     Product,
@@ -28,6 +30,8 @@ __all__ = [
     "GradientNoise",
     "KroneckerFactors",
     "LargestEigenvalue",
+    "LeastSquaresFit",
+    "NaturalGradientState",
     "Product",
     "certain_bound",
     "clipped_sum",
@@ -41,7 +45,9 @@ __all__ = [
     "kronecker_solve",
     "largest_eigenvalue",
     "layer_matrices",
+    "levenberg_marquardt",
     "matrix",
     "missed_share",
+    "natural_gradient",
     "spectrum_density",
 ]

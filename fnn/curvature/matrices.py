@@ -142,6 +142,30 @@ def root_factors(
     return jax.vmap(back, out_axes=axes)(root), loss_residuals[1]
 
 
+def root_matrix(
+    product: Product,
+    params: Params,
+    x: PyTree,
+    y: Any,
+    *,
+    sample_weight: Array | None = None,
+    strength: Strength | None = None,
+) -> Array:
+    """The Gauss-Newton matrix from the root of the loss's Hessian: Rᵀ R with the C N rows R = Sᵀ J, and the penalty's.
+
+    One pass back per column of the root, where `matrix` takes P products; the rows are in memory.
+    """
+    factors, _ = root_factors(product, params, x, y, sample_weight)
+    formed = jax.tree.map(_rows, factors, is_leaf=_is_factors)
+    leaves = jax.tree.leaves(formed)
+    R = jnp.concatenate([leaf.reshape(leaf.shape[0] * leaf.shape[1], -1) for leaf in leaves], axis=1)
+    whole = R.T @ R
+    if product.regularizer is None:
+        return whole
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return whole + jnp.diag(ravel_pytree(_with_penalty(product, params, zeros, strength))[0])
+
+
 def is_piecewise_linear(net: Layer) -> bool:
     """Whether the net is known to have no curvature of its own: dense layers and compositions, relu and its kin."""
     if type(net) is Dense:
@@ -164,12 +188,20 @@ def _summed_squares(each: Factors | Examples) -> Params:
     return {"W": jnp.einsum("...ni,...no->...io", x, z_bar), "b": jnp.sum(z_bar, axis=-2)}
 
 
+def _rows(each: Factors | Examples) -> Params:
+    """The gradients of each column and example, with axes of C and N in front."""
+    if isinstance(each, Examples):
+        return each.gradients
+    W = jnp.einsum("...ni,c...no->c...nio", each.x, each.z_bar)
+    return {"W": jnp.moveaxis(W, -3, 1), "b": jnp.moveaxis(each.z_bar, -2, 1)}
+
+
 def _with_penalty(product: Product, params: Params, squares: Params, strength: Strength | None) -> Params:
     regularizer = product.regularizer
     if regularizer is None or type(regularizer) not in (L1, L2, ElasticNet):
         raise TypeError(
-            f"diagonal: the penalty must be l1, l2 or elastic_net, whose Hessians are diagonal, got {regularizer}. "
-            "Take the diagonal without it and add its own."
+            f"Gauss-Newton: the penalty must be l1, l2 or elastic_net, whose Hessians are diagonal, got {regularizer}. "
+            "Leave it out and add its own."
         )
     # a diagonal matrix times ones is its diagonal
     penalty = regularizer.curvature(params, strength, jax.tree.map(jnp.ones_like, params))
