@@ -1,7 +1,7 @@
 """fnn: feed-forward neural networks in JAX, with gradients written by hand, checked and fast.
 
-Promises: what stands on a slide is here, under its own name; the rest is in namespaces (`fnn.initializers.he_normal`).
-Importing touches no device. A room that the first lines of a script do not need is loaded when it is first used.
+Promises: the names that stand on a slide are here; the rest is in namespaces (`fnn.initializers.he_normal`). Importing
+touches no device. A room that the first lines of a script do not need is loaded when it is first used.
 """
 
 from importlib import import_module as _import_module

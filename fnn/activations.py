@@ -4,7 +4,8 @@ Promises: every activation is a value (equal by value, hashable, printed by its 
     forward(z) -> (a, residuals)              what backward needs, and nothing more
     backward(residuals, a_bar) -> z_bar       z_bar = σ'(z) ⊙ a_bar
     curvature(residuals, a_bar, z_dot)        σ''(z) ⊙ a_bar ⊙ z_dot, the second derivative beside the first
-for any shape of z. NaN in gives NaN out. The value of the derivative at a kink is stated and tested.
+for any shape of z. NaN in gives NaN out; ±∞ gives the limits of value and derivative (softmax alone has none at +∞); a
+product that tends to 0 is 0 where a factor overflows. The value of the derivative at a kink is stated and tested.
 Refuses: integer inputs. Letters: z pre-activation, a activation, both (…); K classes on the last axis of softmax.
 
 Each derivative, first and second, is written once in the package, here. Sources: claims A6, A14, B5, B7, B17, C10.
@@ -58,6 +59,9 @@ class Activation(Record):
     >>> float(Square()(jnp.array(3.0))), float(Square().derivative(jnp.array(3.0)))
     (9.0, 6.0)
     """
+
+    expected: ClassVar[str] = ""
+    """Why `backward` is on purpose not the derivative of `forward` ("straight-through"); `check` then reports that."""
 
     piecewise_linear: ClassVar[bool] = False
     """True where σ'' is 0 wherever it exists: relu and its kin."""
@@ -212,7 +216,9 @@ class LeakyRelu(Activation):
             raise ValueError(f"leaky_relu: slope must be finite and at least 0, got {self.slope}. Try 0.01.")
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        a = jnp.where(z <= 0, self.slope * z, z)
+        # a slope of 0 makes 0 of −∞ too
+        below = z if self.slope else _at_least(z, -1.0)
+        a = jnp.where(z <= 0, self.slope * below, z)
         return a, a
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
@@ -293,18 +299,23 @@ class Gelu(Activation):
     [-0.0852, 0.5, 1.0833]
     """
 
+    # φ(100) = e^−5000 and Φ(−100) are 0 in every dtype, so that beyond only z itself could still matter.
+    saturated = 100.0
+
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        return z * _normal_cdf(z), z
+        return _at_least(z, -self.saturated) * _normal_cdf(z), z
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = z Φ(z), Φ' = φ, φ(z) = e^(−z²/2) / √(2π)
         z = residuals
-        return a_bar * (_normal_cdf(z) + z * _normal_density(z))
+        inside = _within(z, self.saturated)
+        return a_bar * (_normal_cdf(z) + inside * _normal_density(z))
 
     def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
         # a' = Φ + z φ and φ' = −z φ, so a'' = φ (2 − z²)
         z = residuals
-        return a_bar * z_dot * (2 * _normal_density(z) - z * (z * _normal_density(z)))
+        inside = _within(z, self.saturated)
+        return a_bar * z_dot * (2 * _normal_density(z) - inside * (inside * _normal_density(z)))
 
 
 class GeluTanh(Activation):
@@ -321,26 +332,31 @@ class GeluTanh(Activation):
     # √(2/π) makes the slope of ½ (1 + tanh u) at 0 that of Φ; 0.044715 is the cubic coefficient of the paper.
     scale = math.sqrt(2 / math.pi)
     cubic = 0.044715
+    # 2u(100) = 7e4: s is 0 or 1 beyond, in every dtype, and 100² is a number in every dtype.
+    saturated = 100.0
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         s = jax.nn.sigmoid(2 * self.scale * (z + self.cubic * (z * z * z)))
-        return z * s, (z, s)
+        return _at_least(z, -self.saturated) * s, (z, s)
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = z s, s = σ(2u), 2u' = 2 scale (1 + 3 cubic z²)
         z, s = residuals
-        slope = 2 * self.scale * (1 + 3 * self.cubic * (z * z))
-        return a_bar * (s + z * (s * (1 - s)) * slope)
+        # where s (1 − s) is 0 neither z nor z² may be infinite: float16 ends at 256²
+        inside = _within(z, self.saturated)
+        slope = 2 * self.scale * (1 + 3 * self.cubic * (inside * inside))
+        return a_bar * (s + inside * (s * (1 - s)) * slope)
 
     def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
         # a' = s + z s' with s' = s (1 − s) w', w = 2u; so a'' = 2 s' + z s'', s'' = s (1 − s) ((1 − 2s) w'² + w'')
         z, s = residuals
-        slope = 2 * self.scale * (1 + 3 * self.cubic * (z * z))
-        bend = 2 * self.scale * (6 * self.cubic) * z
+        inside = _within(z, self.saturated)
+        slope = 2 * self.scale * (1 + 3 * self.cubic * (inside * inside))
+        bend = 2 * self.scale * (6 * self.cubic) * inside
         # the products with s (1 − s) come first: far out it is 0, and z w'² alone would overflow
         first = (s * (1 - s)) * slope
         second = (1 - 2 * s) * (first * slope) + (s * (1 - s)) * bend
-        return a_bar * z_dot * (2 * first + z * second)
+        return a_bar * z_dot * (2 * first + inside * second)
 
 
 class Silu(Activation):
@@ -352,19 +368,22 @@ class Silu(Activation):
     [-0.0908, 0.5, 0.9277]
     """
 
+    # σ(−1000) = e^−1000 is 0 in every dtype, and σ(1000) is 1.
+    saturated = 1000.0
+
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         s = jax.nn.sigmoid(z)
-        return z * s, (z, s)
+        return _at_least(z, -self.saturated) * s, (z, s)
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         # a = z s, s = σ(z), s' = s (1 − s)
         z, s = residuals
-        return a_bar * (s + z * (s * (1 - s)))
+        return a_bar * (s + _within(z, self.saturated) * (s * (1 - s)))
 
     def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
         # a' = s + z s' and s'' = s' (1 − 2s), so a'' = s' (2 + z (1 − 2s))
         z, s = residuals
-        return a_bar * z_dot * ((s * (1 - s)) * (2 + z * (1 - 2 * s)))
+        return a_bar * z_dot * ((s * (1 - s)) * (2 + _within(z, self.saturated) * (1 - 2 * s)))
 
 
 class Sign(Activation):
@@ -423,7 +442,9 @@ class Softmax(Activation):
     """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
-        a = jax.nn.softmax(z, axis=-1)
+        # the sum is at most K, which float16 holds up to 65504 classes
+        wide = z.shape[-1] > float(jnp.finfo(z.dtype).max)
+        a = jax.nn.softmax(z.astype(jnp.float32), axis=-1).astype(z.dtype) if wide else jax.nn.softmax(z, axis=-1)
         return a, a
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
@@ -445,6 +466,16 @@ class Softmax(Activation):
         raise TypeError(
             "softmax has a Jacobian, not an elementwise derivative. Use softmax.backward(residuals, a_bar)."
         )
+
+
+def _at_least(z: Array, low: float) -> Array:
+    """z, but `low` where it is smaller: a factor beside one that is 0 there, so that −∞ does not make NaN of it."""
+    return jnp.where(z < low, jnp.full_like(z, low), z)
+
+
+def _within(z: Array, bound: float) -> Array:
+    """z, but 0 where |z| is larger than the bound: a factor beside one that is 0 there."""
+    return jnp.where(jnp.abs(z) > bound, jnp.zeros_like(z), z)
 
 
 def _normal_cdf(z: Array) -> Array:

@@ -5,6 +5,7 @@ Refuses: derivatives with respect to targets; `jax.jvp` (JAX has no forward mode
 themselves are plain functions and have it).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -98,7 +99,21 @@ def _lend(
     primal.__name__ = primal.__qualname__ = name
     function = jax.custom_vjp(primal)
     function.defvjp(forward_rule, backward_rule, symbolic_zeros=True)
-    return function
+
+    @functools.wraps(primal)
+    def lent(*primals: PyTree) -> PyTree:
+        try:
+            return function(*primals)
+        except TypeError as error:
+            # JAX's sentence names neither the function nor what to do
+            if "forward-mode" not in str(error) or "custom_vjp" not in str(error):
+                raise
+            raise TypeError(
+                f"{name}: a rule lent by fnn.custom_vjp has no forward-mode derivative, got a tangent (jax.jvp, "
+                "jax.jacfwd, jax.hessian). Give the record itself: it is a plain function and has one."
+            ) from error
+
+    return lent
 
 
 def _like(cotangent: Array | None, primal: Array) -> Array | None:

@@ -208,7 +208,7 @@ def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
         TypeError: x holds integers, or labels are expected and y holds floats.
 
     >>> import numpy as np
-    >>> validate(np.ones((3, 2)), np.array([0, 1, 2]), classes=2)
+    >>> fnn.data.validate(np.ones((3, 2)), np.array([0, 1, 2]), classes=2)
     Traceback (most recent call last):
     ...
     ValueError: y must lie in 0 … 1; row 2 is 2 (and 0 more). Number the classes from 0, or give the net more outputs.

@@ -1,7 +1,8 @@
 """Initial values of parameters: each initializer is a value, called as (key, shape, dtype) -> array.
 
-Promises: the stated variance; the same key gives the same numbers. The fan-in of a weight matrix W (I, O) is I, its
-fan-out O.
+Promises: the stated variance; the same key gives the same numbers; the dtype asked for, also with a NumPy number. Half
+precision is drawn in float32 and rounded: drawn in itself it has a bias and few values. The fan-in of a weight matrix
+W (I, O) is I, its fan-out O.
 Refuses: the fans of anything but a matrix. Sources: claims B10, A13; Glorot & Bengio 2010; He et al. 2015;
 LeCun et al. 1998; Saxe et al. 2014.
 """
@@ -62,6 +63,9 @@ class Constant(Initializer):
 
     value: float
 
+    def __post_init__(self) -> None:
+        _require_number(self, "value")
+
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
         return jnp.full(shape, self.value, dtype)
 
@@ -90,11 +94,12 @@ class Uniform(Initializer):
     bound: float
 
     def __post_init__(self) -> None:
+        _require_number(self, "bound")
         if not 0 < self.bound < math.inf:
             raise ValueError(f"uniform: bound must be finite and above 0, got {self.bound}. Try 0.1.")
 
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
-        return jax.random.uniform(key, tuple(shape), dtype, -self.bound, self.bound)
+        return jax.random.uniform(key, tuple(shape), _drawn_in(dtype), -self.bound, self.bound).astype(dtype)
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,11 +113,12 @@ class Normal(Initializer):
     deviation: float
 
     def __post_init__(self) -> None:
+        _require_number(self, "deviation")
         if not 0 < self.deviation < math.inf:
             raise ValueError(f"normal: deviation must be finite and above 0, got {self.deviation}. Try 0.1.")
 
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
-        return self.deviation * jax.random.normal(key, tuple(shape), dtype)
+        return (self.deviation * jax.random.normal(key, tuple(shape), _drawn_in(dtype))).astype(dtype)
 
 
 class GlorotUniform(Initializer):
@@ -197,14 +203,30 @@ class Orthogonal(Initializer):
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        _require_number(self, "gain")
+
     def __call__(self, key: Key, shape: Sequence[int], dtype: DType = jnp.float32) -> Array:
         rows, columns = fans(shape)
-        # QR exists in single and double precision only; half precisions are rounded at the end
-        working = dtype if jnp.dtype(dtype) == jnp.float64 else jnp.float32
+        # QR exists in single and double precision only
+        working = _drawn_in(dtype)
         tall = jax.random.normal(key, (max(rows, columns), min(rows, columns)), working)
         Q, R = jnp.linalg.qr(tall)
         Q = Q * jnp.where(jnp.diagonal(R) < 0, -1, 1).astype(working)[None, :]
         return (self.gain * (Q if rows >= columns else Q.T)).astype(dtype)
+
+
+def _drawn_in(dtype: DType) -> DType:
+    """The dtype in which numbers are drawn: float32 for what is narrower."""
+    return jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype
+
+
+def _require_number(record: Initializer, field: str) -> None:
+    """Make the field a Python float, so that a NumPy number neither changes the dtype nor the name of the record."""
+    value = getattr(record, field)
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{record.name}: {field} must be a number, got {value!r}. Give a float such as 0.1.")
+    object.__setattr__(record, field, float(value))
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:

@@ -202,6 +202,8 @@ class Hooks:
     """For each equation that is neither call nor loop."""
     call: "Callable[[Any, Values], Values | None] | None" = None
     """For each other call; None where it is to be run as usual."""
+    loop: "Callable[[Any, Values, Hooks], Values | None] | None" = None
+    """For each loop, branch or map over devices; None where it is to be run as usual."""
     constant: Callable[[Any], Any] = lambda value: value
     """For each constant and each literal."""
     after: Callable[[Any, Values], Values] = lambda _, values: values
@@ -240,7 +242,8 @@ def apply(equation: Any, values: Values, hooks: Hooks = AS_IT_IS) -> Values:
         own = hooks.call(equation, values) if hooks.call is not None else None
         return evaluate(body, values, hooks) if own is None else own
     if name in LOOPS:
-        return _loop(equation, values, hooks)
+        own = hooks.loop(equation, values, hooks) if hooks.loop is not None else None
+        return _loop(equation, values, hooks) if own is None else own
     return hooks.after(equation, (hooks.plain or bind)(equation, values))
 
 
@@ -273,14 +276,52 @@ def alone(equation: Any) -> Callable[..., Values]:
         variables[k] = variable
     # a result that nobody reads has no variable
     single = equation.replace(invars=variables)
-    inner = body_of(equation)
+    inner = next(inside(equation), None)
     debug = {} if inner is None else {"debug_info": inner.jaxpr.debug_info}
     try:
         jaxpr = core.Jaxpr((), fresh, list(single.outvars), [single], **debug)
     except TypeError:
         jaxpr = core.Jaxpr((), fresh, list(single.outvars), [single])
-    run = core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, []))
-    return lambda *inputs: list(run(*inputs))
+    run = function_of(core.ClosedJaxpr(jaxpr, []))
+    mesh = _mesh_around(equation)
+    if mesh is None:
+        return lambda *inputs: list(run(*inputs))
+    varying = [_varying(equation.invars[k]) for k in places]
+    return lambda *inputs: list(_on_devices(run, mesh, varying)(*inputs))
+
+
+def _varying(atom: Any) -> frozenset[str]:
+    """The axes of the devices along which a value within `shard_map` differs."""
+    return frozenset(getattr(getattr(atom.aval, "manual_axis_type", None), "varying", ()))
+
+
+def _mesh_around(equation: Any) -> Any:
+    """The devices of the `shard_map` within which an equation stands; None outside."""
+    if not any(map(_varying, [*equation.invars, *equation.outvars])):
+        return None
+    sizes = dict(equation.outvars[0].aval.sharding.mesh.shape)
+    axis_types = (jax.sharding.AxisType.Auto,) * len(sizes)
+    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=axis_types)
+
+
+def _on_devices(run: Callable[..., Any], mesh: Any, varying: list[frozenset[str]]) -> Callable[..., Any]:
+    """An equation from within `shard_map` as a function outside: every device runs it on the same inputs."""
+
+    def everywhere(*inputs: Any) -> tuple:
+        typed = [
+            jax.lax.pcast(u, tuple(axes), to="varying") if axes else u for u, axes in zip(inputs, varying, strict=True)
+        ]
+        return tuple(map(alike, run(*typed)))
+
+    def alike(value: Any) -> Any:
+        axes = tuple(jax.typeof(value).manual_axis_type.varying)
+        if not axes:
+            return value
+        mean = jax.lax.pmean if jnp.issubdtype(value.dtype, jnp.inexact) else jax.lax.pmax
+        return mean(value, axes)
+
+    spec = jax.sharding.PartitionSpec()
+    return jax.shard_map(everywhere, mesh=mesh, in_specs=spec, out_specs=spec)
 
 
 def _loop(equation: Any, values: Values, hooks: Hooks) -> Values:
@@ -344,35 +385,82 @@ def narrowest_in(jaxpr: Any) -> Any:
         atoms += [*equation.invars, *equation.outvars]
         for inner in inside(equation):
             atoms += inner.jaxpr.constvars
-    found = {atom.aval.dtype for atom in atoms if _is_narrow(getattr(atom.aval, "dtype", None))}
-    return max(found, key=lambda dtype: float(jnp.finfo(dtype).eps), default=None)
+    narrow = {atom.aval.dtype for atom in atoms if _is_narrow(getattr(atom.aval, "dtype", None))}
+    return max(narrow, key=lambda dtype: float(jnp.finfo(dtype).eps), default=None)
 
 
-def doubled(f: Callable[..., PyTree], working: Callable[[], Any] | None = None) -> Callable[..., PyTree]:
+def coarseness(jaxpr: Any) -> float:
+    """How far a constant inside may be rounded, as a share: the epsilon of its dtype if it is narrow; 0 if none is.
+
+    Numbers that half the digits of their dtype hold, 0.5 or 3, are taken for exact.
+    """
+    values = [*getattr(jaxpr, "consts", ())]
+    for equation in equations(jaxpr):
+        values += [value_of(atom) for atom in equation.invars if is_literal(atom)]
+        for inner in inside(equation):
+            values += inner.consts
+    return max((_rounded_by(value) for value in values if _is_narrow(getattr(value, "dtype", None))), default=0.0)
+
+
+def _rounded_by(value: Any) -> float:
+    information = jnp.finfo(value.dtype)
+    mantissa, _ = np.frexp(np.asarray(value).astype(np.float64))
+    scaled = mantissa * 2.0 ** (information.nmant // 2 + 1)
+    return 0.0 if (scaled == np.round(scaled)).all() else float(information.eps)
+
+
+#: What traced gives: a closed jaxpr, and the shapes of what the function returns.
+Traced = tuple[Any, PyTree]
+
+
+def doubled(
+    f: Callable[..., PyTree], working: Callable[[], Traced] | None = None, seen: Callable[[Any], None] | None = None
+) -> Callable[..., PyTree]:
     """The same function in float64 throughout: what it makes or casts in a narrower dtype inside is widened.
 
-    To be called under `jax.enable_x64`. Bits that are read as numbers stay as narrow as they are, and so do samplers:
-    what they draw is that of the user's own setting, for a key's float64 numbers are others.
+    To be called under `jax.enable_x64`, on float64. Numbers come in double from a trace there; a function that cannot
+    be traced there, as where it fixes the dtype of a carry, is widened as the user runs it. Bits that are read as
+    numbers stay as narrow as they are, and so do samplers: for a key's float64 numbers are others.
 
     Args:
         f: any function that can be traced.
-        working: gives the jaxpr of the same function as the user runs it, for the numbers that its samplers draw.
+        working: traces the same function as the user runs it.
+        seen: is given the jaxpr that is widened, if something in it is narrow.
     """
 
     def wide(*args: PyTree) -> PyTree:
-        program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
-        own = {}
-        samplers = [each for each in equations(program) if is_sampler(each)]
-        if samplers and working is not None:
-            drawn = [each for each in equations(working()) if is_sampler(each)]
-            if [name_of(each) for each in samplers] == [name_of(each) for each in drawn]:
-                own = dict(zip(map(id, samplers), drawn, strict=True))
-        if not own and narrowest_in(program) is None:
-            return f(*args)
-        out = evaluate(program, jax.tree.leaves(args), widening(own))
+        samplers: dict[int, Any] = {}
+        try:
+            program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
+        except Exception:
+            # whatever an unknown function raises on dtypes that it was not written for
+            if working is None:
+                raise
+            program, shape = working()
+            samplers = {id(each): each for each in equations(program) if is_sampler(each)}
+        else:
+            here = [each for each in equations(program) if is_sampler(each)]
+            own = [each for each in equations(working()[0]) if is_sampler(each)] if here and working else []
+            if [name_of(each) for each in here] == [name_of(each) for each in own]:
+                samplers = dict(zip(map(id, here), own, strict=True))
+        leaves = jax.tree.leaves(args)
+        narrow = narrowest_in(program) is not None
+        if narrow and seen is not None:
+            seen(program)
+        if narrow or samplers:
+            out = evaluate(program, list(map(_widened, leaves)), widening(samplers))
+        else:
+            out = function_of(program)(*leaves)
         return jax.tree.unflatten(jax.tree.structure(shape), out)
 
     return wide
+
+
+def function_of(jaxpr: Any) -> Callable[..., Values]:
+    """A closed jaxpr as a function."""
+    from jax.extend import core
+
+    return core.jaxpr_as_fun(jaxpr)
 
 
 def widening(samplers: dict[int, Any] | None = None) -> Hooks:

@@ -9,8 +9,10 @@ it count examples (no such axis: one example). Losses *sum* over the outputs of 
 (`loss.sum` sums over examples too). Targets and weights are data: there is no derivative with respect to them.
 Example weights w ≥ 0 (a mask has weights 0 and 1) give Σ w l / Σ w, or Σ w l for `loss.sum`. An example of weight 0
 never matters, whatever its prediction and target hold, NaN included; weights that are all 0 give 0. (The *inputs* of a
-net must still be finite: fill masked rows with zeros.)
-Refuses: a target whose shape would broadcast, float labels, a mean over no examples.
+net must still be finite: fill masked rows with zeros.) A term 0 · ∞ is 0: a class of probability 0 may have the logit
+−∞. In half precision a loss is computed in float32 and rounded once: no sum overflows on the way to a mean.
+Refuses: a target whose shape would broadcast, float labels, a mean over no examples; a label outside 0 … K − 1. Where
+labels cannot be seen, under `jax.jit`, such a label makes NaN of the loss and of its row of the gradient.
 Letters: N examples, O outputs, K classes; p prediction, y target, z logits.
 
 Where books disagree: the squared error is (1/N) Σ ‖p − y‖² in lecture D (`squared_error`) and ½ ‖p − y‖² in lectures A
@@ -19,6 +21,7 @@ Sources: claims A7, B3, B7, B19, B20, C5, D1, D7.
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -26,6 +29,7 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from fnn.activations import softmax
 from fnn.checks import as_floating, require_labels, require_name, require_range
@@ -135,6 +139,12 @@ class Loss(Record):
     def validate_target(self, target: Any, outputs: int) -> None:
         """Check the values of the target on the host; raise `ValueError` on what training would accept silently."""
 
+    def validate_prediction(self, prediction: Any) -> None:
+        """Look at predictions on the host, before training; warn where they cannot be what the loss expects."""
+
+    def require_target(self, prediction: Array, target: Array, sample_weight: Any) -> None:
+        """Raise `ValueError` on a target that has no loss, where its values can be seen: outside `jax.jit`."""
+
     # ---- what every loss gets ---------------------------------------------------------------------------------------
 
     def __call__(self, prediction: Array, target: Any, sample_weight: Array | None = None) -> Array:
@@ -154,7 +164,12 @@ class Loss(Record):
             raise ValueError(
                 f"{self.name}: the prediction must have outputs on its last axis, got a scalar. Give p[None]."
             )
+        if prediction.dtype.itemsize < 4:
+            value, working = self.forward(prediction.astype(jnp.float32), target, sample_weight)
+            # an array of no entries says to which dtype the gradient is rounded
+            return value.astype(prediction.dtype), (working, jnp.zeros(0, prediction.dtype))
         target = self.as_target(prediction, target)
+        self.require_target(prediction, target, sample_weight)
         examples = prediction.shape[:-1]
         count = math.prod(examples)
         if self.reduction == "mean" and count == 0:
@@ -188,8 +203,11 @@ class Loss(Record):
 
     def backward(self, residuals: Residuals, value_bar: Array | float = 1.0) -> Array:
         """Return the cotangent of the prediction, (…, O)."""
-        # value = Σ scale_n values_n
         saved, scale = residuals
+        if _is_half(scale):
+            # computed in float32, rounded to half precision
+            return self.backward(saved, jnp.asarray(value_bar, jnp.float32)).astype(scale.dtype)
+        # value = Σ scale_n values_n
         slope = self.slope(saved)
         if scale is None:
             return slope * value_bar
@@ -200,16 +218,22 @@ class Loss(Record):
         """Return the change of `backward` along prediction_dot, (…, O): the Hessian of the value times it."""
         # prediction_bar = scale_n slope_n
         saved, scale = residuals
+        if _is_half(scale):
+            return self.backward_tangent(saved, prediction_dot.astype(jnp.float32)).astype(scale.dtype)
         return _weighted(lambda dot: self.curvature(saved, dot), scale, prediction_dot)
 
     def fisher_tangent(self, residuals: Residuals, prediction_dot: Array) -> Array:
         """Return the Fisher matrix of the predictions times prediction_dot, (…, O)."""
         saved, scale = residuals
+        if _is_half(scale):
+            return self.fisher_tangent(saved, prediction_dot.astype(jnp.float32)).astype(scale.dtype)
         return _weighted(lambda dot: self.fisher(saved, dot), scale, prediction_dot)
 
     def backward_root(self, residuals: Residuals) -> Array:
         """Return S, (C, …, O), with Σ_c S_c S_cᵀ the Hessian of the value, example by example."""
         saved, scale = residuals
+        if _is_half(scale):
+            return self.backward_root(saved).astype(scale.dtype)
         root = self.curvature_root(saved)
         if scale is None:
             return root
@@ -357,7 +381,8 @@ class _OverClasses(Loss):
         target = jnp.asarray(target)
         if jnp.issubdtype(target.dtype, jnp.integer):
             if target.shape == prediction.shape[:-1]:
-                return target
+                # int8 and uint8 cannot count the classes that they index
+                return target.astype(jnp.int32) if target.dtype.itemsize < 4 else target
             remedy = (
                 "The batch sizes differ: check the split."
                 if target.ndim == prediction.ndim - 1
@@ -379,6 +404,16 @@ class _OverClasses(Loss):
             )
         _require_same_shape(self.name, prediction, target)
         return target.astype(prediction.dtype)
+
+    def require_target(self, prediction: Array, target: Array, sample_weight: Any) -> None:
+        if jnp.issubdtype(target.dtype, jnp.integer) and not isinstance(target, Tracer):
+            counted = np.asarray(target)
+            if sample_weight is not None:
+                if isinstance(sample_weight, Tracer) or np.shape(sample_weight) != target.shape:
+                    return
+                # what does not count may be labelled as one likes
+                counted = np.where(np.asarray(sample_weight) != 0, counted, 0)
+            require_labels(f"{self.name}: labels", counted, prediction.shape[-1])
 
     def validate_target(self, target: Any, outputs: int) -> None:
         array = np.asarray(target)
@@ -415,11 +450,14 @@ class SoftmaxCrossEntropy(_OverClasses):
         shifted = prediction - jax.lax.stop_gradient(jnp.max(prediction, axis=-1, keepdims=True))
         exponentials = jnp.exp(shifted)
         total = jnp.sum(exponentials, axis=-1, keepdims=True)
-        log_total = jnp.log(total)
         if jnp.issubdtype(target.dtype, jnp.integer):
-            values = (log_total - _at_label(shifted, target))[..., 0]
+            # in the gradient too, the row of a label that is none is NaN
+            total = _where_label(target, prediction, total)
+            values = (jnp.log(total) - _at_label(shifted, target))[..., 0]
         else:
-            values = jnp.sum(target * (log_total - shifted), axis=-1)
+            # a class of probability 0 counts nothing, even with a logit of −∞
+            terms = jnp.where(target == 0, jnp.zeros_like(shifted), jnp.log(total) - shifted)
+            values = jnp.sum(target * terms, axis=-1)
         return values, (exponentials, total, target)
 
     def slope(self, residuals: Residuals) -> Array:
@@ -464,14 +502,18 @@ class NegativeLogLikelihood(_OverClasses):
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         if jnp.issubdtype(target.dtype, jnp.integer):
-            return -jnp.log(_clip(_at_label(prediction, target)))[..., 0], (prediction, target)
+            # the NaN of a label that is none lands on the nearest class in the gradient
+            label = jnp.clip(target, 0, prediction.shape[-1] - 1)
+            p = _where_label(target, prediction, _at_label(prediction, label))
+            return -jnp.log(_clip(p))[..., 0], (prediction, (label, p))
         return -jnp.sum(target * jnp.log(_clip(prediction)), axis=-1), (prediction, target)
 
     def slope(self, residuals: Residuals) -> Array:
         # values = −Σ y ln p
         p, target = residuals
-        if jnp.issubdtype(target.dtype, jnp.integer):
-            return _add_at_label(jnp.zeros_like(p), target, -_log_slope(_at_label(p, target)))
+        if isinstance(target, tuple):
+            label, at_label = target
+            return _add_at_label(jnp.zeros_like(p), label, -_log_slope(at_label))
         return -target * _log_slope(p)
 
     def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
@@ -493,6 +535,12 @@ class NegativeLogLikelihood(_OverClasses):
         if jnp.issubdtype(target.dtype, jnp.integer):
             return _add_at_label(jnp.zeros_like(p), target, _log_slope(_at_label(p, target)) ** 2)
         return target * _log_slope(p) ** 2
+
+    def validate_prediction(self, prediction: Any) -> None:
+        array = np.asarray(prediction).astype(np.float64)
+        # five times what rounding in bfloat16 leaves of a sum
+        off = np.abs(array.sum(axis=-1) - 1) > 5 * float(jnp.finfo(jnp.bfloat16).eps)
+        _warn_unless_probabilities(self, array, off.any(), "softmax", "softmax_cross_entropy")
 
 
 # ---- two classes ----------------------------------------------------------------------------------------------------
@@ -531,6 +579,10 @@ class BinaryCrossEntropy(Loss):
     def curvature_root(self, residuals: Residuals) -> Array:
         return _diagonal_root(self.curvature(residuals, jnp.ones_like(residuals[0])))
 
+    def validate_prediction(self, prediction: Any) -> None:
+        array = np.asarray(prediction).astype(np.float64)
+        _warn_unless_probabilities(self, array, False, "sigmoid", "sigmoid_cross_entropy")
+
     def validate_target(self, target: Any, outputs: int) -> None:
         require_range("y", target, 0.0, 1.0, "labels 0 or 1, or probabilities between")
 
@@ -547,7 +599,11 @@ class SigmoidCrossEntropy(Loss):
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         z, y = prediction, target
-        return jnp.sum(y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z), axis=-1), (z, y)
+        # the term that does not count is 0, even with a logit of ±∞
+        nothing = jnp.zeros_like(z)
+        if_one = jnp.where(y == 0, nothing, jax.nn.softplus(-z))
+        if_zero = jnp.where(y == 1, nothing, jax.nn.softplus(z))
+        return jnp.sum(y * if_one + (1 - y) * if_zero, axis=-1), (z, y)
 
     def slope(self, residuals: Residuals) -> Array:
         # softplus' = σ
@@ -629,6 +685,25 @@ class PerceptronLoss(Loss):
 # ---- shared steps ---------------------------------------------------------------------------------------------------
 
 
+def _where_label(labels: Array, rows: Array, one_each: Array) -> Array:
+    """`one_each` (…, 1), but NaN where the label lies outside 0 … K − 1; visible labels were looked at before."""
+    if not isinstance(labels, Tracer):
+        return one_each
+    return jnp.where(((labels >= 0) & (labels < rows.shape[-1]))[..., None], one_each, jnp.nan)
+
+
+def _warn_unless_probabilities(loss: Loss, rows: np.ndarray, off: bool, output: str, instead: str) -> None:
+    """Warn where entries lie outside [0, 1], or where rows are `off` their sum."""
+    if off or (rows < 0).any() or (rows > 1).any():
+        warnings.warn(
+            f"{loss.name} takes probabilities; the predictions at the start reach from {rows.min():.3g} to "
+            f"{rows.max():.3g}, and rows sum to {rows.sum(axis=-1).min():.3g} and more. Give the net "
+            f'output="{output}", or use {instead} on its logits.',
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _at_label(rows: Array, labels: Array) -> Array:
     """The entry of each row at its label, (…, 1)."""
     return jnp.take_along_axis(rows, labels[..., None], axis=-1)
@@ -643,6 +718,11 @@ def _add_at_label(rows: Array, labels: Array, amount: Array | float) -> Array:
     flat = rows.reshape(-1, rows.shape[-1])
     amount = jnp.broadcast_to(jnp.asarray(amount, rows.dtype), (*labels.shape, 1)).ravel()
     return flat.at[jnp.arange(len(flat)), labels.ravel()].add(amount, unique_indices=True).reshape(rows.shape)
+
+
+def _is_half(scale: Any) -> bool:
+    """Whether the loss was computed in float32, to be rounded to the dtype of `scale`."""
+    return getattr(scale, "dtype", np.dtype(np.float64)).itemsize < 4
 
 
 def _weighted(rule: Callable[[Array], Array], scale: Any, prediction_dot: Array) -> Array:

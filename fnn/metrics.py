@@ -59,6 +59,8 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
         )
     if labels.size == 0:
         raise ValueError("accuracy over 0 examples is undefined. Check how the data was filtered.")
+    # int8 and uint8 cannot count the classes that they index
+    labels = labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
     return jnp.mean((jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels).astype(jnp.float32))
 
 
@@ -74,4 +76,6 @@ def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:
     require_size("one_hot", "classes", classes, "Give the number of classes K.")
     if not isinstance(labels, Tracer):
         require_labels("labels", labels, classes)
-    return jax.nn.one_hot(jnp.asarray(labels), classes, dtype=dtype)
+    labels = jnp.asarray(labels)
+    # int8 and uint8 wrap round where there are more classes than they can count
+    return jax.nn.one_hot(labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels, classes, dtype=dtype)

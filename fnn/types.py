@@ -8,7 +8,7 @@ Shape legend
     The cotangent of a value ``v``, the gradient of the loss with respect to it, is called ``v_bar``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -95,9 +95,9 @@ class Record:
 
     def __repr__(self) -> str:
         changed = {
-            name: getattr(self, name)
-            for name, field in self.__dataclass_fields__.items()
-            if getattr(self, name) != field.default
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
         }
-        values = ", ".join(f"{name}={value!r}" for name, value in changed.items())
-        return f"{self.name}({values})" if values else self.name
+        text = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+        return f"{self.name}({text})" if text else self.name

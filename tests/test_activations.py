@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import fnn
 from fnn.activations import ACTIVATIONS
@@ -162,3 +163,54 @@ def test_parameters_of_activations_count(x64):
     for record, (_, slope, auto) in zip(records, results, strict=True):
         assert_close(slope, auto, tolerances.FORWARD["float64"], repr(record))
     assert_close(results[0][0], np.array([-0.6, -0.15, 0.5]), tolerances.FORWARD["float64"])
+
+
+#: (z, value, slope) at the ends, where a limit exists; the others are functions of their own below.
+ENDS = {
+    "identity": ((-np.inf, np.inf), (1, 1)), "sigmoid": ((0, 1), (0, 0)), "tanh": ((-1, 1), (0, 0)),
+    "relu": ((0, np.inf), (0, 1)), "leaky_relu": ((-np.inf, np.inf), (0.01, 1)), "elu": ((-1, np.inf), (0, 1)),
+    "softplus": ((0, np.inf), (0, 1)), "gelu": ((0, np.inf), (0, 1)), "gelu_tanh": ((0, np.inf), (0, 1)),
+    "silu": ((0, np.inf), (0, 1)), "sign": ((-1, 1), (0, 0)), "hard_threshold": ((0, 1), (0, 0)),
+}  # fmt: skip
+
+
+#: What float64 still sees of silu and its slope at −256: z e^z and less.
+LEFT_OVER = 256 * np.exp(-256.0)
+
+
+@pytest.mark.parametrize("name", ["float64", "float32", "bfloat16", "float16"])
+def test_limits_at_infinity_and_far_out(name):
+    assert ENDS.keys() == ACTIVATIONS.keys() - {"softmax"}
+    with jax.enable_x64(name == "float64"):
+        top = float(jnp.finfo(name).max)
+        # 256² leaves float16, (2e19)² float32
+        far = [z for z in (256.0, 300.0, 6e4, 2e19, 3e38, top) if z <= top]
+        z = jnp.asarray([-np.inf, np.inf, *far, *(-each for each in far)], name)
+        run = jax.jit(lambda z: {n: (a(z), a.derivative(z)) for n, a in ACTIVATIONS.items() if n in ENDS})
+        for each, (value, slope) in jax.device_get(run(z)).items():
+            (low, high), slopes = ENDS[each]
+            assert value.dtype == slope.dtype == z.dtype
+            value, slope = value.astype(np.float64), slope.astype(np.float64)
+            assert value[:2].tolist() == [low, high], each
+            right, left = slice(2, 2 + len(far)), slice(2 + len(far), None)
+            low_slope = float(jnp.asarray(slopes[0], name))
+            assert slope[:2].tolist() == [low_slope, slopes[1]], each
+            assert (np.abs(slope[right] - slopes[1]) <= LEFT_OVER).all(), each
+            assert (np.abs(slope[left] - low_slope) <= LEFT_OVER).all(), each
+            # what grows is z itself there; what does not has reached its limit
+            at = np.asarray(z).astype(np.float64)
+            assert (np.abs(value[right] - (at[right] if high == np.inf else high)) <= LEFT_OVER).all(), each
+            if each != "leaky_relu":
+                assert (np.abs(value[left] - (at[left] if low == -np.inf else low)) <= LEFT_OVER).all(), each
+
+
+def test_a_slope_of_zero_makes_zero_of_minus_infinity():
+    flat = fnn.activations.LeakyRelu(0.0)
+    assert flat(jnp.asarray([-np.inf, -1.0, 2.0])).tolist() == [0.0, 0.0, 2.0]
+
+
+def test_softmax_over_more_classes_than_float16_counts():
+    a = jax.jit(fnn.softmax.__call__)(jnp.zeros(70_000, jnp.float16))
+    assert a.dtype == jnp.float16
+    # 1/70000 is a subnormal number of float16, half a step of which is 3e-8
+    assert (np.abs(np.asarray(a, np.float64) - 1 / 70_000) <= 3e-8).all() and (np.asarray(a) > 0).all()

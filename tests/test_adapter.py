@@ -122,8 +122,18 @@ def test_weights_and_strength_go_through(x64):
 
 
 def test_a_forward_derivative_is_refused():
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jvp(fnn.custom_vjp(fnn.tanh), (1.0,), (1.0,))
+    for lent in (fnn.custom_vjp(fnn.tanh), jax.vmap(fnn.custom_vjp(fnn.tanh))):
+        with pytest.raises(
+            TypeError, match=r"^tanh: a rule lent .* forward-mode derivative, got a tangent .*the record itself"
+        ):
+            jax.jvp(lent, (jnp.ones(2),), (jnp.ones(2),))
+    loss = fnn.custom_vjp(fnn.squared_error)
+    with pytest.raises(TypeError, match=r"^squared_error: .*forward-mode derivative"):
+        jax.jacfwd(lambda p: loss(p, jnp.zeros((2, 1))))(jnp.ones((2, 1)))
+    # the record has it, and other errors of types are left as they are
+    assert jax.jvp(fnn.tanh, (jnp.zeros(2),), (jnp.ones(2),))[1].tolist() == [1.0, 1.0]
+    with pytest.raises(TypeError, match="labels must be whole numbers"):
+        fnn.custom_vjp(fnn.softmax_cross_entropy)(jnp.ones((2, 3)), jnp.ones(2))
 
 
 def test_anything_else_is_refused():

@@ -221,6 +221,8 @@ MESSAGES = [
         "Give fnn.l2, or None.")(lambda: fnn.gradients.Objective(NET, fnn.hinge, 0.1)),
     row("custom_vjp of anything", TypeError, "an activation, loss, layer", "got", "with jax.custom_vjp itself")(
         lambda: fnn.custom_vjp(jnp.tanh)),
+    row("forward mode through a lent rule", TypeError, "tanh: a rule lent by fnn.custom_vjp", "got a tangent",
+        "Give the record itself")(lambda: jax.jvp(fnn.custom_vjp(fnn.tanh), (X,), (X,))),
     row("custom_vjp by its targets", TypeError, "squared_error: targets, weights", "are data", "Differentiate")(
         lambda: jax.grad(fnn.custom_vjp(fnn.squared_error), argnums=1)(X, X)),
     row("an attribute that is not there", AttributeError, "Sequential has no attribute 'weights'")(
@@ -253,6 +255,14 @@ MESSAGES = [
         lambda: fnn.initializers.uniform(-0.1)),
     row("normal of deviation 0", ValueError, "normal: deviation must be finite and above 0", "0.0", "Try 0.1")(
         lambda: fnn.initializers.normal(0.0)),
+    row("uniform of a text", TypeError, "uniform: bound must be a number", "'0.1'", "such as 0.1")(
+        lambda: fnn.initializers.uniform("0.1")),
+    row("normal of a text", TypeError, "normal: deviation must be a number", "'0.1'", "such as 0.1")(
+        lambda: fnn.initializers.normal("0.1")),
+    row("constant of nothing", TypeError, "constant: value must be a number", "None", "such as 0.1")(
+        lambda: fnn.initializers.constant(None)),
+    row("gain of a text", TypeError, "orthogonal: gain must be a number", "'1'", "such as 0.1")(
+        lambda: fnn.initializers.Orthogonal("1")),
     row("an initializer's name without its number", ValueError, "uniform needs its number", "got the name alone",
         "fnn.initializers.uniform(0.1)")(lambda: fnn.mlp(4, 3, weight_init="uniform")),
     row("fans of a vector", ValueError, "matrix (inputs, outputs)", "(5,)", "Use uniform(bound)")(
@@ -308,6 +318,8 @@ MESSAGES = [
     # ---- what the losses ask of their targets -------------------------------------------------------------------
     row("labels, through the loss", ValueError, "y must lie in 0 … 2", "row 0 is 3 (and 0 more)")(
         lambda: CROSS_ENTROPY.objective.validate(PARAMS, X, spoiled(LABELS, 0, 3))),
+    row("labels, seen by the loss itself", ValueError, "softmax_cross_entropy: labels must lie in 0 … 2", "row 0 is 3")(
+        lambda: fnn.softmax_cross_entropy(floats(6, 3), spoiled(LABELS, 0, 3))),
     row("x, through the objective", ValueError, "x must be finite", "row 0, column 0")(
         lambda: CROSS_ENTROPY.objective.validate(PARAMS, spoiled(X, (0, 0), np.nan), LABELS)),
     row("negative probabilities", ValueError, "probabilities from 0 to 1", "row 1 holds -1.0", "Rescale")(

@@ -75,3 +75,38 @@ def test_dtype_shape_and_key():
     first, again, other = (jax.device_get(run(jax.random.key(k))) for k in (0, 0, 1))
     for name in INITIALIZERS:
         assert (first[name] == again[name]).all() and (name == "zeros" or (first[name] != other[name]).any()), name
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_half_precision_is_float32_rounded(name):
+    numbered = {"uniform": fnn.initializers.uniform(0.3), "normal": fnn.initializers.normal(0.2)}
+    makers = {each: INITIALIZERS[each] for each in VARIANCE} | numbered
+    run = jax.jit(lambda key: {each: (make(key, (40, 50), name), make(key, (40, 50))) for each, make in makers.items()})
+    for each, (half, single) in run(jax.random.key(5)).items():
+        assert half.dtype == jnp.dtype(name) and (half == single.astype(name)).all(), each
+
+
+def test_half_precision_has_no_bias():
+    # a million draws: five standard errors of their mean, and of it what rounding leaves is far less
+    W = jax.jit(lambda key: fnn.initializers.normal(0.2)(key, (I, O), "bfloat16"))(jax.random.key(3))
+    assert abs(np.asarray(W, np.float64).mean()) < 5 * 0.2 / 1000
+
+
+def test_a_number_of_numpy_changes_neither_dtype_nor_name(x64):
+    made = (
+        fnn.initializers.normal(np.float64(0.1)), fnn.initializers.uniform(np.float32(0.5)),
+        fnn.initializers.constant(np.float64(0.1)), fnn.initializers.Orthogonal(np.sqrt(4)),
+    )  # fmt: skip
+    assert repr(made) == "(normal(deviation=0.1), uniform(bound=0.5), constant(value=0.1), orthogonal(gain=2.0))"
+    assert made[0] == fnn.initializers.normal(0.1) and hash(made[0]) == hash(fnn.initializers.normal(0.1))
+    for make in made:
+        for dtype in ("float64", "float32", "bfloat16", "float16"):
+            shape = jax.eval_shape(lambda key, make=make, dtype=dtype: make(key, (4, 3), dtype), jax.random.key(0))
+            assert shape.dtype == jnp.dtype(dtype), (make, dtype)
+
+
+@pytest.mark.parametrize("make", [fnn.initializers.normal, fnn.initializers.uniform, fnn.initializers.constant])
+def test_what_is_no_number_is_refused(make):
+    for value in ("0.1", None):
+        with pytest.raises(TypeError, match=r"must be a number, got .*\. Give a float such as 0\.1\."):
+            make(value)

@@ -225,7 +225,7 @@ def test_the_literals_of_a_rule_come_in_double():
 def test_samplers_draw_what_they_draw_for_the_user(draw):
     key = jax.random.key(3)
     f = jax.jit(lambda x: x * draw(key))
-    working = jax.make_jaxpr(f)(X)
+    working = jax.make_jaxpr(f, return_shape=True)(X)
     np.testing.assert_allclose(wide(f, X, working=lambda: working), exact(X) * exact(draw(key)), rtol=1e-14)
 
 

@@ -191,3 +191,115 @@ def test_probability_rows_in_half_precision_are_rows_of_probabilities():
     fnn.softmax_cross_entropy.validate_target(rows, 3)
     with pytest.raises(ValueError, match=r"row 1 is off by 0\.248"):
         fnn.softmax_cross_entropy.validate_target(rows.at[1, 0].add(0.25), 3)
+
+
+# ---- infinite logits, half precision, labels ------------------------------------------------------------------------
+
+
+def value_and_slope(loss, *rows):
+    """(value, derivative), by one program that sees no values."""
+
+    def both(*rows):
+        value, kept = loss.forward(*rows)
+        return value, loss.backward(kept)
+
+    return jax.device_get(jax.jit(both)(*rows))
+
+
+def test_a_class_of_probability_zero_may_have_the_logit_minus_infinity(dtype):
+    z = np.array([[1.0, -np.inf, 0.0], [-np.inf, 2.0, -np.inf]], dtype)
+    rows, labels = np.eye(3, dtype=dtype)[[0, 1]], np.array([0, 1], np.int32)
+    loss = fnn.softmax_cross_entropy.sum
+    value, slope = value_and_slope(loss, z, rows)
+    by_label = value_and_slope(loss, z, labels)
+    assert_close(value, np.asarray(np.log1p(np.exp(-1)), dtype), tolerances.FORWARD[dtype.name])
+    assert value == by_label[0] and (slope == by_label[1]).all() and (slope[1] == 0).all()
+    # autodiff says so too, and a class that does count makes the loss infinite
+    assert (slope == np.asarray(jax.jit(jax.grad(loss))(z, rows))).all()
+    assert value_and_slope(loss, z, np.array([[0.5, 0.5, 0.0]] * 2, dtype))[0] == np.inf
+    # both logits of ±∞ of two classes, where they are right and where they are wrong
+    z, y = np.array([[np.inf], [-np.inf]], dtype), np.array([[1.0], [0.0]], dtype)
+    value, slope = value_and_slope(fnn.sigmoid_cross_entropy.sum, z, y)
+    assert value == 0 and (slope == 0).all()
+    value, slope = value_and_slope(fnn.sigmoid_cross_entropy.sum, z, 1 - y)
+    assert value == np.inf and slope.ravel().tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_half_precision_is_float32_rounded_once(name):
+    weights = np.array([0.5, 0.0, 2.0, 1.0], np.float32)
+
+    def both(table):
+        results = {}
+        for (each, labels), (p, y) in table.items():
+            for weighted in (None, weights):
+                single = LOSSES[each].forward(p.astype(jnp.float32), y, weighted)
+                half = LOSSES[each].forward(p, y, None if weighted is None else jnp.asarray(weighted, name))
+                results[each, labels, weighted is None] = (
+                    half[0], single[0].astype(name), LOSSES[each].backward(half[1], jnp.asarray(2, name)),
+                    LOSSES[each].backward(single[1], 2.0).astype(name),
+                )  # fmt: skip
+        return results
+
+    for kind, (value, wanted, slope, wanted_slope) in jax.jit(both)({k: data(*k, name) for k in KINDS}).items():
+        assert value.dtype == slope.dtype == jnp.dtype(name)
+        assert value == wanted and (slope == wanted_slope).all(), kind
+
+
+def test_means_and_sums_over_classes_do_not_overflow_in_float16():
+    z, y = jnp.zeros((60_000, 10), jnp.float16), jnp.zeros(60_000, jnp.int32)
+    ones = jnp.ones(60_000, jnp.float16)
+    for value in (fnn.softmax_cross_entropy(z, y), fnn.softmax_cross_entropy(z, y, ones)):
+        # half a step of float16 between 2 and 4
+        assert abs(float(value) - np.log(10)) <= 2**-10
+    squares = fnn.squared_error(jnp.asarray([[300.0], [10.0]], jnp.float16), jnp.zeros((2, 1), jnp.float16))
+    assert float(squares) == float(jnp.asarray(45_050.0, jnp.float16))
+    value, slope = value_and_slope(fnn.softmax_cross_entropy, jnp.zeros((2, 70_000), jnp.float16), np.array([0, 1]))
+    assert abs(float(value) - np.log(70_000)) <= 2**-8
+    assert slope[0, 0] == -0.5 and abs(float(slope[0, 1]) - 0.5 / 70_000) <= 3e-8
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "negative_log_likelihood"])
+def test_narrow_labels_are_those_of_int32(name):
+    p = fnn.softmax(jnp.asarray(random("narrow").normal(size=(3, 200)), jnp.float32))
+    wanted = value_and_slope(LOSSES[name], p, np.array([1, 100, 7], np.int32))
+    for dtype in ("int8", "uint8", "int16", "uint16", "uint32"):
+        value, slope = value_and_slope(LOSSES[name], p, np.array([1, 100, 7], dtype))
+        assert value == wanted[0] and (slope == wanted[1]).all(), dtype
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "negative_log_likelihood"])
+@pytest.mark.parametrize("bad", [-1, 3])
+def test_a_label_out_of_range_has_no_finite_loss(name, bad):
+    loss, p, y = LOSSES[name], jnp.full((2, 3), 1 / 3), jnp.array([0, bad])
+    with pytest.raises(ValueError, match=rf"{name}: labels must lie in 0 … 2; row 1 is {bad} \(and 0 more\)"):
+        loss(p, y)
+    with pytest.raises(ValueError, match=f"row 1 is {bad}"):
+        jax.grad(loss)(p, y)
+    with pytest.raises(ValueError, match=f"row 1 is {bad}"):
+        fnn.check(fnn.backprop(fnn.mlp(2, 3), loss), fnn.mlp(2, 3).init(jax.random.key(0)), jnp.ones((2, 2)), y)
+    value, slope = value_and_slope(loss, p, y)
+    assert np.isnan(value) and np.isnan(slope[1]).any() and np.isfinite(slope[0]).all()
+    # a row of weight 0 may be labelled as one likes, seen or not
+    mask = jnp.array([1.0, 0.0])
+    assert loss(p, y, mask) == loss(p[:1], y[:1])
+    value, slope = value_and_slope(loss, p, y, mask)
+    assert np.isfinite(value) and np.isfinite(slope).all() and (slope[1] == 0).all()
+    with pytest.raises(ValueError, match=f"row 1 is {bad}"):
+        loss(p, y, jnp.array([0.0, 1.0]))
+
+
+def test_predictions_that_are_no_probabilities_are_named_before_training():
+    logits, rows = np.array([[2.0, -1.0, 0.5]]), np.array([[0.2, 0.3, 0.5]])
+    scores = np.array([[0.9, 0.8, 0.7]])
+    for loss, bad, instead in (
+        (fnn.negative_log_likelihood, logits, "softmax_cross_entropy"),
+        (fnn.negative_log_likelihood, scores, "softmax_cross_entropy"),
+        (fnn.binary_cross_entropy, logits, "sigmoid_cross_entropy"),
+    ):
+        with pytest.warns(UserWarning, match=rf"{loss.name} takes probabilities; the predictions .* use {instead}"):
+            loss.validate_prediction(bad)
+    # no word on what is right, rounded to half precision too, or on losses that take any number
+    fnn.negative_log_likelihood.validate_prediction(jnp.asarray(rows, jnp.bfloat16))
+    fnn.binary_cross_entropy.validate_prediction(scores)
+    fnn.softmax_cross_entropy.validate_prediction(logits)

@@ -16,3 +16,11 @@ def test_accuracy_and_zero_one_loss():
 def test_one_hot():
     assert (fnn.one_hot([2, 0], 3) == np.eye(3)[[2, 0]]).all()
     assert fnn.one_hot(1, 2, "bfloat16").dtype == jnp.bfloat16
+
+
+def test_narrow_labels_count_more_classes_than_they_hold():
+    scores = jnp.zeros((2, 300)).at[0, 261].set(1.0).at[1, 7].set(1.0)
+    for dtype in ("uint8", "int8", "int16", "int32"):
+        labels = jnp.asarray([5, 7], dtype)
+        assert fnn.accuracy(scores, labels) == 0.5, dtype
+        assert np.argwhere(np.asarray(fnn.one_hot(labels, 300))).tolist() == [[0, 5], [1, 7]], dtype

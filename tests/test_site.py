@@ -69,13 +69,21 @@ def record(tmp_path):
     """A folder with one record, of an experiment that found something unexpected."""
     results.claim(tmp_path / "xor")
     (tmp_path / "xor" / "regions.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    found = {"A2": ["refuted", "a line with 4 of 4: |w| = $5 <b>", "regions.svg"], "E8": ["open", "more *seeds*", ""]}
-    told = {"experiment": "xor", "options": {"seeds": 3}, "verdicts": found, "figures": {"regions.svg": "Line: $x_2$"}}
-    results.store(tmp_path / "xor", told)
+    verdicts = {
+        "A2": ["refuted", "a line with 4 of 4: |w| = $5 <b>", "regions.svg"],
+        "E8": ["open", "more *seeds*", ""],
+    }
+    run = {
+        "experiment": "xor",
+        "options": {"seeds": 3},
+        "verdicts": verdicts,
+        "figures": {"regions.svg": "Line: $x_2$"},
+    }
+    results.store(tmp_path / "xor", run)
     return tmp_path
 
 
-def test_claims_are_told_as_their_records_tell_them(record):
+def test_claims_are_shown_as_in_their_records(record):
     pages = evidence.pages(record)
     rows = dict(re.findall(r"^\| \[([A-E]\d+)\]\S+ \| (.*) \|$", pages["claims.md"], re.M))
     assert list(rows) == list(CLAIMS)
@@ -141,16 +149,16 @@ class Links(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        self.places |= {told["id"]} if told.get("id") else set()
-        if tag == "a" and told.get("href"):
-            self.to.append(told["href"])
-        elif tag in ("script", "img", "iframe") and told.get("src"):
-            self.loads.append(told["src"])
-        elif tag == "link" and told.get("rel") in ("stylesheet", "icon"):
-            self.loads.append(told["href"])
-        if (tag == "img" and not told.get("alt")) or (tag == "iframe" and not told.get("title")):
-            self.without_words.append(told.get("src", ""))
+        attributes = dict(attrs)
+        self.places |= {attributes["id"]} if attributes.get("id") else set()
+        if tag == "a" and attributes.get("href"):
+            self.to.append(attributes["href"])
+        elif tag in ("script", "img", "iframe") and attributes.get("src"):
+            self.loads.append(attributes["src"])
+        elif tag == "link" and attributes.get("rel") in ("stylesheet", "icon"):
+            self.loads.append(attributes["href"])
+        if (tag == "img" and not attributes.get("alt")) or (tag == "iframe" and not attributes.get("title")):
+            self.without_words.append(attributes.get("src", ""))
 
 
 @functools.cache
@@ -208,18 +216,18 @@ CONTRASTS = """
     const c = parse(getComputedStyle(e).backgroundColor);
     return (c[3] ?? 1) === 1 ? c : over(c, ground(e.parentElement));
   };
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), told = {};
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), seen = {};
   for (let node; node = texts.nextNode();) {
     const e = node.parentElement;
     if (!node.data.trim() || !e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
     const style = getComputedStyle(e);
     if (e.closest('script, style, mjx-assistive-mml') || style.clip === 'rect(0px, 0px, 0px, 0px)') continue;
     const under = ground(e), own = over(parse(style.color), under), key = own + '/' + under;
-    if (told[key]) continue;
+    if (seen[key]) continue;
     const [a, b] = [light(own), light(under)].sort((x, y) => y - x);
-    told[key] = [(a + .05) / (b + .05), node.data.trim().slice(0, 60)];
+    seen[key] = [(a + .05) / (b + .05), node.data.trim().slice(0, 60)];
   }
-  return Object.values(told).sort((x, y) => x[0] - y[0]);
+  return Object.values(seen).sort((x, y) => x[0] - y[0]);
 })()
 """
 #: Formulas that were not rendered: MathJax's errors, macros that it does not know (it writes them in red), elements
@@ -357,9 +365,9 @@ def test_a_live_graph_has_the_theme_of_the_page(glass_box):
     # the page's button goes from the system's theme to the other one, then to the system's by name, then back
     for asked in (False, True):
         page.emulate(dark=asked)
-        for told in ("auto", "light" if asked else "dark", "dark" if asked else "light", "auto"):
-            if page.evaluate("document.body.dataset.theme") != told:
+        for theme in ("auto", "light" if asked else "dark", "dark" if asked else "light", "auto"):
+            if page.evaluate("document.body.dataset.theme") != theme:
                 page.click(".theme-toggle-content .theme-toggle")
-            assert page.evaluate("document.body.dataset.theme") == told
-            ground = dark if told == "dark" or (told == "auto" and asked) else light
+            assert page.evaluate("document.body.dataset.theme") == theme
+            ground = dark if theme == "dark" or (theme == "auto" and asked) else light
             _wait(page, f"getComputedStyle(document.body).backgroundColor === '{ground}'", frame)

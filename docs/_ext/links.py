@@ -9,16 +9,18 @@ from typing import Any
 
 import reference
 from docutils import nodes
-from experiments.options import EXPERIMENTS
 from sphinx.addnodes import pending_xref
 from sphinx.transforms import SphinxTransform
 
 from experiments.claims import CLAIMS
+from experiments.registry import EXPERIMENTS
 
 CLAIM = re.compile(r"\b[A-E]\d{1,2}\b")
 COMMAND = re.compile(r"python -m experiments (\w+)")
 LEFT_ALONE = (nodes.title, nodes.reference, pending_xref, nodes.math, nodes.FixedTextElement, nodes.raw)
-FILE = re.compile(r"fnn/(\w+)(?:\.py|/)")
+FILE = re.compile(r"fnn/(\w+)(?:\.py|/(?:\w+\.py)?)")
+#: A name, or one call of it.
+NAME = re.compile(r"([\w.]+)(?:\((?:[^()]|\([^()]*\))*\))?")
 
 
 class Links(SphinxTransform):
@@ -65,17 +67,20 @@ def _within(node: nodes.Node, *kinds: type) -> bool:
 
 
 def _page(code: str) -> str:
-    """The page about the command or the file that this code names, if there is one."""
+    """The page about the command, the file or the namespace that this code names, if there is one."""
     if (command := COMMAND.match(code)) and command[1] in EXPERIMENTS:
         return f"generated/evidence/experiments/{command[1]}"
-    if (file := FILE.fullmatch(code)) and f"fnn.{file[1]}" in reference.namespaces():
-        return f"generated/reference/{file[1]}"
+    file = FILE.fullmatch(code)
+    module = f"fnn.{file[1]}" if file else code
+    if module in reference.namespaces():
+        return f"generated/reference/{module.removeprefix('fnn.')}"
     return ""
 
 
 def _name(code: str) -> str:
     """The public name that this code is or calls, as the reference has it."""
-    name = reference.addresses().get(re.sub(r"\(.*\)$", "", code))
+    written = NAME.fullmatch(code)
+    name = reference.addresses().get(written[1]) if written else None
     return name.address if name else ""
 
 

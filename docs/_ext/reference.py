@@ -169,12 +169,23 @@ def _page(module: str, each: list[Name]) -> str:
     about = inspect.getdoc(importlib.import_module(module)) or ""
     lines = [*_heading(module), f".. currentmodule:: {module}", ""]
     lines += [*_indented_as_written(markup(about.splitlines())), ""]
+    if module == "fnn":
+        flat = ", ".join(f":py:obj:`{name.address}`" for name in names() if name.where == module != name.page)
+        lines += ["Names of `fnn` that are described on the page of their namespace:", "", flat + ".", ""]
     for name in each:
-        # the page of the source leads back to one of the ways to write the name
-        others = sorted({f"fnn.{name.name}", f"{module}.{name.name}"} - {name.address})
-        lines += [".. raw:: html", "", *(f'   <span id="{other}"></span>' for other in others), ""] if others else []
-        lines += [f".. currentmodule:: {name.where}", "", *_entry(name), ""]
+        lines += [f".. currentmodule:: {name.where}", "", *_ways_back(name), *_entry(name), ""]
     return "\n".join(lines) + "\n"
+
+
+def _ways_back(name: Name) -> list[str]:
+    """Further places at which a link from the page of the source arrives: it takes all names of a file to be public in
+    one module, that of the first name it meets.
+    """
+    file = name.described.__module__
+    modules = {other.where for other in names() if other.described.__module__ == file} - {name.where}
+    members = [f".{each}" for each in vars(name.value)] if inspect.isclass(name.value) else []
+    places = [f"{module}.{name.name}{member}" for module in sorted(modules) for member in ["", *members]]
+    return [".. raw:: html", "", *(f'   <span id="{place}"></span>' for place in places), ""] if places else []
 
 
 def _entry(name: Name) -> list[str]:

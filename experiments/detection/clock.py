@@ -54,19 +54,19 @@ def _whole_net(by_hand: Any, params: Any, x: Any, y: Any, programs: Any) -> floa
 
     from fnn.checker import rules
     from fnn.checker.directions import along_random_directions
-    from fnn.checker.judge import Settings, at
     from fnn.checker.pairs import OfRecord
+    from fnn.checker.points import Settings, at, cast
 
     settings, taken = Settings(programs=programs), []
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         whole = rules.Rule(
-            "gradient", "", OfRecord(by_hand), (params, x), ("params", "x"), (y, {}), whole=True
+            "gradient", "", OfRecord(by_hand, by_hand.objective), (params, x), ("params", "x"), (y, {}), whole=True
         )  # fmt: skip
         for _ in range(7):
             point = at(whole, settings)
             began = time.perf_counter()
-            jax.block_until_ready(point.on_device)
-            jax.block_until_ready(point.witnesses.compared((params, x), (y, {}), jax.numpy.float32(1)))
+            settings.witnesses(whole).compare(point)
+            settings.working(whole).working((params, x), (y, {}), cast(point.y_bar, jax.numpy.float32))
             along_random_directions(point, settings, 1e-3)
             taken.append(time.perf_counter() - began)
     return sorted(taken)[3]

@@ -66,10 +66,7 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
     if options.json is not None:
         options.json.write_text(worst.to_json())
     if options.picture is not None:
-        # named here and not above: matplotlib is looked for when a picture is wanted
-        from fnn.checker.picture import draw
-
-        draw(worst, options.picture)
+        worst.draw(options.picture)
     return 0 if worst.ok else 1
 
 

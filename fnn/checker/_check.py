@@ -6,7 +6,7 @@ Jacobian is ever formed.
 Refuses: tracers, functions that give no single number, functions whose two calls differ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,12 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fnn.checker import jaxprs, rules
-from fnn.checker.directions import Along, along_random_directions
-from fnn.checker.judge import Settings, examine, graver, judged_at, points
-from fnn.checker.oracles import is_float
+from fnn.checker import inside, rules
+from fnn.checker.directions import along_random_directions
+from fnn.checker.findings import Finding, Verdict, graver
+from fnn.checker.inside import Declared, stripped
+from fnn.checker.judge import DECLARED, examine, judged_at
+from fnn.checker.oracles import is_float, lent
 from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
-from fnn.checker.report import Finding, Report, Verdict
+from fnn.checker.points import Settings, at, is_known
+from fnn.checker.report import Report
 from fnn.checker.witnesses import Programs
 from fnn.gradients import Backprop
 from fnn.types import Array, PyTree, is_key
@@ -34,6 +37,9 @@ def check(
     batched: bool = False,
     miss: float = 1e-3,
     programs: Programs | None = None,
+    expected: Sequence[str] = (),
+    data: Sequence[str] = (),
+    strict: bool = False,
     **options: Any,
 ) -> Report:
     """Check a hand-written derivative against autodiff and differences, rule by rule and leaf by leaf.
@@ -52,6 +58,11 @@ def check(
         batched: check also that `jax.vmap` of each rule gives what one call after the other gives.
         miss: bound on the chance that differences along random directions miss a wrong entry of the whole gradient.
         programs: a `fnn.checker.Programs` that keeps what was compiled for further checks of the same rules.
+        expected: names of rules that differ from the derivative on purpose, as reports name them: what they give is
+            reported as EXPECTED, and the whole gradient is judged against what they really give. A layer or an
+            activation can say so itself, by its class attribute `expected`.
+        data: names of arguments of rules that are data, such as targets: as the reports name them.
+        strict: whether a gradient that is right under an assumption only (ASSUMES) counts as wrong.
         options: keywords of the record's call, such as `strength`.
 
     Returns:
@@ -59,7 +70,7 @@ def check(
 
     Raises:
         TypeError: f gives no single floating number; tracers. ValueError: two calls of f, or of its gradient, differ;
-        its value is not finite.
+        its value is not finite; a name in `expected` that is no rule.
 
     >>> import jax, jax.numpy as jnp
     >>> @jax.custom_vjp
@@ -70,66 +81,107 @@ def check(
     >>> report.ok, report.culprits, report.findings[0].message
     (False, ('cube',), 'a constant factor of 0.666667 too many')
     """
+    declared = Declared(_names("expected", expected), _names("data", data), DECLARED)
     _require_usable(f, args, gradient, order, miss, options)
     # made arrays here, in the caller's own setting: NumPy's float64 means JAX's default dtype
     args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), args)
-    record = isinstance(f, Backprop)
-    settings = Settings(seed, batched, Programs() if programs is None else programs)
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
+    x64 = bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
+    settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
+    with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
         value = f.objective if isinstance(f, Backprop) else f
         _require_sound(lambda *args: value(*args, **options), args)
         if gradient is not None:
             _require_same_twice(lambda: gradient(*args, **options))
         if isinstance(f, Backprop):
             f.objective.validate(args[0], *args[1:])
-            whole, parts = _of_record(f, args, options)
-        else:
-            whole, parts = _of_function(f, args, gradient, options)
-        findings, notes, missed = _examined(whole, parts, record, settings, miss)
-        if order == 2 and all(f.verdict.fine for f in findings):
-            # of a rule that is wrong already the second order says nothing new
-            second = [rule.second() for rule in rules.distinct(parts)]
-            found = [each for rule in second for each in examine(rule, settings, recorded=False)]
-            findings += [*found, *examine(whole.second(), settings, generic=not parts)]
+        with jax.enable_x64(True):
+            if isinstance(f, Backprop):
+                whole, parts = _of_record(f, args, options, declared)
+            else:
+                whole, parts = _of_function(f, args, gradient, declared, (options, x64))
+            _require_names(declared, whole, parts)
+            findings, missed = _examined(whole, parts, isinstance(f, Backprop), settings, miss)
+            if order == 2 and all(f.verdict.fine for f in findings):
+                # of a rule that is wrong already the second order says nothing new
+                findings += _second_order(whole, parts, settings)
+            _note_casts([*parts, whole], settings)
     if not settings.counts.get("compared with autodiff") and not findings:
         raise ValueError(
             "there is nothing to check: no argument holds a floating number that a gradient could be taken of. "
             "Give floats, 1.0 and not 1, or cast with .astype('float32')."
         )
+    notes = tuple(settings.notes)
     if not parts and gradient is None:
         notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
-    names = ("params", "x", "y") if record else tuple(f"argument {k}" for k in range(len(args)))
-    skipped = [
+    return Report(tuple(findings), _skipped(f, args), notes, settings.counts, missed, strict)
+
+
+def _skipped(f: Any, args: tuple) -> tuple[str, ...]:
+    """The arguments without derivative."""
+    names = ("params", "x", "y") if isinstance(f, Backprop) else tuple(f"argument {k}" for k in range(len(args)))
+    return tuple(
         f"{name}{jax.tree_util.keystr(path)} ({_kind(leaf)})"
         for name, arg in zip(names, args, strict=True)
         for path, leaf in jax.tree_util.tree_leaves_with_path(arg)
         if not is_float(leaf)
-    ]
-    return Report(tuple(findings), tuple(skipped), notes, settings.counts, missed)
+    )
 
 
 def _examined(
     whole: rules.Rule, parts: list[rules.Rule], record: bool, settings: Settings, miss: float
-) -> tuple[list[Finding], tuple[str, ...], float | None]:
-    """The findings of every rule and of the whole gradient, the notes, and the chance that something was missed."""
+) -> tuple[list[Finding], float | None]:
+    """The findings of every rule and of the whole gradient, and the chance that something was missed."""
     # an equation has the shapes of the real run anyway: to try it there costs no further compilation
     findings = [each for rule in rules.distinct(parts) for each in examine(rule, settings, recorded=not record)]
-    of_whole: list[Finding] = []
-    along = Along([], (), None)
-    for point in points(whole, settings, generic=not parts, recorded=True):
-        found = judged_at(point, settings)
-        if not point.generic and all(f.verdict == Verdict.OK for f in found) and found:
-            along = along_random_directions(point, settings, miss)
-            found += along.findings
-        of_whole = graver(of_whole, found)
-        if any(f.verdict == Verdict.FORMULA for f in of_whole):
-            break
+    of_whole, missed = _whole_examined(whole, settings, miss, generic=not parts)
     fine = all(f.verdict.fine for f in [*findings, *of_whole])
     if record and not fine and not any(f.verdict == Verdict.FORMULA for f in findings):
         # something is amiss, and no rule on generic inputs says what: look at each where the real run had it
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]
         findings = graver(findings, again)
-    return [*findings, *of_whole], along.notes, along.missed
+    return [*findings, *of_whole], missed
+
+
+def _whole_examined(
+    whole: rules.Rule, settings: Settings, miss: float, *, generic: bool
+) -> tuple[list[Finding], float | None]:
+    """The findings of the whole gradient, and the chance that something was missed: the user's own numbers first."""
+    if not is_known(whole):
+        return examine(whole, settings, generic=generic), None
+    point, missed = at(whole, settings), None
+    findings = judged_at(point, settings)
+    if findings and all(f.verdict == Verdict.OK for f in findings):
+        if whole.declared_inside:
+            note = "the whole gradient was compared with autodiff through the rules that differ on purpose"
+            settings.notes[note] = None
+        else:
+            along = along_random_directions(point, settings, miss)
+            findings, missed = [*findings, *along.findings], along.missed
+            settings.notes.update(dict.fromkeys(along.notes))
+    if generic and not any(f.verdict == Verdict.FORMULA for f in findings):
+        findings = examine(whole, settings, before=findings)
+    return findings, missed
+
+
+def _second_order(whole: rules.Rule, parts: list[rules.Rule], settings: Settings) -> list[Finding]:
+    """The findings on the backward passes themselves, as functions."""
+    second = [rule.second() for rule in rules.distinct(parts) if not rule.expected]
+    findings = [each for rule in second for each in examine(rule, settings, recorded=False)]
+    return [*findings, *examine(whole.second(), settings, generic=not parts)]
+
+
+def _note_casts(checked: list[rules.Rule], settings: Settings) -> None:
+    """Say what was computed in a narrower dtype than float64 inside, and could not be judged as it is."""
+    places: dict[tuple, str] = {}
+    for rule in checked:
+        for narrow in settings.witnesses(rule.small or rule).narrow:
+            places.setdefault((narrow.dtype, str(narrow.place)), rule.name)
+    for (dtype, place), name in places.items():
+        where = f" ({place})" if place else ""
+        settings.notes[
+            f"{name}: something inside computes in {dtype} whatever its inputs are{where}; the formula was judged in "
+            "float64 throughout, what is lost in that dtype was not"
+        ] = None
 
 
 def assert_gradients(f: Backprop | Callable[..., Array], *args: PyTree, **options: Any) -> Report:
@@ -146,27 +198,72 @@ def assert_gradients(f: Backprop | Callable[..., Array], *args: PyTree, **option
     return report
 
 
-def _of_record(by_hand: Backprop, args: tuple, options: dict[str, Any]) -> tuple[rules.Rule, list[rules.Rule]]:
+def _of_record(
+    by_hand: Backprop, args: tuple, options: dict[str, Any], declared: Declared
+) -> tuple[rules.Rule, list[rules.Rule]]:
+    reasons = dict.fromkeys(declared.expected, declared.reason)
+    parts = rules.of_objective(by_hand.objective, args, options, reasons)
     params, x, y = args
-    parts = rules.of_objective(by_hand.objective, params, x, y, options)
+    truth = lent(by_hand.objective, lambda part: bool(part.expected or rules.name_of(part) in declared.expected))
     where, labels = rules.place(type(by_hand).__call__), ("params", "x")
-    whole = rules.Rule("gradient", where, OfRecord(by_hand), (params, x), labels, (y, options), whole=True)
+    whole = rules.Rule(
+        "gradient", where, OfRecord(by_hand, truth), (params, x), labels, (y, options), whole=True,
+        declared_inside=any(rule.expected for rule in parts),
+    )  # fmt: skip
     return whole, parts
 
 
 def _of_function(
-    f: Callable[..., Array], args: tuple, gradient: Callable[..., PyTree] | None, options: dict[str, Any]
+    f: Callable[..., Array], args: tuple, gradient: Callable[..., PyTree] | None, declared: Declared, setting: tuple
 ) -> tuple[rules.Rule, list[rules.Rule]]:
+    options, x64 = setting
+
     def called(*args: PyTree) -> Array:
         return f(*args, **options)
 
     labels = tuple(f"argument {k}" for k in range(len(args)))
     if gradient is not None:
-        pair = OfGradient(jaxprs.stripped(called), lambda *args: gradient(*args, **options))
-        whole = rules.Rule("gradient", rules.place(gradient), pair, args[:1], labels[:1], args[1:], whole=True)
-        return whole, []
-    pair = OfFunction(called, jaxprs.stripped(called))
-    return rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True), jaxprs.of_function(called, args)
+        return _beside(called, lambda *args: gradient(*args, **options), args, rules.place(gradient), x64), []
+    parts = inside.of_function(called, args, x64, declared)
+    keep = frozenset(rule.name for rule in parts if rule.expected)
+    plain = stripped(called, keep)
+    with jax.enable_x64(x64):
+        key = inside.key_of(lambda *args: (plain(*args), _gradients(called, args)), *args)
+    pair = OfFunction((key, *sorted(keep)) if not isinstance(key, str) else f"{key} {sorted(keep)}", called, plain)
+    return rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True, declared_inside=bool(keep)), parts
+
+
+def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: bool) -> rules.Rule:
+    """The rule of a gradient that is written beside its function."""
+    plain = stripped(called)
+    with jax.enable_x64(x64):
+        key = inside.key_of(lambda *args: (plain(*args), gradient(*args)), *args)
+    pair = OfGradient(key, plain, gradient)
+    return rules.Rule("gradient", where, pair, args[:1], ("argument 0",), args[1:], whole=True)
+
+
+def _gradients(f: Callable[..., Array], args: tuple) -> PyTree:
+    return inside.pullback(f, args, jnp.ones(()))[1]
+
+
+def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{what} must be names, got {names!r}. Give them as the report prints them: {what}=('relu',).")
+    return names
+
+
+def _require_names(declared: Declared, whole: rules.Rule, parts: list[rules.Rule]) -> None:
+    """Every name that is declared must be one of a rule, or of an argument of a rule."""
+    names = dict.fromkeys(rule.name for rule in parts)
+    for name in declared.expected:
+        if name not in names:
+            known = f"The rules are {', '.join(names)}." if names else "There is no rule by hand inside."
+            raise ValueError(f"expected must name rules of what is checked, got {name!r}. {known}")
+    labels = dict.fromkeys(label for rule in [whole, *parts] for label in rule.labels)
+    for name in declared.data:
+        if name not in labels:
+            raise ValueError(f"data must name arguments of rules, got {name!r}. They are {', '.join(labels)}.")
 
 
 def _require_usable(f: Any, args: tuple, gradient: Any, order: int, miss: float, options: dict[str, Any]) -> None:
@@ -202,7 +299,7 @@ def _require_sound(call: Callable[..., PyTree], args: tuple) -> None:
         raise ValueError("two calls of the function on the same arguments differ: it is not pure. Pass its key along.")
     if not np.isfinite(first):
         raise ValueError(
-            f"the value of the function is {leaves[0]} there: {jaxprs.first_bad(call, args)}. Mend the value before "
+            f"the value of the function is {leaves[0]} there: {inside.first_bad(call, args)}. Mend the value before "
             "its gradient."
         )
 

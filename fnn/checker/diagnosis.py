@@ -37,6 +37,13 @@ class Look:
     others are the hand-written rule with another value kept."""
     cotangent: np.ndarray | None = None
     """The cotangent of the output, if it is one array; None for a gradient whose cotangent is 1 by definition."""
+    noise: float = 0.0
+    """How far the two are apart, as a share of the largest entry, where nothing is wrong."""
+
+    @property
+    def near(self) -> float:
+        """What counts as nothing, as a share of the largest entry."""
+        return max(EXPLAINED, self.noise)
 
     @property
     def scale(self) -> float:
@@ -44,7 +51,7 @@ class Look:
 
     def same(self, a: np.ndarray, b: np.ndarray) -> bool:
         """Equal but for rounding."""
-        return np.shape(a) == np.shape(b) and bool(np.abs(a - b).max(initial=0) <= EXPLAINED * self.scale)
+        return np.shape(a) == np.shape(b) and bool(np.abs(a - b).max(initial=0) <= self.near * self.scale)
 
     def derivative(self) -> np.ndarray | None:
         """The true gradient without the cotangent of the output, where that is one number."""
@@ -55,7 +62,7 @@ class Look:
     @property
     def wrong(self) -> np.ndarray:
         """Where the two differ."""
-        return ~(np.abs(self.hand - self.truth) <= EXPLAINED * self.scale)
+        return ~(np.abs(self.hand - self.truth) <= self.near * self.scale)
 
 
 def diagnose(
@@ -92,10 +99,11 @@ def _explanations(
     side = _one_sided(looks)
     if holds(lambda look: look.same(look.hand, -look.truth)):
         yield Diagnosis("the sign is wrong" + side, not side, "sign")
-    factor = _common([_factor(look, look.truth, look.hand) for look in looks])
+    near = max(look.near for look in looks)
+    factor = _common([_factor(look, look.truth, look.hand) for look in looks], near)
     if factor is not None:
-        told = _factor_told(factor, sizes)
-        yield told._replace(message=told.message + side, certain=not side)
+        diagnosis = _factor_named(factor, sizes, near)
+        yield diagnosis._replace(message=diagnosis.message + side, certain=not side)
     yield from _moved(looks)
     yield from _places(looks)
     for name in first.clues:
@@ -124,9 +132,9 @@ def _one_sided(looks: list[Look]) -> str:
     known = [slope for slope in slopes if slope is not None]
     if len(known) < len(slopes) or not any(slope.size > 1 for slope in known):
         return ""
-    for told, other in (("above", np.negative), ("below", np.positive)):
+    for side, other in (("above", np.negative), ("below", np.positive)):
         if all((other(slope) >= 0).all() for slope in known):
-            return f" (the true derivative is nowhere {told} 0)"
+            return f" (the true derivative is nowhere {side} 0)"
     return ""
 
 
@@ -137,35 +145,35 @@ def _factor(look: Look, of: np.ndarray, whole: np.ndarray) -> float | None:
     return c if c and look.same(whole, c * of) else None
 
 
-def _common(factors: list[float | None]) -> float | None:
+def _common(factors: list[float | None], near: float = EXPLAINED) -> float | None:
     """The factor that every look has."""
     known = [f for f in factors if f is not None]
     if len(known) < len(factors):
         return None
     # a factor is computed from sums, so it is good to about the share that counts as explained
-    return known[0] if all(abs(f - known[0]) <= 10 * EXPLAINED * abs(known[0]) for f in known) else None
+    return known[0] if all(abs(f - known[0]) <= 10 * near * abs(known[0]) for f in known) else None
 
 
-def _factor_told(factor: float, sizes: dict[str, int]) -> Diagnosis:
+def _factor_named(factor: float, sizes: dict[str, int], near: float) -> Diagnosis:
+    near = max(10 * near, 1e-8)
     size, inverse = abs(factor), abs(1 / factor)
-    fractions = {0.5: "½", 0.25: "¼"}
-    told = f"{size:.6g}"
-    for value, name in fractions.items():
-        told = name if abs(size - value) <= 1e-8 else told
+    text = next((name for value, name in {0.5: "½", 0.25: "¼"}.items() if abs(size - value) <= near), f"{size:.6g}")
+    whole = abs(size - round(size)) <= near * size
+    if whole and size > 0.5:
+        text = str(round(size))
     # a whole number in the denominator, as of a mean
-    if told not in fractions.values() and abs(inverse - round(inverse)) <= 1e-8 * inverse and 1.5 < inverse < 1e6:
-        told = f"1/{round(inverse)}"
+    elif text == f"{size:.6g}" and abs(inverse - round(inverse)) <= near * inverse and 1.5 < inverse < 1e6:
+        text = f"1/{round(inverse)}"
     why = ""
     for name, count in sizes.items():
         if count > 2 and not why:
             # the factor is certain, what it comes from is not
-            why = f" ({count} is {name}: a sum in place of a mean?)" if abs(size - count) <= 1e-8 * count else ""
-            if abs(inverse - count) <= 1e-8 * count:
+            why = f" ({count} is {name}: a sum in place of a mean?)" if abs(size - count) <= near * count else ""
+            if abs(inverse - count) <= near * count:
                 why = f" ({count} is {name}: a mean in place of a sum, or taken twice?)"
-    known = told != f"{size:.6g}" or abs(size - round(size)) <= 1e-8 * size
-    return Diagnosis(
-        f"a {'' if known else 'constant '}factor of {'−' if factor < 0 else ''}{told} too many{why}", True, "factor"
-    )
+    known = whole or text != f"{size:.6g}"
+    kind = "" if known else "constant "
+    return Diagnosis(f"a {kind}factor of {'−' if factor < 0 else ''}{text} too many{why}", True, "factor")
 
 
 def _moved(looks: list[Look]) -> Iterator[Diagnosis]:
@@ -261,9 +269,9 @@ def _masks(looks: list[Look]) -> Iterator[Diagnosis]:
     masks["the true gradient is"] = lambda look: look.truth
     masks["the true derivative is"] = Look.derivative
     for name, clue in masks.items():
-        for told, side in (("at most 0", lambda c: c <= 0), ("above 0", lambda c: c > 0)):
+        for where, side in (("at most 0", lambda c: c <= 0), ("above 0", lambda c: c > 0)):
             if all(_only_there(look, clue(look), side) for look in looks):
-                yield Diagnosis(f"wrong only where {name} {told}, by hand over truth {_ratios(first)}", True, "mask")
+                yield Diagnosis(f"wrong only where {name} {where}, by hand over truth {_ratios(first)}", True, "mask")
 
 
 def _only_there(look: Look, clue: np.ndarray | None, side: Callable[[np.ndarray], np.ndarray]) -> bool:
@@ -306,16 +314,16 @@ def _by_axis(looks: list[Look]) -> Iterator[Diagnosis]:
     shape = looks[0].truth.shape
     if len(shape) < 2:
         return
-    for axis, told in ((-1, "row"), (-2, "column")):
+    for axis, line in ((-1, "row"), (-2, "column")):
         if shape[axis] < 2:
             continue
-        found = []
+        explained = []
         for look in looks:
             square = np.sum(look.truth**2, axis=axis, keepdims=True)
             c = np.sum(look.hand * look.truth, axis=axis, keepdims=True) / np.where(square == 0, 1, square)
-            found.append(look.same(look.hand, c * look.truth))
-        if all(found):
-            yield Diagnosis(f"each {told} has a wrong factor of its own, {_ratios(looks[0])}", True, "row factor")
+            explained.append(look.same(look.hand, c * look.truth))
+        if all(explained):
+            yield Diagnosis(f"each {line} has a wrong factor of its own, {_ratios(looks[0])}", True, "row factor")
 
 
 def _beyond(look: Look) -> str:

@@ -11,16 +11,17 @@ most ½, whatever the error (Littlewood & Offord 1943 and Erdős 1945 count more
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fnn.checker.judge import Point, Settings, size_of
+from fnn.checker.findings import Finding, Verdict
 from fnn.checker.oracles import is_float
-from fnn.checker.report import Finding, Verdict
-from fnn.checker.witnesses import Directions
+from fnn.checker.points import Settings
+from fnn.checker.promises import COARSE
+from fnn.checker.rules import Point
+from fnn.checker.witnesses import Directions, size_of
 
 #: Slopes ahead and behind that differ by more than this share, at a step of a millionth, have a kink between.
 ROUGH = 1e-3
@@ -39,85 +40,97 @@ class Along:
 def along_random_directions(point: Point, settings: Settings, miss: float, *, confirm: bool = True) -> Along:
     """The whole gradient, in which every entry agrees with autodiff, along enough directions for the bound `miss`.
 
-    A disagreement counts if it is found at a second place too, where nothing saturates or underflows.
+    A disagreement counts if it shows at a second place too, where nothing saturates or underflows.
     """
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
     count = max(math.ceil(math.log2(1 / miss)), 1)
-    found = _directions(point, settings, count)
-    size = float(np.abs(found.slope).max())
+    seen = _directions(point, settings, count)
+    share = max(1e-9, COARSE * settings.witnesses(point.rule).coarse)
+    size = float(np.abs(seen.slope).max())
     # a smooth function has the same slope ahead and behind, to the step; a kink nearby shows in most directions, and
     # where it does, what differences say against a gradient proves nothing
-    rough = found.gap > ROUGH * size
-    room = 10 * np.max(found.uncertainty[~rough], initial=0) + found.rounding + 1e-9 * np.abs(found.by_hand).max()
-    apart = np.abs(found.slope - found.by_hand)
+    rough = seen.gap > ROUGH * size
+    room = 10 * np.max(seen.uncertainty[~rough], initial=0) + seen.rounding + share * np.abs(seen.by_hand).max()
+    apart = np.abs(seen.slope - seen.by_hand)
     usable = ~rough & (apart <= room)
-    disagree = (apart > room + found.gap) & (not rough.any())
+    disagree = (apart > room + seen.gap) & (not rough.any())
     if disagree.any():
         k = int(np.argmax(np.where(disagree, apart, 0)))
-        told = f"{found.slope[k]:.6g} ± {room:.1g}, the gradient {found.by_hand[k]:.6g}"
-        says = f"differences along a random direction say {told}"
+        numbers = f"{seen.slope[k]:.6g} ± {room:.1g}, the gradient {seen.by_hand[k]:.6g}"
+        says = f"differences along a random direction say {numbers}"
         if confirm and _disagrees_elsewhere(point, settings, miss):
             rule = point.rule
             finding = Finding(
-                rule.name, rule.where, "a random direction", Verdict.UNDECIDED, None, float(found.by_hand[k]),
-                float(found.slope[k]), float(apart[k] / room), f"every entry agrees with autodiff, but {says}", True,
+                rule.name, rule.where, "a random direction", Verdict.UNDECIDED, None, float(seen.by_hand[k]),
+                float(seen.slope[k]), float(apart[k] / room), f"every entry agrees with autodiff, but {says}", True,
                 "undecided",
             )  # fmt: skip
             return Along([finding], (), None)
-        return Along(
-            [], (f"{says}: at these inputs the value is too coarse to confirm it, at others it does",), None, True
-        )
+        note = f"{says}: at these inputs the value is too coarse to confirm it, at others it does"
+        return Along([], (note,), None, True)
     if not usable.any():
-        says = "every random direction crosses a kink: there the gradient has autodiff for its witness"
-        return Along([], (says,), None)
+        return Along(
+            [], ("every random direction crosses a kink: there the gradient has autodiff for its witness",), None
+        )
+    return _confirmed(point, settings, seen, usable, room)
+
+
+def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.ndarray, room: float) -> Along:
+    """What directions that agree are worth."""
     missed = 2.0 ** -int(usable.sum())
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
     sizes = [size_of(leaf) for leaf in leaves if leaf.size]
-    scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(point.compared[3])) if g.size]
+    auto = settings.witnesses(point.rule).compare(point).auto
+    scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(auto)) if g.size]
     # what a single entry of each leaf must be off by to be seen, as a share of the leaf's largest
-    seen = [2 * room / size / scale for size, scale in zip(sizes, scales, strict=True) if scale]
+    entries = [2 * room / size / scale for size, scale in zip(sizes, scales, strict=True) if scale]
     note = (
-        f"along {int(usable.sum())} of {count} random directions differences agree to {_agreement(found, usable):.0e}; "
-        f"an entry wrong by {max(seen, default=0):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
+        f"along {int(usable.sum())} of {len(usable)} random directions differences agree to "
+        f"{_agreement(seen, usable):.0e}; an entry wrong by {max(entries, default=0):.0e} of its leaf's largest is "
+        f"missed with chance ≤ {missed:.1g}"
     )
-    return Along([], (note, *_forward_note(found), *_taylor_note(found)), missed)
+    return Along([], (note, *_forward_note(seen), *_taylor_note(seen)), missed)
 
 
 def _directions(point: Point, settings: Settings, count: int) -> Directions:
-    sizes = [size_of(leaf) if leaf.size else 1.0 for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
-    keys = jax.random.split(jax.random.key(settings.seed), count)
-    return point.witnesses.along(point.inputs, point.data, point.y_bar, point.on_device[1], sizes, keys)
+    """The gradient along ± the size of its leaf for each entry, so that none is multiplied by nearly nothing."""
+    random = np.random.default_rng(settings.seed + 8)
+    leaves = [leaf for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
+    signs = [2 * random.integers(0, 2, (count, *leaf.shape), np.int8) - 1 for leaf in leaves]
+    witnesses = settings.witnesses(point.rule)
+    return witnesses.along(point, witnesses.compare(point).hand, signs)
 
 
 def _disagrees_elsewhere(point: Point, settings: Settings, miss: float) -> bool:
     """True where differences contradict autodiff nearer to 0 as well, where nothing saturates or underflows."""
     random = np.random.default_rng(settings.seed + 5)
-
-    def nearer(leaf: jax.Array) -> jax.Array:
-        return leaf * jnp.asarray(0.1 * random.uniform(0.5, 1.5, leaf.shape)) if is_float(leaf) else leaf
-
-    other = replace(point, inputs=jax.tree.map(nearer, point.inputs))
-    value, _, _, auto = other.compared
-    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves((value, auto))):
+    inputs = jax.tree.map(
+        lambda leaf: leaf * (0.1 * random.uniform(0.5, 1.5, leaf.shape)) if is_float(leaf) else leaf, point.inputs
+    )
+    other = point.moved(inputs=inputs)
+    compared = settings.witnesses(point.rule).compare(other)
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves((compared.output, compared.auto))):
         return True
     return along_random_directions(other, settings, miss, confirm=False).disagrees
 
 
-def _agreement(found: Directions, usable: np.ndarray) -> float:
-    return float(np.abs(found.slope - found.by_hand)[usable].max() / max(np.abs(found.by_hand).max(), 1e-300))
+def _agreement(seen: Directions, usable: np.ndarray) -> float:
+    return float(np.abs(seen.slope - seen.by_hand)[usable].max() / max(np.abs(seen.by_hand).max(), 1e-300))
 
 
-def _forward_note(found: Directions) -> tuple[str, ...]:
+def _forward_note(seen: Directions) -> tuple[str, ...]:
     """⟨y_bar, J v⟩ by forward mode is ⟨Jᵀ y_bar, v⟩ (the adjoint identity)."""
-    off = abs(found.pushed - found.by_hand[0]) / max(abs(found.by_hand).max(), 1e-300)
+    if np.isnan(seen.pushed):
+        return ()
+    off = abs(seen.pushed - seen.by_hand[0]) / max(abs(seen.by_hand).max(), 1e-300)
     return (f"forward mode along one direction: agrees to {off:.0e} (the adjoint identity)",)
 
 
-def _taylor_note(found: Directions) -> tuple[str, ...]:
+def _taylor_note(seen: Directions) -> tuple[str, ...]:
     """The remainder f(u + h v) − f(u) − h ⟨g, v⟩ falls as h² if g is the gradient, as h if it is not."""
-    above = found.remainders > 100 * found.rounding
+    above = seen.remainders > 100 * seen.rounding
     if above.sum() < 3 or not above[0]:
         return ()
     # each step is a quarter of the one before; those above the rounding are the first ones
     last = int(np.argmin(above)) if not above.all() else len(above)
-    slopes = np.log(found.remainders[: last - 1] / found.remainders[1:last]) / math.log(4)
+    slopes = np.log(seen.remainders[: last - 1] / seen.remainders[1:last]) / math.log(4)
     return (f"Taylor remainder along one direction: falls as h^{float(np.median(slopes)):.2f}",)

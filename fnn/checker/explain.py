@@ -4,60 +4,60 @@ Promises: nothing here decides whether a rule is wrong; every look runs a progra
 repaired rules.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fnn.checker.diagnosis import Diagnosis, Look, diagnose
 from fnn.checker.oracles import is_float
+from fnn.checker.points import Settings
+from fnn.checker.promises import COARSE
+from fnn.checker.rules import Point
 from fnn.checker.witnesses import DOES_NOT_RUN
 from fnn.types import PyTree
 
-if TYPE_CHECKING:
-    from fnn.checker.judge import Point, Settings
 
-
-def explained(point: "Point", path: tuple, settings: "Settings") -> Diagnosis:
+def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     """What is wrong with this leaf of the rule's gradient."""
-    first = _look(point, point.inputs, point.y_bar, path, settings)
+    first = _look(point, path, settings)
     random = np.random.default_rng(settings.seed + 4)
-    others, cotangent = [], None
+    places: list[Point] = []
     if not point.rule.whole:
-        y_bar = jax.tree.map(lambda leaf: jnp.asarray(random.normal(-0.4, 1, leaf.shape), leaf.dtype), point.y_bar)
-        cotangent = _look(point, point.inputs, y_bar, path, settings)
-        others.append(cotangent)
+        turned = jax.tree.map(lambda leaf: random.normal(-0.4, 1, leaf.shape).astype(leaf.dtype), point.y_bar)
+        places.append(point.moved(y_bar=turned))
     inputs, y_bar = _elsewhere(point, random)
-    others.append(_look(point, inputs, y_bar, path, settings))
-    moved = _look(point, inputs, point.y_bar, path, settings)
-    if point.generic:
+    places += [point.moved(inputs=inputs, y_bar=y_bar), point.moved(inputs=inputs)]
+    if point.generic and not point.rule.iterates:
         # what is off at the one is on at the other
         mirrored = jax.tree.map(lambda leaf: -leaf if is_float(leaf) else leaf, point.inputs)
-        others.append(_look(point, mirrored, point.y_bar, path, settings))
-    finite = [look for look in others if np.isfinite(look.truth).all()]
-    told = diagnose(first, finite, _sizes(point), cotangent, moved)
-    return told._replace(message=told.message + _identity(point, path, first.hand))
+        places.append(point.moved(inputs=mirrored))
+    looks = [_look(place, path, settings) for place in places]
+    cotangent = None if point.rule.whole else looks[0]
+    moved = looks[-2] if point.generic and not point.rule.iterates else looks[-1]
+    others = [look for look in looks if look is not moved and np.isfinite(look.truth).all()]
+    diagnosis = diagnose(first, others, _sizes(point), cotangent, moved)
+    return diagnosis._replace(message=diagnosis.message + _identity(point, path, first.hand, settings))
 
 
-def _elsewhere(point: "Point", random: np.random.Generator) -> tuple[tuple, PyTree]:
+def _elsewhere(point: Point, random: np.random.Generator) -> tuple[tuple, PyTree]:
     """Other inputs and another cotangent: fresh ones in place of generic ones, near ones where the user called it."""
 
-    def other(leaf: jax.Array) -> jax.Array:
+    def other(leaf: Any) -> Any:
         if not is_float(leaf):
             return leaf
-        if point.generic and (np.asarray(leaf) < 0).any():
-            return jnp.asarray(random.normal(0.1, 1, leaf.shape))
+        if point.generic and not point.rule.iterates and (np.asarray(leaf) < 0).any():
+            return random.normal(0.1, 1, leaf.shape)
         # generic inputs of one sign were drawn so, for the function has no value elsewhere
-        return leaf * jnp.asarray(1 + 0.1 * random.uniform(-1, 1, leaf.shape))
+        return leaf * (1 + 0.1 * random.uniform(-1, 1, leaf.shape))
 
     inputs = jax.tree.map(other, point.inputs)
     if point.rule.whole:
         return inputs, point.y_bar
-    return inputs, jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.3, 1, leaf.shape)), point.y_bar)
+    return inputs, jax.tree.map(lambda leaf: random.normal(0.3, 1, leaf.shape), point.y_bar)
 
 
-def _identity(point: "Point", path: tuple, hand: np.ndarray) -> str:
+def _identity(point: Point, path: tuple, hand: np.ndarray, settings: Settings) -> str:
     """A structural identity that the gradient breaks, a witness without any derivative.
 
     Where adding a number to a row changes no value, as in softmax cross-entropy, each row of the gradient sums to 0.
@@ -68,11 +68,10 @@ def _identity(point: "Point", path: tuple, hand: np.ndarray) -> str:
     def shifted(by: float) -> tuple:
         return jax.tree_util.tree_map_with_path(lambda p, leaf: leaf + by if p == path else leaf, point.inputs)
 
+    witnesses = settings.witnesses(point.rule)
     values = [
-        np.concatenate(
-            [np.ravel(leaf) for leaf in jax.tree.leaves(point.witnesses.compare(u, point.data, point.y_bar)[2])]
-        )
-        for u in (point.inputs, shifted(0.7), shifted(-1.3))
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(witnesses.value(inputs, point.data))])
+        for inputs in (point.inputs, shifted(0.7), shifted(-1.3))
     ]
     size = np.abs(values[0]).max(initial=0)
     unchanged = all(np.abs(each - values[0]).max(initial=0) <= 1e-12 * size for each in values[1:])
@@ -80,35 +79,48 @@ def _identity(point: "Point", path: tuple, hand: np.ndarray) -> str:
     return "; its rows must sum to 0, for a number added to a row changes no value" if unchanged and off else ""
 
 
-def _look(point: "Point", inputs: tuple, y_bar: PyTree, path: tuple, settings: "Settings") -> Look:
-    pair, data = point.rule.pair, point.data
-    _, hand, output, auto = point.witnesses.compare(inputs, data, y_bar)
+def _look(point: Point, path: tuple, settings: Settings) -> Look:
+    witnesses = settings.witnesses(point.rule)
+    compared = witnesses.compare(point)
 
     def leaf(tree: PyTree) -> np.ndarray:
-        return np.asarray(dict(jax.tree_util.tree_leaves_with_path(tree))[path])
+        return np.asarray(dict(jax.tree_util.tree_leaves_with_path(tree))[path], np.float64)
 
     clues: dict[str, np.ndarray] = {}
     named = {
-        "the cotangent of the output": y_bar, "the input": inputs, "the output": output, "the target or data": data,
+        "the cotangent of the output": point.y_bar, "the input": point.inputs, "the output": compared.output,
+        "the target or data": point.data,
     }  # fmt: skip
     for name, tree in named.items():
         for k, each in enumerate(v for v in jax.tree.leaves(tree) if is_float(v)):
             clues[name if k == 0 else f"{name}, part {k + 1}"] = np.asarray(each)
+    bars = [np.asarray(each) for each in jax.tree.leaves(point.y_bar)]
+    alone = bars[0] if len(bars) == 1 and not point.rule.whole else None
+    noise = COARSE * witnesses.coarse
+    if compared.uncertainty is not None:
+        noise = max(noise, 20 * float(np.max(compared.uncertainty) / max(np.abs(leaf(compared.auto)).max(), 1e-300)))
+    return Look(leaf(compared.hand), leaf(compared.auto), clues, _tries(point, leaf, settings), alone, noise)
+
+
+def _tries(point: Point, leaf: Any, settings: Settings) -> dict[str, np.ndarray]:
+    """The gradients of changed rules: if one is right, it says what is wrong."""
     tries = {}
-    for what, repaired in pair.repairs().items():
+    for what, repaired in point.rule.pair.repairs().items():
         try:
-            tries[what] = leaf(settings.programs.of(repaired).compare(inputs, data, y_bar)[1])
+            place = point.inputs, point.data, point.y_bar
+            tries[what] = leaf(settings.programs.of(point.rule, repaired, settings.x64).by_hand(*place)[1])
         except DOES_NOT_RUN:
             # this rule keeps something of another structure: nothing to learn here
             continue
-    if jax.tree.map(np.shape, inputs) == (np.shape(output),):
-        tries["misplaced"] = leaf(point.witnesses.compare((output,), data, y_bar)[3])
-    bars = [np.asarray(each) for each in jax.tree.leaves(y_bar)]
-    alone = bars[0] if len(bars) == 1 and not point.rule.whole else None
-    return Look(leaf(hand), leaf(auto), clues, tries, alone)
+    compared = settings.witnesses(point.rule).compare(point)
+    (output, *more), inputs = jax.tree.leaves(compared.output), jax.tree.leaves(point.inputs)
+    if not more and len(inputs) == 1 and np.shape(inputs[0]) == np.shape(output) and not point.rule.iterates:
+        at_output = jax.tree.unflatten(jax.tree.structure(point.inputs), [np.asarray(output, np.float64)])
+        tries["misplaced"] = leaf(settings.witnesses(point.rule).compare(point.moved(inputs=at_output)).auto)
+    return tries
 
 
-def _sizes(point: "Point") -> dict[str, int]:
+def _sizes(point: Point) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for each in jax.tree.leaves((point.inputs, point.data)):
         for axis, size in enumerate(np.shape(each)):

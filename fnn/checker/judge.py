@@ -1,188 +1,123 @@
 """Is this rule right? One rule against its witnesses, argument by argument.
 
 Promises: in float64 every entry by hand is compared with autodiff; on small inputs every entry is differenced too, on
-large ones the worst and some drawn at random. FORMULA is said only where autodiff and differences agree with each
-other and not with the rule. Then the same inputs in the working dtype: PRECISION is said where the rule loses more than
+large ones the worst and some drawn at random. FORMULA is said only where two witnesses that ran agree with each other
+and not with the rule. Then the same inputs in the working dtype: PRECISION is said where the rule loses more than
 autodiff does. Letters: g by hand, t by autodiff, d ± u by differences.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fnn.checker import explain
+from fnn.checker import explain, promises
 from fnn.checker.diagnosis import Diagnosis
+from fnn.checker.findings import Finding, Verdict, graver
 from fnn.checker.oracles import is_float
-from fnn.checker.report import Finding, Verdict
-from fnn.checker.rules import Rule
-from fnn.checker.witnesses import DOES_NOT_RUN, Programs, Quotients, Witnesses
+from fnn.checker.points import Settings, at, generic_points, is_known, kind_of, near, points
+from fnn.checker.promises import COARSE, SHARE, argument_of, raised, said
+from fnn.checker.rules import Point, Rule
+from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, Quotients, size_of
 from fnn.types import PyTree
 
 #: Entries of one argument that are all differenced if there are no more of them; of more, DRAWN are.
 EVERY, DRAWN = 64, 4
-#: Labels of an example that are tried.
-EVERY_CLASS = 12
 #: Entries that disagree and are differenced, the worst first; where the user called it one evaluation may be dear.
 SUSPECTS, FEW = 16, 4
 #: An entry by hand may differ from autodiff by this share of the leaf's largest entry, or by NOISE times the measured
 #: noise, whichever is more. Rounding in float64 leaves 1e-15 or so, wrong rules at generic inputs 1e-3 and more.
-SHARE, NOISE = 1e-9, 1e3
-#: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|, err(auto) no less than its noise.
-RATIO, ULPS = 8, 64
-#: Cotangents in the batch of which `jax.vmap` must give what one after the other gives.
-BATCH = 3
+NOISE = 1e3
+#: Directions along which a gradient at a kink must lie between the slopes ahead and behind.
+SIDES = 8
 
 
-@dataclass
-class Settings:
-    """What holds for a whole check: compiled programs, the seed, and the counts of what was looked at."""
-
-    seed: int = 0
-    batched: bool = False
-    programs: Programs = field(default_factory=Programs)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def count(self, what: str, number: int) -> None:
-        self.counts[what] = self.counts.get(what, 0) + number
-
-
-def examine(rule: Rule, settings: Settings, *, generic: bool = True, recorded: bool = True) -> list[Finding]:
+def examine(
+    rule: Rule, settings: Settings, *, generic: bool = True, recorded: bool = True, before: list[Finding] | None = None
+) -> list[Finding]:
     """One finding per argument of the rule: the gravest of its points.
 
     Args:
         rule: what is checked.
+        settings: of the check.
         generic: try it on generic inputs, small where it can be.
         recorded: try it where the real run had it.
+        before: the findings where the real run had it, if it was tried there already.
     """
-    findings: list[Finding] = []
-    for point in points(rule, settings, generic, recorded):
+    findings = list(before or [])
+    for point in points(rule, settings, generic, recorded and before is None):
         findings = graver(findings, judged_at(point, settings))
         if any(f.verdict == Verdict.FORMULA for f in findings):
-            return findings if not point.generic else _told_where(findings, rule, settings, recorded)
+            return _elsewhere(findings, rule, settings, before) if point.generic and recorded else findings
+    if rule.expected and findings and all(f.verdict == Verdict.OK for f in findings):
+        settings.notes[f"{rule.name} is declared to differ from its derivative on purpose, and is right"] = None
     return findings
 
 
-def _told_where(findings: list[Finding], rule: Rule, settings: Settings, recorded: bool) -> list[Finding]:
-    """Findings at generic inputs, which say so if the rule is right where the real run had it."""
-    for point in points(rule, settings, False, recorded):
-        if all(f.verdict == Verdict.OK for f in judged_at(point, settings)):
-            told = "; at random inputs, and right where your run called it"
-            return [replace(f, message=f.message + told) if f.verdict == Verdict.FORMULA else f for f in findings]
-    return findings
+# ---- wrong at random numbers: and where the user called it? ---------------------------------------------------------
 
 
-def graver(one: list[Finding], other: list[Finding]) -> list[Finding]:
-    """Of each argument of each rule the graver of its findings, the first if they are equal."""
-    found: dict[tuple[str, str], Finding] = {}
-    for finding in [*one, *other]:
-        last = found.get((finding.rule, finding.argument))
-        if last is None or finding.verdict.gravity > last.verdict.gravity:
-            found[finding.rule, finding.argument] = finding
-    return list(found.values())
+def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: list[Finding] | None) -> list[Finding]:
+    """Findings at generic inputs; where the rule is right where the run had it they say so, and on what it relies."""
+    if not is_known(rule) or not _is_right(judged_at(at(rule, settings), settings) if before is None else before):
+        return findings
+    assumption = _assumption(rule, settings)
+    if not assumption:
+        says = "; at random inputs, and right where your run called it"
+        return [replace(f, message=f.message + says) if f.verdict == Verdict.FORMULA else f for f in findings]
+    return [replace(f, **_assuming(f, assumption)) if f.verdict == Verdict.FORMULA else f for f in findings]
 
 
-# ---- where a rule is tried ------------------------------------------------------------------------------------------
+def _is_right(findings: list[Finding]) -> bool:
+    return all(f.verdict in (Verdict.OK, Verdict.KINK) for f in findings)
 
 
-@dataclass(frozen=True)
-class Point:
-    """A rule at one place in float64: inputs, data, and the cotangent of the output."""
-
-    rule: Rule
-    inputs: tuple
-    data: tuple
-    y_bar: PyTree
-    generic: bool
-    witnesses: Witnesses
-
-    @cached_property
-    def compared(self) -> tuple[PyTree, tuple, PyTree, tuple]:
-        """(value, cotangents) by hand, then by autodiff."""
-        return jax.device_get(self.on_device)
-
-    @cached_property
-    def on_device(self) -> tuple[PyTree, tuple, PyTree, tuple]:
-        """What was compared, left where it was computed."""
-        return self.witnesses.compared(self.inputs, self.data, self.y_bar)
+def _assuming(finding: Finding, assumption: str) -> dict[str, Any]:
+    message = f"right where {assumption}, as in your run"
+    if finding.entry is not None:
+        place = f"its entry {list(finding.entry)}" if finding.entry else "it"
+        message += f"; off them {place} is {finding.truth:.3g}, by hand {finding.by_hand:.3g}"
+    return {"verdict": Verdict.ASSUMES, "message": message, "certain": True, "kind": "assumes"}
 
 
-def points(rule: Rule, settings: Settings, generic: bool, recorded: bool) -> Iterator[Point]:
-    """The rule on generic inputs, small where it can be, and where the real run had it."""
-    known = recorded and all(hasattr(leaf, "__array__") for leaf in jax.tree.leaves(rule.inputs))
-    if known and rule.whole:
-        # the user's own numbers first
-        yield at(rule, settings)
-    if generic:
-        yield from generic_points(rule.small or rule, settings)
-    if known and not rule.whole:
-        yield at(rule, settings)
+def _assumption(rule: Rule, settings: Settings) -> str:
+    """On what of its data a rule relies that is right where the run had it; "" if on nothing that may be relied on."""
+    kinds = {}
+    leaves = jax.tree_util.tree_leaves_with_path((rule.inputs, rule.data if rule.loose else ()))
+    unused = _unused(rule, settings)
+    for number, (path, leaf) in enumerate(leaves):
+        is_data = path[0].idx == 1 or path[1].idx in rule.optional | rule.named_data | unused
+        kind = kind_of(leaf) if is_data and is_float(leaf) else None
+        if kind is not None:
+            kinds[number] = kind, _place(rule, path)
+    for tried in [*([each] for each in kinds), *([list(kinds)] if len(kinds) > 1 else [])]:
+        places = generic_points(rule, settings, {number: kinds[number][0] for number in tried})
+        judged = [judged_at(point, settings) for point in places]
+        if judged and all(map(_is_right, judged)):
+            said = [f"{'each row of ' if 'mask' not in kind.name else 'each entry of '}{place} {kind.name}"
+                    for kind, place in (kinds[number] for number in tried)]  # fmt: skip
+            return " and ".join(said)
+    if rule.converges:
+        judged = [judged_at(point, settings) for point in near(rule, settings)]
+        if judged and all(map(_is_right, judged)):
+            return "the iteration has converged"
+    return ""
 
 
-def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | None = None) -> Point:
-    """The rule at its inputs, with a cotangent of random numbers, or of 1 for the whole gradient."""
-    witnesses = settings.programs.of(rule.pair)
-    inputs, data = cast((rule.inputs, rule.data), jnp.float64)
-    random = np.random.default_rng((settings.seed if seed is None else seed) + 1)
-
-    def cotangent(leaf: Any) -> Any:
-        return jnp.asarray(np.ones(leaf.shape) if rule.whole else random.normal(0.3, 1, leaf.shape), leaf.dtype)
-
-    y_bar = jax.tree.map(cotangent, witnesses.output(inputs, data))
-    return Point(rule, inputs, data, y_bar, generic, witnesses)
+def _unused(rule: Rule, settings: Settings) -> frozenset[int]:
+    """The inputs for which the rule itself gives no cotangent, or zero: they are data."""
+    hand = settings.witnesses(rule).compare(at(rule, settings)).hand
+    return frozenset(
+        k for k, each in enumerate(hand) if all(not np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(each))
+    )
 
 
-def generic_points(rule: Rule, settings: Settings) -> Iterator[Point]:
-    """The rule on random numbers of its shapes.
-
-    Normal ones; their mirror image, so that a unit that is off at the one is on at the other; fresh ones further out;
-    and some from (0, 1), as of probabilities: those alone where the others have no finite value. With labels in the
-    data, these are tried with other labels too, so that each example has every class once (up to EVERY_CLASS).
-    """
-    if any(isinstance(leaf, jax.ShapeDtypeStruct) and not is_float(leaf) for leaf in jax.tree.leaves(rule.inputs)):
-        return
-    random = np.random.default_rng(settings.seed)
-    leaves, tree = jax.tree.flatten(rule.inputs)
-    normal, far = ([random.normal(0.1, 1, np.shape(leaf)) for leaf in leaves] for _ in range(2))
-    inside, other = ([random.uniform(0.1, 0.9, np.shape(leaf)) for leaf in leaves] for _ in range(2))
-    anywhere = [normal, [-n for n in normal], [3 * n for n in far], inside]
-    within = [inside, [1 - n for n in inside], other]
-    for draws in (anywhere, within):
-        shifts = [0] * len(draws) + list(range(1, min(rule.classes, EVERY_CLASS)))
-        usable = []
-        for k, shift in enumerate(shifts):
-            numbers = draws[k] if k < len(draws) else inside
-            drawn = [
-                jnp.asarray(n, leaf.dtype) if is_float(leaf) else leaf for n, leaf in zip(numbers, leaves, strict=True)
-            ]
-            data = jax.tree.map(partial(_next_label, by=shift, classes=rule.classes), rule.data)
-            tried = replace(rule, inputs=tree.unflatten(drawn), data=data, small=None)
-            point = at(tried, settings, generic=True, seed=settings.seed + k)
-            try:
-                value = point.compared[2]
-            except DOES_NOT_RUN:
-                # it does not run at all: that is for the judge to say
-                yield point
-                return
-            if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(value)):
-                usable.append(point)
-        if usable:
-            yield from usable
-            return
-
-
-def _next_label(leaf: Any, by: int, classes: int) -> Any:
-    integer = classes and jnp.issubdtype(jnp.result_type(leaf), jnp.integer)
-    return (leaf + by) % classes if integer else leaf
-
-
-def cast(tree: PyTree, dtype: Any) -> PyTree:
-    """The tree with its floating leaves in this dtype."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if is_float(leaf) else leaf, tree)
+def _place(rule: Rule, path: tuple) -> str:
+    if path[0].idx == 0:
+        return argument_of(rule, path[1:])
+    return f"argument {path[1].idx + len(rule.inputs)}{jax.tree_util.keystr(path[2:])}"
 
 
 # ---- one rule at one point ------------------------------------------------------------------------------------------
@@ -198,6 +133,8 @@ class Leaf:
     value: np.ndarray
     g: np.ndarray
     t: np.ndarray
+    exact: np.ndarray
+    """How far the two may be apart where nothing is noisy."""
     bound: np.ndarray
     most: int
     """How many suspects there may be."""
@@ -209,7 +146,7 @@ class Leaf:
         """The entries where hand and autodiff differ, the worst first."""
         apart = np.abs(self.g - self.t)
         # written so that NaN is a difference
-        beyond = np.flatnonzero(~(apart <= self.bound))
+        beyond = np.flatnonzero(~(apart <= self.exact))
         excess = (apart.ravel()[beyond] / np.asarray(self.bound).flat[beyond]) if len(beyond) else np.zeros(0)
         return beyond[np.argsort(-np.where(np.isfinite(excess), excess, np.inf), kind="stable")[: self.most]]
 
@@ -222,108 +159,138 @@ class Leaf:
 
 def judged_at(point: Point, settings: Settings) -> list[Finding]:
     """One finding per argument of the rule at this point."""
-    rule, witnesses, place = point.rule, point.witnesses, (point.inputs, point.data, point.y_bar)
+    rule = point.rule
     if not any(is_float(leaf) for leaf in jax.tree.leaves(point.inputs)):
         return []
-    if any(is_float(leaf) and leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(point.y_bar)):
-        return [
-            _said(rule, Verdict.UNDECIDED, "on float64 inputs it gives a narrower dtype: there is a cast inside it")
-        ]
     try:
-        value, hand, output, auto = point.compared
+        compared = settings.witnesses(rule).compare(point)
     except DOES_NOT_RUN as error:
-        linear = "; the tangent of a custom_jvp must be linear in its tangents" if rule.pair.has_forward_rule else ""
-        says = f"the rule does not run: {_raised(error)}{linear}"
-        return [_said(rule, Verdict.FORMULA, says, kind="error")]
-    hand, told = _aligned(point.inputs, hand)
-    if told:
-        says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {told}"
-        return [_said(rule, Verdict.FORMULA, says, kind="structure")]
-    findings, leaves = _leaves(point, hand, auto)
-    if any(len(leaf.suspects) for leaf in leaves):
-        # what is badly conditioned there is noisy, and not wrong; a step into infinity tells nothing of the rounding
-        own, noise = (dict(jax.tree_util.tree_leaves_with_path(n)) for n in witnesses.noise(*place, settings.seed))
-        leaves = [
-            replace(leaf, bound=np.fmax(leaf.bound, NOISE * noise[leaf.path]), own=NOISE * own[leaf.path])
-            for leaf in leaves
+        return [_does_not_run(rule, error)]
+    hand, structure = _aligned(rule, point.inputs, compared)
+    if structure:
+        says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {structure}"
+        return [said(rule, Verdict.FORMULA, says, kind="structure")]
+    findings, leaves = _leaves(point, compared._replace(hand=hand), settings)
+    leaves = _with_noise(point, leaves, settings)
+    findings += _entries_judged(point, leaves, settings)
+    if all(f.verdict == Verdict.OK for f in findings):
+        findings = [
+            *findings,
+            *promises.of_value(point, compared, settings),
+            *promises.of_forward_mode(point, settings),
         ]
+        if settings.batched:
+            findings += promises.of_batch(point, settings)
+        if not point.generic and all(f.verdict == Verdict.OK for f in findings):
+            findings = promises.in_working_dtype(point, settings, findings)
+    return [_as_declared(rule, f) for f in findings] if rule.expected else findings
+
+
+def _does_not_run(rule: Rule, error: BaseException) -> Finding:
+    linear = "; the tangent of a custom_jvp must be linear in its tangents" if rule.pair.has_forward_rule else ""
+    return said(rule, Verdict.FORMULA, f"the rule does not run: {raised(error)}{linear}", kind="error")
+
+
+#: What is no difference of a gradient that its author declares to differ: it must run, and fit.
+NEVER_DECLARED = ("error", "structure", "shape", "value", "batch", "forward mode")
+
+
+def _as_declared(rule: Rule, finding: Finding) -> Finding:
+    """The finding of a rule that differs on purpose."""
+    if finding.verdict == Verdict.OK or finding.kind in NEVER_DECLARED:
+        return finding
+    reason = "" if rule.expected == DECLARED else f" ({rule.expected})"
+    says = f"differs from the derivative on purpose, as declared{reason}: {finding.message}"
+    return replace(finding, verdict=Verdict.EXPECTED, message=says)
+
+
+#: The reason of a rule that is declared by its name alone.
+DECLARED = "declared"
+
+
+def _with_noise(point: Point, leaves: list[Leaf], settings: Settings) -> list[Leaf]:
+    """The leaves with the noise of their gradients, measured where some entry differs."""
+    if not any(len(leaf.suspects) for leaf in leaves):
+        return leaves
+    # what is badly conditioned there is noisy, and not wrong; a step into infinity tells nothing of the rounding
+    try:
+        measured = settings.witnesses(point.rule).noise(point, settings.seed)
+    except DOES_NOT_RUN:
+        # it cannot be traced, or has no reverse mode: differences have an uncertainty of their own
+        return leaves
+    own, noise = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in measured)
+    return [
+        replace(leaf, bound=np.fmax(leaf.bound, NOISE * noise[leaf.path]), own=NOISE * own.get(leaf.path, np.zeros(())))
+        for leaf in leaves
+    ]
+
+
+def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> list[Finding]:
+    """The leaves by their suspects, and by entries drawn at random."""
     random = np.random.default_rng(settings.seed + 1)
-    drawn = point.generic and not rule.composite
+    drawn = point.generic and not point.rule.composite and not point.rule.declared_inside
     entries = {leaf.argument: _entries(leaf, drawn, random) for leaf in leaves}
-    quotients = _differenced(point, leaves, entries)
+    quotients = _differenced(point, leaves, entries, settings)
+    findings = []
     for leaf in leaves:
         settings.count("compared with autodiff", leaf.g.size)
         settings.count("differenced", len(entries[leaf.argument]))
-        findings.append(_judged(point, settings, leaf, entries[leaf.argument], quotients[leaf.argument]))
-    if all(f.verdict == Verdict.OK for f in findings):
-        findings = [*findings, *_value_findings(point, value, output), *_forward_findings(point, settings)]
-        if settings.batched:
-            findings += _batched_findings(point, settings)
-        if not point.generic and all(f.verdict == Verdict.OK for f in findings):
-            findings = _in_working_dtype(point, settings, findings)
-    return findings
+        findings.append(_judged(point, settings, leaf, Differenced(entries[leaf.argument], quotients[leaf.argument])))
+    return _kinks_together(point, settings, leaves, findings)
 
 
-def _raised(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
-    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-
-
-def _leaves(point: Point, hand: tuple, auto: tuple) -> tuple[list[Finding], list[Leaf]]:
+def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[Finding], list[Leaf]]:
     """What can be compared, and findings on what cannot."""
     findings: list[Finding] = []
     leaves: list[Leaf] = []
-    start = 0
-    hands, autos = (dict(jax.tree_util.tree_leaves_with_path(which)) for which in (hand, auto))
+    start, rule = 0, point.rule
+    share = max(SHARE, COARSE * settings.witnesses(rule).coarse)
+    hands, autos = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in (compared.hand, compared.auto))
     for path, value in jax.tree_util.tree_leaves_with_path(point.inputs):
         if not is_float(value):
             continue
-        argument = _argument(point.rule, path)
-        t = np.asarray(autos[path])
-        g = np.asarray(hands.get(path))
+        argument, first = argument_of(rule, path), start
+        start += value.size
+        t, g = np.asarray(autos[path]), np.asarray(hands.get(path))
+        if path[0].idx in rule.optional | rule.named_data and (path not in hands or not np.any(g)):
+            # data that nobody differentiates with respect to: nothing and zero are as good an answer as any
+            continue
         if path not in hands:
             says = "its gradient must be an array, got None"
-            findings.append(_said(point.rule, Verdict.FORMULA, says, argument, "shape"))
+            findings.append(said(rule, Verdict.FORMULA, says, argument, "shape"))
         elif g.shape != value.shape:
             says = f"its gradient must have shape {value.shape}, got shape {g.shape}"
-            findings.append(_said(point.rule, Verdict.FORMULA, says, argument, "shape"))
-        elif g.dtype != t.dtype:
-            narrow = is_float(g)
-            says = f"on {t.dtype.name} inputs its gradient must be {t.dtype.name}, got {g.dtype.name}"
-            verdict = Verdict.UNDECIDED if narrow else Verdict.FORMULA
-            findings.append(
-                _said(point.rule, verdict, says + (": there is a cast inside" if narrow else ""), argument, "dtype")
-            )
+            findings.append(said(rule, Verdict.FORMULA, says, argument, "shape"))
+        elif not is_float(g):
+            says = f"its gradient must be floating, got {g.dtype.name}"
+            findings.append(said(rule, Verdict.FORMULA, says, argument, "dtype"))
         elif not np.isfinite(t).all():
             says = "autodiff gives NaN or infinity here; look at the function itself"
-            findings.append(_said(point.rule, Verdict.UNDECIDED, says, argument))
+            findings.append(said(rule, Verdict.UNDECIDED, says, argument))
         elif value.size:
-            bound = np.broadcast_to(SHARE * np.abs(t).max() + 1e-300, t.shape)
+            exact = np.broadcast_to(share * np.abs(t).max() + 1e-300, t.shape)
+            if compared.uncertainty is not None:
+                exact = exact + 10 * compared.uncertainty[first : first + value.size].reshape(t.shape)
             most = SUSPECTS if point.generic else FEW
-            leaves.append(Leaf(argument, path, start, np.asarray(value), g, t, bound, most))
-        start += value.size
+            leaves.append(Leaf(argument, path, first, np.asarray(value), g.astype(np.float64), t, exact, exact, most))
     return findings, leaves
 
 
-def _argument(rule: Rule, path: tuple) -> str:
-    return rule.labels[path[0].idx] + jax.tree_util.keystr(path[1:])
-
-
-def _aligned(inputs: tuple, hand: tuple) -> tuple[tuple, str]:
+def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]:
     """The cotangents by hand with None where an input has no derivative; and their structure, if it is another."""
     # None may stand among the inputs too, as where a library parts the parameters of a net from the rest of it
-    (leaves, tree), (given, own) = (
-        jax.tree.flatten(each, is_leaf=lambda leaf: leaf is None) for each in (inputs, hand)
+    (leaves, tree), (hand, own) = (
+        jax.tree.flatten(each, is_leaf=lambda leaf: leaf is None) for each in (inputs, compared.hand)
     )
     if own != tree:
-        return hand, _structure(hand)
-    return tree.unflatten(g if is_float(leaf) else None for leaf, g in zip(leaves, given, strict=True)), ""
+        return compared.hand, _structure(compared.hand)
+    return tree.unflatten(g if is_float(leaf) else None for leaf, g in zip(leaves, hand, strict=True)), ""
 
 
 def _structure(tree: PyTree) -> str:
     """A pytree as a reader would write it: its containers, a star for each leaf."""
-    told = str(jax.tree.structure(tree, is_leaf=lambda leaf: leaf is None))
-    return told.removeprefix("PyTreeDef(").removesuffix(")")
+    text = str(jax.tree.structure(tree, is_leaf=lambda leaf: leaf is None))
+    return text.removeprefix("PyTreeDef(").removesuffix(")")
 
 
 def _entries(leaf: Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray:
@@ -335,7 +302,9 @@ def _entries(leaf: Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray
     return np.concatenate([suspects, np.setdiff1d(others, suspects)]).astype(int)
 
 
-def _differenced(point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray]) -> dict[str, Quotients]:
+def _differenced(
+    point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray], settings: Settings
+) -> dict[str, Quotients]:
     """The quotients of every leaf, all of them in one run."""
     places, scales = [np.zeros(0, int)], [np.zeros(0)]
     for leaf in leaves:
@@ -346,7 +315,8 @@ def _differenced(point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray
     if not len(flat):
         empty = np.zeros(0)
         return {leaf.argument: Quotients(empty, empty, empty, empty, empty.astype(bool)) for leaf in leaves}
-    every = point.witnesses.quotients(point.inputs, point.data, point.y_bar, flat, np.concatenate(scales))
+    # the truth may come from differences itself: these have other steps
+    every = settings.witnesses(point.rule).quotients(point, flat, OTHER_STEPS * np.concatenate(scales))
     ends = np.cumsum([len(entries[leaf.argument]) for leaf in leaves])
     return {
         leaf.argument: Quotients(*(each[end - len(entries[leaf.argument]) : end] for each in every))
@@ -354,160 +324,142 @@ def _differenced(point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray
     }
 
 
-def size_of(value: Any) -> float:
-    """The characteristic size of a leaf: the root of its mean square, or 1 where all of it is 0."""
-    return float(np.sqrt(np.mean(np.square(np.asarray(value, np.float64))))) or 1.0
+#: Steps of the differences that confirm, as a share of those that stand in for a reverse mode.
+OTHER_STEPS = 0.7
 
 
-def _judged(point: Point, settings: Settings, leaf: Leaf, entries: np.ndarray, q: Quotients) -> Finding:
-    rule, count = point.rule, len(leaf.suspects)
-    g, t, bound, own = (np.broadcast_to(e, leaf.g.shape).flat[entries] for e in (leaf.g, leaf.t, leaf.bound, leaf.own))
-    room = 10 * q.uncertainty + bound
-    hand_agrees, auto_agrees = np.abs(g - q.slope) <= room, np.abs(t - q.slope) <= room
-    low, high = np.minimum(q.left, q.right), np.maximum(q.left, q.right)
-    # the one-sided slopes are known to the step, 1e-6 of their size and of the curvature: three digits are safe
-    slack = 1e-3 * (np.abs(low) + np.abs(high)) + bound
-    possible = q.kink & (g >= low - slack) & (g <= high + slack)
+@dataclass(frozen=True, eq=False)
+class Differenced:
+    """Entries of one leaf, the suspects first, and what differences say of them."""
 
-    def finding(k: int, verdict: Verdict, says: Diagnosis) -> Finding:
-        place = tuple(int(i) for i in np.unravel_index(entries[k], leaf.g.shape))
-        error = float(abs(g[k] - t[k]) / max(q.uncertainty[k], bound[k] / NOISE))
+    entries: np.ndarray
+    quotients: Quotients
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """What each witness says of the differenced entries of one leaf."""
+
+    g: np.ndarray
+    t: np.ndarray
+    bound: np.ndarray
+    own: np.ndarray
+    hand_agrees: np.ndarray
+    auto_agrees: np.ndarray
+    possible: np.ndarray
+    """True on a kink with a value between the slopes from both sides."""
+
+    @classmethod
+    def of(cls, leaf: Leaf, differenced: Differenced) -> "Views":
+        q = differenced.quotients
+        g, t, exact, bound, own = (
+            np.broadcast_to(each, leaf.g.shape).flat[differenced.entries]
+            for each in (leaf.g, leaf.t, leaf.exact, leaf.bound, leaf.own)
+        )
+        low, high = np.minimum(q.left, q.right), np.maximum(q.left, q.right)
+        # the one-sided slopes are known to the step, 1e-6 of their size and of the curvature: three digits are safe
+        slack = 1e-3 * (np.abs(low) + np.abs(high)) + exact
+        possible = q.kink & (g >= low - slack) & (g <= high + slack)
+        room = 10 * q.uncertainty + np.where(q.kink, exact, bound)
+        return cls(g, t, bound, own, np.abs(g - q.slope) <= room, np.abs(t - q.slope) <= room, possible)
+
+
+def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenced) -> Finding:
+    rule, views, q = point.rule, Views.of(leaf, differenced), differenced.quotients
+    count = len(leaf.suspects)
+
+    def finding(k: int, verdict: Verdict, diagnosis: Diagnosis) -> Finding:
+        place = tuple(int(i) for i in np.unravel_index(differenced.entries[k], leaf.g.shape))
+        error = float(abs(views.g[k] - views.t[k]) / max(q.uncertainty[k], views.bound[k] / NOISE))
         return Finding(
-            rule.name, rule.where, leaf.argument, verdict, place, float(g[k]), float(t[k]), error, *says,
-            leaf.relative, (leaf.g, leaf.t),
+            rule.name, rule.where, leaf.argument, verdict, place, float(views.g[k]), float(views.t[k]), error,
+            *diagnosis, leaf.relative, (leaf.g, leaf.t),
         )  # fmt: skip
 
     kinked: int | None = None
     for k in range(count):
-        if possible[k]:
+        if views.possible[k]:
             kinked = k if kinked is None else kinked
             continue
-        undecided = not auto_agrees[k] and not hand_agrees[k] and not q.kink[k]
-        if undecided:
-            # a third witness, where the function takes complex numbers at all
-            slopes = point.witnesses.complex_step(
-                point.inputs, point.data, point.y_bar, leaf.start + entries[k : k + 1]
-            )
-            undecided = slopes is None or not abs(slopes[0] - t[k]) <= bound[k]
-        if undecided:
-            return finding(k, Verdict.UNDECIDED, _undecided("the rule, autodiff and differences all differ"))
-        if not hand_agrees[k] or q.kink[k]:
-            narrow = point.witnesses.narrower(point.inputs, point.data, point.y_bar)
-            if narrow:
-                says = f"something inside computes in {narrow} on float64 inputs: what differs may be its rounding"
-                return finding(k, Verdict.UNDECIDED, _undecided(says))
-            if abs(g[k] - t[k]) <= own[k]:
-                says = f"rounding takes it this far in float64: by {own[k] / NOISE:.2g}, and autodiff by less"
-                return finding(k, Verdict.PRECISION, Diagnosis(says, True, "precision"))
-            return finding(k, Verdict.FORMULA, explain.explained(point, leaf.path, settings))
+        verdict, says = _suspect(point, settings, leaf, (views, differenced), k)
+        if verdict == Verdict.FORMULA:
+            return finding(k, verdict, explain.explained(point, leaf.path, settings))
+        if verdict != Verdict.OK:
+            return finding(k, verdict, Diagnosis(says, True, verdict.value.lower()))
     if kinked is not None:
-        says = f"there is no derivative here; any value from {low[kinked]:.4g} to {high[kinked]:.4g} is possible"
+        low, high = sorted((q.left[kinked], q.right[kinked]))
+        says = f"there is no derivative here; any value from {low:.4g} to {high:.4g} is possible"
         return finding(kinked, Verdict.KINK, Diagnosis(says, True, "kink"))
-    for k in range(count, len(entries)):
-        if not auto_agrees[k] and not q.kink[k]:
+    for k in range(count, len(differenced.entries)):
+        if not views.auto_agrees[k] and not q.kink[k]:
             says = f"the rule and autodiff agree, differences say {q.slope[k]:.6g} ± {q.uncertainty[k]:.1g}"
-            return finding(k, Verdict.UNDECIDED, _undecided(says))
-    kept = (leaf.g, leaf.t) if rule.whole else None
-    return Finding(rule.name, rule.where, leaf.argument, Verdict.OK, relative=leaf.relative, leaf=kept)
+            return finding(k, Verdict.UNDECIDED, Diagnosis(says, True, "undecided"))
+    whole = (leaf.g, leaf.t) if rule.whole else None
+    return Finding(rule.name, rule.where, leaf.argument, Verdict.OK, relative=leaf.relative, leaf=whole)
 
 
-def _undecided(says: str) -> Diagnosis:
-    return Diagnosis(says, True, "undecided")
+def _suspect(
+    point: Point, settings: Settings, leaf: Leaf, views: tuple[Views, Differenced], k: int
+) -> tuple[Verdict, str]:
+    """The verdict on one entry where the rule and autodiff differ, and why."""
+    (seen, differenced), q = views, views[1].quotients
+    apart = abs(seen.g[k] - seen.t[k])
+    if not q.kink[k] and apart <= seen.bound[k]:
+        # as far as rounding may take either
+        return Verdict.OK, ""
+    if point.rule.declared_inside:
+        return Verdict.FORMULA, ""
+    hand, auto = bool(seen.hand_agrees[k]), bool(seen.auto_agrees[k])
+    if not q.kink[k] and hand and not auto:
+        # as of an iteration, whose own derivative is another than that of what it ends at
+        return Verdict.OK, ""
+    if not q.kink[k] and hand == auto:
+        # a third witness, where the function takes complex numbers at all
+        slopes = settings.witnesses(point.rule).complex_step(point, leaf.start + differenced.entries[k : k + 1])
+        if slopes is None or not abs(slopes[0] - seen.t[k]) <= seen.bound[k]:
+            if slopes is not None and abs(slopes[0] - seen.g[k]) <= seen.bound[k]:
+                return Verdict.OK, ""
+            coarse = "autodiff contradicts the rule, and differences are too coarse to tell which is right"
+            return Verdict.UNDECIDED, coarse if hand else "the rule, autodiff and differences all differ"
+    if not q.kink[k] and apart <= seen.own[k]:
+        says = f"rounding takes it this far in float64: by {seen.own[k] / NOISE:.2g}, and autodiff by less"
+        return Verdict.PRECISION, says
+    return Verdict.FORMULA, ""
 
 
-# ---- what else a rule promises --------------------------------------------------------------------------------------
+def _kinks_together(point: Point, settings: Settings, leaves: list[Leaf], findings: list[Finding]) -> list[Finding]:
+    """At a kink in several entries the gradient must be possible along other directions too, not entry by entry alone.
 
-
-def _value_findings(point: Point, value: PyTree, output: PyTree) -> list[Finding]:
-    """The value that comes with the derivative must be the value of the function."""
-    for own, right in zip(jax.tree.leaves(value), jax.tree.leaves(output), strict=False):
-        own, right = np.asarray(own, np.float64), np.asarray(right, np.float64)
-        size = np.abs(right).max(initial=0)
-        if own.shape != right.shape or not np.abs(own - right).max(initial=0) <= SHARE * size:
-            says = "the rule's forward pass gives another value than the function"
-            return [_said(point.rule, Verdict.FORMULA, says, "the value", "value")]
-    return []
-
-
-def _forward_findings(point: Point, settings: Settings) -> list[Finding]:
-    """A forward-mode rule, pushed along random tangents, against forward-mode autodiff of the function."""
-    if not point.rule.pair.has_forward_rule:
-        return []
-    random = np.random.default_rng(settings.seed + 2)
-    floats = [leaf for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
-    tangents = [jnp.asarray(random.normal(0.2, 1, leaf.shape), leaf.dtype) for leaf in floats]
-    own, right = point.witnesses.forward_mode(point.inputs, point.data, tangents)
-    for g, t in zip(jax.tree.leaves(own), jax.tree.leaves(right), strict=True):
-        if not np.abs(g - t).max(initial=0) <= 1e3 * SHARE * np.abs(t).max(initial=0) + 1e-300:
-            says = "in forward mode its tangent differs from that of the function, though in reverse mode it is right"
-            return [_said(point.rule, Verdict.FORMULA, says, "the tangent", "forward mode")]
-    return []
-
-
-def _batched_findings(point: Point, settings: Settings) -> list[Finding]:
-    """`jax.vmap` over a batch of cotangents must give what one after the other gives."""
-    random = np.random.default_rng(settings.seed + 3)
-    y_bars = jax.tree.map(lambda y: jnp.asarray(random.normal(0.3, 1, (BATCH, *y.shape)), y.dtype), point.y_bar)
-    try:
-        together, apart = point.witnesses.batched(point.inputs, point.data, y_bars)
-    except DOES_NOT_RUN as error:
-        says = f"the rule does not run under jax.vmap: {_raised(error)}"
-        return [_said(point.rule, Verdict.FORMULA, says, "in a batch", "batch")]
-    for g, t in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
-        if not np.abs(g - t).max(initial=0) <= SHARE * np.abs(t).max(initial=0) + 1e-300:
-            says = "under jax.vmap it gives other cotangents than one example after the other"
-            return [_said(point.rule, Verdict.FORMULA, says, "in a batch", "batch")]
-    return []
-
-
-def _in_working_dtype(point: Point, settings: Settings, findings: list[Finding]) -> list[Finding]:
-    """The same inputs in the dtype they came in: does the rule lose more than autodiff?"""
-    rule = point.rule
-    inputs = rule.inputs if rule.working is None else rule.working
-    dtypes = {leaf.dtype for leaf in jax.tree.leaves(inputs) if is_float(leaf)}
-    if jnp.dtype("float64") in dtypes or len(dtypes) != 1:
+    Where two numbers share a maximum, any share of the slope may go to the one and the rest to the other, but not all
+    of it to both.
+    """
+    kinks = {f.argument for f in findings if f.verdict == Verdict.KINK}
+    if not kinks or sum(len(leaf.suspects) for leaf in leaves if leaf.argument in kinks) < 2:
         return findings
-    (dtype,) = dtypes
-    given = cast(point.y_bar, dtype)
-    # the truth on the rounded cotangent, so that its rounding is nobody's error
-    exact = cast(given, jnp.float64)
-    truth = (point if rule.whole else replace(point, y_bar=exact)).compared[3]
-    witnesses, place = settings.programs.of(rule.pair.real), (inputs, cast(rule.data, dtype), given)
-    _, hand, _, auto = witnesses.compare(*place)
-    eps = float(jnp.finfo(dtype).eps)
-    rows = {f.argument: f for f in findings}
-    hands, autos = (dict(jax.tree_util.tree_leaves_with_path(which)) for which in (hand, auto))
-    noise: dict[tuple, Any] = {}
-    for path, right in jax.tree_util.tree_leaves_with_path(truth):
-        argument = _argument(rule, path)
-        t, h, a = (np.asarray(each, np.float64) for each in (right, hands[path], autos[path]))
-        if not t.size:
-            continue
-        if rule.whole and hands[path].dtype != dtype:
-            says = f"its gradient must have the dtype {dtype.name} of the argument, got {hands[path].dtype.name}"
-            rows[argument] = _said(rule, Verdict.PRECISION, says, argument, "dtype")
-            continue
-        apart, auto_off, size = np.abs(h - t), np.abs(a - t).max(), np.abs(t).max()
-        worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), t.shape))
-
-        def allowed(off: float, size: float = size) -> float:
-            return RATIO * off + ULPS * eps * size + 1e-300
-
-        # where autodiff itself leaves the finite numbers there is nothing to compare with
-        if not np.isfinite(auto_off) or apart[worst] <= allowed(auto_off):
-            continue
-        # autodiff may have been lucky: how far could rounding have taken it?
-        noise = noise or dict(jax.tree_util.tree_leaves_with_path(witnesses.noise(*place, settings.seed)[1]))
-        room = allowed(float(np.fmax(auto_off, np.max(np.asarray(noise[path], np.float64)))))
-        if not apart[worst] <= room:
-            says = f"right in float64; in {dtype.name} off by {apart[worst]:.3g}, autodiff by {auto_off:.3g}"
-            rows[argument] = Finding(
-                rule.name, rule.where, argument, Verdict.PRECISION, worst, float(h[worst]), float(t[worst]),
-                float(apart[worst] / room), says, True, "precision",
-                float(apart[worst] / max(size, 1e-300)), (h, t),
-            )  # fmt: skip
-    return list(rows.values())
-
-
-def _said(rule: Rule, verdict: Verdict, says: str, argument: str = "", kind: str = "undecided") -> Finding:
-    return Finding(rule.name, rule.where, argument or rule.labels[0], verdict, message=says, kind=kind)
+    witnesses, random = settings.witnesses(point.rule), np.random.default_rng(settings.seed + 7)
+    starts = {leaf.start: leaf for leaf in leaves}
+    signs, start = [], 0
+    for value in (v for v in jax.tree.leaves(point.inputs) if is_float(v)):
+        steps, leaf = np.zeros((SIDES, value.size), np.int8), starts.get(start)
+        if leaf is not None and leaf.argument in kinks:
+            steps[:, leaf.suspects] = random.choice([-1, 1], (SIDES, len(leaf.suspects)))
+            steps[0, leaf.suspects] = 1
+        signs.append(steps.reshape(SIDES, *value.shape))
+        start += value.size
+    compared = witnesses.compare(point)
+    slopes = witnesses.slopes_along(point, compared.hand, signs)
+    ahead, behind, own = slopes["up"] / ALONG, -slopes["down"] / ALONG, slopes["dots"]
+    low, high = np.minimum(ahead, behind), np.maximum(ahead, behind)
+    slack = 1e-3 * (np.abs(low) + np.abs(high) + np.abs(own).max()) + 1e-300
+    outside = (own < low - slack) | (own > high + slack)
+    if not outside.any():
+        return findings
+    k = int(np.argmax(outside))
+    says = (
+        "entry by entry its values are possible at this kink, together they are not: along a direction of all of them "
+        f"the slope is between {low[k]:.4g} and {high[k]:.4g}, by hand {own[k]:.4g}"
+    )
+    return [
+        replace(f, verdict=Verdict.FORMULA, message=says, kind="kink") if f.verdict == Verdict.KINK else f
+        for f in findings
+    ]

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation
+from fnn.adapter import custom_vjp
 from fnn.layers import Layer, with_parts
 from fnn.losses import Loss
 from fnn.regularizers import Regularizer
@@ -30,10 +31,15 @@ def floats_of(inputs: PyTree) -> tuple[list[Array], Callable[[list[Array]], Any]
     leaves, tree = jax.tree.flatten(inputs)
 
     def rebuilt(floats: list[Array]) -> Any:
-        given = iter(floats)
-        return jax.tree.unflatten(tree, [next(given) if is_float(leaf) else leaf for leaf in leaves])
+        rest = iter(floats)
+        return jax.tree.unflatten(tree, [next(rest) if is_float(leaf) else leaf for leaf in leaves])
 
     return [leaf for leaf in leaves if is_float(leaf)], rebuilt
+
+
+def as_dtype_of(value: Any, other: Any) -> Any:
+    """The value in the dtype of the other."""
+    return value if value.dtype == other.dtype else jnp.asarray(value).astype(other.dtype)
 
 
 def pullback(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
@@ -41,7 +47,7 @@ def pullback(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple[Py
     leaves, tree = jax.tree.flatten(inputs)
     floats, rebuilt = floats_of(inputs)
     y, back = jax.vjp(lambda floats: f(*rebuilt(floats)), floats)
-    bars = iter(back(y_bar)[0])
+    bars = iter(back(jax.tree.map(as_dtype_of, y_bar, y))[0])
     return y, jax.tree.unflatten(tree, [next(bars) if is_float(leaf) else None for leaf in leaves])
 
 
@@ -178,6 +184,35 @@ def isolated(record: Any) -> Any:
     return with_parts(record, oracle)
 
 
+@dataclass(frozen=True, repr=False)
+class LentLayer(OracleLayer):
+    """A layer whose own backward pass counts in whatever is differentiated automatically around it."""
+
+    def forward(self, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
+        return custom_vjp(self.rule)(params, x), ()
+
+
+@dataclass(frozen=True, repr=False)
+class LentActivation(Activation):
+    """An activation whose own backward pass counts in whatever is differentiated automatically around it."""
+
+    rule: Activation = field(kw_only=True)
+
+    def forward(self, z: Array) -> tuple[Array, PyTree]:
+        return custom_vjp(self.rule)(z), ()
+
+
+def lent(record: Any, is_declared: Callable[[Any], bool]) -> Any:
+    """The record with the parts that differ from their derivative on purpose lent to autodiff as they are."""
+
+    def own(part: Any) -> Any:
+        if isinstance(part, Activation | Layer) and is_declared(part):
+            return LentLayer(part) if isinstance(part, Layer) else LentActivation(rule=part)
+        return with_parts(part, own) if isinstance(part, Layer) else part
+
+    return with_parts(record, own)
+
+
 def parts(layer: Layer, params: PyTree, x: PyTree) -> list[tuple[Any, tuple]]:
     """Every activation and layer that one forward pass calls inside this layer, with what it was called on."""
     seen: list[tuple[Any, tuple]] = []
@@ -195,12 +230,12 @@ def parts(layer: Layer, params: PyTree, x: PyTree) -> list[tuple[Any, tuple]]:
 
 def parts_of(record: Any) -> list[Any]:
     """The activations and layers that a record holds in its fields."""
-    found: list[Any] = []
+    inside: list[Any] = []
 
-    def note(part: Any) -> Any:
+    def record_part(part: Any) -> Any:
         if isinstance(part, Activation | Layer):
-            found.append(part)
+            inside.append(part)
         return part
 
-    with_parts(record, note)
-    return found
+    with_parts(record, record_part)
+    return inside

@@ -6,6 +6,7 @@ Promises: `forward` holds no hand-written derivative that counts, `derived` is t
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,10 +63,10 @@ class OfActivation(Pair):
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         (z,) = inputs
-        a, kept = self.activation.forward(z)
+        a, residuals = self.activation.forward(z)
         if self.keeps is not None:
-            kept = (z, a)[self.keeps]
-        return a, (self.activation.backward(kept, y_bar),)
+            residuals = (z, a)[self.keeps]
+        return a, (self.activation.backward(residuals, y_bar),)
 
     def repairs(self) -> dict[str, Pair]:
         if self.keeps is not None:
@@ -86,9 +87,8 @@ class OfLayer(Pair):
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         alone = isolated(self.layer)
-        y, kept = alone.forward(*inputs)
-        # the sweep calls `cotangents`, of which `backward` is a part
-        return y, tuple(alone.cotangents(inputs[0], kept, y_bar)[:2])
+        y, residuals = alone.forward(*inputs)
+        return y, tuple(alone.backward(inputs[0], residuals, y_bar))
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class OfLoss(Pair):
         return self.loss(inputs[0], *data)
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        value, kept = self.loss.forward(inputs[0], *data)
-        return value, (self.loss.backward(kept, y_bar),)
+        value, residuals = self.loss.forward(inputs[0], *data)
+        return value, (self.loss.backward(residuals, y_bar),)
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ class OfObjective(Pair):
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         alone, (y, keywords) = isolated(self.objective), data
         params, x = inputs
-        value, kept = alone.forward(params, x, y, **keywords)
-        return value, tuple(alone.backward(params, kept, y_bar))
+        value, residuals = alone.forward(params, x, y, **keywords)
+        return value, tuple(alone.backward(params, residuals, y_bar))
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,13 @@ class OfRecord(Pair):
     """(params, x) -> value: the whole gradient of a backprop record as it stands; data: (y, keywords)."""
 
     by_hand: Backprop
+    truth: Objective
+    """Its objective, in which the rules that differ on purpose count as they are."""
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         y, keywords = data
         params, x = inputs
-        return self.by_hand.objective(params, x, y, **keywords)
+        return self.truth(params, x, y, **keywords)
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         (params, x), (y, keywords) = inputs, data
@@ -154,12 +156,14 @@ class OfRecord(Pair):
         return value, tuple(jax.tree.map(lambda g: y_bar * g, bars))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class OfFunction(Pair):
-    """args -> value: a function, and the same with its rules stripped."""
+    """args -> value: a function, and the same without its rules by hand."""
 
-    called: Callable[..., PyTree]
-    plain: Callable[..., PyTree]
+    key: Any
+    """Equal for functions that compute the same."""
+    called: Callable[..., PyTree] = field(compare=False)
+    plain: Callable[..., PyTree] = field(compare=False)
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.plain(*inputs)
@@ -168,33 +172,38 @@ class OfFunction(Pair):
         return pullback(self.called, inputs, y_bar)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class OfGradient(Pair):
     """first argument -> value: a function, and a gradient written beside it; data: the other arguments."""
 
-    called: Callable[..., PyTree]
-    gradient: Callable[..., PyTree]
+    key: Any
+    """Equal for functions and gradients that compute the same."""
+    called: Callable[..., PyTree] = field(compare=False)
+    gradient: Callable[..., PyTree] = field(compare=False)
     """With respect to the first argument."""
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.called(inputs[0], *data)
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        given = self.gradient(inputs[0], *data)
-        # in the dtype that came, so that a wrong one shows
-        return self.forward(inputs, data), (jax.tree.map(lambda g: y_bar.astype(jnp.result_type(g)) * g, given),)
+        own = self.gradient(inputs[0], *data)
+        # in the dtype that it has, so that a wrong one shows
+        return self.forward(inputs, data), (jax.tree.map(lambda g: y_bar.astype(jnp.result_type(g)) * g, own),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class OfEquation(Pair):
     """One equation with a hand-written rule, taken out of a jaxpr, and its primal computation."""
 
-    bound: Callable[..., tuple]
-    """The equation bound again: its own rule runs."""
-    plain: Callable[..., tuple]
-    forward_mode: bool
+    key: Any
+    """Equal for equations that compute the same, forward and backward."""
+    bound: Callable[..., tuple] = field(compare=False)
+    """The equation run again: its own rule counts."""
+    plain: Callable[..., tuple] = field(compare=False)
+    forward_mode: bool = False
     """True for a `custom_jvp`."""
-    working: "OfEquation | None" = field(default=None)
+    working: "OfEquation | None" = field(default=None, compare=False)
+    """The same equation as the user's own run has it."""
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.plain(*inputs)

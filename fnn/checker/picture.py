@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fnn.checker.report import Finding, Report, Verdict
+from fnn.checker.findings import Finding, Verdict, culprits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ ROWS, LABEL, CELLS = 40, 44, 64
 MARKS = {
     Verdict.OK: ("#009E73", "o"),
     Verdict.KINK: ("#56B4E9", "^"),
+    Verdict.EXPECTED: ("#0072B2", "v"),
+    Verdict.ASSUMES: ("#B8A800", "P"),
     Verdict.UNDECIDED: ("#E69F00", "s"),
     Verdict.PRECISION: ("#CC79A7", "D"),
     Verdict.FORMULA: ("#D55E00", "X"),
@@ -36,21 +38,21 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw(report: Report, path: str | Path | None = None) -> "Figure":
+def draw(findings: tuple[Finding, ...], path: str | Path | None = None) -> "Figure":
     """Draw the error of every leaf, and the worst leaf entry by entry.
 
     Left: largest |by hand − truth| / largest |truth| of each leaf, the culprits on top. Right: by hand − truth of the
     worst leaf, its worst entry framed. Where everything is OK that is rounding, and the title says so.
 
     Args:
-        report: what `fnn.check` returned.
+        findings: those of the report that `fnn.check` returned.
         path: a file to write, .png or .pdf or .svg, or None.
 
     Returns:
         the matplotlib figure.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed. ValueError: the report holds no finding.
+        ModuleNotFoundError: matplotlib is not installed. ValueError: there is no finding.
     """
     try:
         import matplotlib as mpl
@@ -61,9 +63,10 @@ def draw(report: Report, path: str | Path | None = None) -> "Figure":
             f'a picture needs matplotlib, and {missing.name} is not installed: pip install -e ".[experiments]".',
             name=missing.name,
         ) from missing
-    if not report.findings:
+    if not findings:
         raise ValueError("the report holds no finding, so there is nothing to draw. Check a function with floats.")
-    ordered = sorted(report.findings, key=lambda finding: _gravity(finding, report.culprits), reverse=True)
+    wrong = culprits(findings)
+    ordered = sorted(findings, key=lambda finding: _gravity(finding, wrong), reverse=True)
     shown = ordered[:ROWS]
     with mpl.rc_context(STYLE):
         # 0.24 inches hold a line of text of size 9 with a gap
@@ -72,19 +75,18 @@ def draw(report: Report, path: str | Path | None = None) -> "Figure":
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
         _errors(figure, left, shown, len(ordered))
         _leaf(figure, right, next((finding for finding in ordered if finding.leaf is not None), None))
-        wrong = shortened(", ".join(report.culprits), 90)
-        figure.suptitle("ok" if report.ok else f"NOT OK, wrong: {wrong}" if wrong else "NOT OK", fontweight="bold")
+        title = f"NOT OK, wrong: {shortened(', '.join(wrong), 90)}" if wrong else "NOT OK"
+        figure.suptitle("ok" if all(f.verdict.fine for f in findings) else title, fontweight="bold")
         if path is not None:
             figure.savefig(path)
     return figure
 
 
-def _gravity(finding: Finding, culprits: tuple[str, ...]) -> tuple[bool, int, float]:
+def _gravity(finding: Finding, wrong: tuple[str, ...]) -> tuple[bool, int, float]:
     """Culprits before what they explain, graver verdicts first, and of those the larger error."""
     relative = finding.relative
     size = math.inf if relative is None or not math.isfinite(relative) else relative
-    wrong = finding.verdict == Verdict.FORMULA and finding.rule in culprits
-    return wrong, finding.verdict.gravity, size
+    return finding.verdict == Verdict.FORMULA and finding.rule in wrong, finding.verdict.gravity, size
 
 
 # ---- left: the error of every leaf ----------------------------------------------------------------------------------

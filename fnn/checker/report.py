@@ -1,7 +1,7 @@
 """What a check says: a value with one finding per rule and argument, that prints as a table.
 
 Promises: nothing is said to be wrong unless two independent witnesses agree that it is; what could not be decided is
-said to be undecided. `report.ok` is true when every finding is OK or a KINK.
+said to be undecided. `report.ok` is true when nothing has to be mended: every verdict is OK, KINK, EXPECTED or ASSUMES.
 """
 
 import json
@@ -9,76 +9,18 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-
-class Verdict(StrEnum):
-    """What is said of one argument of one rule.
-
-    >>> fnn.checker.Verdict.KINK.fine, fnn.checker.Verdict.FORMULA.fine
-    (True, False)
-    >>> fnn.checker.Verdict.FORMULA == "FORMULA"
-    True
-    """
-
-    OK = "OK"
-    KINK = "KINK"
-    """No derivative exists there; the value lies between the slopes from the left and the right."""
-    UNDECIDED = "UNDECIDED"
-    PRECISION = "PRECISION"
-    """Right in float64, but worse in the working dtype than autodiff in that dtype."""
-    FORMULA = "FORMULA"
-    """Wrong in float64, by autodiff and by differences."""
-
-    @property
-    def gravity(self) -> int:
-        """0 for OK, more for what is graver."""
-        return list(Verdict).index(self)
-
-    @property
-    def fine(self) -> bool:
-        """True where nothing has to be mended."""
-        return self in (Verdict.OK, Verdict.KINK)
-
+from fnn.checker.findings import Finding, Verdict, culprits, is_whole
+from fnn.checker.picture import draw
 
 #: ANSI colours. The verdict is spelled out as well: colour never tells anything alone.
-COLOURS = {"OK": "32", "KINK": "36", "UNDECIDED": "33", "PRECISION": "35", "FORMULA": "1;31"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found at one argument of one rule.
-
-    >>> report = fnn.check(lambda w: jnp.sum(w**2), jnp.arange(3.0), gradient=lambda w: w)
-    >>> finding = report.findings[0]
-    >>> finding.verdict, finding.entry, finding.by_hand, finding.truth, finding.message
-    (<Verdict.FORMULA: 'FORMULA'>, (2,), 2.0, 4.0, 'a factor of ½ too many')
-    """
-
-    rule: str
-    where: str
-    """File and line of the derivative, or "unknown"."""
-    argument: str
-    verdict: Verdict
-    entry: tuple[int, ...] | None = None
-    """The worst entry."""
-    by_hand: float | None = None
-    truth: float | None = None
-    error: float | None = None
-    """|by hand − truth| in units of the truth's own uncertainty."""
-    message: str = ""
-    """The diagnosis, or why it is undecided."""
-    certain: bool = True
-    """False where `message` is a hint."""
-    kind: str = ""
-    """The diagnosis in one word: "sign", "factor", "zero", "transposed", "entry", "term", "derivative", …"""
-    relative: float | None = None
-    """Largest |by hand − truth| over the largest |truth| of the leaf."""
-    leaf: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
-    """The whole leaf, (by hand, truth), where it is not OK or belongs to the whole gradient; not part of the JSON."""
+COLOURS = {
+    "OK": "32", "KINK": "36", "EXPECTED": "36", "ASSUMES": "34", "UNDECIDED": "33", "PRECISION": "35",
+    "FORMULA": "1;31",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,18 +41,19 @@ class Report:
     missed: float | None = None
     """The chance that differences along random directions miss a wrong entry of the whole gradient; None where no
     direction could be used."""
+    strict: bool = False
+    """True where a gradient that is right under an assumption (ASSUMES) counts as wrong."""
 
     @property
     def ok(self) -> bool:
-        """True when everything is OK, or sits on a kink with a value that is possible there."""
-        return all(finding.verdict.fine for finding in self.findings)
+        """True when nothing has to be mended: all is right, sits on a kink with a value that is possible there, differs
+        on purpose as declared, or (unless `strict`) is right under an assumption that the report names."""
+        return all(f.verdict.fine and not (self.strict and f.verdict == Verdict.ASSUMES) for f in self.findings)
 
     @property
     def culprits(self) -> tuple[str, ...]:
         """The rules whose formula is wrong, each once; the whole gradient only where no rule explains it."""
-        wrong = [f.rule for f in self.findings if f.verdict == Verdict.FORMULA]
-        rules = [name for name in dict.fromkeys(wrong) if not _is_whole(name)]
-        return tuple(rules or dict.fromkeys(wrong))
+        return culprits(self.findings)
 
     def to_json(self) -> str:
         """Everything as JSON, the leaves left out; numbers that are not finite as text."""
@@ -123,15 +66,13 @@ class Report:
             return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
         findings = [{f.name: getattr(each, f.name) for f in fields(each) if f.name != "leaf"} for each in self.findings]
-        told = {"ok": self.ok, "culprits": self.culprits, "findings": findings}
-        told |= {f.name: getattr(self, f.name) for f in fields(self) if f.name != "findings"}
-        return json.dumps(plain(told), indent=1, ensure_ascii=False, allow_nan=False)
+        report = {"ok": self.ok, "culprits": self.culprits, "findings": findings}
+        report |= {f.name: getattr(self, f.name) for f in fields(self) if f.name != "findings"}
+        return json.dumps(plain(report), indent=1, ensure_ascii=False, allow_nan=False)
 
     def draw(self, path: Any = None) -> Any:
         """A matplotlib figure of the error per leaf and of the worst leaf; saved there if a path is given."""
-        from fnn.checker.picture import draw
-
-        return draw(self, path)
+        return draw(self.findings, path)
 
     def __str__(self) -> str:
         terminal = sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -148,16 +89,16 @@ class Report:
         lines = _table([*_bad_rows(self.findings), *_good_rows(self.findings)], room, colour)
         if any(f.error is not None and not f.verdict.fine for f in self.findings):
             lines.append("error: in units of the truth's own uncertainty; 1 is nothing")
-        told = dict.fromkeys(
+        messages = dict.fromkeys(
             f"{f.rule} ({f.where}), {f.argument}: {'' if f.certain else 'perhaps '}{f.message}"
             for f in self.findings
             # what a rule explains needs no explanation of its own in the whole gradient
             if f.message
             and f.verdict != Verdict.OK
-            and (not _is_whole(f.rule) or not self.culprits or _is_whole(self.culprits[0]))
+            and (not is_whole(f.rule) or not self.culprits or is_whole(self.culprits[0]))
         )
-        if told:
-            lines += ["", *told]
+        if messages:
+            lines += ["", *messages]
         if self.skipped:
             lines += ["", f"without derivative, skipped: {', '.join(self.skipped)}"]
         return "\n".join([*lines, "", *self.notes, self._summary(colour)])
@@ -169,12 +110,8 @@ class Report:
         if self.culprits:
             wrong = _painted(f"NOT OK, wrong: {', '.join(self.culprits)}", "FORMULA", colour)
             return f"{wrong} · {looked}"
-        worst = sorted({f.verdict.value for f in self.findings} - {"OK", "KINK"})
+        worst = sorted({f.verdict.value for f in self.findings if f.verdict == "ASSUMES" or not f.verdict.fine})
         return _painted(f"NOT OK, {' and '.join(worst)}", worst[0], colour) + f" · {looked}"
-
-
-def _is_whole(rule: str) -> bool:
-    return rule in ("gradient", "gradient, second order")
 
 
 def _bad_rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
@@ -193,27 +130,27 @@ def _good_rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
         if f.verdict == Verdict.OK:
             good.setdefault(f.rule, []).append(f.argument)
     return [
-        (rule, ", ".join(given) if len(given) <= 3 else f"{len(given)} arguments", "OK", "", "", "")
-        for rule, given in good.items()
+        (rule, ", ".join(names) if len(names) <= 3 else f"{len(names)} arguments", "OK", "", "", "")
+        for rule, names in good.items()
     ]
 
 
 def _table(rows: list[tuple[str, ...]], room: int, colour: bool) -> list[str]:
     heads = ("rule", "argument", "verdict", "by hand", "truth", "error")
     # columns without a word are left out: a report that is OK has no numbers
-    kept = [k for k in range(len(heads)) if k < 3 or any(row[k] for row in rows)]
-    widths = {k: max(len(heads[k]), *(len(row[k]) for row in rows), 1) for k in kept}
-    spare = room - 2 * (len(kept) - 1) - sum(widths[k] for k in kept if k > 1)
+    shown = [k for k in range(len(heads)) if k < 3 or any(row[k] for row in rows)]
+    widths = {k: max(len(heads[k]), *(len(row[k]) for row in rows), 1) for k in shown}
+    spare = room - 2 * (len(shown) - 1) - sum(widths[k] for k in shown if k > 1)
     for k, share in ((0, spare // 2), (1, spare - min(widths[0], spare // 2))):
         widths[k] = min(widths[k], max(share, 12))
 
     def line(cells: tuple[str, ...], paint: bool) -> str:
-        told = [_short(cells[k], widths[k]).ljust(widths[k]) for k in kept]
+        texts = [_short(cells[k], widths[k]).ljust(widths[k]) for k in shown]
         if paint:
-            told[2] = _painted(told[2], cells[2], colour)
-        return "  ".join(told).rstrip()
+            texts[2] = _painted(texts[2], cells[2], colour)
+        return "  ".join(texts).rstrip()
 
-    return [line(heads, False), "  ".join("─" * widths[k] for k in kept), *(line(row, True) for row in rows)]
+    return [line(heads, False), "  ".join("─" * widths[k] for k in shown), *(line(row, True) for row in rows)]
 
 
 def _painted(text: str, verdict: str, colour: bool) -> str:

@@ -1,13 +1,13 @@
 """What is checked: a rule is a function with the hand-written derivative beside it, and inputs to try the two on.
 
 Promises: each rule stands alone. In a record of this package the parts are replaced by oracles (`oracles.py`); the
-rules inside any other JAX function are found by `jaxprs.py`.
+rules inside any other JAX function are found by `inside.py`. A `Point` is a rule at one place, in float64.
 """
 
 import dataclasses
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,22 @@ class Rule:
     """True where the rule only puts others together: differences are taken of its parts, and of it if it disagrees."""
     classes: int = 0
     """Where the data hold labels: how many classes there are, so that others can be tried; else 0."""
-    working: PyTree = None
-    """The inputs in the dtypes of the real run, where tracing has fixed them."""
-    identity: Any = None
-    """Rules of equal identity on inputs of equal shapes are the same rule; by default, those of equal pairs are."""
+    optional: frozenset[int] = frozenset()
+    """Which inputs nobody differentiates with respect to: the rule may give None or zero for them."""
+    named_data: frozenset[int] = frozenset()
+    """Which inputs the user names as data."""
+    loose: bool = False
+    """True where the floating data may be drawn at random too."""
+    expected: str = ""
+    """Why it differs from the derivative on purpose, as declared; "" if it must not."""
+    declared_inside: bool = False
+    """True where a rule inside differs on purpose: differences of the values are no witness of such a gradient."""
+    iterates: bool = False
+    """True where the function iterates until something holds: numbers of other sizes may never end it."""
+    converges: bool = False
+    """True where it repeats a step often: a rule by hand may hold only where that has converged."""
+    own_dtypes: tuple | None = None
+    """The dtypes of the real run, where the inputs are in others."""
 
     @property
     def key(self) -> Any:
@@ -62,18 +74,42 @@ class Rule:
             return self.small.key
         leaves = jax.tree.leaves((self.inputs, self.data))
         shapes = tuple((np.shape(v), str(v.dtype if hasattr(v, "dtype") else type(v))) for v in leaves)
-        return self.name, self.pair if self.identity is None else self.identity, shapes
+        return self.name, self.pair, shapes
+
+    @property
+    def dtypes(self) -> tuple:
+        """The dtypes of the real run, leaf by leaf of (inputs, data)."""
+        if self.own_dtypes is not None:
+            return self.own_dtypes
+        return tuple(getattr(leaf, "dtype", None) for leaf in jax.tree.leaves((self.inputs, self.data)))
 
     def second(self) -> "Rule":
         """The rule of the backward pass, a function of the inputs and of the cotangent of the output."""
         y_bar = jax.eval_shape(self.pair.forward, self.inputs, self.data)
         if self.whole:
-            y_bar = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), y_bar)
+            y_bar = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), y_bar)
         return dataclasses.replace(
             self, name=f"{self.name}, second order", pair=Second(self.pair), inputs=(*self.inputs, y_bar),
             labels=(*self.labels, "the cotangent"), small=None if self.small is None else self.small.second(),
-            composite=False, working=None, identity=None if self.identity is None else ("second", self.identity),
+            composite=False, optional=frozenset(),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A rule at one place in float64: inputs, data, and the cotangent of the output."""
+
+    rule: Rule
+    inputs: tuple
+    data: tuple
+    y_bar: PyTree
+    generic: bool = False
+    results: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What the witnesses gave there already."""
+
+    def moved(self, **changes: Any) -> "Point":
+        """The same rule at another place."""
+        return dataclasses.replace(self, results={}, **changes)
 
 
 def place(function: Any) -> str:
@@ -87,8 +123,15 @@ def place(function: Any) -> str:
 # ---- records of this package ----------------------------------------------------------------------------------------
 
 
-def of_objective(objective: Objective, params: PyTree, x: PyTree, y: Any, options: dict[str, Any]) -> list[Rule]:
-    """Every rule behind the gradient of this objective, on the inputs of the real run; each once."""
+def of_objective(objective: Objective, args: tuple, options: dict[str, Any], declared: dict[str, str]) -> list[Rule]:
+    """Every rule behind the gradient of this objective, on the inputs of the real run; each once.
+
+    Args:
+        args: (params, x, y).
+        options: the keywords of the call.
+        declared: the rules that differ on purpose, by name, with the reason.
+    """
+    params, x, y = args
     rules = list(_of_layer(objective.net, params, x))
     prediction = objective.net.apply(params, x)
     rules.append(_of_loss(objective.loss, prediction, y, options.get("sample_weight")))
@@ -106,7 +149,7 @@ def of_objective(objective: Objective, params: PyTree, x: PyTree, y: Any, option
         pair, inputs = OfObjective(dataclasses.replace(objective, net=net)), _shapes(net, len(x), x.dtype)
         small = dataclasses.replace(whole, pair=pair, inputs=inputs)
     rules.append(dataclasses.replace(whole, small=small))
-    return rules
+    return [dataclasses.replace(rule, expected=rule.expected or declared.get(rule.name, "")) for rule in rules]
 
 
 def distinct(rules: list[Rule]) -> list[Rule]:
@@ -158,14 +201,23 @@ def _shapes(layer: Layer, examples: int, dtype: Any) -> tuple[PyTree, jax.ShapeD
 
 def _layer_rule(layer: Layer, params: PyTree, x: PyTree, named: Layer) -> Rule:
     # a sequence prints all its layers: its class says enough
-    name = repr(named) if isinstance(named, Dense) else named.name
+    name = name_of(named)
     composite = bool(parts_of(layer)) and not isinstance(layer, Dense)
-    return Rule(name, place(type(named).backward), OfLayer(layer), (params, x), ("params", "x"), composite=composite)
+    return Rule(
+        name, place(type(named).backward), OfLayer(layer), (params, x), ("params", "x"), composite=composite,
+        expected=named.expected,
+    )  # fmt: skip
+
+
+def name_of(part: Activation | Layer) -> str:
+    """The name by which a report calls a part of a net."""
+    return part.name if isinstance(part, Layer) and not isinstance(part, Dense) else repr(part)
 
 
 def _of_activation(activation: Activation, z: Any) -> Rule:
     where, pair = place(type(activation).backward), OfActivation(activation)
-    small = Rule(repr(activation), where, pair, (jax.ShapeDtypeStruct((5, 7), z.dtype),), ("z",))
+    shape = jax.ShapeDtypeStruct((5, 7), z.dtype)
+    small = Rule(repr(activation), where, pair, (shape,), ("z",), expected=activation.expected)
     return dataclasses.replace(small, inputs=(z,), small=small)
 
 

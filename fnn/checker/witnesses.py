@@ -1,16 +1,21 @@
 """The witnesses of a derivative: autodiff both ways, differences with an uncertainty of their own, and measured noise.
 
 Promises: a difference quotient comes with an error bar that it estimated itself, from steps of several sizes and from
-the rounding of the values; the noise of a gradient is measured, by moving every result inside by an ulp. One compiled
-program per rule, shape and kind of witness, however many arguments, entries or points; `Programs` keeps them.
+the rounding of the values; the noise of a gradient is measured, by moving every result inside by an ulp. The truth is
+that of the same function in float64 throughout, the working run is that of the user's own setting. What cannot be
+traced runs on the host, what has no reverse mode is pushed forward or differenced. One compiled program per rule,
+shape and kind of witness, however many arguments, entries or points; `Programs` keeps them.
 Letters: u the inputs as one vector, y_bar the cotangent of the output, h the step,
 φ(i, s) = ⟨y_bar, f(u + s eᵢ) − f(u)⟩.
 Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation); Squire & Trapp 1998
 (complex step).
 """
 
+import itertools
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from fnn.checker.jaxprs import narrow_in, rounded
-from fnn.checker.oracles import floats_of, pullback, pushforward, vjp
-from fnn.checker.pairs import Pair
+from fnn import jaxprs
+from fnn.checker.oracles import as_dtype_of, floats_of, is_float, pullback, pushforward
+from fnn.checker.pairs import Pair, Second
+from fnn.checker.rounding import rounded
+from fnn.checker.rules import Point, Rule
 from fnn.types import Array, PyTree
 
 #: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
@@ -42,6 +49,8 @@ DOES_NOT_RUN = (
     TypeError, ValueError, NotImplementedError, ArithmeticError, AssertionError, AttributeError, LookupError, NameError,
     StopIteration,
 )  # fmt: skip
+#: Entries up to which forward mode, one at a time, stands in for a reverse mode that a function does not have.
+PUSHED = 4096
 
 
 class Quotients(NamedTuple):
@@ -53,6 +62,19 @@ class Quotients(NamedTuple):
     right: np.ndarray
     kink: np.ndarray
     """True where left and right slopes stay apart when the step shrinks."""
+
+
+class Compared(NamedTuple):
+    """Value and cotangents by hand, then by autodiff: one cotangent per input, None without derivative."""
+
+    value: PyTree
+    hand: tuple
+    output: PyTree
+    auto: tuple
+    source: str = "reverse"
+    """Where the second come from: "reverse", "forward" mode, or "differences"."""
+    uncertainty: np.ndarray | None = None
+    """Of differences, entry by entry of the vector of all floating inputs."""
 
 
 class Directions(NamedTuple):
@@ -75,26 +97,87 @@ class Directions(NamedTuple):
 class Witnesses:
     """The compiled witnesses of one rule; every point of the same shapes shares them."""
 
-    def __init__(self, pair: Pair) -> None:
-        def compare(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, PyTree, tuple]:
-            y, auto = pullback(lambda *u: pair.forward(u, data), inputs, y_bar)
-            return *pair.derived(inputs, data, y_bar), y, auto
+    def __init__(self, pair: Pair, dtypes: tuple, x64: bool) -> None:
+        self.pair, self.x64, self._dtypes = pair, x64, dtypes
+        self.coarse = 0.0
+        """How far constants inside are rounded, as a share: nothing below this can be called wrong."""
+        self.narrow: dict[jaxprs.Narrow, None] = {}
+        """Steps that compute in a narrower dtype than their inputs, and were widened."""
+        self._reverse = True
+        self._outputs: dict[Any, PyTree] = {}
+        self._compile()
 
-        def noise(inputs: tuple, data: tuple, y_bar: PyTree, key: Any) -> tuple[tuple, tuple]:
-            def both(inputs: tuple, y_bar: PyTree) -> tuple[tuple, tuple]:
-                auto = vjp(lambda *u: pair.forward(u, data), inputs, y_bar)
-                return pair.derived(inputs, data, y_bar)[1], auto
+    # ---- the functions of a rule, in float64 throughout
 
-            exact = both(inputs, y_bar)
+    def _forward(self, inputs: tuple, data: tuple) -> PyTree:
+        return self._doubled(self.pair.forward)(inputs, data)
 
-            def apart(key: Any) -> tuple:
-                return jax.tree.map(lambda m, a: jnp.abs(m - a), rounded(both, key)(inputs, y_bar), exact)
+    def _hand(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        def hand(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+            y = jax.eval_shape(self.pair.forward, inputs, data)
+            return self.pair.derived(inputs, data, jax.tree.map(as_dtype_of, y_bar, y))
 
-            return jax.tree.map(lambda n: jnp.max(n, axis=0), jax.lax.map(apart, jax.random.split(key, SHAKES)))
+        return self._doubled(hand)(inputs, data, y_bar)
+
+    def _auto(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        def auto(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+            return pullback(lambda *u: self.pair.forward(u, data), inputs, y_bar)
+
+        return self._doubled(auto)(inputs, data, y_bar)
+
+    def _doubled(self, f: Callable[..., PyTree]) -> Callable[..., PyTree]:
+        def wide(*args: PyTree) -> PyTree:
+            return jaxprs.doubled(f, partial(self._traced, f, args), self._see)(*args)
+
+        return wide
+
+    def _traced(self, f: Callable[..., PyTree], args: tuple) -> jaxprs.Traced:
+        """The trace of f as the user runs it: (inputs, data) in their own dtypes, the rest in the working ones."""
+        known = itertools.chain(self._dtypes, itertools.repeat(None))
+        leaves, tree = jax.tree.flatten(args)
+
+        def own(leaf: Any, dtype: Any) -> Any:
+            if not hasattr(leaf, "dtype"):
+                return leaf
+            if not is_float(leaf):
+                return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+            narrow = leaf.dtype if self.x64 else jnp.dtype(jnp.float32)
+            return jax.ShapeDtypeStruct(leaf.shape, narrow if dtype is None else dtype)
+
+        shapes = [own(leaf, dtype) for leaf, dtype in zip(leaves, known, strict=False)]
+        with jax.enable_x64(self.x64):
+            return jax.make_jaxpr(f, return_shape=True)(*tree.unflatten(shapes))
+
+    def _see(self, program: Any) -> None:
+        self.coarse = max(self.coarse, jaxprs.coarseness(program))
+        narrow = jaxprs.narrow_in(program)
+        if narrow is not None:
+            self.narrow[narrow] = None
+
+    # ---- the programs
+
+    def _compile(self) -> None:
+        def compare(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
+            return *self._hand(inputs, data, y_bar), *self._auto(inputs, data, y_bar)
+
+        def working(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, tuple]:
+            y, auto = pullback(lambda *u: self.pair.forward(u, data), inputs, y_bar)
+            return y, self.pair.derived(inputs, data, jax.tree.map(as_dtype_of, y_bar, y))[1], auto
+
+        def both(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[tuple, tuple]:
+            return self._hand(inputs, data, y_bar)[1], self._auto(inputs, data, y_bar)[1]
+
+        def pushed_entries(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, Array]:
+            y, value, u, unravel, _ = self._value(inputs, data, y_bar)
+
+            def entry(i: Array) -> Array:
+                tangent = unravel(jnp.zeros_like(u).at[i].set(1))
+                return jax.jvp(value, (unravel(u),), (tangent,))[1]
+
+            return y, jax.lax.map(entry, jnp.arange(u.size), batch_size=CHUNK)
 
         def changes(inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array) -> tuple[Array, Array]:
-            floats, value, weight = _value(pair, inputs, data, y_bar)
-            u, unravel = ravel_pytree(floats)
+            _, value, u, unravel, weight = self._value(inputs, data, y_bar)
 
             def moved(at: tuple[Array, Array]) -> Array:
                 return value(unravel(u.at[at[0]].add(at[1])))
@@ -102,30 +185,34 @@ class Witnesses:
             return jax.lax.map(moved, (entries, shifts), batch_size=CHUNK), weight
 
         def along(
-            inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, scales: list[Array], keys: Array
+            inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, signs: list[Array], scales: list[Array], push: bool
         ) -> dict[str, Array]:
-            floats, value, weight = _value(pair, inputs, data, y_bar)
+            _, value, u, unravel, weight = self._value(inputs, data, y_bar)
+            floats = unravel(u)
+
+            def steps(signs: list[Array]) -> list[Array]:
+                return [scale * each.astype(jnp.float64) for scale, each in zip(scales, signs, strict=True)]
 
             def ahead(h: Array | float, v: list[Array]) -> Array:
                 return value([u + h * step for u, step in zip(floats, v, strict=True)])
 
-            def phi(key: Array) -> tuple[Array, Array, Array]:
-                v = _direction(key, floats, scales)
+            def phi(signs: list[Array]) -> tuple[Array, Array, Array]:
+                v = steps(signs)
                 dots = [jnp.sum(g * step) for g, step in zip(jax.tree.leaves(hand), v, strict=True)]
                 return ahead(ALONG, v), ahead(-ALONG, v), sum(dots, jnp.zeros(()))
 
-            up, down, dots = jax.lax.map(phi, keys)
-            v = _direction(keys[0], floats, scales)
-            first = pushforward(lambda *floats: value(list(floats)), tuple(floats), v)
-            taylor = jax.lax.map(lambda h: ahead(h, v) - h * dots[0], jnp.asarray(TAYLOR))
-            return {"up": up, "down": down, "dots": dots, "pushed": first, "taylor": taylor, "weight": weight}
+            up, down, dots = jax.lax.map(phi, signs)
+            first = steps([each[0] for each in signs])
+            taylor = jax.lax.map(lambda h: ahead(h, first) - h * dots[0], jnp.asarray(TAYLOR))
+            slopes = {"up": up, "down": down, "dots": dots, "taylor": taylor, "weight": weight}
+            return {**slopes, "pushed": jax.jvp(value, (floats,), (first,))[1]} if push else slopes
 
         def complex_step(inputs: tuple, data: tuple, y_bar: PyTree, entries: Array) -> Array:
             floats, rebuilt = floats_of(inputs)
             u, unravel = ravel_pytree([leaf.astype(jnp.complex128) for leaf in floats])
 
             def slope(i: Array) -> Array:
-                y = pair.forward(rebuilt(unravel(u.at[i].add(1j * COMPLEX))), data)
+                y = self.pair.forward(rebuilt(unravel(u.at[i].add(1j * COMPLEX))), data)
                 terms = jax.tree.map(lambda b, y: jnp.sum(b * jnp.imag(y)), y_bar, y)
                 return sum(jax.tree.leaves(terms), jnp.zeros(())) / COMPLEX
 
@@ -133,59 +220,119 @@ class Witnesses:
 
         def batched(inputs: tuple, data: tuple, y_bars: PyTree) -> tuple[tuple, tuple]:
             def backward(y_bar: PyTree) -> tuple:
-                return pair.derived(inputs, data, y_bar)[1]
+                return self._hand(inputs, data, y_bar)[1]
 
             return jax.vmap(backward)(y_bars), jax.lax.map(backward, y_bars)
 
         def forward_mode(inputs: tuple, data: tuple, tangents: list[Array]) -> tuple[PyTree, PyTree]:
-            return (
-                pair.pushed(inputs, data, tangents),
-                pushforward(lambda *u: pair.forward(u, data), inputs, tangents),
-            )
+            def own(inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
+                return self.pair.pushed(inputs, data, _like_floats(tangents, inputs))
 
-        self.pair = pair
-        self._compare, self._noise, self._changes = jax.jit(compare), jax.jit(noise), jax.jit(changes)
-        self._along, self._complex = jax.jit(along), jax.jit(complex_step)
-        self._batched, self._forward_mode = jax.jit(batched), jax.jit(forward_mode)
-        self._outputs: dict[Any, PyTree] = {}
-        self._narrower: dict[Any, str] = {}
+            def auto(inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
+                return pushforward(lambda *u: self.pair.forward(u, data), inputs, _like_floats(tangents, inputs))
+
+            return self._doubled(own)(inputs, data, tangents), self._doubled(auto)(inputs, data, tangents)
+
+        self._compare, self._by_hand, self._output_of = jax.jit(compare), jax.jit(self._hand), jax.jit(self._forward)
+        self._working, self._pushed_entries = jax.jit(working), jax.jit(pushed_entries)
+        self._noise, self._own_noise = jax.jit(_apart(both)), jax.jit(_apart(lambda *place: working(*place)[1:]))
+        self._changes, self._along = jax.jit(changes), jax.jit(along, static_argnames="push")
+        self._complex, self._batched, self._forward_mode = map(jax.jit, (complex_step, batched, forward_mode))
+
+    def _value(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
+        """(f(u), the function u' -> ⟨y_bar, f(u') − f(u)⟩, u as one vector, its inverse, Σ |y_bar f(u)|)."""
+        floats, rebuilt = floats_of(inputs)
+        base = self._forward(inputs, data)
+        u, unravel = ravel_pytree(floats)
+
+        def value(moved: list[Array]) -> Array:
+            # the difference entry by entry, and then the sum: what does not change cancels exactly
+            y = self._forward(rebuilt(moved), data)
+            terms = jax.tree.map(lambda b, m, y: jnp.sum(b * (m - y)), y_bar, y, base)
+            return sum(jax.tree.leaves(terms), jnp.zeros(()))
+
+        sizes = jax.tree.map(lambda b, y: jnp.sum(jnp.abs(b * y)), y_bar, base)
+        return base, value, u, unravel, sum(jax.tree.leaves(sizes), jnp.zeros(()))
+
+    # ---- what they say
 
     def output(self, inputs: tuple, data: tuple) -> PyTree:
-        """The shapes and dtypes of the output."""
+        """The shapes of the output."""
         known = _shapes((inputs, data))
         if known not in self._outputs:
-            self._outputs[known] = jax.eval_shape(self.pair.forward, inputs, data)
+            self._outputs[known] = jax.eval_shape(self._forward, inputs, data)
         return self._outputs[known]
 
-    def narrower(self, inputs: tuple, data: tuple, y_bar: PyTree) -> str:
-        """The dtype narrower than float64 in which some step of the rule computes, or ""."""
-        known = _shapes((inputs, data))
-        if known not in self._narrower:
-            both = jax.make_jaxpr(lambda u, d, bar: (self.pair.forward(u, d), self.pair.derived(u, d, bar)))
-            self._narrower[known] = narrow_in(both(inputs, data, y_bar).jaxpr)
-        return self._narrower[known]
+    def compare(self, point: Point) -> Compared:
+        """Values and cotangents by hand and by autodiff; where there is no reverse mode, by what there is.
 
-    def compare(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, PyTree, tuple]:
-        """(output, cotangents) by hand, then by autodiff: one cotangent per input, None without derivative."""
-        return jax.device_get(self.compared(inputs, data, y_bar))
+        Raises:
+            one of DOES_NOT_RUN: the rule does not run, or the function itself does not.
+        """
+        if "compared" not in point.results:
+            point.results["compared"] = self._compared(point)
+        return point.results["compared"]
 
-    def compared(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, PyTree, tuple]:
-        """The same, left where it was computed."""
-        return self._compare(inputs, data, y_bar)
+    def _compared(self, point: Point) -> Compared:
+        place = point.inputs, point.data, point.y_bar
+        if self._reverse:
+            try:
+                return Compared(*jax.device_get(self._compare(*place)))
+            except DOES_NOT_RUN:
+                value, hand = self.by_hand(*place)
+                self._reverse = False
+        else:
+            value, hand = self.by_hand(*place)
+        output, slopes, source, uncertainty = self._without_reverse(point)
+        ends = np.cumsum([0, *(leaf.size for leaf in floats_of(point.inputs)[0])])
+        pieces = (slopes[a:b] for a, b in itertools.pairwise(ends))
+        auto = jax.tree.map(lambda u: next(pieces).reshape(u.shape) if is_float(u) else None, point.inputs)
+        return Compared(value, hand, output, auto, source, uncertainty)
 
-    def noise(self, inputs: tuple, data: tuple, y_bar: PyTree, seed: int) -> tuple[tuple, tuple]:
+    def by_hand(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        """(the value, the cotangents) by hand."""
+        return jax.device_get(self._by_hand(inputs, data, y_bar))
+
+    def _without_reverse(self, point: Point) -> tuple[PyTree, np.ndarray, str, np.ndarray | None]:
+        """(output, slopes, their source, their uncertainty) of a function that cannot be differentiated backward."""
+        place = point.inputs, point.data, point.y_bar
+        sizes = [leaf.size for leaf in floats_of(point.inputs)[0]]
+        if sum(sizes) > PUSHED:
+            raise ValueError(f"it has no reverse mode, and {sum(sizes)} entries are too many to be differenced")
+        try:
+            return *jax.device_get(self._pushed_entries(*place)), "forward", None
+        except DOES_NOT_RUN:
+            quotients = self.quotients(point, np.arange(sum(sizes)), scales_of(point.inputs))
+            uncertainty = np.where(quotients.kink, np.inf, quotients.uncertainty)
+            return self.value(point.inputs, point.data), quotients.slope, "differences", uncertainty
+
+    def value(self, inputs: tuple, data: tuple) -> PyTree:
+        """The output."""
+        return jax.device_get(self._output_of(inputs, data))
+
+    def working(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, tuple]:
+        """(value, cotangents by hand, by autodiff) as the user's own run has them; the point is in its dtypes."""
+        with jax.enable_x64(self.x64):
+            return jax.device_get(self._working(inputs, data, y_bar))
+
+    def noise(self, point: Point, seed: int) -> tuple[tuple, tuple]:
         """How far rounding takes the cotangents (by hand, by autodiff): every result inside moved by an ulp."""
-        return jax.device_get(self._noise(inputs, data, y_bar, jax.random.key(seed)))
+        return jax.device_get(self._noise((point.inputs, point.data, point.y_bar), _key(seed)))
 
-    def batched(self, inputs: tuple, data: tuple, y_bars: PyTree) -> tuple[tuple, tuple]:
+    def own_noise(self, place: tuple, seed: int) -> tuple[tuple, tuple]:
+        """The same of the working run, at (inputs, data, y_bar)."""
+        with jax.enable_x64(self.x64):
+            return jax.device_get(self._own_noise(place, _key(seed)))
+
+    def batched(self, point: Point, y_bars: PyTree) -> tuple[tuple, tuple]:
         """The cotangents by hand for a batch of output cotangents: by `jax.vmap`, and one after the other."""
-        return jax.device_get(self._batched(inputs, data, y_bars))
+        return jax.device_get(self._batched(point.inputs, point.data, y_bars))
 
-    def forward_mode(self, inputs: tuple, data: tuple, tangents: list[Array]) -> tuple[PyTree, PyTree]:
+    def forward_mode(self, point: Point, tangents: list[np.ndarray]) -> tuple[PyTree, PyTree]:
         """The tangent of the output by the hand-written forward-mode rule, and by autodiff of the function."""
-        return jax.device_get(self._forward_mode(inputs, data, tangents))
+        return jax.device_get(self._forward_mode(point.inputs, point.data, tangents))
 
-    def complex_step(self, inputs: tuple, data: tuple, y_bar: PyTree, entries: np.ndarray) -> np.ndarray | None:
+    def complex_step(self, point: Point, entries: np.ndarray) -> np.ndarray | None:
         """Slopes at these entries by the complex step, Im f(u + i h) / h; None where f takes no complex numbers.
 
         Right where f is analytic, as far as its code treats complex numbers so; a witness beside others, never alone.
@@ -194,17 +341,16 @@ class Witnesses:
             # a cast that throws the imaginary part away comes with a warning, and spoils the witness
             warnings.simplefilter("error")
             try:
-                return jax.device_get(self._complex(inputs, data, y_bar, entries))
+                return jax.device_get(self._complex(point.inputs, point.data, point.y_bar, entries))
             except (*DOES_NOT_RUN, Warning):
                 # this function takes no complex numbers: it has one witness less
                 return None
 
-    def quotients(
-        self, inputs: tuple, data: tuple, y_bar: PyTree, entries: np.ndarray, scales: np.ndarray
-    ) -> Quotients:
+    def quotients(self, point: Point, entries: np.ndarray, scales: np.ndarray) -> Quotients:
         """Difference quotients of ⟨y_bar, forward(inputs)⟩ at these entries of the vector of all floating inputs.
 
         Args:
+            point: where.
             entries: positions in that vector.
             scales: the characteristic size of each of these entries.
         """
@@ -214,7 +360,7 @@ class Witnesses:
         # a multiple of the chunk, so that any number of entries runs the same few programs
         padded = -(-places.size // (CHUNK * 16)) * CHUNK * 16
         fill = lambda a: np.concatenate([a.ravel(), np.zeros(padded - a.size, a.dtype)])  # noqa: E731
-        phi, weight = jax.device_get(self._changes(inputs, data, y_bar, fill(places), fill(shifts)))
+        phi, weight = self.changes(point, fill(places), fill(shifts))
         up, down, half_up, half_down = np.moveaxis(phi[: places.size].reshape(shifts.shape), -1, 0)
         slopes, errors = _extrapolated(up, down, half_up, half_down, h, weight)
         rights, lefts = half_up / (h / 2), -half_down / (h / 2)
@@ -224,25 +370,77 @@ class Witnesses:
         gaps = np.abs(rights - lefts)
         size = np.abs(rights[:, -1]) + np.abs(lefts[:, -1])
         kink = (gaps[:, -1] > 0.5 * gaps[:, 1]) & (gaps[:, -1] > 1e-4 * size)
+        # and each of them stays where it is; what rounding alone keeps apart does not
+        steady = np.maximum(np.abs(rights[:, -1] - rights[:, 1]), np.abs(lefts[:, -1] - lefts[:, 1]))
+        kink &= steady < 0.25 * gaps[:, -1]
         return Quotients(slopes[rows, best], errors[rows, best], lefts[:, -1], rights[:, -1], kink)
 
-    def along(
-        self, inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, scales: list[float], keys: Any
-    ) -> Directions:
-        """The gradient by hand along one random direction per key.
+    def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
+        """(⟨y_bar, f(u + s eᵢ) − f(u)⟩ for each entry i and shift s, Σ |y_bar f(u)|)."""
+        return jax.device_get(self._changes(point.inputs, point.data, point.y_bar, entries, shifts))
+
+    def along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> Directions:
+        """The gradient by hand along directions.
 
         Args:
-            scales: the characteristic size of each floating leaf; a direction is ± that, sign by sign.
+            point: where.
+            hand: the gradient by hand.
+            signs: for each floating leaf, along every direction: how many characteristic sizes each entry moves.
         """
-        found = jax.device_get(self._along(inputs, data, y_bar, hand, scales, keys))
-        up, down = found["up"], found["down"]
-        rounding = float(4 * np.finfo(np.float64).eps * found["weight"])
+        slopes = self.slopes_along(point, hand, signs)
+        up, down = slopes["up"], slopes["down"]
+        rounding = float(4 * np.finfo(np.float64).eps * slopes["weight"])
         # the slopes ahead and behind are apart by h times the curvature, their mean is off by far less
         gap = np.abs(up + down) / ALONG
         return Directions(
-            (up - down) / (2 * ALONG), rounding / ALONG + ALONG * gap, gap, found["dots"], float(found["pushed"]),
-            np.abs(found["taylor"]), rounding,
+            (up - down) / (2 * ALONG), rounding / ALONG + ALONG * gap, gap, slopes["dots"],
+            float(slopes.get("pushed", np.nan)), np.abs(slopes["taylor"]), rounding,
         )  # fmt: skip
+
+    def slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> dict[str, Any]:
+        """Differences of the value ahead and behind along each direction, and what belongs to them."""
+        scales = [size_of(leaf) for leaf in floats_of(point.inputs)[0]]
+        place = point.inputs, point.data, point.y_bar, hand, signs, scales
+        try:
+            return jax.device_get(self._along(*place, push=True))
+        except DOES_NOT_RUN:
+            # a function without forward mode: there is one witness less
+            return jax.device_get(self._along(*place, push=False))
+
+
+def _apart(both: Callable[..., tuple[tuple, tuple]]) -> Callable[..., tuple[tuple, tuple]]:
+    """How far apart several runs of both gradients are whose every result is moved by an ulp."""
+
+    def noise(place: tuple, key: Any) -> tuple[tuple, tuple]:
+        exact = both(*place)
+
+        def apart(key: Any) -> tuple:
+            return jax.tree.map(lambda m, a: jnp.abs(m - a), rounded(both, key)(*place), exact)
+
+        return jax.tree.map(lambda n: jnp.max(n, axis=0), jax.lax.map(apart, jax.random.split(key, SHAKES)))
+
+    return noise
+
+
+def _key(seed: int) -> np.ndarray:
+    """A raw key, made without running a program."""
+    return np.array([0, seed % 2**32], np.uint32)
+
+
+def _like_floats(tangents: list[Array], inputs: tuple) -> list[Array]:
+    return list(map(as_dtype_of, tangents, floats_of(inputs)[0]))
+
+
+def scales_of(inputs: tuple) -> np.ndarray:
+    """The characteristic size of each entry of the vector of all floating inputs."""
+    leaves = [np.asarray(leaf, np.float64) for leaf in floats_of(inputs)[0]]
+    return np.concatenate([np.zeros(0), *(np.maximum(np.abs(leaf), size_of(leaf)).ravel() for leaf in leaves)])
+
+
+def size_of(value: Any) -> float:
+    """The characteristic size of a leaf: the root of its mean square, or 1 where all of it is 0."""
+    value = np.asarray(value, np.float64)
+    return float(np.sqrt(np.mean(np.square(value)))) or 1.0 if value.size else 1.0
 
 
 class Programs:
@@ -268,15 +466,39 @@ class Programs:
         other._known.update(self._known)
         return other
 
-    def of(self, pair: Pair) -> Witnesses:
-        """The witnesses of this pair."""
+    def of(self, rule: Rule, pair: Pair, x64: bool) -> Witnesses:
+        """The witnesses of a pair, on what this rule takes.
+
+        Args:
+            rule: the rule.
+            pair: its own, or another derivative of the same function.
+            x64: whether the user runs in JAX's 64-bit mode.
+        """
+        known = pair, rule.dtypes, x64
         try:
-            if pair not in self._known:
-                self._known[pair] = Witnesses(pair)
-            return self._known[pair]
+            store = _SHARED if _is_text(pair) else self._known
+            if known not in store:
+                store[known] = Witnesses(pair, rule.dtypes, x64)
         except TypeError:
             # a record of the user's that cannot be hashed: it compiles anew each time
-            return Witnesses(pair)
+            return Witnesses(pair, rule.dtypes, x64)
+        if store is _SHARED:
+            _SHARED.move_to_end(known)
+            while len(_SHARED) > MOST:
+                _SHARED.popitem(last=False)
+        return store[known]
+
+
+#: Witnesses of functions, which are known by all that they compute and so shared by every check of this process.
+_SHARED: OrderedDict[Any, Witnesses] = OrderedDict()
+#: How many of them are kept.
+MOST = 128
+
+
+def _is_text(pair: Pair) -> bool:
+    """True for a pair of functions that is known by what it computes."""
+    pair = pair.first if isinstance(pair, Second) else pair
+    return isinstance(getattr(pair, "key", None), str)
 
 
 def _shapes(tree: PyTree) -> Any:
@@ -290,32 +512,3 @@ def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weig
     coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
     slopes = (4 * fine - coarse) / 3
     return slopes, np.abs(slopes - fine) + 4 * np.finfo(np.float64).eps * weight / h
-
-
-def _value(
-    pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree
-) -> tuple[list[Array], Callable[[list[Array]], Array], Array]:
-    """(the floats u, the function u' -> ⟨y_bar, f(u') − f(u)⟩, Σ |y_bar f(u)|, which tells of its rounding)."""
-    floats, rebuilt = floats_of(inputs)
-    base = pair.forward(inputs, data)
-
-    def value(moved: list[Array]) -> Array:
-        # the difference entry by entry, and then the sum: what does not change cancels exactly
-        y = pair.forward(rebuilt(moved), data)
-        terms = jax.tree.map(lambda b, m, y: jnp.sum(b * (m - y)), y_bar, y, base)
-        return sum(jax.tree.leaves(terms), jnp.zeros(()))
-
-    sizes = jax.tree.map(lambda b, y: jnp.sum(jnp.abs(b * y)), y_bar, base)
-    return floats, value, sum(jax.tree.leaves(sizes), jnp.zeros(()))
-
-
-def _direction(key: Array, floats: list[Array], scales: list[Array]) -> list[Array]:
-    """± the scale of its leaf for each entry, so that none is ever multiplied by nearly nothing."""
-    words = [-(-leaf.size // 32) for leaf in floats]
-    # 32 signs from each random number
-    drawn = jax.random.bits(key, (sum(words), 1), jnp.uint32) >> jnp.arange(32, dtype=jnp.uint32)[None, :]
-    ends = np.cumsum(words)
-    return [
-        scale * (2.0 * (drawn[end - count : end].ravel()[: leaf.size] & 1).astype(leaf.dtype) - 1).reshape(leaf.shape)
-        for leaf, scale, count, end in zip(floats, scales, words, ends, strict=True)
-    ]

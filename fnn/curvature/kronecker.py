@@ -53,7 +53,7 @@ def kronecker_factors(
     ([[9.0, 12.0, 3.0], [12.0, 16.0, 4.0], [3.0, 4.0, 1.0]], [[1.0]])
     """
     require_second_derivative("kronecker_factors", product.loss)
-    factors, scale = root_factors(product, params, x, y, sample_weight)
+    factors = root_factors(product, params, x, y, sample_weight)
 
     def layer(each: Factors | Examples) -> Any:
         if isinstance(each, Examples):
@@ -66,9 +66,8 @@ def kronecker_factors(
         x, z_bar = each
         hat = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
         count = x.shape[-2]
-        # without weights the scale is one number, or None for a sum
         uniform = jnp.full(count, 1 / count, x.dtype)
-        weights = uniform if scale is None or jnp.ndim(scale) == 0 else _to_one(scale)
+        weights = uniform if sample_weight is None else _to_one(jnp.asarray(sample_weight).astype(x.dtype))
         A = jnp.einsum("n,...ni,...nj->...ij", weights, hat, hat)
         return KroneckerFactors(A, jnp.einsum("c...no,c...np->...op", z_bar, z_bar))
 
@@ -112,7 +111,7 @@ def kronecker_solve(factors: PyTree, vectors: Params, *, damping: Array | float)
     return jax.tree.map(layer, factors, vectors, is_leaf=lambda node: isinstance(node, KroneckerFactors))
 
 
-def _to_one(scale: Array) -> Array:
+def _to_one(weights: Array) -> Array:
     """The weights scaled to sum to 1; where all are 0 they stay 0."""
-    total = jnp.sum(scale)
-    return scale / jnp.where(total == 0, jnp.ones_like(total), total)
+    total = jnp.sum(weights)
+    return weights / jnp.where(total == 0, jnp.ones_like(total), total)

@@ -50,9 +50,7 @@ def diagonal(
         type(product) is HessianProduct and is_piecewise_linear(product.net) and not product.loss.piecewise_linear
     ):
         product.objective.require_strength(strength)
-        squares = jax.tree.map(
-            _summed_squares, root_factors(product, params, x, y, sample_weight)[0], is_leaf=_is_factors
-        )
+        squares = jax.tree.map(_summed_squares, root_factors(product, params, x, y, sample_weight), is_leaf=_is_factors)
         return squares if product.regularizer is None else _with_penalty(product, params, squares, strength)
     flat, unravel = ravel_pytree(params)
 
@@ -118,10 +116,8 @@ def layer_matrices(
     return {place: whole[first:last, first:last] for place, (first, last) in spans.items()}
 
 
-def root_factors(
-    product: Product, params: Params, x: PyTree, y: Any, sample_weight: Array | None
-) -> tuple[PyTree, Any]:
-    """(The gradients of every layer for each column of the root of the loss's Hessian, the scale of each example).
+def root_factors(product: Product, params: Params, x: PyTree, y: Any, sample_weight: Array | None) -> PyTree:
+    """The gradients of every layer for each column of the root of the loss's Hessian.
 
     As `Factors` with x (…, N, I) and z_bar (C, …, N, O), or `Examples` with an axis of C in front.
     """
@@ -139,7 +135,7 @@ def root_factors(
         jax.eval_shape(back, root[0]),
         is_leaf=_is_factors,
     )
-    return jax.vmap(back, out_axes=axes)(root), loss_residuals[1]
+    return jax.vmap(back, out_axes=axes)(root)
 
 
 def root_matrix(
@@ -155,7 +151,7 @@ def root_matrix(
 
     One pass back per column of the root, where `matrix` takes P products; the rows are in memory.
     """
-    factors, _ = root_factors(product, params, x, y, sample_weight)
+    factors = root_factors(product, params, x, y, sample_weight)
     formed = jax.tree.map(_rows, factors, is_leaf=_is_factors)
     leaves = jax.tree.leaves(formed)
     R = jnp.concatenate([leaf.reshape(leaf.shape[0] * leaf.shape[1], -1) for leaf in leaves], axis=1)

@@ -15,17 +15,14 @@ import jax.numpy as jnp
 
 from fnn.glassbox import costs, trouble
 from fnn.glassbox import rules as _rules  # noqa: F401  (it fills the table)
-from fnn.glassbox.backpass import active, backward, forward
+from fnn.glassbox.backpass import ONCE, active, backward, forward, gradients
 from fnn.glassbox.picture import as_html, as_notebook, as_svg, as_text
 from fnn.glassbox.records import LARGEST, Node, Record, Share, Summary
 from fnn.glassbox.trace import names
 from fnn.glassbox.trace.problem import floating, pose, starting, traced_or_refused
-from fnn.glassbox.trace.program import Program, is_float
+from fnn.glassbox.trace.program import Program
 from fnn.glassbox.trouble import Size, Trouble
 from fnn.types import Array, PyTree
-
-#: The program of a graph runs once: what a reader waits for is how long it is compiled.
-ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +127,11 @@ def graph(
         )  # fmt: skip
     outputs = tuple(dict.fromkeys(index[n] for n, _ in starts))
     first = trouble.first(nodes)
-    gradients = jax.device_get(_gradients(args, program, bars))
+    by_argument = jax.device_get(gradients(args, program, bars))
     large = (f"Values of more than {LARGEST:,} entries are shown by their range; the gradients are whole.",)
     summed = any(isinstance(each, Summary) for node in nodes for each in (node.value, node.cotangent))
     notes = (*_notes(program), *(large if summed else ()), *([f"First trouble: {first}"] if first else []))
-    return Graph(names.called(f), tuple(nodes), outputs, gradients, notes)
+    return Graph(names.called(f), tuple(nodes), outputs, by_argument, notes)
 
 
 def gradient_by_rules(f: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, ...]]:
@@ -156,7 +153,7 @@ def gradient_by_rules(f: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, .
         inputs, starts = floating(program), starting(program, shape, None, None)
         values = forward(program, jax.tree.leaves(args))
         bars, _ = backward(program, values, starts, inputs)
-        return _gradients(args, program, bars)
+        return gradients(args, program, bars)
 
     return gradient
 
@@ -193,17 +190,6 @@ def _shown(value: Any) -> Any:
     # device_get turns them into numbers
     summary: Any = (real.min(), real.max(), jnp.sqrt(jnp.sum(real * real)), jnp.sum(~jnp.isfinite(real)))
     return Summary(*summary)
-
-
-def _gradients(args: tuple, program: Program, bars: dict[int, Any]) -> tuple[PyTree, ...]:
-    numbers = iter(program.inputs)
-
-    def gradient(leaf: Any) -> Any:
-        number = next(numbers)
-        aval = program.shapes[number]
-        return bars.get(number, jnp.zeros(aval.shape, aval.dtype)) if is_float(aval) else None
-
-    return tuple(jax.tree.map(gradient, arg) for arg in args)
 
 
 def _notes(program: Program) -> tuple[str, ...]:

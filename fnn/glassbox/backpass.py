@@ -11,9 +11,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnn.glassbox.table import known
-from fnn.glassbox.trace.program import Program, Step, is_float
-from fnn.types import Array
+from fnn.glassbox.table import NOTHING, known
+from fnn.glassbox.trace.program import Program, Step, differentiable
+from fnn.types import Array, PyTree
+
+#: What runs once: what a reader waits for is how long it is compiled.
+ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+#: Reads the bits of a number as another number: what depends on them has a derivative that no rule sees.
+BITS = "bitcast_convert_type"
 
 
 class NoRule(NotImplementedError):
@@ -79,7 +84,9 @@ def backward(
     for k in reversed(range(len(program.steps))):
         step = program.steps[k]
         wanted = [position for position, number in enumerate(step.inputs) if number in counting]
-        if not wanted or known(step.primitive.name).flat or not any(number in bars for number in step.outputs):
+        if not any(number in bars for number in step.outputs) or _stops(step, program):
+            continue
+        if not wanted and step.primitive.name != BITS:
             continue
         bars.update((number, complete(number, bars[number])) for number in step.outputs if number in bars)
         for position, bar in zip(wanted, pulled(step, values, bars, wanted), strict=True):
@@ -101,7 +108,8 @@ def pulled(
     if primitive.rule is None:
         raise NoRule(
             f"the operation `{step.primitive.name}`{where} has no rule in the glass box, and a gradient would flow "
-            "through it. Write the function without it, or differentiate it with jax.grad."
+            f"through it{primitive.refused and ': '}{primitive.refused}. Write the function without it, or "
+            "differentiate it with jax.grad."
         )
     y = [values[number] for number in step.outputs]
     y_bar = [bars.get(n, _zeros(value)) for n, value in zip(step.outputs, y, strict=True)]
@@ -114,20 +122,42 @@ def pulled(
         raise
     except NotImplementedError as error:
         raise NoRule(f"{step.place}: {error}" if where else str(error)) from None
-    return [_fitting(contributions[position], inputs[position]) for position in wanted]
+    found = [contributions[position] for position in wanted]
+    for position, bar in zip(wanted, found, strict=True):
+        if bar is None:
+            raise NoRule(
+                f"the operation `{step.primitive.name}`{where} has no rule for its input {position}, and a gradient "
+                "would flow into it. Hold it fixed with jax.lax.stop_gradient, or differentiate the function with "
+                "jax.grad."
+            )
+    return [None if bar is NOTHING else _fitting(bar, inputs[k]) for k, bar in zip(wanted, found, strict=True)]
 
 
 def active(program: Program, inputs: Iterable[int]) -> set[int]:
     """The floating values that depend on these inputs."""
-    counting = {number for number in inputs if is_float(program.shapes[number])}
+    counting = {number for number in inputs if differentiable(program.shapes[number])}
+    bits: set[int] = set()
     for step in program.steps:
-        if not known(step.primitive.name).flat and any(number in counting for number in step.inputs):
-            counting.update(number for number in step.outputs if is_float(program.shapes[number]))
+        reads_bits = any(number in bits for number in step.inputs)
+        if step.primitive.name == BITS:
+            # the bits of a number, and a number made of such bits again
+            if step.inputs[0] in counting and not differentiable(program.shapes[step.outputs[0]]):
+                bits.update(step.outputs)
+            elif reads_bits or step.inputs[0] in counting:
+                counting.update(step.outputs)
+        elif not _stops(step, program) and any(number in counting for number in step.inputs):
+            counting.update(number for number in step.outputs if differentiable(program.shapes[number]))
+        if reads_bits:
+            bits.update(n for n in step.outputs if jnp.issubdtype(program.shapes[n].dtype, jnp.integer))
     return counting
 
 
+def _stops(step: Step, program: Program) -> bool:
+    return known(step.primitive.name).stops(*(program.shapes[n] for n in step.inputs))
+
+
 def _zeros(value: Any) -> Array:
-    return jnp.zeros_like(value) if is_float(value) else value
+    return jnp.zeros_like(value) if differentiable(value) else value
 
 
 def _fitting(bar: Array | None, value: Any) -> Array | None:
@@ -138,3 +168,15 @@ def _fitting(bar: Array | None, value: Any) -> Array | None:
     new = bar.ndim - len(shape)
     lost = [*range(new), *(new + k for k, size in enumerate(shape) if size == 1 and bar.shape[new + k] != 1)]
     return jnp.sum(bar, axis=tuple(lost)).reshape(shape)
+
+
+def gradients(args: tuple, program: Program, bars: Mapping[int, Any]) -> tuple[PyTree, ...]:
+    """The cotangents of the inputs in the structure of the arguments; None for leaves without derivative."""
+    numbers = iter(program.inputs)
+
+    def gradient(leaf: Any) -> Any:
+        number = next(numbers)
+        aval = program.shapes[number]
+        return bars.get(number, jnp.zeros(aval.shape, aval.dtype)) if differentiable(aval) else None
+
+    return tuple(jax.tree.map(gradient, arg) for arg in args)

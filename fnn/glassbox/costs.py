@@ -7,7 +7,7 @@ import jax
 
 from fnn.glassbox.backpass import pulled
 from fnn.glassbox.table import known
-from fnn.glassbox.trace.program import Program, Step, flattened, is_float, needed_for
+from fnn.glassbox.trace.program import Program, Step, differentiable, flattened, needed_for
 
 
 def operations(step: Step, shapes: Sequence[Any]) -> int:
@@ -23,7 +23,7 @@ def of_rule(step: Step, program: Program, wanted: Sequence[int]) -> tuple[int, t
         wanted: positions of the inputs that take a gradient.
     """
     held = tuple(dict.fromkeys((*step.inputs, *step.outputs)))
-    bars = tuple(n for n in step.outputs if is_float(program.shapes[n]))
+    bars = tuple(n for n in step.outputs if differentiable(program.shapes[n]))
 
     def rule(values: Any, y_bar: Any) -> Any:
         known = dict(zip(held, values, strict=True))

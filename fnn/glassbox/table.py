@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+import jax.numpy as jnp
+
 from fnn.glassbox.spelling.pieces import Spelling
 
 Rule: TypeAlias = Callable[..., tuple[Any, ...]]
@@ -32,6 +34,9 @@ class Symbol(NamedTuple):
     sentence: str | Callable[[Mapping[str, Any]], str] = ""
     """The operation in a sentence, over the names of what it reads: `√(x)`; "" for the label and brackets."""
 
+
+#: A rule gives it for an input into which nothing flows by definition: the solver's own factors, a starting guess.
+NOTHING = object()
 
 #: Of an operation that is written by its name.
 UNSIGNED = Symbol()
@@ -63,7 +68,7 @@ class Primitive:
 
     name: str
     rule: Rule | None = None
-    """`rule(y_bar, y, *inputs, **params)`: one contribution per input."""
+    """`rule(y_bar, y, *inputs, **params)`: one contribution per input, None where it has no derivative there."""
     python: Spelling | None = None
     """Its source in Python."""
     latex: Spelling | None = None
@@ -72,8 +77,12 @@ class Primitive:
     """What its result is called when nobody named it; "" for the name."""
     symbol: Symbol = UNSIGNED
     cost: Cost = each
+    refused: str = ""
+    """Why there is no rule, for the primitives that have none; the end of a sentence."""
     flat: bool = False
     """True where nothing flows back: whole numbers, truths, keys, steps with slope 0 wherever they have one."""
+    flat_for_reals: bool = False
+    """True where only a complex number has a slope."""
     block: bool = False
     """True for a loop or branch, which is written over several lines."""
     foldable: bool = True
@@ -86,6 +95,12 @@ class Primitive:
     """Zero only where an input is zero (the second input of a quotient apart)."""
     sloped: bool = False
     """The slope is never zero, in exact arithmetic, for finite inputs; where the value saturates it rounds to zero."""
+
+    def stops(self, *avals: Any) -> bool:
+        """True where nothing flows back to inputs of these dtypes."""
+        if self.flat_for_reals:
+            return not any(jnp.issubdtype(each.dtype, jnp.complexfloating) for each in avals)
+        return self.flat
 
     @property
     def result(self) -> str:
@@ -101,7 +116,10 @@ class Primitive:
 
     def lacking(self) -> list[str]:
         """The entries that the families must fill and that are missing."""
-        filled = {"rule": self.flat or self.rule is not None, "python": self.block or self.python is not None}
+        filled = {
+            "rule": self.flat or bool(self.refused) or self.rule is not None,
+            "python": self.block or self.python is not None,
+        }
         return [name for name, there in filled.items() if not there]
 
 

@@ -19,7 +19,13 @@ from fnn.types import Array, Key, Params, PyTree
 
 
 def initial_state(params: Params, optimizer: AnyOptimizer, *, key: Key) -> TrainState:
-    """The `TrainState` before the first step; see `train_step`."""
+    """The `TrainState` before the first step; see `train_step`.
+
+    >>> params = fnn.mlp(2, 1).init(jax.random.key(0))
+    >>> state = fnn.training.initial_state(params, fnn.optimizers.sgd(0.1), key=jax.random.key(1))
+    >>> int(state.epoch), int(state.step)
+    (0, 0)
+    """
     return Config(None, None, optimizer, 1).start(params, key, Hyperparams())
 
 

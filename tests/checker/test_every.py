@@ -236,7 +236,7 @@ def test_the_command_line_checks_every_rule(file, tmp_path, capsys):
         (["FILE:loss", "3,", "x.npy"], "there is no file x.npy."),
         (
             ["FILE:loss", "6,:below3", "2:int"],
-            "check needs a function that gives one floating number; it gives () int64",
+            "check needs a function that gives one floating number; it gives () int32",
         ),
         (["FILE:loss", "3,"], "missing 1 required positional argument: 'strength'"),
         (["FILE", "3,"], "arguments belong to one function: name it"),
@@ -285,7 +285,7 @@ def overlap(axes):
 def test_the_picture_of_a_report(factor, tmp_path):
     cube = power(factor)
     report = fnn.check(lambda x: jnp.sum(cube(x)), jnp.asarray(np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)))
-    figure = draw(report, tmp_path / "report.png")
+    figure = draw(report.findings, tmp_path / "report.png")
     left, right = figure.axes[:2]
     assert left.get_xlabel() == "largest |by hand − truth| / largest |truth|" and left.get_xscale() == "log"
     assert right.get_xlabel() == "last axis" and right.get_ylabel() == "axis 0"
@@ -310,7 +310,7 @@ def test_a_picture_of_many_findings_and_large_leaves():
         )
         for k in range(ROWS + 5)
     ]  # fmt: skip
-    figure = draw(fnn.checker.Report(tuple(findings)))
+    figure = draw(tuple(findings))
     told = texts(figure)
     assert "the gravest 40 of 45 leaves" in told and "exact" in told and "not a number" in told and "no number" in told
     assert "each cell the largest of a 10 × 1 block" in told and "framed: entry [2, 199, 4]\nby hand nan" in told
@@ -328,9 +328,9 @@ def test_the_blocks_of_a_map_keep_the_largest_entry_and_its_sign():
 def test_a_picture_without_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ModuleNotFoundError, match=r'a picture needs matplotlib.*pip install -e "\.\[experiments\]"'):
-        draw(fnn.check(lambda x: jnp.sum(x**2), jnp.ones(2)))
+        fnn.check(lambda x: jnp.sum(x**2), jnp.ones(2)).draw()
 
 
 def test_nothing_is_no_picture():
     with pytest.raises(ValueError, match="the report holds no finding"):
-        draw(fnn.checker.Report(()))
+        draw(())

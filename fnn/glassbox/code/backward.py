@@ -11,14 +11,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import DictKey, GetAttrKey, SequenceKey, tree_flatten_with_path, treedef_is_leaf
 
-from fnn.glassbox.backpass import backward, forward
+from fnn.glassbox.backpass import ONCE, backward, forward, gradients
 from fnn.glassbox.code.expressions import MAYBE, Writer
 from fnn.glassbox.code.latex import Latex
 from fnn.glassbox.code.python import Python
 from fnn.glassbox.trace import names
 from fnn.glassbox.trace.problem import pose
-from fnn.glassbox.trace.program import Program, flattened, is_float, needed_for
+from fnn.glassbox.trace.program import Program, differentiable, flattened, needed_for
 from fnn.glassbox.trace.simplify import simplified
 from fnn.types import PyTree
 
@@ -53,18 +55,24 @@ class Backward:
 
 
 def show_backward(
-    f: Callable[..., PyTree], *args: PyTree, output: int | None = None, cotangents: PyTree | None = None
+    f: Callable[..., PyTree],
+    *args: PyTree,
+    output: int | None = None,
+    cotangents: PyTree | None = None,
+    tried: bool = True,
 ) -> Backward:
     """Write the backward pass of f as a function that returns the gradient with respect to every argument.
 
     Args:
         f, args, output, cotangents: as for `graph`.
+        tried: whether the source is run once on these arguments and compared with the local rules.
 
     Returns:
         the source as a `Backward`: print it, or take `.python` or `.latex`.
 
     Raises:
-        what `graph` raises; NotImplementedError for an operation that cannot be written down.
+        what `graph` raises; NotImplementedError for an operation that cannot be written down, and for source that does
+        not give the gradient of the local rules on these arguments.
 
     >>> def f(x, y, z):
     ...     q = x + y
@@ -93,7 +101,45 @@ def show_backward(
     python, latex = Python(), Latex()
     lines = _lines(both, Writer(python, _reserved(f, args)), forward_names)
     formulas = _lines(both, Writer(latex), forward_names)
-    return Backward(_function(f, args, lines, inputs, program, python), latex.block(formulas.lines), dict(python.held))
+    source = _function(f, args, lines, inputs, program, python)
+    if tried:
+        _try(source, python.held, args, program, starts, inputs)
+    return Backward(source, latex.block(formulas.lines), dict(python.held))
+
+
+def _try(
+    source: str, constants: dict[str, Any], args: tuple, program: Program, starts: list, inputs: list[int]
+) -> None:
+    """Run the source once; raise `NotImplementedError` unless it gives what the local rules give."""
+
+    def both(args: tuple, constants: dict[str, Any]) -> Any:
+        scope: dict[str, Any] = {}
+        exec(compile(source, "<the backward pass>", "exec"), scope)
+        written = scope["gradient"](*args, **constants)
+        values = forward(program, jax.tree.leaves(args))
+        bars, _ = backward(program, values, [(n, jnp.asarray(bar)) for n, bar in starts], inputs)
+        return gradients(args, program, bars), written
+
+    ask = "This is a fault of the glass box: please report the function. tried=False gives the source all the same."
+    try:
+        right, written = jax.device_get(jax.jit(both, compiler_options=ONCE)(args, constants))
+    except Exception as error:
+        raise NotImplementedError(f"the source that was written does not run: {error!r:.300}. {ask}") from error
+    if jax.tree.structure(right) != jax.tree.structure(written):
+        raise NotImplementedError(f"the source that was written returns another structure than the arguments. {ask}")
+    for wanted, result in zip(jax.tree.leaves(right), jax.tree.leaves(written), strict=True):
+        if not _equal(wanted, result):
+            raise NotImplementedError(f"the source that was written gives another gradient than the local rules. {ask}")
+
+
+def _equal(wanted: Any, result: Any) -> bool:
+    """True for arrays that differ by rounding only: half of the digits may be lost on the way."""
+    wanted, result = (np.asarray(each).astype(complex) for each in (wanted, np.asarray(result)))
+    if wanted.shape != result.shape or not np.array_equal(np.isfinite(wanted), np.isfinite(result)):
+        return False
+    finite = np.isfinite(wanted)
+    largest = np.abs(wanted[finite]).max(initial=0.0)
+    return bool((np.abs(wanted - result)[finite] <= 0.03 * largest).all())
 
 
 def _both(
@@ -108,20 +154,21 @@ def _both(
     )
 
     def label(number: int, value: Any) -> Any:
-        named = number in user_names and number not in program.inputs and is_float(program.shapes[number])
+        named = number in user_names and number not in program.inputs and differentiable(program.shapes[number])
         return names.name(value, every[number]) if named else value
 
     def complete(number: int, bar: Any) -> Any:
         spelled = "" if number in user_names else MAYBE
         return names.name(bar, f"{spelled}{every[number]}_bar") if number in every else bar
 
-    def gradients(*leaves: Any) -> list[Any]:
+    def every_gradient(*leaves: Any) -> list[Any]:
         values = forward(program, leaves, label)
         seeds = [(n, jnp.asarray(bar)) for n, bar in starts]
         bars, _ = backward(program, values, seeds, inputs, complete)
         return [bars.get(n, jnp.zeros_like(values[n])) for n in inputs]
 
-    whole = flattened(jax.make_jaxpr(gradients)(*(program.shapes[n] for n in program.inputs)), labels=True)
+    traced = jax.make_jaxpr(every_gradient)(*(program.shapes[n] for n in program.inputs))
+    whole = flattened(traced, labels=True, solving=True)
     whole = simplified(whole)
     kept = [whole.steps[k] for k in needed_for(whole, whole.outputs)]
     return whole._replace(steps=tuple(kept)), {n: every[k] for n, k in zip(whole.inputs, program.inputs, strict=True)}
@@ -151,12 +198,12 @@ def _function(f: Any, args: tuple, lines: _Lines, inputs: list[int], program: Pr
     numbers, k = dict(zip(inputs, lines.outputs, strict=True)), 0
     returned = []
     for parameter, arg in zip(parameters, args, strict=True):
-        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(arg)[0]]
+        paths = [path for path, _ in tree_flatten_with_path(arg)[0]]
         texts = []
         for path in paths:
             name = leaf_names[k]
             if path and _reads(body, name):
-                unpacked.append(f"    {name} = {parameter}{_keys(path)}")
+                unpacked.append(f"    {name} = {_keys(path, parameter, arg)}")
             texts.append(numbers.get(program.inputs[k], "None"))
             k += 1
         returned.append(_literal(arg, iter(texts), parameter))
@@ -173,26 +220,44 @@ def _reads(body: str, name: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", body) is not None
 
 
-def _keys(path: Any) -> str:
-    """The way to a leaf as one writes it: `[0]["W"]`."""
-    return "".join(
-        f'["{key.key}"]' if isinstance(getattr(key, "key", None), str) else jax.tree_util.keystr((key,)) for key in path
-    )
+def _keys(path: Any, parameter: str, arg: PyTree) -> str:
+    """The way to a leaf as one writes it: `params[0]["W"]`; for trees whose keys do not tell it, by its number."""
+    text = parameter
+    for key in path:
+        if isinstance(key, DictKey):
+            text += f"[{_quoted(key.key)}]"
+        elif isinstance(key, SequenceKey):
+            text += f"[{key.idx}]"
+        elif isinstance(key, GetAttrKey):
+            text += f".{key.name}"
+        else:
+            paths = [each for each, _ in tree_flatten_with_path(arg)[0]]
+            return f"jax.tree.leaves({parameter})[{paths.index(path)}]"
+    return text
 
 
 def _literal(tree: Any, texts: Any, parameter: str) -> str:
     """The gradient of one argument, written in its structure."""
-    if isinstance(tree, dict) and type(tree) is dict:
-        inner = {key: _literal(tree[key], texts, parameter) for key in sorted(tree)}
+    if type(tree) is dict:
+        inner = {key: _literal(tree[key], texts, f"{parameter}[{_quoted(key)}]") for key in _in_order(tree)}
         return "{" + ", ".join(f"{_quoted(key)}: {text}" for key, text in inner.items()) + "}"
     if type(tree) in (tuple, list):
-        inside = [_literal(each, texts, parameter) for each in tree]
+        inside = [_literal(each, texts, f"{parameter}[{k}]") for k, each in enumerate(tree)]
         left, right = "()" if type(tree) is tuple else "[]"
         return f"{left}{', '.join(inside)}{',' if left == '(' and len(inside) == 1 else ''}{right}"
-    if jax.tree_util.treedef_is_leaf(jax.tree.structure(tree)):
+    structure = jax.tree.structure(tree)
+    if treedef_is_leaf(structure) and structure.num_leaves == 1:
         return next(texts)
-    leaves = ", ".join(next(texts) for _ in jax.tree.leaves(tree))
+    if tree is None:
+        return "None"
+    leaves = ", ".join(next(texts) for _ in range(structure.num_leaves))
     return f"jax.tree.unflatten(jax.tree.structure({parameter}), [{leaves}])"
+
+
+def _in_order(tree: dict) -> list[Any]:
+    """The keys in the order in which JAX takes the leaves."""
+    paths = tree_flatten_with_path(tree, is_leaf=lambda each: each is not tree)[0]
+    return list(dict.fromkeys(path[0].key for path, _ in paths))
 
 
 def _quoted(key: Any) -> str:
@@ -200,4 +265,4 @@ def _quoted(key: Any) -> str:
 
 
 def _reserved(f: Any, args: tuple) -> list[str]:
-    return ["jax", "jnp", "lax", "gradient", *names.parameters(f, len(args)), *names.arguments(f, args)]
+    return [*names.TAKEN, *names.parameters(f, len(args)), *names.arguments(f, args)]

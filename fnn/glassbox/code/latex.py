@@ -70,7 +70,7 @@ class Latex:
             inside = r",\ ".join(each.text for each in operands)
             writer.line(rf"{', '.join(map(self.word, targets))} &= \operatorname{{{name}}}\left({inside}\right)")
             return targets
-        body = flattened(closed(p["jaxpr"]))
+        body = flattened(closed(p["jaxpr"]), solving=True)
         constants, carried = parts_of_scan([shapes[n] for n in step.inputs], [shapes[n] for n in step.outputs], body)
         order = f"{p['length']}, \\dots, 1" if p["reverse"] else f"1, \\dots, {p['length']}"
         writer.line(rf"&\text{{for }} k = {order}:")

@@ -1,5 +1,6 @@
 """The words of Python: each operation as one would write it with `jax.numpy`."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from fnn.glassbox.spelling.python import typed, unwritten
 from fnn.glassbox.table import known
 from fnn.glassbox.trace.program import Step, flattened
 from fnn.jaxprs import closed
+from fnn.types import is_key
+
+_NUMBERS = {"inf": "jnp.inf", "-inf": "-jnp.inf", "nan": "jnp.nan"}
 
 
 class Python:
@@ -28,16 +32,16 @@ class Python:
         return f"{', '.join(targets)} = {piece.text}"
 
     def constant(self, value: Any, dtype: Any) -> Piece:
-        shape = np.shape(value)
         text = written(value, dtype)
         if text is not None:
-            text = {"inf": "jnp.inf", "-inf": "-jnp.inf", "nan": "jnp.nan"}.get(text, text)
+            text = _NUMBERS.get(text, text)
             return Piece(text, 2 if text.startswith("-") else 0, (), dtype, literal=True)
-        if np.size(value) <= 64:
-            return Piece(f"jnp.array({np.asarray(value).tolist()}, jnp.{dtype.name})", 0, shape, dtype)
+        if not is_key(value) and np.size(value) <= 64 and (dtype.kind != "c" or np.isfinite(value).all()):
+            entries = re.sub(r"\b(inf|nan)\b", r"jnp.\1", str(np.asarray(value).tolist()))
+            return Piece(f"jnp.array({entries}, jnp.{dtype.name})", 0, np.shape(value), dtype)
         name = f"constant{len(self.held) + 1}"
         self.held[name] = value
-        return Piece(name, 0, shape, dtype)
+        return Piece(name, 0, value.shape, dtype)
 
     def operation(self, step: Step, operands: Sequence[Piece], shapes: Sequence[Any]) -> Piece:
         out, spelled = shapes[step.outputs[0]], known(step.primitive.name).python
@@ -77,7 +81,7 @@ class Python:
 
     def _scan(self, writer: Writer, step: Step, operands: list[Piece], shapes: Sequence[Any]) -> list[str]:
         p = step.params
-        body = flattened(closed(p["jaxpr"]))
+        body = flattened(closed(p["jaxpr"]), solving=True)
         constants, carried = parts_of_scan([shapes[n] for n in step.inputs], [shapes[n] for n in step.outputs], body)
         held = [writer.hold(each, "held") for each in operands[:constants]]
         carry, xs = operands[constants : constants + carried], operands[constants + carried :]
@@ -118,7 +122,7 @@ class Python:
         whole: bool = False,
     ) -> str:
         """Write a function of these operands; return its name."""
-        program = flattened(closed(body))
+        program = flattened(closed(body), solving=True)
         name = writer.name(wish)
         words = [writer.name("carry" if whole else "given") for _ in operands]
         writer.line(f"def {name}({'carried' if whole else ', '.join(words)}):")

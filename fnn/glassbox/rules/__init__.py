@@ -6,6 +6,24 @@ several outputs hands lists y_bar and y. The first comment of each rule is the f
 The records of the primitives (`fnn.glassbox.table`) stand at the end of each file.
 """
 
-from fnn.glassbox.rules import arithmetic, elementary, flat, indexing, loops, order, products, reductions, shapes
+from fnn.glassbox.rules import (
+    arithmetic,
+    complexes,
+    elementary,
+    flat,
+    indexing,
+    linalg,
+    loops,
+    order,
+    products,
+    reductions,
+    shapes,
+    special,
+    transforms,
+    windows,
+)
 
-__all__ = ["arithmetic", "elementary", "flat", "indexing", "loops", "order", "products", "reductions", "shapes"]
+__all__ = [
+    "arithmetic", "complexes", "elementary", "flat", "indexing", "linalg", "loops", "order", "products", "reductions",
+    "shapes", "special", "transforms", "windows",
+]  # fmt: skip

@@ -45,8 +45,23 @@ def neg(y_bar, y, x):
 
 
 def absolute(y_bar, y, x):
-    # y = |x|
+    # y = |x|; of a complex number x the sign is x/|x|, 0 at 0
+    if jnp.iscomplexobj(x):
+        return (y_bar.astype(x.dtype) * jnp.conj(jnp.sign(x)),)
     return (y_bar * jnp.sign(x),)
+
+
+def sign(y_bar, y, x):
+    # y = x/|x|, flat for real numbers; a complex one turns with the angle of x, and its size does not count. JAX has 0
+    size = jnp.abs(x)
+    size = jnp.where(size == 0, jnp.inf, size).astype(x.dtype)
+    along = jnp.real(y_bar * y).astype(x.dtype)
+    return ((y_bar - along * jnp.conj(y)) / size,)
+
+
+def nextafter(y_bar, y, a, b):
+    # y = the number next to a on the way to b: it moves with a, while b only shows the way
+    return y_bar, jnp.zeros_like(y_bar)
 
 
 def square(y_bar, y, x):
@@ -79,8 +94,8 @@ def rsqrt(y_bar, y, x):
 
 
 def cbrt(y_bar, y, x):
-    # y = ∛x, so that dy/dx = y/(3x)
-    return (y_bar * y / (3 * x),)
+    # y = ∛x, so that dy/dx = 1/(3y²), infinite at 0
+    return (y_bar / (3 * y * y),)
 
 
 def maximum(y_bar, y, a, b):
@@ -158,6 +173,8 @@ enter(
         "rsqrt", rsqrt, py.function("lax.rsqrt"), tex.around(r"\frac{1}{\sqrt{", "}}", 1), symbol=Symbol(formula="1/√x")
     ),
     Primitive("cbrt", cbrt, py.function("jnp.cbrt"), symbol=Symbol(formula="∛x", sentence="∛(x)")),
+    Primitive("sign", sign, py.function("jnp.sign"), flat_for_reals=True),
+    Primitive("nextafter", nextafter, py.function("jnp.nextafter")),
     Primitive("max", maximum, py.function("jnp.maximum"), tex.function(r"\max"), "maximum"),
     Primitive("min", minimum, py.function("jnp.minimum"), tex.function(r"\min"), "minimum"),
     Primitive("clamp", clamp, py.clamp, symbol=Symbol(label="clip")),

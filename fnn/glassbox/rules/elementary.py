@@ -38,6 +38,11 @@ def log(y_bar, y, x):
     return (y_bar / x,)
 
 
+def log2(y_bar, y, x):
+    # y = log₂ x
+    return (y_bar / (x * math.log(2)),)
+
+
 def log1p(y_bar, y, x):
     # y = log(1 + x)
     return (y_bar / (1 + x),)
@@ -81,6 +86,11 @@ def acos(y_bar, y, x):
 def atan(y_bar, y, x):
     # y = arctan x
     return (y_bar / (1 + x * x),)
+
+
+def one_minus_square(y_bar, y, x):
+    # y = 1 − x²
+    return (-y_bar * 2 * x,)
 
 
 def atan2(y_bar, y, a, b):
@@ -156,6 +166,8 @@ enter(
     Primitive(
         "log", log, py.function("jnp.log"), tex.function(r"\log"), symbol=Symbol(formula="ln x", sentence="ln(x)")
     ),
+    Primitive("log2", log2, py.function("jnp.log2"), tex.function(r"\log_2")),
+    Primitive("one_minus_square", one_minus_square, py.call(lambda g, p, y: f"(1 - {g[0].within(1)}**2)")),
     Primitive("log1p", log1p, py.function("jnp.log1p"), symbol=Symbol(formula="ln(1 + x)")),
     Primitive(
         "logistic", logistic, py.function("jax.nn.sigmoid"), tex.function(r"\sigma"), "sigmoid",

@@ -39,8 +39,6 @@ _flat(
     "round", py.call(lambda g, p, y: f"lax.round({g[0].text}, lax.RoundingMethod({int(p['rounding_method'])}))"),
     word="rounded",
 )  # fmt: skip
-_flat("sign", py.function("jnp.sign"))
-_flat("nextafter", py.function("jnp.nextafter"))
 _flat("stop_gradient", py.function("lax.stop_gradient"), tex.silent, "stopped", Symbol(label="stop"), free)
 
 # ---- places and counts
@@ -56,9 +54,12 @@ _flat("clz", py.function("lax.clz"))
 _flat("shift_left", py.function("lax.shift_left"))
 _flat("shift_right_logical", py.function("lax.shift_right_logical"))
 _flat("shift_right_arithmetic", py.function("lax.shift_right_arithmetic"))
-_flat(
-    "bitcast_convert_type", py.call(lambda g, p, y: f"lax.bitcast_convert_type({g[0].text}, jnp.{y.dtype.name})"),
-    cost=free,
+enter(
+    Primitive(
+        "bitcast_convert_type", None,
+        py.call(lambda g, p, y: f"lax.bitcast_convert_type({g[0].text}, jnp.{y.dtype.name})"),
+        cost=free, refused="it makes a number of the bits of another",
+    )
 )  # fmt: skip
 _flat("random_bits", _bits, foldable=False)
 _flat("random_fold_in", py.function("jax.random.fold_in"), foldable=False)
@@ -66,5 +67,8 @@ _flat("random_split", py.call(lambda g, p, y: f"jax.random.split({g[0].text}, {t
 _flat("random_seed", py.function("jax.random.key"), foldable=False)
 _flat("random_wrap", py.function("jax.random.wrap_key_data"), foldable=False)
 _flat("random_unwrap", py.function("jax.random.key_data"), foldable=False)
-for _name in ("eq_to", "le_to", "lt_to", "empty", "threefry2x32", "rng_bit_generator", "rng_uniform"):
+for _name in ("eq_to", "le_to", "lt_to"):
+    # JAX has no other name for comparisons in the total order of floating numbers
+    _flat(_name, py.exactly(f"lax.{_name}_p.bind"))
+for _name in ("empty", "threefry2x32", "rng_bit_generator", "rng_uniform"):
     _flat(_name, py.unwritten, foldable=False)

@@ -66,6 +66,16 @@ def scatter_mul(y_bar, y, x, indices, updates, *, dimension_numbers, mode, uniqu
     return x_bar, None, taken * _taken(x, indices, updates, dimension_numbers, mode)
 
 
+def scatter_extreme(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
+    # y[indices[i]] = the largest (smallest) of x[indices[i]] and the updates[i]; those that are equal share
+    numbers = dimension_numbers
+    stayed = (x == y).astype(y.dtype)
+    reached = (updates == _taken(y, indices, updates, numbers, mode)).astype(y.dtype)
+    count = lax.scatter_add(stayed, indices, reached, numbers, mode=mode)
+    share = y_bar / jnp.where(count == 0, jnp.ones_like(count), count)
+    return stayed * share, None, reached * _taken(share, indices, updates, numbers, mode)
+
+
 def _taken(values, indices, updates, numbers, mode):
     """What stands in `values` where the scatter puts its updates; 0 where it puts them nowhere."""
     inserted = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
@@ -96,11 +106,17 @@ def _scatter_numbers(numbers):
 
 
 def _box(g, p, y):
-    return f"lax.dynamic_slice({g[0].text}, {py.starts(g[1:])}, {tuple(p['slice_sizes'])})"
+    return f"lax.dynamic_slice({g[0].text}, {py.starts(g[1:])}, {tuple(p['slice_sizes'])}{_negative(g[1:])})"
 
 
 def _replaced(g, p, y):
-    return f"lax.dynamic_update_slice({g[0].text}, {g[1].text}, {py.starts(g[2:])})"
+    return f"lax.dynamic_update_slice({g[0].text}, {g[1].text}, {py.starts(g[2:])}{_negative(g[2:])})"
+
+
+def _negative(starts):
+    # by default a negative start would count from the end once more
+    safe = all(each.literal and not each.text.startswith("-") for each in starts)
+    return "" if safe else ", allow_negative_indices=False"
 
 
 enter(
@@ -114,6 +130,8 @@ enter(
         "scatter-add", scatter_add, py.scatter("add"), word="scattered", symbol=Symbol(label="add at"), cost=updates
     ),
     Primitive("scatter-sub", scatter_sub, py.scatter("subtract"), cost=updates),
+    Primitive("scatter-max", scatter_extreme, py.scatter("max"), symbol=Symbol(label="max at"), cost=updates),
+    Primitive("scatter-min", scatter_extreme, py.scatter("min"), symbol=Symbol(label="min at"), cost=updates),
     Primitive(
         "scatter-mul", scatter_mul, py.scatter("multiply"), symbol=Symbol(label="multiply at"), cost=updates
     ),

@@ -14,7 +14,7 @@ from jax import lax
 from fnn.glassbox.backpass import backward, forward
 from fnn.glassbox.costs import of_program
 from fnn.glassbox.table import Primitive, Symbol, enter
-from fnn.glassbox.trace.program import Program, flattened, is_float
+from fnn.glassbox.trace.program import Program, differentiable, flattened
 from fnn.jaxprs import closed
 
 
@@ -52,7 +52,7 @@ def scan(y_bar, y, *inputs, jaxpr, length, reverse):
         rest = x_bar[constants + carried :]
         return (_or_nothing(x_bar[constants : constants + carried], carry), added), _floats(rest, x)
 
-    start = (_or_nothing(y_bar[:carried], carry), [jnp.zeros_like(c) for c in consts if is_float(c)])
+    start = (_or_nothing(y_bar[:carried], carry), [jnp.zeros_like(c) for c in consts if differentiable(c)])
     here = (carries, list(xs), list(y_bar[carried:]))
     (carry_bar, consts_bar), xs_bar = lax.scan(back, start, here, length=length, reverse=not reverse)
     return (*_full(consts_bar, consts), *_nones(carry_bar, carry), *_full(xs_bar, xs))
@@ -79,27 +79,27 @@ def while_loop(y_bar, y, *_inputs):
 def _pulled(body: Program, inputs: Any, bars: Any) -> list[Any]:
     """The cotangents of the inputs of a body, zeros where nothing flows, from those of its outputs."""
     values = forward(body, inputs)
-    seeds = [(n, bar) for n, bar in zip(body.outputs, bars, strict=True) if is_float(body.shapes[n])]
+    seeds = [(n, bar) for n, bar in zip(body.outputs, bars, strict=True) if differentiable(body.shapes[n])]
     result, _ = backward(body, values, seeds, body.inputs)
     return [result.get(n, jnp.zeros_like(v)) for n, v in zip(body.inputs, inputs, strict=True)]
 
 
 def _floats(bars: Any, values: Any) -> list[Any]:
-    return [bar for bar, value in zip(bars, values, strict=True) if is_float(value)]
+    return [bar for bar, value in zip(bars, values, strict=True) if differentiable(value)]
 
 
 def _full(bars: Any, values: Any) -> list[Any]:
     remaining = iter(bars)
-    return [next(remaining) if is_float(value) else None for value in values]
+    return [next(remaining) if differentiable(value) else None for value in values]
 
 
 def _or_nothing(bars: Any, values: Any) -> list[Any]:
     # whole numbers that are carried have no cotangent; something must stand in their place in the loop
-    return [bar if is_float(value) else jnp.zeros(()) for bar, value in zip(bars, values, strict=True)]
+    return [bar if differentiable(value) else jnp.zeros(()) for bar, value in zip(bars, values, strict=True)]
 
 
 def _nones(bars: Any, values: Any) -> list[Any]:
-    return [bar if is_float(value) else None for bar, value in zip(bars, values, strict=True)]
+    return [bar if differentiable(value) else None for bar, value in zip(bars, values, strict=True)]
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------

@@ -71,9 +71,27 @@ def top_k(y_bar, y, x, *, k, axis=-1):
     return (jnp.put_along_axis(jnp.zeros_like(x), where, values_bar, axis=axis, inplace=False),)
 
 
+def approx_top_k(y_bar, y, x, *, reduction_dimension):
+    # y = about the k largest (smallest) and where they stood
+    axis = reduction_dimension
+    return (jnp.put_along_axis(jnp.zeros_like(x), y[1], y_bar[0], axis=axis, inplace=False),)
+
+
 # ---- the table -------------------------------------------------------------------------------------------------------
 
+
+def _largest(g, p, y):
+    axis = p.get("axis", len(g[0].shape) - 1)
+    return f"lax.top_k({g[0].text}, {p['k']}{'' if axis == len(g[0].shape) - 1 else f', axis={axis}'})"
+
+
+def _about(g, p, y):
+    name = "approx_max_k" if p["is_max_k"] else "approx_min_k"
+    return f"lax.{name}({g[0].text}, {p['k']}, {p['reduction_dimension']}, {p['recall_target']})"
+
+
 enter(
+    Primitive("approx_top_k", approx_top_k, py.call(_about), symbol=Symbol(label="largest"), cost=free),
     Primitive("cumsum", cumsum, py.running("lax.cumsum"), cost=read),
     Primitive("cumprod", cumprod, py.running("lax.cumprod"), cost=read),
     Primitive("cumlogsumexp", cumlogsumexp, py.running("lax.cumlogsumexp"), cost=read),
@@ -81,7 +99,7 @@ enter(
     Primitive("cummin", running_extreme, py.running("lax.cummin"), cost=read),
     Primitive("sort", sort, py.sort, word="sorted_", cost=free),
     Primitive(
-        "top_k", top_k, py.call(lambda g, p, y: f"lax.top_k({g[0].text}, {p['k']})"), symbol=Symbol(label="largest"),
+        "top_k", top_k, py.call(_largest), symbol=Symbol(label="largest"),
         cost=free,
     ),
 )  # fmt: skip

@@ -19,7 +19,10 @@ def reduce_sum(y_bar, y, x, *, axes):
 def extreme(y_bar, y, x, *, axes):
     # y = the largest (smallest) x over axes
     reached = (x == jnp.expand_dims(y, axes)).astype(x.dtype)
-    return (reached * jnp.expand_dims(y_bar / jnp.sum(reached, axis=axes), axes),)
+    # half precision counts to 65504 (float16) or 256 (bfloat16) only
+    wide = x.dtype if jnp.finfo(x.dtype).bits >= 32 else jnp.float32
+    share = y_bar.astype(wide) / jnp.sum(reached, axis=axes, dtype=wide)
+    return (reached * jnp.expand_dims(share.astype(x.dtype), axes),)
 
 
 def reduce_prod(y_bar, y, x, *, axes):

@@ -86,9 +86,14 @@ def copy(y_bar, y, *x):
     return tuple(y_bar) if isinstance(y_bar, tuple | list) else (y_bar,)
 
 
+def barrier(y_bar, y, *x):
+    # the same arrays; only the order of the computation is held
+    return tuple(y_bar)
+
+
 def convert(y_bar, y, x):
-    # the same number in another dtype
-    return (y_bar.astype(x.dtype),)
+    # the same number in another dtype; a real number made of a complex one, or made complex, has a real part only
+    return ((jnp.real(y_bar) if jnp.iscomplexobj(y_bar) and not jnp.iscomplexobj(x) else y_bar).astype(x.dtype),)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -107,6 +112,19 @@ def _padded(g, p, y):
 def _rounded(g, p, y):
     return f"lax.reduce_precision({g[0].text}, {p['exponent_bits']}, {p['mantissa_bits']})"
 
+
+_SAME = py.call(lambda g, p, y: g[0].text)
+
+
+def _held(g, p, y):
+    return f"lax.optimization_barrier({g[0].text if len(g) == 1 else f'({listed(g)})'})"
+
+
+#: They say where an array lies, on which devices and how, and change none of its entries.
+_PLACED = (
+    "sharding_constraint", "layout_constraint", "reshard", "relayout", "with_memory_space_constraint", "pvary", "pcast",
+    "vary_unreduced_cast", "vary_unreduced_cast_p", "reduced_vary_cast", "reduced_vary_cast_p", "preduced",
+)  # fmt: skip
 
 enter(
     Primitive(
@@ -132,8 +150,11 @@ enter(
         "rev", rev, py.call(lambda g, p, y: f"jnp.flip({g[0].text}, {py.axes(p['dimensions'])})"), word="reversed_",
         symbol=Symbol(label="reverse"), cost=free,
     ),
-    Primitive("copy", copy, py.call(lambda g, p, y: g[0].text), tex.silent, cost=free, passes_on=True),
-    Primitive("copy_p", copy, py.call(lambda g, p, y: g[0].text), tex.silent, cost=free, passes_on=True),
+    Primitive("copy", copy, _SAME, tex.silent, cost=free, passes_on=True),
+    Primitive("copy_p", copy, _SAME, tex.silent, cost=free, passes_on=True),
+    Primitive("optimization_barrier", barrier, py.call(_held), tex.silent, cost=free),
+    Primitive("device_put", barrier, py.call(lambda g, p, y: listed(g)), tex.silent, cost=free),
+    *(Primitive(name, copy, _SAME, tex.silent, cost=free, passes_on=True) for name in _PLACED),
     Primitive(
         "convert_element_type", convert, py.call(lambda g, p, y: f"jnp.asarray({g[0].text}, jnp.{y.dtype.name})"),
         tex.silent, "converted", Symbol(label="convert"), free, passes_on=True,

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from fnn.types import is_key
+
 
 class Piece(NamedTuple):
     """Text that stands for a value, and how tightly it binds."""
@@ -54,6 +56,8 @@ def listed(pieces: Sequence[Piece]) -> str:
 
 def written(value: Any, dtype: Any) -> str | None:
     """A number as it would be typed, or None if it is no single number."""
+    if is_key(value):
+        return None
     array = np.asarray(value)
     if array.size != 1 or array.ndim:
         return None
@@ -62,6 +66,8 @@ def written(value: Any, dtype: Any) -> str | None:
         return str(bool(number))
     if np.issubdtype(array.dtype, np.integer):
         return str(int(number))
+    if np.issubdtype(array.dtype, np.complexfloating):
+        return repr(complex(number)) if np.isfinite(number) else None
     # the shortest digits that come back as the same number in its dtype
     text = str(number) if array.dtype in (np.float32, np.float64, np.float16) else str(float(number))
     return text.removesuffix(".0") + ".0" if text.endswith(".0") else text

@@ -3,6 +3,7 @@
 Letters: g the operands as pieces of source, p the parameters of the primitive, y the shape and dtype of what comes out.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +40,11 @@ def infix(sign: str, left: int, right: int, level: int) -> Spelling:
 def function(name: str) -> Spelling:
     """A function of entries that takes the operands and nothing else."""
     return lambda g, p, y: Piece(f"{name}({listed(thin(g, y.shape))})", 0)
+
+
+def exactly(name: str) -> Spelling:
+    """A function that takes operands of one shape and dtype only."""
+    return lambda g, p, y: Piece(f"{name}({', '.join(typed(each, each.dtype) for each in g)})", 0)
 
 
 def negative(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
@@ -130,10 +136,21 @@ def transpose(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
 
 
 def _turned(x: Piece) -> str:
-    if " @ " in x.text and x.text.count("@") == 1 and x.level == 3:
+    if x.text.count(" @ ") == 1 and x.level == 3:
         a, b = x.text.split(" @ ")
-        return f"{_flip(b)} @ {_flip(a)}"
+        if _is_operand(a) and _is_operand(b):
+            return f"{_flip(b)} @ {_flip(a)}"
     return f"{x.within(0)}.T"
+
+
+def _is_operand(text: str) -> bool:
+    """True if no sign stands outside the brackets, and every bracket is closed."""
+    depth = 0
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth < 0 or (depth == 0 and sign in " -"):
+            return False
+    return depth == 0
 
 
 def _flip(text: str) -> str:
@@ -157,6 +174,13 @@ def product(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         extra = "" if plain else f", precision={_precision(precision)!r}"
         text = f'jnp.einsum("{renamed(f"{a_axes},{b_axes}->{y_axes}")}", {a.text}, {b.text}{extra})'
     return Piece(text, 3 if "@" in text else 0)
+
+
+def precision(value: Any) -> str:
+    """The source of a precision, "" for the default."""
+    if value is None or all(each is None for each in np.atleast_1d(value).tolist()):
+        return ""
+    return repr(_precision(value))
 
 
 def _precision(precision: Any) -> Any:
@@ -209,6 +233,10 @@ def _mode(mode: Any) -> str:
     return {"FILL_OR_DROP": "fill", "CLIP": "clip", "PROMISE_IN_BOUNDS": "clip"}[str(mode).split(".")[-1]]
 
 
+#: `jnp.take` and `.at[]` count negative indices from the end; the program says what it means by an index itself.
+_AS_THEY_ARE = ", wrap_negative_indices=False"
+
+
 def gather(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
     x, where = g
     numbers, mode = p["dimension_numbers"], _mode(p["mode"])
@@ -219,13 +247,17 @@ def gather(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         offsets = tuple(k for k in range(len(y.shape)) if k < axis or k >= axis + lead)
         sizes = tuple(1 if k == axis else size for k, size in enumerate(x.shape))
         if tuple(numbers.offset_dims) == offsets and tuple(p["slice_sizes"]) == sizes:
-            return Piece(f'jnp.take({x.text}, {_indices(where)}, axis={axis}, mode="{mode}"{fill})', 0)
+            # clipping takes -1 for 0
+            if mode == "clip" or _from_zero(where):
+                return Piece(f'jnp.take({x.text}, {_indices(where)}, axis={axis}, mode="{mode}"{fill})', 0)
+            rows = ", ".join([*[":"] * axis, _indices(where)])
+            return Piece(f'{x.within(0)}.at[{rows}].get(mode="{mode}"{fill}{_AS_THEY_ARE})', 0)
     sizes = tuple(p["slice_sizes"])
-    return Piece(f'lax.gather({x.text}, {where.text}, lax.{numbers!r}, {sizes}, mode="{mode}"{fill})', 0)
+    return Piece(f'lax.gather({x.text}, {where.text}, {_dimensions(numbers)}, {sizes}, mode="{mode}"{fill})', 0)
 
 
 def scatter(how: str) -> Spelling:
-    """Writing at indices: "set", "add", "subtract", "multiply"."""
+    """Writing at indices: "set", "add", "subtract", "multiply", "max", "min"."""
 
     def spelled(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         x, where, updates = g
@@ -239,20 +271,38 @@ def scatter(how: str) -> Spelling:
         if rows and updates.shape[lead:] == x.shape[1:]:
             # JAX's own spelling of "out of bounds is dropped" for updates
             mode = {"fill": "drop"}.get(mode, mode)
-            return Piece(f'{x.within(0)}.at[{_indices(where)}].{how}({updates.text}, mode="{mode}"{unique})', 0)
-        name = {"set": "", "add": "_add", "subtract": "_sub", "multiply": "_mul"}[how]
+            wrap = "" if _from_zero(where) else _AS_THEY_ARE
+            return Piece(f'{x.within(0)}.at[{_indices(where)}].{how}({updates.text}, mode="{mode}"{unique}{wrap})', 0)
+        name = _SCATTERS[how]
         operands = f"{x.text}, {where.text}, {updates.text}"
-        return Piece(f'lax.scatter{name}({operands}, lax.{numbers!r}, mode="{mode}"{unique})', 0)
+        return Piece(f'lax.scatter{name}({operands}, {_dimensions(numbers)}, mode="{mode}"{unique})', 0)
 
     return spelled
 
 
+_SCATTERS = {"set": "", "add": "_add", "subtract": "_sub", "multiply": "_mul", "max": "_max", "min": "_min"}
+
+
+def _dimensions(numbers: Any) -> str:
+    """The source of the numbers that say which axis of a gather or a scatter is which."""
+    words = ", ".join(f"{name}={tuple(map(int, axes))}" for name, axes in numbers._asdict().items())
+    return f"lax.{type(numbers).__name__}({words})"
+
+
 def _number(value: Any) -> str:
-    return str(written(value, np.asarray(value).dtype)) if np.isfinite(value) else f"jnp.{value}"
+    if np.isfinite(value):
+        return str(written(value, np.asarray(value).dtype))
+    return f"{'-' if value < 0 else ''}jnp.{abs(value)}"
 
 
 def _single_axis(mapped: Any, collapsed: Any, batching: Any) -> int | None:
     return mapped[0] if len(mapped) == 1 and tuple(collapsed) == tuple(mapped) and not batching else None
+
+
+def _from_zero(where: Piece) -> bool:
+    """True for indices that are written out, or counted, and are not negative."""
+    text = _indices(where)
+    return re.fullmatch(r"\d+|jnp\.(array\(\[[\d, ]*\], jnp\.u?int\d+\)|arange\([^-]*\))", text) is not None
 
 
 def _indices(where: Piece) -> str:

@@ -23,6 +23,9 @@ from fnn.glassbox.trace.program import Program
 from fnn.jaxprs import Place
 from fnn.types import PyTree
 
+#: Names that mean something else in the source that is written.
+TAKEN = ("jax", "jnp", "lax", "gradient")
+
 
 def name(value: PyTree, called: str) -> PyTree:
     """Give a value a name, under which the glass box shows it; to everything else the value is the same.
@@ -47,7 +50,8 @@ def by_user(program: Program, f: Callable[..., Any], args: Sequence[PyTree]) -> 
     """{value: what the user calls it}, for the values that the user names; two may have the same name."""
     leaves = dict(zip(program.inputs, arguments(f, args), strict=True))
     ends = dict.fromkeys(program.outputs, output(called(f)))
-    return {n: _word(name) for n, name in (ends | assigned(program) | leaves | program.names).items()}
+    named = {n: _word(name) for n, name in (ends | assigned(program) | program.names).items()}
+    return named | {n: name for n, name in leaves.items() if n not in program.names}
 
 
 def named(program: Program, f: Callable[..., Any], args: Sequence[PyTree], needed: Sequence[int]) -> dict[int, str]:
@@ -98,7 +102,7 @@ def parameters(f: Callable[..., Any], count: int) -> list[str]:
     """The names of the first `count` arguments of f."""
     try:
         names = [p for p in inspect.signature(f).parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
-        names = [p.name for p in names][:count]
+        names = [f"{p.name}_" if p.name in TAKEN else p.name for p in names][:count]
     except (TypeError, ValueError):
         names = []
     return names + [f"argument{k}" for k in range(len(names), count)]
@@ -116,19 +120,19 @@ def arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
             if not path:
                 result.append(argument)
             elif word and words.count(word) == 1:
-                result.append(word)
+                result.append(_word(word))
             elif word and len(indices) == 1:
                 # layers are counted from 1
-                result.append(f"{word}{int(indices[0]) + 1}")
+                result.append(_word(f"{word}{int(indices[0]) + 1}"))
             else:
-                result.append("_".join([argument, *path]))
-    return list(unique(dict(enumerate(map(_word, result)))).values())
+                result.append(_word("_".join([argument, *path])))
+    return list(unique(dict(enumerate(result))).values())
 
 
 def _word(wish: str) -> str:
     """The wish as a name of Python."""
     word = re.sub(r"\W+", "_", wish, flags=re.ASCII if not wish.isidentifier() else 0).strip("_") or "value"
-    return f"{word}_" if keyword.iskeyword(word) or word[0].isdigit() else word
+    return f"{word}_" if keyword.iskeyword(word) or word[0].isdigit() or word in TAKEN else word
 
 
 def assigned(program: Program) -> dict[int, str]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from fnn.glassbox.trace import names
-from fnn.glassbox.trace.program import Program, is_float, needed_for, traced
+from fnn.glassbox.trace.program import Program, differentiable, needed_for, traced
 from fnn.jaxprs import is_own
 from fnn.types import PyTree
 
@@ -47,7 +47,7 @@ def pose(f: Callable[..., PyTree], args: tuple, output: int | None, cotangents: 
 
 def floating(program: Program) -> list[int]:
     """The inputs with a derivative."""
-    return [number for number in program.inputs if is_float(program.shapes[number])]
+    return [number for number in program.inputs if differentiable(program.shapes[number])]
 
 
 def starting(program: Program, shape: PyTree, output: int | None, cotangents: PyTree | None) -> list[tuple[int, Any]]:
@@ -80,8 +80,13 @@ def starting(program: Program, shape: PyTree, output: int | None, cotangents: Py
             f"the output has shape {leaf.shape}, and a gradient is that of one number. Sum it up inside the function, "
             "or give cotangents=… of that shape."
         )
-    if not is_float(leaf):
+    if not differentiable(leaf):
         raise TypeError(f"the output is {leaf.dtype}, which has no derivative; return a floating number.")
+    if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"the output is {leaf.dtype}, and a gradient is that of a real number. Return jnp.real, jnp.imag or "
+            "jnp.abs of it, or give cotangents=…."
+        )
     return [(program.outputs[chosen], jnp.ones(leaf.shape, leaf.dtype))]
 
 

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, is_literal, name_of, place_of
+from fnn.glassbox.trace.devices import EXCHANGES, INDEX, refuse_many, reshaping
+from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, place_of
 from fnn.types import PyTree, is_key
 
 
@@ -51,8 +52,13 @@ def traced(f: Callable[..., PyTree], args: Sequence[PyTree]) -> tuple[Program, P
     return flattened(closed), shape
 
 
-def flattened(closed: Any, *, labels: bool = False) -> Program:
-    """The program of a jaxpr with its constants; with `labels`, giving a value a name is a step of its own."""
+def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Program:
+    """The program of a jaxpr with its constants.
+
+    Args:
+        labels: giving a value a name is a step of its own.
+        solving: linear systems are written out as they are solved; for a program that is not differentiated any more.
+    """
     shapes: list[Any] = []
     constants: dict[int, Any] = {}
     names: dict[int, str] = {}
@@ -74,6 +80,13 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
         path = (*calls, name)
         counts[path] = counts.get(path, 0) + 1
         return path if counts[path] == 1 else (*calls, f"{name}#{counts[path]}")
+
+    def reshaped(number: int, aval: Any, place: Place, calls: tuple[str, ...]) -> int:
+        if shapes[number].shape == aval.shape:
+            return number
+        equation, made = reshaping(aval.shape, shapes[number]), new(aval)
+        steps.append(Step(equation.primitive, dict(equation.params), (number,), (made,), place, calls))
+        return made
 
     def walk(held: Any, arguments: list[int], calls: tuple[str, ...], outer: Place) -> list[int]:
         jaxpr = bare(held)
@@ -101,6 +114,31 @@ def flattened(closed: Any, *, labels: bool = False) -> Program:
             if name == "convert_element_type" and equation.invars[0].aval.dtype == equation.outvars[0].aval.dtype:
                 # it only forgets that the number is one of Python
                 known[equation.outvars[0]] = read(equation.invars[0])
+                continue
+            if name == "shard_map":
+                refuse_many(equation, place)
+                out = walk(equation.params["jaxpr"], list(map(read, equation.invars)), scopes, place)
+                known.update(zip(equation.outvars, out, strict=True))
+                continue
+            if name in EXCHANGES:
+                pairs = zip(map(read, equation.invars), equation.outvars, strict=False)
+                out = [reshaped(n, v.aval, place, scopes) for n, v in pairs]
+                known.update(zip(equation.outvars, out, strict=True))
+                continue
+            if name == INDEX:
+                known[equation.outvars[0]] = constant(0, equation.outvars[0].aval)
+                continue
+            if name == "platform_index":
+                # which of several ways is taken on the kind of device at hand
+                with jax.ensure_compile_time_eval():
+                    known[equation.outvars[0]] = constant(bind(equation, [])[0], equation.outvars[0].aval)
+                continue
+            if name == "custom_linear_solve" and solving:
+                lengths, solve = equation.params["const_lengths"], equation.params["jaxprs"].solve
+                numbers, first = list(map(read, equation.invars)), lengths.matvec + lengths.vecmat
+                right = numbers[first + lengths.solve + lengths.transpose_solve :]
+                out = walk(solve, [*numbers[first : first + lengths.solve], *right], scopes, place)
+                known.update(zip(equation.outvars, out, strict=True))
                 continue
             if name in CALLS and not _is_relu(equation):
                 inner = equation.params[CALLS[name]]
@@ -134,9 +172,9 @@ def needed_for(program: Program, outputs: Sequence[int]) -> list[int]:
     return kept[::-1]
 
 
-def is_float(value: Any) -> bool:
-    """True for what has a derivative: real numbers of any precision."""
-    return jnp.issubdtype(jnp.result_type(value) if not hasattr(value, "dtype") else value.dtype, jnp.floating)
+def differentiable(value: Any) -> bool:
+    """True for what has a derivative: real and complex numbers of any precision."""
+    return jnp.issubdtype(jnp.result_type(value) if not hasattr(value, "dtype") else value.dtype, jnp.inexact)
 
 
 def _scopes(equation: Any) -> tuple[str, ...]:

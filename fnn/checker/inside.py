@@ -1,0 +1,312 @@
+"""The rules inside any JAX function: its `custom_vjp` and `custom_jvp` equations, each run again by itself.
+
+Promises: rules are found at any depth, inside calls, loops, branches and maps over devices, and told apart by what they
+compute forward and backward, their static arguments and what they captured included; the function beside each rule is
+its primal computation with every rule inside stripped. Every argument of a rule is a variable of its own.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn import jaxprs
+from fnn.checker.oracles import as_dtype_of, is_float, pullback, pushforward
+from fnn.checker.pairs import OfEquation
+from fnn.checker.points import cast
+from fnn.checker.rules import Rule
+from fnn.checker.witnesses import DOES_NOT_RUN
+from fnn.jaxprs import Hooks, Values
+from fnn.types import Array, PyTree, is_key
+
+#: A step that is repeated so often may be an iteration towards a fixed point.
+ITERATION = 10
+
+
+def stripped(f: Callable[..., PyTree], keep: frozenset[str] = frozenset()) -> Callable[..., PyTree]:
+    """The same function with no hand-written derivative anywhere, but for the rules of these names."""
+
+    def custom(equation: Any, values: Values, hooks: Hooks) -> Values:
+        if jaxprs.name_of(equation) in keep or _label(equation) in keep:
+            return jaxprs.bind(equation, values)
+        return jaxprs.primal(equation, values, hooks)
+
+    return jaxprs.replaced(f, Hooks(custom=custom) if keep else jaxprs.AS_IT_IS)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the user says of the rules: which differ on purpose, and which arguments are data."""
+
+    expected: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def of_function(f: Callable[..., Array], args: tuple, x64: bool, declared: Declared) -> list[Rule]:
+    """Every `custom_vjp` and `custom_jvp` equation that f reaches, on what it was called on; each rule once."""
+    with jax.enable_x64(x64):
+        program = jax.make_jaxpr(f)(*args)
+        here = list(_custom_equations(program))
+        if not here:
+            return []
+        values = _recorded(program, args)
+    try:
+        wide = list(_custom_equations(jax.make_jaxpr(f)(*cast(args, np.float64))))
+    except DOES_NOT_RUN:
+        # it fixes a dtype somewhere: its rules are taken as the user runs them, and widened
+        wide = []
+    if [_label(each) for each in wide] != [_label(each) for each in here]:
+        wide = here
+    used = _used(program)
+    rules = []
+    for own, double in zip(here, wide, strict=True):
+        rule = _of_equation(own, double, values.get(id(own)), x64)
+        rules.append(_declared(rule, declared, used.get(id(own), ())))
+    return rules
+
+
+def _declared(rule: Rule, declared: Declared, used: tuple[bool, ...]) -> Rule:
+    named = {k for k, label in enumerate(rule.labels) if label in declared.data}
+    unused = {k for k, each in enumerate(used) if not each}
+    return dataclasses.replace(
+        rule, optional=frozenset(unused), named_data=frozenset(named),
+        expected=declared.reason if rule.name in declared.expected else "",
+    )  # fmt: skip
+
+
+def _custom_equations(jaxpr: Any) -> Iterator[Any]:
+    """The equations with a rule by hand, each once; within such a rule others have no part in the gradient."""
+    seen: set[int] = set()
+
+    def walk(jaxpr: Any) -> Iterator[Any]:
+        for equation in jaxprs.bare(jaxpr).eqns:
+            if equation.primitive.name in jaxprs.CUSTOM:
+                if id(equation) not in seen:
+                    seen.add(id(equation))
+                    yield equation
+            else:
+                for inner in jaxprs.inside(equation):
+                    yield from walk(inner)
+
+    yield from walk(jaxpr)
+
+
+def _label(equation: Any) -> str:
+    return jaxprs.source_of(jaxprs.body_of(equation))[0]
+
+
+def _recorded(program: Any, args: tuple) -> dict[int, Values]:
+    """What each equation with a rule is called on, the first time; in a loop, on its first turn. One program."""
+    kept: dict[int, Values] = {}
+
+    def record(equation: Any, values: Values, _: Hooks) -> Values:
+        kept.setdefault(id(equation), values)
+        return jaxprs.primal(equation, values)
+
+    def first_turn(equation: Any, values: Values, hooks: Hooks) -> Values | None:
+        name = equation.primitive.name
+        if name == "scan":
+            scan = jaxprs.Scan.of(equation)
+            constants, carry, sequences = scan.split(values)
+            if scan.length:
+                turn = -1 if scan.reverse else 0
+                jaxprs.evaluate(scan.body, [*constants, *carry, *(each[turn] for each in sequences)], hooks)
+        elif name == "while":
+            loop = jaxprs.While.of(equation)
+            first, second, carry = loop.split(values)
+            jaxprs.evaluate(loop.condition, [*first, *carry], hooks)
+            jaxprs.evaluate(loop.body, [*second, *carry], hooks)
+        elif name == "cond":
+            for branch in equation.params["branches"]:
+                jaxprs.evaluate(jaxprs.closed(branch), values[1:], hooks)
+        return jaxprs.apply(equation, values)
+
+    def run(*leaves: Any) -> dict[int, Values]:
+        kept.clear()
+        jaxprs.evaluate(program, leaves, Hooks(custom=record, loop=first_turn))
+        return dict(kept)
+
+    return jax.device_get(jax.jit(run)(*jax.tree.leaves(args)))
+
+
+def _of_equation(own: Any, double: Any, values: Values | None, x64: bool) -> Rule:
+    """The rule of an equation: `own` as the user's run has it, `double` as a trace in float64 has it."""
+    free = [k for k, atom in enumerate(own.invars) if not jaxprs.is_literal(atom)]
+    shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in own.invars]
+    inputs = tuple((shapes if values is None else values)[k] for k in free)
+    body = jaxprs.body_of(own)
+    name, where = jaxprs.source_of(body)
+    names = getattr(body.jaxpr.debug_info, "arg_names", None) or ()
+    hoisted = own.params.get("num_consts", 0)
+    labels = tuple(_argument(k - hoisted, names) for k in free)
+    with jax.enable_x64(x64):
+        key = _key(own, [shapes[k] for k in free])
+    working = _pair(own, f"{key} as it is" if isinstance(key, str) else object())
+    pair = dataclasses.replace(_pair(double, key), working=working)
+    iterates = any(each.primitive.name == "while" for each in jaxprs.equations(body))
+    return Rule(
+        name or "unknown", Path(where).name or "unknown", pair, inputs, labels,
+        iterates=iterates, converges=any(map(_repeats, jaxprs.equations(body))),
+    )  # fmt: skip
+
+
+def _argument(k: int, names: tuple[str, ...]) -> str:
+    if k < 0:
+        return f"captured value {-k}"
+    return names[k] if k < len(names) else f"argument {k}"
+
+
+def _repeats(equation: Any) -> bool:
+    if equation.primitive.name != "scan":
+        return False
+    scan = jaxprs.Scan.of(equation)
+    return scan.length >= ITERATION and not scan.split(equation.invars)[2]
+
+
+def _pair(equation: Any, key: Any) -> OfEquation:
+    literal = [jaxprs.is_literal(atom) for atom in equation.invars]
+    avals = [atom.aval for atom, fixed in zip(equation.invars, literal, strict=True) if not fixed]
+    inner, single = jaxprs.body_of(equation), jaxprs.alone(equation)
+
+    def typed(inputs: tuple) -> Values:
+        return [u if is_key(u) else as_dtype_of(u, aval) for u, aval in zip(inputs, avals, strict=True)]
+
+    def floating(outputs: Any) -> tuple:
+        # what is whole-numbered has no cotangent
+        return tuple(out for out in outputs if jnp.issubdtype(out.dtype, jnp.floating))
+
+    def plain(*inputs: Array) -> tuple:
+        rest = iter(typed(inputs))
+        every = [
+            jaxprs.value_of(atom) if fixed else next(rest)
+            for atom, fixed in zip(equation.invars, literal, strict=True)
+        ]  # fmt: skip
+        return floating(jaxprs.evaluate(inner, every))
+
+    def bound(*inputs: Array) -> tuple:
+        return floating(single(*typed(inputs)))
+
+    return OfEquation(key, bound, plain, equation.primitive.name == "custom_jvp_call")
+
+
+def _key(equation: Any, shapes: list[Any]) -> Any:
+    """A text that is equal for equations that compute the same forward and backward, with all that they captured."""
+    pair = _pair(equation, None)
+
+    def both(*inputs: Array) -> tuple:
+        y_bar = tuple(jnp.ones(out.shape, out.dtype) for out in jax.eval_shape(pair.plain, *inputs))
+        if pair.forward_mode:
+            tangents = [jnp.ones(leaf.shape, leaf.dtype) for leaf in inputs if is_float(leaf)]
+            return pair.plain(*inputs), pushforward(pair.bound, inputs, tangents)
+        return pair.plain(*inputs), pullback(pair.bound, inputs, y_bar)
+
+    return key_of(both, *shapes)
+
+
+def key_of(f: Callable[..., PyTree], *args: PyTree) -> Any:
+    """The fingerprint of a function; one that equals no other where it cannot be traced, or calls back to Python."""
+    try:
+        program = jax.make_jaxpr(f)(*args)
+    except Exception:
+        # whatever an unknown function raises: the judge says so
+        return object()
+    if any("callback" in each.primitive.name for each in jaxprs.equations(program)):
+        return object()
+    return jaxprs.fingerprint(f, *args)
+
+
+# ---- which arguments anybody differentiates with respect to ----------------------------------------------------------
+
+
+def _used(program: Any) -> dict[int, tuple[bool, ...]]:
+    """For each equation with a rule, which of its inputs (literals left out) depend on what is differentiated."""
+    used: dict[int, tuple[bool, ...]] = {}
+
+    def walk(jaxpr: Any, flags: list[bool]) -> list[bool]:
+        inner = jaxprs.bare(jaxpr)
+        known: dict[Any, bool] = dict.fromkeys(inner.constvars, False)
+        known.update(zip(inner.invars, flags, strict=True))
+
+        def depends(atom: Any) -> bool:
+            return not jaxprs.is_literal(atom) and known[atom] and is_float(atom.aval)
+
+        for equation in inner.eqns:
+            inputs = [depends(atom) for atom in equation.invars]
+            known.update(zip(equation.outvars, outputs(equation, inputs), strict=True))
+        return [depends(atom) for atom in inner.outvars]
+
+    def outputs(equation: Any, inputs: list[bool]) -> list[bool]:
+        name, every = equation.primitive.name, [any(inputs)] * len(equation.outvars)
+        if name in jaxprs.CUSTOM:
+            free = [flag for flag, atom in zip(inputs, equation.invars, strict=True) if not jaxprs.is_literal(atom)]
+            before = used.get(id(equation), (False,) * len(free))
+            used[id(equation)] = tuple(a or b for a, b in zip(before, free, strict=True))
+            return every
+        if name == "stop_gradient":
+            return [False] * len(equation.outvars)
+        if (body := jaxprs.body_of(equation)) is not None:
+            return walk(body, inputs)
+        if name == "cond":
+            branches = [walk(jaxprs.closed(branch), inputs[1:]) for branch in equation.params["branches"]]
+            return [any(flags) for flags in zip(*branches, strict=True)]
+        if name == "scan":
+            return _until_steady(jaxprs.Scan.of(equation), inputs, walk)
+        for inner in jaxprs.inside(equation):
+            # of other loops nothing finer is known than that any input may reach any rule
+            walk(inner, [any(inputs)] * len(inner.jaxpr.invars))
+        return every
+
+    walk(program, [True] * len(jaxprs.bare(program).invars))
+    return used
+
+
+def _until_steady(scan: jaxprs.Scan, inputs: list[bool], walk: Callable[[Any, list[bool]], list[bool]]) -> list[bool]:
+    constants, carry, sequences = scan.split(inputs)
+    while True:
+        out = walk(scan.body, [*constants, *carry, *sequences])
+        grown = [a or b for a, b in zip(carry, out[: scan.carried], strict=True)]
+        if grown == carry:
+            return [*carry, *out[scan.carried :]]
+        carry = grown
+
+
+# ---- values that are not finite -------------------------------------------------------------------------------------
+
+
+def first_bad(f: Callable[..., Array], args: tuple) -> str:
+    """Where NaN or infinity first appears when f runs on these arguments: operation, place in the source, inputs."""
+    for k, leaf in enumerate(jax.tree.leaves(args)):
+        if is_float(leaf) and not _finite(leaf):
+            return f"argument leaf {k} (shape {leaf.shape}) is not finite already"
+    return _bad_in(jax.make_jaxpr(f)(*args), jax.tree.leaves(args)) or "no single operation shows it"
+
+
+def _bad_in(closed: Any, values: Values) -> str:
+    known: dict[Any, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    known.update(zip(closed.jaxpr.invars, values, strict=True))
+    for equation in closed.jaxpr.eqns:
+        inputs = [jaxprs.value_of(atom) if jaxprs.is_literal(atom) else known[atom] for atom in equation.invars]
+        out = jaxprs.apply(equation, inputs)
+        if not _all_finite(out) and _all_finite(inputs):
+            # look inside calls: the operation itself says more than the function that holds it
+            if (inner := jaxprs.body_of(equation)) is not None:
+                return _bad_in(inner, inputs)
+            ranges = ", ".join(f"from {np.min(v):.4g} to {np.max(v):.4g}" for v in inputs if is_float(v) and np.size(v))
+            place = jaxprs.place_of(equation, installed=False)
+            return f"`{equation.primitive.name}`{f' ({place})' if place else ''} makes it, of inputs {ranges}"
+        known.update(zip(equation.outvars, out, strict=True))
+    return ""
+
+
+def _finite(value: Any) -> bool:
+    return bool(jnp.isfinite(value).all())
+
+
+def _all_finite(values: Values) -> bool:
+    return all(_finite(each) for each in values if is_float(each))

@@ -1,0 +1,226 @@
+"""Where a rule is tried: random numbers of its shapes, what a real run gave it, and small moves around that.
+
+Promises: generic inputs come from several ranges, so that no coincidence of one hides a mistake; those alone count
+where the function has a value. Data keep their kind where a rule is right for that kind only, and that is said.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.checker.oracles import is_float
+from fnn.checker.rules import Point, Rule
+from fnn.checker.witnesses import DOES_NOT_RUN, Programs, Witnesses
+from fnn.types import PyTree, is_key
+
+#: Labels of an example that are tried.
+EVERY_CLASS = 12
+
+
+@dataclass
+class Settings:
+    """What holds for a whole check: compiled programs, the seed, the user's setting, and what was looked at."""
+
+    seed: int = 0
+    batched: bool = False
+    programs: Programs = field(default_factory=Programs)
+    counts: dict[str, int] = field(default_factory=dict)
+    x64: bool = False
+    """Whether the user runs in JAX's 64-bit mode."""
+    notes: dict[str, None] = field(default_factory=dict)
+    """What the reader should know, each sentence once."""
+
+    def count(self, what: str, number: int) -> None:
+        self.counts[what] = self.counts.get(what, 0) + number
+
+    def witnesses(self, rule: Rule) -> Witnesses:
+        """The witnesses of this rule."""
+        return self.programs.of(rule, rule.pair, self.x64)
+
+    def working(self, rule: Rule) -> Witnesses:
+        """The witnesses of this rule as the user's own run has it."""
+        return self.programs.of(rule, rule.pair.real, self.x64)
+
+
+def points(rule: Rule, settings: Settings, generic: bool, recorded: bool) -> Iterator[Point]:
+    """The rule on generic inputs, small where it can be, and where the real run had it."""
+    known = recorded and is_known(rule)
+    if known and rule.whole:
+        # the user's own numbers first
+        yield at(rule, settings)
+    if generic:
+        yield from generic_points(rule.small or rule, settings)
+    if known and not rule.whole:
+        yield at(rule, settings)
+
+
+def is_known(rule: Rule) -> bool:
+    """True where the values of the real run are known, and not their shapes alone."""
+    return all(hasattr(leaf, "__array__") or is_key(leaf) for leaf in jax.tree.leaves(rule.inputs))
+
+
+def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | None = None) -> Point:
+    """The rule at its inputs, with a cotangent of random numbers, or of 1 for the whole gradient."""
+    inputs, data = cast((rule.inputs, rule.data), np.float64)
+    random = np.random.default_rng((settings.seed if seed is None else seed) + 1)
+
+    def cotangent(leaf: Any) -> Any:
+        return np.asarray(np.ones(leaf.shape) if rule.whole else random.normal(0.3, 1, leaf.shape), leaf.dtype)
+
+    y_bar = jax.tree.map(cotangent, settings.witnesses(rule).output(inputs, data))
+    return Point(rule, inputs, data, y_bar, generic)
+
+
+def generic_points(rule: Rule, settings: Settings, kinds: "dict[int, Kind] | None" = None) -> Iterator[Point]:
+    """The rule on random numbers of its shapes.
+
+    Normal ones; their mirror image, so that a unit that is off at the one is on at the other; fresh ones further out;
+    and some from (0, 1), as of probabilities: those alone where the others have no finite value, and small moves
+    around what the real run had where these have none. With labels in the data, these are tried with other labels too,
+    so that each example has every class once (up to EVERY_CLASS).
+
+    Args:
+        rule: the rule.
+        settings: of the check.
+        kinds: of the leaves of (inputs, data) that keep their kind, by number.
+    """
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) and not is_float(leaf) for leaf in jax.tree.leaves(rule.inputs)):
+        return
+    if rule.iterates:
+        yield from near(rule, settings)
+        return
+    random = np.random.default_rng(settings.seed)
+    leaves = jax.tree.leaves((rule.inputs, rule.data if rule.loose else ()))
+    normal, far = ([random.normal(0.1, 1, np.shape(leaf)) for leaf in leaves] for _ in range(2))
+    inside, other = ([random.uniform(0.1, 0.9, np.shape(leaf)) for leaf in leaves] for _ in range(2))
+    anywhere = [normal, [-n for n in normal], [3 * n for n in far], inside]
+    within = [inside, [1 - n for n in inside], other]
+    for draws in (anywhere, within):
+        shifts = [0] * len(draws) + list(range(1, min(rule.classes, EVERY_CLASS)))
+        usable = []
+        for k, shift in enumerate(shifts):
+            numbers = list(draws[k] if k < len(draws) else inside)
+            for number, kind in (kinds or {}).items():
+                numbers[number] = kind.draw(random, np.shape(leaves[number]))
+            point = at(_drawn(rule, numbers, shift), settings, generic=True, seed=settings.seed + k)
+            if (finite := _is_finite(point, settings)) is None:
+                # it does not run at all: that is for the judge to say
+                yield point
+                return
+            if finite:
+                usable.append(point)
+        if usable:
+            yield from usable
+            return
+    yield from near(rule, settings)
+
+
+def near(rule: Rule, settings: Settings) -> Iterator[Point]:
+    """The rule at small moves around what the real run had, for a function that has no value anywhere else."""
+    if not is_known(rule):
+        return
+    random = np.random.default_rng(settings.seed + 6)
+
+    def moved(leaf: Any, by: float) -> Any:
+        if not is_float(leaf) or not np.size(leaf):
+            return leaf
+        value = np.asarray(leaf, np.float64)
+        size = float(np.sqrt(np.mean(value**2))) or 1.0
+        return value * (1 + by * random.uniform(-1, 1, value.shape)) + np.where(value == 0, by * size, 0)
+
+    for k, by in enumerate((0.03, 0.1, 0.3)):
+        place = jax.tree.map(partial(moved, by=by), (rule.inputs, rule.data if rule.loose else ()))
+        inputs, data = place[0], place[1] if rule.loose else rule.data
+        point = at(_placed(rule, inputs, data), settings, generic=True, seed=settings.seed + k)
+        if _is_finite(point, settings) is not False:
+            yield point
+
+
+def _drawn(rule: Rule, numbers: list[np.ndarray], shift: int) -> Rule:
+    """The rule with these numbers for its floating inputs, and other labels for its data."""
+    leaves, tree = jax.tree.flatten(rule.inputs)
+    count = len(leaves)
+
+    def draw(number: np.ndarray, leaf: Any) -> Any:
+        return number if is_float(leaf) else leaf
+
+    inputs = tree.unflatten(map(draw, numbers[:count], leaves))
+    data = jax.tree.map(partial(_next_label, by=shift, classes=rule.classes), rule.data)
+    if rule.loose:
+        rest, structure = jax.tree.flatten(data)
+        data = structure.unflatten(map(draw, numbers[count:], rest))
+    return _placed(rule, inputs, data)
+
+
+def _placed(rule: Rule, inputs: tuple, data: tuple) -> Rule:
+    return dataclasses.replace(rule, inputs=inputs, data=data, small=None, own_dtypes=rule.dtypes)
+
+
+def _is_finite(point: Point, settings: Settings) -> bool | None:
+    """Whether the function has a finite value there; None where it or its rule does not run."""
+    try:
+        output = settings.witnesses(point.rule).compare(point).output
+    except DOES_NOT_RUN:
+        return None
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(output))
+
+
+def _next_label(leaf: Any, by: int, classes: int) -> Any:
+    integer = classes and jnp.issubdtype(jnp.result_type(leaf), jnp.integer)
+    return (leaf + by) % classes if integer else leaf
+
+
+def cast(tree: PyTree, dtype: Any) -> PyTree:
+    """The tree with its floating leaves in this dtype, on the host: to cast there compiles nothing."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype) if is_float(leaf) else leaf, tree)
+
+
+# ---- data of a kind -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the data of a run are, and others of the same kind."""
+
+    name: str
+    draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+def kind_of(leaf: Any) -> Kind | None:
+    """The kind of an array of data, where a rule may rely on it: rows that sum to 1, one-hot rows, masks of 0 and 1.
+
+    Nothing else is one: zeros, ones, constants, whole numbers, the identity, equal rows are as likely a coincidence.
+    """
+    value = np.asarray(leaf, np.float64)
+    if not value.size or not np.isfinite(value).all() or _is_coincidence(value):
+        return None
+    binary = bool(np.isin(value, (0, 1)).all())
+    if value.ndim and value.shape[-1] > 1 and np.abs(value.sum(-1) - 1).max() < 1e-5 and value.min() >= 0:
+        classes = value.shape[-1]
+        if binary:
+            return Kind("is one-hot", lambda random, shape: np.eye(classes)[random.integers(0, classes, shape[:-1])])
+        return Kind("sums to 1", lambda random, shape: random.dirichlet(np.ones(shape[-1]), shape[:-1]))
+    return Kind("is 0 or 1", _mask) if binary else None
+
+
+def _is_coincidence(value: np.ndarray) -> bool:
+    """True where all entries or all rows are equal, and for the identity."""
+    if (value == value.flat[0]).all():
+        return True
+    rows = value.reshape(-1, value.shape[-1])
+    if len(rows) > 1 and (rows == rows[0]).all():
+        return True
+    return value.ndim == 2 and value.shape[0] == value.shape[1] and bool((value == np.eye(len(value))).all())
+
+
+def _mask(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    mask = (random.random(shape) < 0.6).astype(np.float64)
+    # neither all on nor all off
+    mask.flat[0], mask.flat[-1] = 1.0, 0.0
+    return mask

@@ -1,0 +1,87 @@
+"""From the pattern of an error, what is wrong."""
+
+import re
+
+import numpy as np
+import pytest
+
+from fnn.checker.diagnosis import Look, diagnose
+from tests.cases import random
+
+
+def look(seed, wrong, shape=(4, 4)):
+    """A gradient ȳ ⊙ d(z), made wrong by a function of (gradient, ȳ, z, d)."""
+    rng = random("look", seed)
+    z, bar = rng.normal(size=shape), rng.normal(size=shape)
+    d = 1 - np.tanh(z) ** 2
+    clues = {"the cotangent of the output": bar, "the input": z, "the output": np.tanh(z)}
+    return Look(np.asarray(wrong(bar * d, bar, z, d), float), bar * d, clues, {}, bar)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says", "wrong"),
+    [
+        ("zero", "the gradient is zero", lambda g, bar, z, d: 0 * g),
+        ("sign", "the sign is wrong", lambda g, bar, z, d: -g),
+        ("factor", "a factor of ½ too many", lambda g, bar, z, d: g / 2),
+        (
+            "factor",
+            r"a factor of 1/6 too many \(6 is the number of rows: a mean in place of a sum",
+            lambda g, *_: g / 6,
+        ),
+        (
+            "factor",
+            r"a factor of −6 too many \(6 is the number of rows: a sum in place of a mean",
+            lambda g, *_: -6 * g,
+        ),
+        ("transposed", "the gradient is transposed", lambda g, *_: g.T),
+        ("shifted", "off by one along axis 0", lambda g, *_: np.roll(g, 1, 0)),
+        ("shifted", "reversed along axis 1", lambda g, *_: np.flip(g, 1)),
+        ("entry", r"one entry only: \[2, 1\]", lambda g, *_: g + np.eye(4)[[2]].T @ np.eye(4)[[1]]),
+        ("slice", "index 3 of axis 1 only", lambda g, *_: g * np.array([1, 1, 1, 2])),
+        ("mask", "wrong only where the input is at most 0", lambda g, bar, z, d: np.where(z <= 0, 3 * g, g)),
+        ("term", "a branch whose gradient was not added", lambda g, bar, *_: g - bar),
+        ("term", "it is off by 0.25 times the input", lambda g, bar, z, d: g + 0.25 * z),
+        ("term", "it equals -1 times the truth plus 2 times", lambda g, bar, *_: 2 * bar - g),
+        ("missing derivative", "it equals the cotangent of the output", lambda g, bar, *_: bar),
+        ("no cotangent", "it does not depend on the cotangent", lambda g, bar, z, d: d),
+        ("derivative", "the local derivative is wrong", lambda g, bar, z, d: bar * d**2),
+        ("stale", "it does not depend on the inputs", lambda g, bar, z, d: bar * np.arange(1, 17).reshape(4, 4)),
+        ("cotangent", "otherwise than in proportion", lambda g, bar, z, d: bar * np.abs(bar) * d),
+        ("not finite", "1 of 16 entries are not finite", lambda g, *_: np.where(g == g[0, 0], np.nan, g)),
+    ],
+)
+def test_each_kind_of_mistake_has_its_name(kind, says, wrong):
+    first, elsewhere = look(1, wrong), look(2, wrong)
+    # the same inputs with another cotangent
+    rng, z, d = random("bar"), first.clues["the input"], 1 - first.clues["the output"] ** 2
+    bar = rng.normal(size=z.shape)
+    clues = {**first.clues, "the cotangent of the output": bar}
+    turned = Look(np.asarray(wrong(bar * d, bar, z, d), float), bar * d, clues, {}, bar)
+    # other inputs with the same cotangent
+    z, bar = rng.normal(size=z.shape), first.clues["the cotangent of the output"]
+    d = 1 - np.tanh(z) ** 2
+    moved = Look(np.asarray(wrong(bar * d, bar, z, d), float), bar * d, {}, {}, bar)
+    told = diagnose(first, [turned, elsewhere], {"the number of rows": 6}, turned, moved)
+    assert told.kind == kind and told.certain, told
+    assert re.search(says, told.message), told.message
+
+
+def test_what_another_look_contradicts_is_not_said():
+    # a factor at one place is none if it is another elsewhere
+    first, elsewhere = look(1, lambda g, *_: 2 * g), look(2, lambda g, bar, z, d: g + z**2)
+    told = diagnose(first, [elsewhere], {}, None)
+    assert told.kind == "pattern" and not told.certain
+
+
+def test_what_has_one_sign_is_a_hint_and_what_is_nothing_is_no_evidence():
+    # −1/p, the slope of −log p: twice that everywhere, and twice that where it is not above 0, are the same
+    def of(slope, bar):
+        truth = np.asarray(slope) * bar
+        return Look(2 * truth, truth, {}, {}, np.asarray(bar))
+
+    falling, rising, nothing = [-2.0, -4.0, 0.0], [3.0, -1.0, 2.0], [0.0, 0.0, 0.0]
+    for others, certain in (([of(falling, -0.5)], False), ([of(rising, -0.5)], True), ([of(nothing, 1.5)], False)):
+        told = diagnose(of(falling, 1.5), others, {}, None)
+        assert told.message.startswith("a factor of 2 too many") and told.kind == "factor"
+        assert told.certain == certain and told.message.endswith("nowhere above 0)") != certain

@@ -1,0 +1,93 @@
+"""What else a rule promises: its second order, batches, value, tangent, and the whole along random directions."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import fnn
+from tests.cases import drawn, random
+from tests.checker.nets import V, X, Y, custom
+
+
+def test_the_second_order_is_checked_when_asked_for():
+    f = custom(lambda x, bar: bar * jax.lax.stop_gradient(jnp.cos(x)))
+    assert fnn.check(f, V).ok
+    report = fnn.check(f, V, order=2)
+    assert len(report.culprits) == 1 and report.culprits[0].endswith(", second order"), str(report)
+    assert fnn.check(custom(lambda x, bar: bar * jnp.cos(x)), V, order=2).ok
+
+
+def test_a_rule_that_is_wrong_under_vmap_is_found_when_asked_for():
+    @jax.custom_batching.custom_vmap
+    def slope(x, bar):
+        return bar * jnp.cos(x)
+
+    @slope.def_vmap
+    def _(size, batched, x, bar):
+        return 2 * bar * jnp.broadcast_to(jnp.cos(x), bar.shape), True
+
+    f = custom(slope)
+    assert fnn.check(f, V).ok
+    found = next(each for each in fnn.check(f, V, batched=True).findings if each.argument == "in a batch")
+    assert found.message.startswith("under jax.vmap it gives other cotangents") and found.verdict == "FORMULA"
+    assert fnn.check(custom(lambda x, bar: bar * jnp.cos(x)), V, batched=True).ok
+
+
+def test_the_value_of_the_forward_rule_must_be_that_of_the_function():
+    report = fnn.check(custom(lambda x, bar: bar * jnp.cos(x), forward=lambda x: jnp.sin(x) + 1e-3), V)
+    (found,) = [each for each in report.findings if each.argument == "the value" and each.rule != "gradient"]
+    assert found.message == "the rule's forward pass gives another value than the function"
+
+
+def test_a_tangent_that_is_not_linear_is_said():
+    rule = jax.custom_jvp(lambda x: x * x)
+    rule.defjvp(lambda primals, tangents: (primals[0] ** 2, 2 * primals[0] * jnp.abs(tangents[0])))
+    report = fnn.check(lambda x: jnp.sum(rule(x)), V)
+    assert not report.ok and "must be linear in its tangents" in str(report)
+
+
+def test_directions_find_what_autodiff_and_the_rule_share():
+    # both take the derivative of one factor only
+    f = lambda x: jnp.sum(jax.lax.stop_gradient(x) * x)  # noqa: E731
+    report = fnn.check(f, jnp.tile(V, 30), gradient=lambda x: x)
+    assert not report.ok and report.culprits == ()
+    found = next(each for each in report.findings if each.argument == "a random direction")
+    assert found.verdict == "UNDECIDED" and abs(found.truth) > abs(found.by_hand)
+
+
+def test_the_chance_of_missing_something_is_stated_and_can_be_set():
+    f = lambda x: jnp.sum(jnp.sin(x))  # noqa: E731
+    assert fnn.check(f, V).missed == 2.0**-10
+    report = fnn.check(f, V, miss=1e-6)
+    assert report.missed == 2.0**-20 and "20 of 20 random directions" in str(report)
+    # where every direction crosses a kink there is no such witness, and the report says so
+    report = fnn.check(lambda x: jnp.sum(jnp.abs(x)), 0 * V)
+    assert report.missed is None and "crosses a kink" in str(report)
+
+
+def test_equal_rules_are_compiled_once_and_kept_programs_are_used_again():
+    programs, counts = fnn.checker.Programs(), []
+    for depth in (2, 4):
+        net = fnn.mlp([4] * depth + [3])
+        by_hand, params = fnn.backprop(net, "softmax_cross_entropy"), drawn(net, random("deep"))
+        for _ in range(2):
+            # a second check makes no program
+            assert fnn.check(by_hand, params, X, Y, programs=programs).ok
+            counts.append(len(programs._known))
+    # a deeper net of equal layers makes those of what holds all of them: sequential, objective, gradient
+    assert counts[0] == counts[1] and counts[2] == counts[3] == counts[0] + 3
+
+
+def test_a_leaf_of_size_0_is_no_trouble():
+    assert fnn.check(lambda p: jnp.sum(p["a"]) + jnp.sum(p["b"] ** 2), {"a": jnp.zeros((0, 3)), "b": V}).ok
+
+
+def test_check_grads_can_be_dropped_in():
+    right, wrong = (jax.custom_vjp(jnp.sin) for _ in range(2))
+    right.defvjp(lambda x: (jnp.sin(x), x), lambda x, bar: (bar * jnp.cos(x),))
+    wrong.defvjp(lambda x: (jnp.sin(x), x), lambda x, bar: (bar * jnp.sin(x),))
+    fnn.checker.check_grads(lambda x: (right(x), {"twice": 2 * x}), (V,), order=1, modes=("rev",), atol=1e-2, eps=1e-3)
+    with pytest.raises(AssertionError, match="NOT OK, wrong: sin"):
+        fnn.checker.check_grads(wrong, (V,), order=1)
+    with pytest.raises(ValueError, match="modes must be"):
+        fnn.checker.check_grads(right, (V,), order=1, modes=("both",))
