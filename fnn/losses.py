@@ -523,8 +523,7 @@ class NegativeLogLikelihood(_OverClasses):
     def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
         # E over labels k drawn from p of e(k) e(k)ᵀ / p_k² is diag(1 / p); a row that sums to t counts as t examples
         p, target = residuals
-        labels = jnp.issubdtype(target.dtype, jnp.integer)
-        share = jnp.ones_like(p[..., :1]) if labels else jnp.sum(target, axis=-1, keepdims=True)
+        share = jnp.ones_like(p[..., :1]) if isinstance(target, tuple) else jnp.sum(target, axis=-1, keepdims=True)
         return share * (_log_slope(p) * prediction_dot)
 
     def curvature_root(self, residuals: Residuals) -> Array:
@@ -532,8 +531,9 @@ class NegativeLogLikelihood(_OverClasses):
 
     def _second(self, residuals: Residuals) -> Array:
         p, target = residuals
-        if jnp.issubdtype(target.dtype, jnp.integer):
-            return _add_at_label(jnp.zeros_like(p), target, _log_slope(_at_label(p, target)) ** 2)
+        if isinstance(target, tuple):
+            label, at_label = target
+            return _add_at_label(jnp.zeros_like(p), label, _log_slope(at_label) ** 2)
         return target * _log_slope(p) ** 2
 
     def validate_prediction(self, prediction: Any) -> None:
