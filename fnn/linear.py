@@ -8,7 +8,15 @@ import jax.numpy as jnp
 
 from fnn.types import Array
 
-__all__ = ["affine", "affine_backward", "affine_norms", "homogeneous_input", "homogeneous_matrix"]
+__all__ = [
+    "affine",
+    "affine_backward",
+    "affine_backward_tangent",
+    "affine_norms",
+    "affine_tangent",
+    "homogeneous_input",
+    "homogeneous_matrix",
+]
 
 
 def affine(W: Array, b: Array, x: Array) -> Array:

@@ -22,7 +22,12 @@ from fnn.types import Array, Examples, Factors, Params, PyTree
 
 
 class KroneckerFactors(NamedTuple):
-    """A and G of one dense layer; see `kronecker_factors`."""
+    """A and G of one dense layer; see `kronecker_factors`.
+
+    >>> layer = fnn.curvature.KroneckerFactors(jnp.array([[4.0, 0.0], [0.0, 1.0]]), jnp.array([[2.0]]))
+    >>> layer.matrix().tolist()
+    [[8.0, 0.0], [0.0, 2.0]]
+    """
 
     A: Array
     G: Array

@@ -32,7 +32,11 @@ _FORCING, _PRODUCTS = 1e-3, 100
 
 @dataclass(frozen=True)
 class LeastSquaresFit:
-    """What `levenberg_marquardt` returns."""
+    """What `levenberg_marquardt` returns.
+
+    >>> list(fnn.curvature.LeastSquaresFit.__dataclass_fields__)
+    ['params', 'value', 'values', 'gradient_norm', 'converged', 'steps', 'gradients']
+    """
 
     params: Params
     value: float

@@ -16,7 +16,13 @@ from fnn.types import Array, PyTree
 
 
 class NaturalGradientState(NamedTuple):
-    """The running means of the factors, each step weighted by decay^(steps since), and the sum of the weights."""
+    """The sums of the factors, each step weighted by decay^(steps since), and the sum of the weights.
+
+    >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.ones(1)},)
+    >>> state = fnn.curvature.natural_gradient().init(params)
+    >>> state.factors[0].A.shape, state.factors[0].G.shape
+    ((3, 3), (1, 1))
+    """
 
     factors: PyTree
     weight: Array

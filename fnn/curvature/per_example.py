@@ -22,7 +22,11 @@ from fnn.types import Array, Examples, Factors, Params, PyTree
 
 
 class GradientNoise(NamedTuple):
-    """Mean and spread of the gradients of the examples; see `gradient_noise`."""
+    """Mean and spread of the gradients of the examples; made by `gradient_noise`.
+
+    >>> fnn.curvature.GradientNoise._fields
+    ('mean', 'variance', 'noise', 'signal', 'scale', 'total_scale')
+    """
 
     mean: Params
     """The mean of the N gradients, in the structure of params."""

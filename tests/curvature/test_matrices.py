@@ -22,6 +22,7 @@ from fnn.curvature import (
 )
 from tests import tolerances
 from tests.cases import drawn, random, rounded, targets
+from tests.curvature import once
 from tests.curvature.test_per_example import NETS, Scale
 from tests.witnesses import assert_close
 
@@ -79,7 +80,7 @@ def test_diagonals_and_blocks_are_those_of_the_dense_matrices(x64):
         return results
 
     table = {name: data(*case[:2]) for name, case in CASES.items()}
-    results = jax.jit(lambda t: {name: all_of(name, *t[name]) for name in CASES})(table)
+    results = once(lambda t: {name: all_of(name, *t[name]) for name in CASES})(table)
     for name, pairs in results.items():
         for k, pair in enumerate(pairs):
             assert_close(*pair, tolerances.LEAF, f"{name} {k} ")
@@ -146,7 +147,7 @@ def test_factors_are_the_blocks_where_they_are_exact(x64):
         )
 
     table = {name: data(*case[:2]) for name, case in cases.items()}
-    results = jax.jit(lambda t: {name: both(name, *t[name]) for name in cases})(table)
+    results = once(lambda t: {name: both(name, *t[name]) for name in cases})(table)
     for name, (weighted, dense, plain, plain_dense) in results.items():
         assert_close(weighted, dense, tolerances.LEAF, name)
         assert_close(plain, plain_dense, tolerances.LEAF, name)

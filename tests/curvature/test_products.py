@@ -17,6 +17,7 @@ import fnn
 from fnn.curvature import fisher_vector_product, gauss_newton_vector_product, hessian_vector_product
 from tests import tolerances
 from tests.cases import NETS, Dropout, NetCase, drawn, random, rounded
+from tests.curvature import once
 from tests.witnesses import assert_close, assert_finite, assert_gradients_float64, magnitudes, named_leaves
 
 by_name = {case.name: case for case in NETS}
@@ -93,7 +94,7 @@ def whole_table():
         return results
 
     with jax.enable_x64(True):
-        return jax.device_get(jax.jit(run)({case.name: case.data("float64") for case in NETS}))
+        return jax.device_get(once(run)({case.name: case.data("float64") for case in NETS}))
 
 
 @pytest.mark.parametrize("case", NETS, ids=lambda case: case.name)
@@ -109,7 +110,7 @@ FEW = ["hidden tanh", "hidden gelu", "hidden softmax", "loss huber", "repeated s
 def few(function):
     """{case: function(case, params, x, y)} in float64 for FEW, by one program."""
     data = {name: by_name[name].data(jnp.float64) for name in FEW}
-    return jax.device_get(jax.jit(lambda d: {n: function(by_name[n], *d[n]) for n in FEW})(data))
+    return jax.device_get(once(lambda d: {n: function(by_name[n], *d[n]) for n in FEW})(data))
 
 
 def test_weighted_products_equal_the_dense_hessian_and_finite_differences(x64):
@@ -390,7 +391,7 @@ def test_what_is_wrong_with_the_vectors_is_said(x64):
         "must have the dtype of its parameter, float64, got int32",
         jax.tree.map(lambda p: p.astype("int32"), params),
     )
-    refused(ValueError, "a regularizer and its strength come together", params, strength=0.1)
+    refused(ValueError, "a regularizer and its strength go together", params, strength=0.1)
 
 
 class Own(fnn.Regularizer):
