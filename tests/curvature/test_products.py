@@ -475,3 +475,17 @@ def test_what_it_costs_as_xla_counts():
     )
     assert hessian <= 2.0 * once and newton <= 1.8 * once
     assert hessian <= 1.05 * flops(of_jax, *data, params)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_products_in_less_precision_are_near_those_of_float64(dtype):
+    case = by_name["hidden tanh"]
+    product, data = hessian_vector_product(case.net, case.loss), case.data(dtype)
+    root = gauss_newton_vector_product(case.net, case.loss)
+    results = jax.jit(lambda p, x, y: (product(p, x, y, p), fnn.curvature.diagonal(root, p, x, y)))
+    got = results(*data)
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(got))
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)) if a.dtype == dtype else a, data)
+        truth = jax.device_get(results(*exact))
+    assert_close(got, jax.tree.map(np.float32, truth), tolerances.FORWARD[dtype])
