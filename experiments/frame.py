@@ -158,7 +158,7 @@ def judge(experiment: Any, result: dict[str, Any]) -> dict[str, Judgement]:
     made, evidence = experiment.predictions(result), experiment.evidence(result)
     judged = {}
     for claim, patterns in claims.items():
-        rests_on = [made[key] for pattern in patterns for key in _matching(pattern, made, claim)]
+        rests_on = [made[key] for key in keys_of(patterns, made, claim)]
         outcome = verdict(bool(each.held) if each.held is not None else None for each in rests_on)
         text, figure = evidence[claim]
         if outcome == "open":
@@ -167,8 +167,12 @@ def judge(experiment: Any, result: dict[str, Any]) -> dict[str, Judgement]:
     return judged
 
 
-def _matching(pattern: str, made: Mapping[str, Prediction], claim: str) -> list[str]:
-    keys = [key for key in made if fnmatchcase(key, pattern)]
-    if not keys:
-        raise KeyError(f"claim {claim} rests on the prediction {pattern!r}, which is not made; got {list(made)}.")
-    return keys
+def keys_of(patterns: Iterable[str], keys: Iterable[str], claim: str) -> list[str]:
+    """The keys of the predictions on which a claim rests. Raises `KeyError` for one that is not there."""
+    there, found = list(keys), []
+    for pattern in patterns:
+        matching = [key for key in there if fnmatchcase(key, pattern)]
+        if not matching:
+            raise KeyError(f"claim {claim} rests on the prediction {pattern!r}, which is not made; got {there}.")
+        found += matching
+    return found

@@ -9,14 +9,16 @@ Press et al., Numerical Recipes, 3rd ed., section 5.7.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn.checks import as_floating, require_size
+from fnn.jaxprs import fingerprint
 from fnn.types import Array, PyTree
 
 __all__ = ["central_differences", "lecture_step", "one_sided_differences", "scaled_step"]
@@ -65,9 +67,10 @@ def central_differences(f: Callable[..., Array], step: Step | None = None, *, ch
     The error is about h² |f‴| / 24 + ε |f| / h, the cost two evaluations per parameter.
 
     Args:
-        f: (params, *rest) -> scalar.
-        step: h, a number or a function of the leaf such as `lecture_step`; the default is 2 ε^(1/3) x_c, see
-            `scaled_step`.
+    f: (params, *rest) -> scalar: a function, a model, a partial; anything in `rest` that is not an array is held
+        fixed.
+    step: h, a number or a function of the leaf such as `lecture_step`; the default is 2 ε^(1/3) x_c, see
+        `scaled_step`.
         chunk: how many entries are taken at a time.
 
     Returns:
@@ -80,7 +83,7 @@ def central_differences(f: Callable[..., Array], step: Step | None = None, *, ch
     >>> fnn.central_differences(f, step=2e-2)(jnp.array([1.0, 3.0])).round(2)  # claim A8
     Array([44., 66.], dtype=float32)
     """
-    return partial(_differences, _Quotient(f, _central_step if step is None else step, True, chunk))
+    return partial(_called, _Quotient(f, _central_step if step is None else step, True, chunk))
 
 
 def one_sided_differences(
@@ -94,7 +97,7 @@ def one_sided_differences(
     >>> fnn.one_sided_differences(f, step=2e-2)(jnp.array([1.0, 3.0])).round(2)
     Array([44.079998, 66.18    ], dtype=float32)
     """
-    return partial(_differences, _Quotient(f, _one_sided_step if step is None else step, False, chunk))
+    return partial(_called, _Quotient(f, _one_sided_step if step is None else step, False, chunk))
 
 
 def _central_step(x: Array) -> Array:
@@ -110,15 +113,59 @@ def _one_sided_step(x: Array) -> Array:
 class _Quotient:
     """What is static in the computation; equal ones share one compiled program."""
 
-    f: Callable[..., Array]
+    f: Callable[..., Array] = field(compare=False)
     step: Step
     central: bool
     chunk: int
+    key: Any = None
+    """By what f is known: itself, or all that it computes."""
 
     def __post_init__(self) -> None:
         if not callable(self.step) and not 0 < self.step < math.inf:
             raise ValueError(f"step must be above 0 and finite, got {self.step}. Leave it out for the default.")
         require_size("differences", "chunk", self.chunk, "Leave it out for the default of 64.")
+        if self.key is None and _is_record(self.f):
+            object.__setattr__(self, "key", self.f)
+
+
+def _is_record(f: Any) -> bool:
+    """True for a value such as an objective, which computes the same as every other that it equals."""
+    try:
+        hash(f)
+    except TypeError:
+        # a model that holds arrays
+        return False
+    return is_dataclass(f)
+
+
+def _called(quotient: _Quotient, params: PyTree, *rest: Any) -> PyTree:
+    free = [k for k, arg in enumerate(rest) if all(map(_is_number, jax.tree.leaves(arg)))]
+    own = f = quotient.f
+    if len(free) < len(rest):
+
+        def f(params: PyTree, *arrays: Any) -> Array:
+            every = dict(zip(free, arrays, strict=True))
+            return own(params, *(every.get(k, arg) for k, arg in enumerate(rest)))
+
+    arrays = [rest[k] for k in free]
+    if quotient.key is None or f is not own:
+        # a function is traced at every call, so that a global that it reads counts as it is now
+        quotient = replace(quotient, f=f, key=_key(f, params, arrays))
+    return _differences(quotient, params, *arrays)
+
+
+def _key(f: Callable[..., Array], params: PyTree, arrays: list[Any]) -> Any:
+    """All that f computes, as a text; what equals nothing else where that cannot be told, as within `jax.jit`."""
+    try:
+        # as a function of its own, for JAX remembers what it traced
+        return fingerprint(lambda *args: f(*args), params, *arrays)
+    except Exception:
+        # whatever an unknown function raises: the run itself says so
+        return object()
+
+
+def _is_number(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | bool | int | float | complex)
 
 
 @partial(jax.jit, static_argnums=0)

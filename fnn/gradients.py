@@ -50,8 +50,9 @@ class Objective:
         return f"objective_{self.loss.name}"
 
     def __call__(
-        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
-    ) -> Array:
+        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None,
+        strength: Strength | None = None, weight_sum: Array | float | None = None,
+    ) -> Array:  # fmt: skip
         """The value of the objective, a scalar.
 
         Args:
@@ -60,15 +61,20 @@ class Objective:
             y: targets as the loss takes them.
             sample_weight: a weight for each example, or a mask, (…), or None.
             strength: λ of the regularizer; required if there is one, refused if there is none.
+            weight_sum: the denominator of the weighted mean of the data term, Σ w of these examples by default;
+                training passes |B| w̄, so that a weight counts in a batch of any size and the penalty stays as it is.
         """
-        return self.forward(params, x, y, sample_weight=sample_weight, strength=strength)[0]
+        return self.forward(params, x, y, sample_weight=sample_weight, strength=strength, weight_sum=weight_sum)[0]
 
     def forward(
-        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
-    ) -> tuple[Array, Residuals]:
+        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None,
+        strength: Strength | None = None, weight_sum: Array | float | None = None,
+    ) -> tuple[Array, Residuals]:  # fmt: skip
         """Return (value, residuals)."""
         prediction, net_saved = self.net.forward(params, x)
-        value, loss_saved = self.loss.forward(prediction, y, sample_weight)
+        # a loss of the user need not know of the denominator unless it is asked for
+        denominator = () if weight_sum is None else (weight_sum,)
+        value, loss_saved = self.loss.forward(prediction, y, sample_weight, *denominator)
         self.require_strength(strength)
         if self.regularizer is not None and strength is not None:
             value = value + self.regularizer(params, strength)
@@ -149,10 +155,13 @@ class Backprop:
         return f"backprop_{self.loss.name}"
 
     def __call__(
-        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None
-    ) -> tuple[Array, Params]:
+        self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None,
+        strength: Strength | None = None, weight_sum: Array | float | None = None,
+    ) -> tuple[Array, Params]:  # fmt: skip
         """Return (value, gradients in the structure of params). The arguments are those of the objective."""
-        value, residuals = self.objective.forward(params, x, y, sample_weight=sample_weight, strength=strength)
+        value, residuals = self.objective.forward(
+            params, x, y, sample_weight=sample_weight, strength=strength, weight_sum=weight_sum
+        )
         return value, self.objective.backward(params, residuals)[0]
 
     def with_inputs(

@@ -240,6 +240,9 @@ def apply(equation: Any, values: Values, hooks: Hooks = AS_IT_IS) -> Values:
         return hooks.custom(equation, values, hooks)
     if (body := body_of(equation)) is not None:
         own = hooks.call(equation, values) if hooks.call is not None else None
+        if own is None and is_sampler(equation):
+            # kept whole, so that it can be known for one later
+            own = hooks.after(equation, bind(equation, values))
         return evaluate(body, values, hooks) if own is None else own
     if name in LOOPS:
         own = hooks.loop(equation, values, hooks) if hooks.loop is not None else None

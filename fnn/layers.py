@@ -324,7 +324,7 @@ class Dense(Layer):
     def __repr__(self) -> str:
         options = {"activation": identity, "weight_init": glorot_uniform, "bias_init": zeros}
         changed = "".join(f", {o}={getattr(self, o)}" for o, default in options.items() if getattr(self, o) != default)
-        return f"dense({self.inputs}, {self.outputs}{changed})"
+        return f"{self.name}({self.inputs}, {self.outputs}{changed})"
 
 
 def _kind(params: Params) -> str:

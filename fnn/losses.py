@@ -157,8 +157,18 @@ class Loss(Record):
         """
         return self.forward(prediction, target, sample_weight)[0]
 
-    def forward(self, prediction: Array, target: Any, sample_weight: Array | None = None) -> tuple[Array, Residuals]:
-        """Return (value, residuals); see `__call__` for the shapes."""
+    def forward(
+        self,
+        prediction: Array,
+        target: Any,
+        sample_weight: Array | None = None,
+        weight_sum: Array | float | None = None,
+    ) -> tuple[Array, Residuals]:
+        """Return (value, residuals); see `__call__` for the shapes.
+
+        `weight_sum` is the denominator of the weighted mean, Σ w of these examples unless it is passed: in mini-batches
+        |B| w̄ with the mean weight of the whole data, so that a weight counts in a batch of any size.
+        """
         prediction = as_floating(self.name, "prediction", prediction)
         if prediction.ndim == 0:
             raise ValueError(
@@ -197,8 +207,13 @@ class Loss(Record):
         values, saved = self.values(prediction, target)
         if self.reduction == "sum":
             return jnp.sum(weights * values), (saved, weights)
-        total = jnp.sum(weights)
-        scale = weights / jnp.where(total == 0, jnp.ones_like(total), total)
+        if weight_sum is None:
+            total = jnp.sum(weights)
+            scale = weights / jnp.where(total == 0, jnp.ones_like(total), total)
+        else:
+            # a denominator beyond the largest half-precision number is no reason to lose the weights
+            wide = jnp.float32 if jnp.finfo(weights.dtype).bits < 32 else weights.dtype
+            scale = (weights.astype(wide) / jnp.asarray(weight_sum, wide)).astype(weights.dtype)
         return jnp.sum(scale * values), (saved, scale)
 
     def backward(self, residuals: Residuals, value_bar: Array | float = 1.0) -> Array:
@@ -689,7 +704,9 @@ def _where_label(labels: Array, rows: Array, one_each: Array) -> Array:
     """`one_each` (…, 1), but NaN where the label lies outside 0 … K − 1; visible labels were looked at before."""
     if not isinstance(labels, Tracer):
         return one_each
-    return jnp.where(((labels >= 0) & (labels < rows.shape[-1]))[..., None], one_each, jnp.nan)
+    # without a sign, what is negative is far too large
+    unsigned = labels.astype(jnp.uint64 if labels.dtype.itemsize == 8 else jnp.uint32)
+    return jnp.where((unsigned < rows.shape[-1])[..., None], one_each, jnp.nan)
 
 
 def _warn_unless_probabilities(loss: Loss, rows: np.ndarray, off: bool, output: str, instead: str) -> None:

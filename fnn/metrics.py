@@ -29,8 +29,7 @@ def accuracy(scores: Array, labels: Any) -> Array:
     Raises:
         TypeError: labels that are not whole numbers. ValueError: shapes that do not match, K < 2, no examples.
 
-    >>> import jax.numpy as jnp
-    >>> float(accuracy(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1])))
+    >>> float(fnn.accuracy(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1])))
     0.5
     """
     return 1 - zero_one_loss(scores, labels)
@@ -69,7 +68,7 @@ def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:
 
     A label outside 0 … K − 1 raises `ValueError`; while JAX traces, it gives a row of zeros instead.
 
-    >>> one_hot([2, 0], 3)
+    >>> fnn.one_hot([2, 0], 3)
     Array([[0., 0., 1.],
            [1., 0., 0.]], dtype=float32)
     """

@@ -37,7 +37,7 @@ class Sequential(Layer):
     layers: tuple[Layer, ...]
 
     def __repr__(self) -> str:
-        return f"sequential({', '.join(map(repr, self.layers))})"
+        return f"{self.name}({', '.join(map(repr, self.layers))})"
 
     def __post_init__(self) -> None:
         if not isinstance(self.layers, tuple) or not self.layers:
@@ -165,7 +165,7 @@ class Skip(Layer):
     layer: Layer
 
     def __repr__(self) -> str:
-        return f"skip({self.layer})"
+        return f"{self.name}({self.layer})"
 
     def __post_init__(self) -> None:
         _require_square("skip", self.layer)
@@ -238,7 +238,7 @@ class Repeated(Layer):
     times: int
 
     def __repr__(self) -> str:
-        return f"repeated({self.layer}, {self.times})"
+        return f"{self.name}({self.layer}, {self.times})"
 
     def __post_init__(self) -> None:
         _require_square("repeated", self.layer)

@@ -122,8 +122,10 @@ class Adam(Optimizer):
         v = jax.tree.map(lambda g, v: self.b2 * v + (1 - self.b2) * (g * g), gradients, v)
 
         def step(m: Array, v: Array) -> Array:
-            count = t.astype(m.dtype)
-            m_hat, v_hat = m / (1 - self.b1**count), v / (1 - self.b2**count)
+            # powers of β in float32 or more: in bfloat16 0.999ᵗ is 1 for every t below some hundred
+            wide = m.dtype if jnp.finfo(m.dtype).bits >= 32 else jnp.float32
+            count = t.astype(wide)
+            m_hat, v_hat = m / (1 - self.b1**count).astype(m.dtype), v / (1 - self.b2**count).astype(v.dtype)
             return -self.learning_rate * (m_hat / (jnp.sqrt(v_hat) + self.eps))
 
         return jax.tree.map(step, m, v), (t, m, v)
@@ -182,5 +184,12 @@ def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 
 def _require(record: Optimizer, name: str, holds: Callable[[Any], bool], condition: str) -> None:
     value = getattr(record, name)
     # the value of a traced number is unknown while the program is built
-    if not isinstance(value, Tracer) and not holds(value):
+    if isinstance(value, Tracer):
+        return
+    if isinstance(value, str | bool) or callable(value) or value is None:
+        raise TypeError(
+            f"{type(record).__name__.lower()}: {name} must be a number, got {value!r}. Schedules are Optax's: "
+            "optax.adam(schedule)."
+        )
+    if not holds(value):
         raise ValueError(f"{type(record).__name__.lower()}: {name} must be {condition}, got {value}. Try 1e-3.")

@@ -377,6 +377,8 @@ MESSAGES = [
         lambda: sweep(gradient=PENALIZED, over={"strength": [0.1, -1.0]})),
     row("a rate of 0", ValueError, "sgd: learning_rate must be finite and above 0", "0.0", "1e-3")(
         lambda: fnn.optimizers.sgd(0.0)),
+    row("a rate in words", TypeError, "sgd: learning_rate must be a number", "got '0.1'", "optax.adam(schedule)")(
+        lambda: fnn.optimizers.sgd("0.1")),
     row("a decay of 1", ValueError, "momentum: decay must be at least 0 and below 1", "1.0")(
         lambda: fnn.optimizers.momentum(0.1, 1.0)),
     row("a decay of 2", ValueError, "adam: b2 must be at least 0 and below 1", "2")(
@@ -582,8 +584,7 @@ def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
 # The files whose messages stand in MESSAGES; a file with messages of its own has a test of its own.
 FILES = (
     "activations", "adapter", "linear", "gradients", "data/small", "differences", "initializers", "layers", "losses",
-    "metrics", "network", "optimizers", "regularizers", "checks", "types", "training/state", "training/step",
-    "training/config", "training/shuffle", "training/stream", "training/_sweep", "training/_fit",
+    "metrics", "network", "optimizers", "regularizers", "checks", "types",
 )  # fmt: skip
 
 

@@ -145,3 +145,57 @@ def test_a_large_net_is_differenced_entry_by_entry():
         return by_hand.objective(({"W": params[0]["W"], "b": b}, params[1]), x, y)
 
     assert_close(fnn.central_differences(of_bias)(params[0]["b"]), bias, tolerances.DIFFERENCES_FLOAT32)
+
+
+SCALE = 2.0
+
+
+def test_a_global_that_changed_counts_as_it_is_now(monkeypatch):
+    def f(x):
+        return SCALE * x
+
+    assert_close(fnn.central_differences(f)(1.0), np.float32(2.0), 1e-3)
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    assert_close(fnn.central_differences(f)(1.0), np.float32(3.0), 1e-3)
+
+
+class Model:
+    """A callable that holds arrays and has no hash."""
+
+    __hash__ = None
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, x):
+        return jnp.sum(jnp.sin(self.weight * x))
+
+
+def test_models_and_partials_are_differenced():
+    x, weight = jnp.array([0.5, -1.0]), jnp.array([1.0, 2.0])
+    model = Model(weight)
+    truth = weight * jnp.cos(weight * x)
+    for f in (model, model.__call__, functools.partial(lambda m, x: m(x), model)):
+        assert_close(fnn.central_differences(f)(x), truth, 1e-3)
+
+
+def test_what_is_no_array_is_held_fixed():
+    def f(x, how, scale):
+        return scale * (jnp.sum(x**2) if how == "sum" else jnp.mean(x**2))
+
+    x = jnp.array([1.0, 2.0])
+    assert_close(fnn.central_differences(f)(x, "sum", 2.0), 4 * x, 1e-3)
+    assert_close(fnn.central_differences(f)(x, "mean", 2.0), 2 * x, 1e-3)
+
+
+def test_a_closure_made_anew_compiles_nothing():
+    from fnn.differences import _differences
+
+    def made():
+        return lambda x: jnp.sum(jnp.cos(x) * 3)
+
+    x = jnp.array([1.0, 2.0])
+    fnn.central_differences(made())(x)
+    before = _differences._cache_size()
+    fnn.central_differences(made())(x)
+    assert _differences._cache_size() == before

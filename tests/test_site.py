@@ -90,6 +90,12 @@ def test_claims_are_shown_as_in_their_records(record):
     assert "{.verdict .refuted}" in rows["A2"] and "{.verdict .open}" in rows["E8"]
     # nobody judged it here, but tests bear its number
     assert "asserted by tests" in rows["A5"]
+    # a prediction of the record stands under the claims that rest on it
+    kept = results.read(COMMITTED / "xor" / results.FILE)
+    results.store(record / "xor", results.read(record / "xor" / results.FILE) | {"predictions": kept["predictions"]})
+    page = evidence.pages(record)["experiments/xor.md"]
+    first, second = page.partition("- [E8]")[::2]
+    assert "  - [✓ held]{.verdict .confirmed} the best line gets 3 of 4" in first and "fnn.backprop" in second
     about = pages["claims/A.md"].partition("(a2)=")[2].partition("(a3)=")[0]
     assert r"\|w\| = \$5 \<b\>" in about and "figures/xor/regions.svg" in about
     assert "(a2-tests)=" in about and "test_fit.py" in about
@@ -108,6 +114,7 @@ def test_pictures_come_with_words_and_the_command_that_makes_them(record):
 def test_every_experiment_has_a_page_without_results_too(tmp_path):
     pages = evidence.pages(tmp_path)
     for name, experiment in EXPERIMENTS.items():
+        assert f"../../../../{experiment.module.replace('.', '/')}" in pages[f"experiments/{name}.md"]
         assert report.described(experiment.module).question[1:30] in pages[f"experiments/{name}.md"].replace("\\", "")
 
 
@@ -299,7 +306,7 @@ def test_a_typed_query_finds_a_page():
 
 
 def test_the_keyboard_reaches_the_text():
-    with open_page(SITE / "derivations" / "affine.html" if site() else "") as page:
+    with open_page(SITE / "derivations" / "linear.html" if site() else "") as page:
         page.press("Tab")
         assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to content"
         page.press("Enter")

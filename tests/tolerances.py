@@ -6,6 +6,8 @@ import numpy as np
 # A net here has at most some 10³ terms a sum, and √10³ · eps ≈ 7e-15; 1e-12 leaves a factor of 100, and any wrong rule
 # is off by far more.
 LEAF = 1e-12
+# Matrices of condition 100 taken apart, and their derivatives: four digits are lost by products with inverses.
+FACTORED = 1e-10
 
 # By hand against automatic, float64, per entry: |hand − auto| ≤ ENTRY · eps · (the backward pass on absolute values).
 # 64 is about the number of roundings on the longest path through the deepest net of the table (4 layers of a product,

@@ -255,19 +255,28 @@ def _experiment(name: str, runs: list[Run]) -> str:
         lines += _run(run)
     again = report.command(name, mine[0].record.get("options", {})) if mine else f"{report.PROGRAM} {name}"
     lines += ["## Run it again", "", "```sh", again, "```", "", *(_made(run) for run in mine), ""]
-    lines += ["## The code", "", f"```{{literalinclude}} {_code(experiment.module)}", ":linenos:", "```", ""]
+    first, *others = _code(experiment.module)
+    lines += ["## The code", "", _included(first), ""]
+    lines += [line for file in others for line in (_details(f"<code>{file}</code>", _included(file)), "")]
     return "\n".join(lines)
 
 
+def _prediction(sentence: str, held: bool | None) -> str:
+    key = frame.verdict([held])
+    return f"[{report.SIGNS[key]} {frame.WORDS[held]}]{{.verdict .{key}}} {plain(sentence)}"
+
+
 def _run(run: Run) -> list[str]:
-    lines = ["## Found", ""]
+    lines, predictions = ["## Found", ""], run.record.get("predictions", {})
     if run.record.get("failure"):
         lines += [f"{_badge('failed')}: {plain(run.record['failure'])}", ""]
     for claim, (verdict, evidence, *_) in run.record.get("verdicts", {}).items():
         lines += [f"- {_claim(claim, '../')} {_badge(verdict)} {plain(evidence)}"]
+        if predictions:
+            keys = frame.keys_of(EXPERIMENTS[run.name].claims[claim], predictions, claim)
+            lines += [f"  - {_prediction(*predictions[key])}" for key in keys]
     if not run.record.get("verdicts"):
-        for what, held in run.record.get("predictions", {}).values():
-            lines += [f"- {_badge(frame.verdict([held]))} {plain(what)}"]
+        lines += [f"- {_prediction(*each)}" for each in predictions.values()]
     lines += [""]
     for file, text in _figures(run).items():
         lines += [_figure(run, file, text, "../", _for_claims(run, file, "../")), ""]
@@ -292,10 +301,17 @@ def _quick(run: Run) -> bool:
     return report.small(run.name, run.record.get("options", {}))
 
 
-def _code(module: str) -> str:
-    file = Path(*module.split(".")).with_suffix(".py")
-    package = Path(*module.split("."), "__init__.py")
-    return f"../../../../{(file if (ROOT / file).exists() else package).as_posix()}"
+def _code(module: str) -> list[str]:
+    """The files of an experiment, the one that describes it first."""
+    place = Path(*module.split("."))
+    if (ROOT / place.with_suffix(".py")).exists():
+        return [place.with_suffix(".py").as_posix()]
+    files = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / place).glob("*.py"))
+    return sorted(files, key=lambda file: not file.endswith("__init__.py"))
+
+
+def _included(file: str) -> str:
+    return "\n".join([f"```{{literalinclude}} ../../../../{file}", ":linenos:", "```"])
 
 
 def _gallery(runs: Iterable[Run]) -> str:

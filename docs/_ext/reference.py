@@ -240,7 +240,8 @@ def _write(app: Any) -> None:
 
 
 def _docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = markup(lines)
+    # what Python says of a field of a named tuple that has no docstring
+    lines[:] = [] if lines[:1] and lines[0].startswith("Alias for field number") else markup(lines)
     if what in ("attribute", "property") and lines:
         # words before a colon are not a type here either
         lines[0] = f":{lines[0]}"

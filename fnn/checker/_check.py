@@ -7,25 +7,36 @@ Refuses: tracers, functions that give no single number, functions whose two call
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from fnn.checker import inside, rules
+from fnn.checker.arguments import (
+    Call,
+    kind,
+    require_floats,
+    require_same_twice,
+    require_sound,
+    require_traced,
+    require_usable,
+    without_others,
+)
 from fnn.checker.directions import along_random_directions
 from fnn.checker.findings import Finding, Verdict, graver
+from fnn.checker.host import needs_host
 from fnn.checker.inside import Declared, stripped
 from fnn.checker.judge import DECLARED, examine, judged_at
-from fnn.checker.oracles import is_float, lent
+from fnn.checker.oracles import is_float, lent, pullback
 from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
 from fnn.checker.points import Settings, at, is_known
+from fnn.checker.programs import Programs
 from fnn.checker.report import Report
-from fnn.checker.witnesses import Programs
 from fnn.gradients import Backprop
-from fnn.types import Array, PyTree, is_key
+from fnn.types import Array, PyTree
 
 
 def check(
@@ -82,45 +93,43 @@ def check(
     (False, ('cube',), 'a constant factor of 0.666667 too many')
     """
     declared = Declared(_names("expected", expected), _names("data", data), DECLARED)
-    _require_usable(f, args, gradient, order, miss, options)
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 or 2, got {order!r}.")
+    if not 0 < miss < 1:
+        raise ValueError(f"miss must be a chance between 0 and 1, got {miss!r}. Try 1e-3.")
+    require_usable(f, args, gradient, options)
+    call = without_others(f, gradient, args)
     # made arrays here, in the caller's own setting: NumPy's float64 means JAX's default dtype
-    args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), args)
+    args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), call.args)
+    require_floats(args)
     x64 = bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
     settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
-        value = f.objective if isinstance(f, Backprop) else f
-        _require_sound(lambda *args: value(*args, **options), args)
-        if gradient is not None:
-            _require_same_twice(lambda: gradient(*args, **options))
         if isinstance(f, Backprop):
+            require_sound(lambda *args: f.objective(*args, **options), args, on_host=False)
             f.objective.validate(args[0], *args[1:])
-        with jax.enable_x64(True):
-            if isinstance(f, Backprop):
+            with jax.enable_x64(True):
                 whole, parts = _of_record(f, args, options, declared)
-            else:
-                whole, parts = _of_function(f, args, gradient, declared, (options, x64))
-            _require_names(declared, whole, parts)
+        else:
+            whole, parts = _of_function(f, replace(call, args=args), declared, (options, x64))
+        _require_names(declared, whole, parts)
+        with jax.enable_x64(True):
             findings, missed = _examined(whole, parts, isinstance(f, Backprop), settings, miss)
             if order == 2 and all(f.verdict.fine for f in findings):
                 # of a rule that is wrong already the second order says nothing new
                 findings += _second_order(whole, parts, settings)
             _note_casts([*parts, whole], settings)
-    if not settings.counts.get("compared with autodiff") and not findings:
-        raise ValueError(
-            "there is nothing to check: no argument holds a floating number that a gradient could be taken of. "
-            "Give floats, 1.0 and not 1, or cast with .astype('float32')."
-        )
     notes = tuple(settings.notes)
     if not parts and gradient is None:
         notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
-    return Report(tuple(findings), _skipped(f, args), notes, settings.counts, missed, strict)
+    return Report(tuple(findings), (*_skipped(f, args), *call.fixed), notes, settings.counts, missed, strict)
 
 
 def _skipped(f: Any, args: tuple) -> tuple[str, ...]:
     """The arguments without derivative."""
     names = ("params", "x", "y") if isinstance(f, Backprop) else tuple(f"argument {k}" for k in range(len(args)))
     return tuple(
-        f"{name}{jax.tree_util.keystr(path)} ({_kind(leaf)})"
+        f"{name}{jax.tree_util.keystr(path)} ({kind(leaf)})"
         for name, arg in zip(names, args, strict=True)
         for path, leaf in jax.tree_util.tree_leaves_with_path(arg)
         if not is_float(leaf)
@@ -134,12 +143,22 @@ def _examined(
     # an equation has the shapes of the real run anyway: to try it there costs no further compilation
     findings = [each for rule in rules.distinct(parts) for each in examine(rule, settings, recorded=not record)]
     of_whole, missed = _whole_examined(whole, settings, miss, generic=not parts)
+    assumed = {f.rule: f.message for f in findings if f.kind == "data"}
+    data = {name: assumed[rule.name] for rule in parts if rule.name in assumed for name in rule.blank.values()}
+    of_whole = [_as_data(f, data[f.argument]) if f.argument in data else f for f in of_whole]
     fine = all(f.verdict.fine for f in [*findings, *of_whole])
     if record and not fine and not any(f.verdict == Verdict.FORMULA for f in findings):
         # something is amiss, and no rule on generic inputs says what: look at each where the real run had it
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]
         findings = graver(findings, again)
     return [*findings, *of_whole], missed
+
+
+def _as_data(finding: Finding, message: str) -> Finding:
+    """The finding on an argument that some rule inside takes for data: that no gradient comes back is no mistake."""
+    if finding.verdict != Verdict.FORMULA or finding.kind != "zero":
+        return finding
+    return replace(finding, verdict=Verdict.ASSUMES, message=message, kind="data")
 
 
 def _whole_examined(
@@ -165,7 +184,8 @@ def _whole_examined(
 
 def _second_order(whole: rules.Rule, parts: list[rules.Rule], settings: Settings) -> list[Finding]:
     """The findings on the backward passes themselves, as functions."""
-    second = [rule.second() for rule in rules.distinct(parts) if not rule.expected]
+    # some rules of JAX itself hold at one place only, where its functions use them; the whole gradient tells of them
+    second = [rule.second() for rule in rules.distinct(parts) if rule.own and not rule.expected]
     findings = [each for rule in second for each in examine(rule, settings, recorded=False)]
     return [*findings, *examine(whole.second(), settings, generic=not parts)]
 
@@ -214,36 +234,50 @@ def _of_record(
 
 
 def _of_function(
-    f: Callable[..., Array], args: tuple, gradient: Callable[..., PyTree] | None, declared: Declared, setting: tuple
+    f: Callable[..., Array], call: Call, declared: Declared, setting: tuple
 ) -> tuple[rules.Rule, list[rules.Rule]]:
+    """The whole gradient of a function, or one written beside it, and the rules inside."""
     options, x64 = setting
+    args = call.args
 
     def called(*args: PyTree) -> Array:
-        return f(*args, **options)
+        return call.function(*args, **options)
 
-    labels = tuple(f"argument {k}" for k in range(len(args)))
-    if gradient is not None:
-        return _beside(called, lambda *args: gradient(*args, **options), args, rules.place(gradient), x64), []
-    parts = inside.of_function(called, args, x64, declared)
+    if call.gradient is not None:
+        beside = call.gradient
+        return _beside(called, lambda *args: beside(*args, **options), args, rules.place(beside), x64), []
+    require_traced(called, args)
+    require_sound(called, args, on_host=False)
+    with jax.enable_x64(True):
+        parts = inside.of_function(called, args, x64, declared)
     keep = frozenset(rule.name for rule in parts if rule.expected)
     plain = stripped(called, keep)
-    with jax.enable_x64(x64):
-        key = inside.key_of(lambda *args: (plain(*args), _gradients(called, args)), *args)
-    pair = OfFunction((key, *sorted(keep)) if not isinstance(key, str) else f"{key} {sorted(keep)}", called, plain)
-    return rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True, declared_inside=bool(keep)), parts
+    key = inside.key_of(lambda *args: (plain(*args), _gradients(called, args)), *args)
+    pair = OfFunction(f"{key} {sorted(keep)}" if isinstance(key, str) else key, called, plain)
+    labels = tuple(f"argument {k}" for k in range(len(args)))
+    names = {name for rule in parts for name in rule.blank.values()}
+    data = {k: label for k, label in enumerate(labels) if label in names}
+    whole = rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True, blank=data)
+    return replace(whole, declared_inside=bool(keep)), parts
 
 
 def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: bool) -> rules.Rule:
     """The rule of a gradient that is written beside its function."""
+    function, beside = needs_host(called, args), needs_host(gradient, args)
+    require_sound(called, args, on_host=function)
+    require_same_twice(gradient, args, on_host=beside)
+    if function or beside:
+        pair = OfGradient(object(), called if function else stripped(called), gradient, function, beside)
+        return rules.Rule("gradient", where, pair, args[:1], ("argument 0",), args[1:], whole=True, loose=True)
     plain = stripped(called)
     with jax.enable_x64(x64):
         key = inside.key_of(lambda *args: (plain(*args), gradient(*args)), *args)
     pair = OfGradient(key, plain, gradient)
-    return rules.Rule("gradient", where, pair, args[:1], ("argument 0",), args[1:], whole=True)
+    return rules.Rule("gradient", where, pair, args[:1], ("argument 0",), args[1:], whole=True, loose=True)
 
 
 def _gradients(f: Callable[..., Array], args: tuple) -> PyTree:
-    return inside.pullback(f, args, jnp.ones(()))[1]
+    return pullback(f, args, jnp.ones(()))[1]
 
 
 def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -264,58 +298,3 @@ def _require_names(declared: Declared, whole: rules.Rule, parts: list[rules.Rule
     for name in declared.data:
         if name not in labels:
             raise ValueError(f"data must name arguments of rules, got {name!r}. They are {', '.join(labels)}.")
-
-
-def _require_usable(f: Any, args: tuple, gradient: Any, order: int, miss: float, options: dict[str, Any]) -> None:
-    """What can be said before anything runs."""
-    if not callable(f):
-        raise TypeError(
-            f"check needs a function or a backprop record, got {f!r}. Make it with fnn.backprop(net, loss)."
-        )
-    if isinstance(f, Backprop) and len(args) != 3:
-        raise TypeError(f"check of a backprop record needs (params, x, y), got {len(args)} arguments. Add the others.")
-    if gradient is not None and not callable(gradient):
-        raise TypeError(f"gradient must be a function such as jax.grad(f), got {type(gradient).__name__}.")
-    if order not in (1, 2):
-        raise ValueError(f"order must be 1 or 2, got {order!r}.")
-    if not 0 < miss < 1:
-        raise ValueError(f"miss must be a chance between 0 and 1, got {miss!r}. Try 1e-3.")
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, options))):
-        raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
-
-
-def _require_sound(call: Callable[..., PyTree], args: tuple) -> None:
-    """One floating number, the same twice, and finite."""
-    value = call(*args)
-    leaves = jax.tree.leaves(value)
-    if len(leaves) != 1 or np.shape(leaves[0]) != () or not is_float(leaves[0]):
-        shapes = [f"{np.shape(leaf)} {jnp.result_type(leaf).name}" for leaf in leaves]
-        raise TypeError(
-            f"check needs a function that gives one floating number; it gives {', '.join(shapes) or 'nothing'}. Sum "
-            "the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
-        )
-    first, again = (np.asarray(each, np.float64) for each in (leaves[0], jax.tree.leaves(call(*args))[0]))
-    if not np.array_equal(first, again, equal_nan=True):
-        raise ValueError("two calls of the function on the same arguments differ: it is not pure. Pass its key along.")
-    if not np.isfinite(first):
-        raise ValueError(
-            f"the value of the function is {leaves[0]} there: {inside.first_bad(call, args)}. Mend the value before "
-            "its gradient."
-        )
-
-
-def _require_same_twice(call: Callable[[], PyTree]) -> None:
-    """The gradient written beside the function, too, must be the same twice."""
-    first, again = (jax.tree.map(np.asarray, call()) for _ in range(2))
-    same = jax.tree.map(lambda a, b: a.shape == b.shape and np.array_equal(a, b, equal_nan=True), first, again)
-    if not all(jax.tree.leaves(same)):
-        raise ValueError("two calls of the gradient on the same arguments differ: it is not pure. Pass its key along.")
-
-
-def _kind(leaf: Any) -> str:
-    """What an argument without derivative holds."""
-    if is_key(leaf):
-        return "keys"
-    return (
-        "booleans" if leaf.dtype == bool else "integers" if jnp.issubdtype(leaf.dtype, jnp.integer) else str(leaf.dtype)
-    )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn.checker._check import assert_gradients
+from fnn.checker.arguments import is_number
 from fnn.checker.every import weighted
 from fnn.types import PyTree
 
@@ -38,5 +39,6 @@ def check_grads(
     del atol, rtol, eps
     if not set(modes) <= {"fwd", "rev"}:
         raise ValueError(f"modes must be of 'fwd' and 'rev', got {tuple(modes)!r}.")
-    total, free, _ = weighted(f, tuple(jax.tree.map(jnp.asarray, arg) for arg in args), seed=0)
+    args = tuple(jax.tree.map(lambda leaf: jnp.asarray(leaf) if is_number(leaf) else leaf, arg) for arg in args)
+    total, free, _ = weighted(f, args, seed=0)
     assert_gradients(total, *free, order=order)

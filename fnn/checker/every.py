@@ -31,6 +31,8 @@ from fnn.types import Array, PyTree
 
 RECORDS = Activation, Loss, Regularizer, Layer
 RULES = jax.custom_vjp, jax.custom_jvp
+#: How rules of other libraries are told, whose classes are their own: by the methods that take the derivative.
+DEFINES = ("def_fwd", "def_bwd", "def_jvp", "defvjp", "defjvp")
 #: The shape of generic arguments: asymmetric, so that a rule that mixes up its axes does not run or is wrong.
 SHAPE = 3, 4
 #: Examples of a batch, and the sizes of the net around a loss or a regularizer: one layer, which compiles soonest.
@@ -153,12 +155,16 @@ def is_rule(value: Any) -> bool:
 def _custom(function: Any) -> Any:
     """The `custom_vjp` or `custom_jvp` function that this is or wraps, or None."""
     seen = 0
-    while not isinstance(function, RULES):
+    while not isinstance(function, RULES) and not _defines(function):
         function, seen = getattr(function, "__wrapped__", None), seen + 1
         # a chain of decorators is short; one that never ends is no function
         if function is None or seen > 20:
             return None
     return function
+
+
+def _defines(function: Any) -> bool:
+    return callable(function) and not isinstance(function, type) and any(hasattr(function, name) for name in DEFINES)
 
 
 def _records(value: Any) -> Iterator[Any]:

@@ -5,9 +5,8 @@ compute forward and backward, their static arguments and what they captured incl
 its primal computation with every rule inside stripped. Every argument of a rule is a variable of its own.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn import jaxprs
-from fnn.checker.oracles import as_dtype_of, is_float, pullback, pushforward
+from fnn.checker.oracles import as_dtype_of, is_float, pushforward
 from fnn.checker.pairs import OfEquation
 from fnn.checker.points import cast
 from fnn.checker.rules import Rule
@@ -63,21 +62,20 @@ def of_function(f: Callable[..., Array], args: tuple, x64: bool, declared: Decla
         wide = []
     if [_label(each) for each in wide] != [_label(each) for each in here]:
         wide = here
-    used = _used(program)
+    used, straight = _used(program), _straight(program, args)
     rules = []
     for own, double in zip(here, wide, strict=True):
-        rule = _of_equation(own, double, values.get(id(own)), x64)
-        rules.append(_declared(rule, declared, used.get(id(own), ())))
+        free = used.get(id(own), ())
+        unused = frozenset(k for k, each in enumerate(free) if not each)
+        rule = _of_equation(own, double, values.get(id(own)), unused, x64)
+        rules.append(_declared(replace(rule, blank=_blank(own, rule, straight.get(id(own), ()), x64)), declared))
     return rules
 
 
-def _declared(rule: Rule, declared: Declared, used: tuple[bool, ...]) -> Rule:
-    named = {k for k, label in enumerate(rule.labels) if label in declared.data}
-    unused = {k for k, each in enumerate(used) if not each}
-    return dataclasses.replace(
-        rule, optional=frozenset(unused), named_data=frozenset(named),
-        expected=declared.reason if rule.name in declared.expected else "",
-    )  # fmt: skip
+def _declared(rule: Rule, declared: Declared) -> Rule:
+    named = frozenset(k for k, label in enumerate(rule.labels) if label in declared.data)
+    expected = declared.reason if rule.name in declared.expected else ""
+    return replace(rule, named_data=named, expected=expected)
 
 
 def _custom_equations(jaxpr: Any) -> Iterator[Any]:
@@ -135,7 +133,7 @@ def _recorded(program: Any, args: tuple) -> dict[int, Values]:
     return jax.device_get(jax.jit(run)(*jax.tree.leaves(args)))
 
 
-def _of_equation(own: Any, double: Any, values: Values | None, x64: bool) -> Rule:
+def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset[int], x64: bool) -> Rule:
     """The rule of an equation: `own` as the user's run has it, `double` as a trace in float64 has it."""
     free = [k for k, atom in enumerate(own.invars) if not jaxprs.is_literal(atom)]
     shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in own.invars]
@@ -146,13 +144,15 @@ def _of_equation(own: Any, double: Any, values: Values | None, x64: bool) -> Rul
     hoisted = own.params.get("num_consts", 0)
     labels = tuple(_argument(k - hoisted, names) for k in free)
     with jax.enable_x64(x64):
-        key = _key(own, [shapes[k] for k in free])
-    working = _pair(own, f"{key} as it is" if isinstance(key, str) else object())
-    pair = dataclasses.replace(_pair(double, key), working=working)
+        held = _held(own, [shapes[k] for k in free], unused)
+        key = _key(own, [shapes[k] for k in free], held)
+    working = _pair(own, f"{key} as it is" if isinstance(key, str) else object(), held)
+    pair = replace(_pair(double, key, held), working=working)
     iterates = any(each.primitive.name == "while" for each in jaxprs.equations(body))
     return Rule(
-        name or "unknown", Path(where).name or "unknown", pair, inputs, labels,
-        iterates=iterates, converges=any(map(_repeats, jaxprs.equations(body))),
+        name or "unknown", Path(where).name or "unknown", pair, inputs, labels, optional=unused,
+        own=jaxprs.is_own(where.rpartition(":")[0]), iterates=iterates,
+        converges=any(map(_repeats, jaxprs.equations(body))),
     )  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def _repeats(equation: Any) -> bool:
     return scan.length >= ITERATION and not scan.split(equation.invars)[2]
 
 
-def _pair(equation: Any, key: Any) -> OfEquation:
+def _pair(equation: Any, key: Any, held: frozenset[int]) -> OfEquation:
     literal = [jaxprs.is_literal(atom) for atom in equation.invars]
     avals = [atom.aval for atom, fixed in zip(equation.invars, literal, strict=True) if not fixed]
     inner, single = jaxprs.body_of(equation), jaxprs.alone(equation)
@@ -192,19 +192,40 @@ def _pair(equation: Any, key: Any) -> OfEquation:
     def bound(*inputs: Array) -> tuple:
         return floating(single(*typed(inputs)))
 
-    return OfEquation(key, bound, plain, equation.primitive.name == "custom_jvp_call")
+    return OfEquation(key, bound, plain, equation.primitive.name == "custom_jvp_call", held=held)
 
 
-def _key(equation: Any, shapes: list[Any]) -> Any:
+def _held(equation: Any, shapes: list[Any], unused: frozenset[int]) -> frozenset[int]:
+    """Those of the unused inputs for which the rule refuses a derivative, as one of targets may: all of them, or none.
+
+    What JAX itself took out of the rule, a value that it closed over, has none.
+    """
+    hoisted = frozenset(range(equation.params.get("num_consts", 0)))
+    pair = _pair(equation, None, hoisted)
+
+    def derivative(*inputs: Array) -> tuple:
+        y_bar = tuple(jnp.ones(out.shape, out.dtype) for out in jax.eval_shape(pair.plain, *inputs))
+        return pair.derived(inputs, (), y_bar)[1]
+
+    if not unused - hoisted:
+        return hoisted
+    try:
+        jax.eval_shape(derivative, *shapes)
+    except DOES_NOT_RUN:
+        return unused | hoisted
+    return hoisted
+
+
+def _key(equation: Any, shapes: list[Any], held: frozenset[int]) -> Any:
     """A text that is equal for equations that compute the same forward and backward, with all that they captured."""
-    pair = _pair(equation, None)
+    pair = _pair(equation, None, held)
 
     def both(*inputs: Array) -> tuple:
         y_bar = tuple(jnp.ones(out.shape, out.dtype) for out in jax.eval_shape(pair.plain, *inputs))
         if pair.forward_mode:
             tangents = [jnp.ones(leaf.shape, leaf.dtype) for leaf in inputs if is_float(leaf)]
             return pair.plain(*inputs), pushforward(pair.bound, inputs, tangents)
-        return pair.plain(*inputs), pullback(pair.bound, inputs, y_bar)
+        return pair.derived(inputs, (), y_bar)
 
     return key_of(both, *shapes)
 
@@ -274,6 +295,72 @@ def _until_steady(scan: jaxprs.Scan, inputs: list[bool], walk: Callable[[Any, li
         if grown == carry:
             return [*carry, *out[scan.carried :]]
         carry = grown
+
+
+def _straight(program: Any, args: tuple) -> dict[int, tuple[str, ...]]:
+    """For each equation with a rule, which arguments of the check its inputs are as they stand; "" for others."""
+    names = [f"argument {path[0].idx}{jax.tree_util.keystr(path[1:])}" for path, _ in _paths(args)]
+    straight: dict[int, tuple[str, ...]] = {}
+
+    def walk(jaxpr: Any, inputs: list[str]) -> list[str]:
+        inner = jaxprs.bare(jaxpr)
+        known: dict[Any, str] = dict(zip(inner.invars, inputs, strict=True))
+
+        def name(atom: Any) -> str:
+            return "" if jaxprs.is_literal(atom) else known.get(atom, "")
+
+        for equation in inner.eqns:
+            if equation.primitive.name in jaxprs.CUSTOM:
+                straight[id(equation)] = tuple(name(a) for a in equation.invars if not jaxprs.is_literal(a))
+            elif equation.primitive.name == "convert_element_type":
+                known[equation.outvars[0]] = name(equation.invars[0])
+            elif (body := jaxprs.body_of(equation)) is not None:
+                known.update(zip(equation.outvars, walk(body, list(map(name, equation.invars))), strict=True))
+        return [name(atom) for atom in inner.outvars]
+
+    walk(program, names)
+    return straight
+
+
+def _paths(tree: PyTree) -> list[tuple[tuple, Any]]:
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def _blank(equation: Any, rule: Rule, straight: tuple[str, ...], x64: bool) -> dict[int, str]:
+    """The inputs of a loss, but for the first, that its rule treats as data: nothing or zeros come back for them."""
+    pair = rule.pair.real
+    if (
+        len(equation.outvars) != 1
+        or equation.outvars[0].aval.shape != ()
+        or equation.primitive.name != "custom_vjp_call"
+    ):
+        return {}
+    shapes = [jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in rule.inputs]
+    try:
+        with jax.enable_x64(x64):
+            program = jax.make_jaxpr(lambda *inputs: pair.derived(inputs, (), (jnp.ones(()),))[1])(*shapes)
+    except DOES_NOT_RUN:
+        return {}
+    floats = [k for k, leaf in enumerate(shapes) if is_float(leaf) and k not in pair.held]
+    zeros = [_is_zero(program.jaxpr, atom) for atom in program.jaxpr.outvars]
+    return (
+        {k: straight[k] for k, zero in zip(floats, zeros, strict=True) if zero and k > floats[0] and straight[k]}
+        if straight
+        else {}
+    )
+
+
+def _is_zero(jaxpr: Any, atom: Any) -> bool:
+    """True for zeros that are written down as such, and not computed."""
+    if jaxprs.is_literal(atom):
+        return not np.any(np.asarray(atom.val))
+    for equation in jaxpr.eqns:
+        if atom in equation.outvars:
+            if (body := jaxprs.body_of(equation)) is not None:
+                return _is_zero(body.jaxpr, body.jaxpr.outvars[equation.outvars.index(atom)])
+            passes = equation.primitive.name in ("broadcast_in_dim", "convert_element_type")
+            return passes and _is_zero(jaxpr, equation.invars[0])
+    return False
 
 
 # ---- values that are not finite -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from fnn.checker import explain, promises
 from fnn.checker.diagnosis import Diagnosis
 from fnn.checker.findings import Finding, Verdict, graver
 from fnn.checker.oracles import is_float
-from fnn.checker.points import Settings, at, generic_points, is_known, kind_of, near, points
+from fnn.checker.points import Settings, at, generic_points, is_data, is_known, kind_of, near, points
 from fnn.checker.promises import COARSE, SHARE, argument_of, raised, said
 from fnn.checker.rules import Point, Rule
 from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, Quotients, size_of
@@ -71,7 +71,7 @@ def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: 
 
 
 def _is_right(findings: list[Finding]) -> bool:
-    return all(f.verdict in (Verdict.OK, Verdict.KINK) for f in findings)
+    return all(f.verdict in (Verdict.OK, Verdict.KINK) or f.kind == "data" for f in findings)
 
 
 def _assuming(finding: Finding, assumption: str) -> dict[str, Any]:
@@ -86,17 +86,15 @@ def _assumption(rule: Rule, settings: Settings) -> str:
     """On what of its data a rule relies that is right where the run had it; "" if on nothing that may be relied on."""
     kinds = {}
     leaves = jax.tree_util.tree_leaves_with_path((rule.inputs, rule.data if rule.loose else ()))
-    unused = _unused(rule, settings)
     for number, (path, leaf) in enumerate(leaves):
-        is_data = path[0].idx == 1 or path[1].idx in rule.optional | rule.named_data | unused
-        kind = kind_of(leaf) if is_data and is_float(leaf) else None
+        kind = kind_of(leaf) if is_data(rule, path) and is_float(leaf) else None
         if kind is not None:
             kinds[number] = kind, _place(rule, path)
     for tried in [*([each] for each in kinds), *([list(kinds)] if len(kinds) > 1 else [])]:
         places = generic_points(rule, settings, {number: kinds[number][0] for number in tried})
         judged = [judged_at(point, settings) for point in places]
         if judged and all(map(_is_right, judged)):
-            said = [f"{'each row of ' if 'mask' not in kind.name else 'each entry of '}{place} {kind.name}"
+            said = [f"each {'entry' if kind.name == 'is 0 or 1' else 'row'} of {place} {kind.name}"
                     for kind, place in (kinds[number] for number in tried)]  # fmt: skip
             return " and ".join(said)
     if rule.converges:
@@ -104,14 +102,6 @@ def _assumption(rule: Rule, settings: Settings) -> str:
         if judged and all(map(_is_right, judged)):
             return "the iteration has converged"
     return ""
-
-
-def _unused(rule: Rule, settings: Settings) -> frozenset[int]:
-    """The inputs for which the rule itself gives no cotangent, or zero: they are data."""
-    hand = settings.witnesses(rule).compare(at(rule, settings)).hand
-    return frozenset(
-        k for k, each in enumerate(hand) if all(not np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(each))
-    )
 
 
 def _place(rule: Rule, path: tuple) -> str:
@@ -181,7 +171,7 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         ]
         if settings.batched:
             findings += promises.of_batch(point, settings)
-        if not point.generic and all(f.verdict == Verdict.OK for f in findings):
+        if not point.generic and all(f.verdict in (Verdict.OK, Verdict.ASSUMES) for f in findings):
             findings = promises.in_working_dtype(point, settings, findings)
     return [_as_declared(rule, f) for f in findings] if rule.expected else findings
 
@@ -255,7 +245,10 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
         if path[0].idx in rule.optional | rule.named_data and (path not in hands or not np.any(g)):
             # data that nobody differentiates with respect to: nothing and zero are as good an answer as any
             continue
-        if path not in hands:
+        if path[0].idx in rule.blank and path in hands and not np.any(g) and np.any(t):
+            says = f"no gradient comes back for it, as for data: right where {rule.blank[path[0].idx]} is nothing else"
+            findings.append(said(rule, Verdict.ASSUMES, says, argument, "data"))
+        elif path not in hands:
             says = "its gradient must be an array, got None"
             findings.append(said(rule, Verdict.FORMULA, says, argument, "shape"))
         elif g.shape != value.shape:

@@ -133,13 +133,20 @@ class OracleLoss(Loss):
 
     rule: Loss = field(kw_only=True)
 
-    def forward(self, prediction: Array, target: Any, sample_weight: Array | None = None) -> tuple[Array, PyTree]:
-        return self.rule(prediction, target, sample_weight), (prediction, target, sample_weight)
+    def forward(
+        self,
+        prediction: Array,
+        target: Any,
+        sample_weight: Array | None = None,
+        weight_sum: Array | float | None = None,
+    ) -> tuple[Array, PyTree]:
+        value, _ = self.rule.forward(prediction, target, sample_weight, weight_sum)
+        return value, (prediction, target, (sample_weight, weight_sum))
 
     def backward(self, residuals: PyTree, value_bar: Array | float = 1.0) -> Array:
         prediction, target, weights = residuals
         value_bar = jnp.asarray(value_bar, prediction.dtype)
-        return vjp(lambda p: self.rule(p, target, weights), (prediction,), value_bar)[0]
+        return vjp(lambda p: self.rule.forward(p, target, *weights)[0], (prediction,), value_bar)[0]
 
 
 @dataclass(frozen=True, repr=False)

@@ -181,6 +181,9 @@ class OfGradient(Pair):
     called: Callable[..., PyTree] = field(compare=False)
     gradient: Callable[..., PyTree] = field(compare=False)
     """With respect to the first argument."""
+    function_on_host: bool = False
+    """True for a function that cannot be traced, as one written in NumPy."""
+    gradient_on_host: bool = False
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.called(inputs[0], *data)
@@ -204,12 +207,22 @@ class OfEquation(Pair):
     """True for a `custom_jvp`."""
     working: "OfEquation | None" = field(default=None, compare=False)
     """The same equation as the user's own run has it."""
+    held: frozenset[int] = frozenset()
+    """Inputs that are data, for which the rule refuses a derivative."""
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.plain(*inputs)
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        return pullback(self.bound, inputs, y_bar)
+        free = [k for k in range(len(inputs)) if k not in self.held]
+
+        def bound(*moved: PyTree) -> tuple:
+            every = dict(zip(free, moved, strict=True))
+            return self.bound(*(every.get(k, u) for k, u in enumerate(inputs)))
+
+        y, bars = pullback(bound, tuple(inputs[k] for k in free), y_bar)
+        every = dict(zip(free, bars, strict=True))
+        return y, tuple(every.get(k) for k in range(len(inputs)))
 
     @property
     def has_forward_rule(self) -> bool:

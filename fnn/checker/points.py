@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.checker.oracles import is_float
+from fnn.checker.programs import Programs
 from fnn.checker.rules import Point, Rule
-from fnn.checker.witnesses import DOES_NOT_RUN, Programs, Witnesses
+from fnn.checker.witnesses import DOES_NOT_RUN, Witnesses
 from fnn.types import PyTree, is_key
 
 #: Labels of an example that are tried.
@@ -68,6 +69,8 @@ def is_known(rule: Rule) -> bool:
 def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | None = None) -> Point:
     """The rule at its inputs, with a cotangent of random numbers, or of 1 for the whole gradient."""
     inputs, data = cast((rule.inputs, rule.data), np.float64)
+    if not generic:
+        inputs, data = jax.tree_util.tree_map_with_path(partial(_exact_sums, rule), (inputs, data))
     random = np.random.default_rng((settings.seed if seed is None else seed) + 1)
 
     def cotangent(leaf: Any) -> Any:
@@ -174,6 +177,21 @@ def _is_finite(point: Point, settings: Settings) -> bool | None:
 def _next_label(leaf: Any, by: int, classes: int) -> Any:
     integer = classes and jnp.issubdtype(jnp.result_type(leaf), jnp.integer)
     return (leaf + by) % classes if integer else leaf
+
+
+def _exact_sums(rule: Rule, path: tuple, leaf: Any) -> Any:
+    """Data whose rows sum to 1 but for the rounding of a narrower dtype, with rows that do so in float64."""
+    if not is_data(rule, path) or not is_float(leaf):
+        return leaf
+    kind = kind_of(leaf)
+    return leaf / leaf.sum(-1, keepdims=True) if kind is not None and kind.name == "sums to 1" else leaf
+
+
+def is_data(rule: Rule, path: tuple) -> bool:
+    """True for a leaf of (inputs, data) that nobody differentiates with respect to, or that is named as data."""
+    if path[0].idx == 1:
+        return rule.loose
+    return path[1].idx in rule.optional | rule.named_data | frozenset(rule.blank)
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:

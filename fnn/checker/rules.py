@@ -52,6 +52,9 @@ class Rule:
     """Where the data hold labels: how many classes there are, so that others can be tried; else 0."""
     optional: frozenset[int] = frozenset()
     """Which inputs nobody differentiates with respect to: the rule may give None or zero for them."""
+    blank: dict[int, str] = field(default_factory=dict)
+    """Inputs of a loss for which its rule returns nothing or zeros, and which an argument of the check is: by number,
+    the name of that argument. As for targets, data, masks; never the first input."""
     named_data: frozenset[int] = frozenset()
     """Which inputs the user names as data."""
     loose: bool = False
@@ -64,6 +67,8 @@ class Rule:
     """True where the function iterates until something holds: numbers of other sizes may never end it."""
     converges: bool = False
     """True where it repeats a step often: a rule by hand may hold only where that has converged."""
+    own: bool = True
+    """False for the rules of JAX itself."""
     own_dtypes: tuple | None = None
     """The dtypes of the real run, where the inputs are in others."""
 

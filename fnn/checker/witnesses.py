@@ -4,7 +4,7 @@ Promises: a difference quotient comes with an error bar that it estimated itself
 the rounding of the values; the noise of a gradient is measured, by moving every result inside by an ulp. The truth is
 that of the same function in float64 throughout, the working run is that of the user's own setting. What cannot be
 traced runs on the host, what has no reverse mode is pushed forward or differenced. One compiled program per rule,
-shape and kind of witness, however many arguments, entries or points; `Programs` keeps them.
+shape and kind of witness, however many arguments, entries or points; `Programs` (`programs.py`) keeps them.
 Letters: u the inputs as one vector, y_bar the cotangent of the output, h the step,
 φ(i, s) = ⟨y_bar, f(u + s eᵢ) − f(u)⟩.
 Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation); Squire & Trapp 1998
@@ -13,7 +13,6 @@ Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and e
 
 import itertools
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,9 +24,9 @@ from jax.flatten_util import ravel_pytree
 
 from fnn import jaxprs
 from fnn.checker.oracles import as_dtype_of, floats_of, is_float, pullback, pushforward
-from fnn.checker.pairs import Pair, Second
+from fnn.checker.pairs import OfFunction, Pair
 from fnn.checker.rounding import rounded
-from fnn.checker.rules import Point, Rule
+from fnn.checker.rules import Point
 from fnn.types import Array, PyTree
 
 #: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
@@ -110,24 +109,27 @@ class Witnesses:
     # ---- the functions of a rule, in float64 throughout
 
     def _forward(self, inputs: tuple, data: tuple) -> PyTree:
-        return self._doubled(self.pair.forward)(inputs, data)
+        return self._doubled(lambda pair, inputs, data: pair.forward(inputs, data))(inputs, data)
 
     def _hand(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        def hand(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-            y = jax.eval_shape(self.pair.forward, inputs, data)
-            return self.pair.derived(inputs, data, jax.tree.map(as_dtype_of, y_bar, y))
+        def hand(pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+            y = jax.eval_shape(pair.forward, inputs, data)
+            return pair.derived(inputs, data, jax.tree.map(as_dtype_of, y_bar, y))
 
         return self._doubled(hand)(inputs, data, y_bar)
 
     def _auto(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        def auto(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-            return pullback(lambda *u: self.pair.forward(u, data), inputs, y_bar)
+        def auto(pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+            return pullback(lambda *u: pair.forward(u, data), inputs, y_bar)
 
         return self._doubled(auto)(inputs, data, y_bar)
 
     def _doubled(self, f: Callable[..., PyTree]) -> Callable[..., PyTree]:
+        """f(pair, *args) in float64; where it cannot be traced there, as the user's own run has it, widened."""
+
         def wide(*args: PyTree) -> PyTree:
-            return jaxprs.doubled(f, partial(self._traced, f, args), self._see)(*args)
+            working = partial(self._traced, partial(f, self.pair.real), args)
+            return jaxprs.doubled(partial(f, self.pair), working, self._see)(*args)
 
         return wide
 
@@ -225,11 +227,11 @@ class Witnesses:
             return jax.vmap(backward)(y_bars), jax.lax.map(backward, y_bars)
 
         def forward_mode(inputs: tuple, data: tuple, tangents: list[Array]) -> tuple[PyTree, PyTree]:
-            def own(inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
-                return self.pair.pushed(inputs, data, _like_floats(tangents, inputs))
+            def own(pair: Pair, inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
+                return pair.pushed(inputs, data, _like_floats(tangents, inputs))
 
-            def auto(inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
-                return pushforward(lambda *u: self.pair.forward(u, data), inputs, _like_floats(tangents, inputs))
+            def auto(pair: Pair, inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
+                return pushforward(lambda *u: pair.forward(u, data), inputs, _like_floats(tangents, inputs))
 
             return self._doubled(own)(inputs, data, tangents), self._doubled(auto)(inputs, data, tangents)
 
@@ -279,15 +281,21 @@ class Witnesses:
             try:
                 return Compared(*jax.device_get(self._compare(*place)))
             except DOES_NOT_RUN:
-                value, hand = self.by_hand(*place)
                 self._reverse = False
-        else:
+        try:
             value, hand = self.by_hand(*place)
+        except DOES_NOT_RUN:
+            if not isinstance(self.pair, OfFunction):
+                raise
+            value, hand = self._hand_by_forward_mode(self.pair, point)
         output, slopes, source, uncertainty = self._without_reverse(point)
-        ends = np.cumsum([0, *(leaf.size for leaf in floats_of(point.inputs)[0])])
-        pieces = (slopes[a:b] for a, b in itertools.pairwise(ends))
-        auto = jax.tree.map(lambda u: next(pieces).reshape(u.shape) if is_float(u) else None, point.inputs)
-        return Compared(value, hand, output, auto, source, uncertainty)
+        return Compared(value, hand, output, shaped(slopes, point.inputs), source, uncertainty)
+
+    def _hand_by_forward_mode(self, pair: OfFunction, point: Point) -> tuple[PyTree, tuple]:
+        """The gradient of a function that has no other: its own forward mode, entry by entry."""
+        own = Witnesses(OfFunction(object(), pair.called, pair.called), self._dtypes, self.x64)
+        value, slopes = jax.device_get(own._pushed_entries(point.inputs, point.data, point.y_bar))
+        return value, shaped(slopes, point.inputs)
 
     def by_hand(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         """(the value, the cotangents) by hand."""
@@ -300,6 +308,8 @@ class Witnesses:
         if sum(sizes) > PUSHED:
             raise ValueError(f"it has no reverse mode, and {sum(sizes)} entries are too many to be differenced")
         try:
+            if isinstance(self.pair, OfFunction):
+                raise NotImplementedError("forward mode is what is checked")
             return *jax.device_get(self._pushed_entries(*place)), "forward", None
         except DOES_NOT_RUN:
             quotients = self.quotients(point, np.arange(sum(sizes)), scales_of(point.inputs))
@@ -366,6 +376,9 @@ class Witnesses:
         rights, lefts = half_up / (h / 2), -half_down / (h / 2)
         best = np.argmin(np.where(np.isfinite(errors), errors, np.inf), axis=1)
         rows = np.arange(len(entries))
+        # what is lost inside, where large numbers cancel, shows at the smallest step
+        lost = np.abs(slopes[:, -1] - slopes[rows, best]) * h[:, -1] / h[rows, best]
+        errors[rows, best] += np.where(np.isfinite(lost), lost, 0)
         # of a smooth function the two slopes approach each other as the step shrinks; across a kink they do not
         gaps = np.abs(rights - lefts)
         size = np.abs(rights[:, -1]) + np.abs(lefts[:, -1])
@@ -408,6 +421,13 @@ class Witnesses:
             return jax.device_get(self._along(*place, push=False))
 
 
+def shaped(slopes: np.ndarray, inputs: tuple) -> tuple:
+    """A vector of slopes in the structure of the inputs, None where these have no derivative."""
+    ends = np.cumsum([0, *(leaf.size for leaf in floats_of(inputs)[0])])
+    pieces = (slopes[a:b] for a, b in itertools.pairwise(ends))
+    return jax.tree.map(lambda u: next(pieces).reshape(u.shape) if is_float(u) else None, inputs)
+
+
 def _apart(both: Callable[..., tuple[tuple, tuple]]) -> Callable[..., tuple[tuple, tuple]]:
     """How far apart several runs of both gradients are whose every result is moved by an ulp."""
 
@@ -441,64 +461,6 @@ def size_of(value: Any) -> float:
     """The characteristic size of a leaf: the root of its mean square, or 1 where all of it is 0."""
     value = np.asarray(value, np.float64)
     return float(np.sqrt(np.mean(np.square(value)))) or 1.0 if value.size else 1.0
-
-
-class Programs:
-    """The compiled witnesses of many rules, to be reused by further checks: `fnn.check(…, programs=programs)`.
-
-    Rules that are equal as records share their programs. A rule must not be changed in place in between.
-
-    >>> kept = fnn.checker.Programs()
-    >>> net = fnn.mlp(2, 2)
-    >>> by_hand, params = fnn.backprop(net, fnn.squared_error), net.init(jax.random.key(0))
-    >>> fnn.check(by_hand, params, jnp.ones((3, 2)), jnp.zeros((3, 2)), programs=kept).ok
-    True
-    >>> fnn.check(by_hand, params, jnp.zeros((3, 2)), jnp.ones((3, 2)), programs=kept).ok  # compiles nothing
-    True
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[Any, Witnesses] = {}
-
-    def fork(self) -> "Programs":
-        """Programs that start with all that are known here and keep their own to themselves."""
-        other = Programs()
-        other._known.update(self._known)
-        return other
-
-    def of(self, rule: Rule, pair: Pair, x64: bool) -> Witnesses:
-        """The witnesses of a pair, on what this rule takes.
-
-        Args:
-            rule: the rule.
-            pair: its own, or another derivative of the same function.
-            x64: whether the user runs in JAX's 64-bit mode.
-        """
-        known = pair, rule.dtypes, x64
-        try:
-            store = _SHARED if _is_text(pair) else self._known
-            if known not in store:
-                store[known] = Witnesses(pair, rule.dtypes, x64)
-        except TypeError:
-            # a record of the user's that cannot be hashed: it compiles anew each time
-            return Witnesses(pair, rule.dtypes, x64)
-        if store is _SHARED:
-            _SHARED.move_to_end(known)
-            while len(_SHARED) > MOST:
-                _SHARED.popitem(last=False)
-        return store[known]
-
-
-#: Witnesses of functions, which are known by all that they compute and so shared by every check of this process.
-_SHARED: OrderedDict[Any, Witnesses] = OrderedDict()
-#: How many of them are kept.
-MOST = 128
-
-
-def _is_text(pair: Pair) -> bool:
-    """True for a pair of functions that is known by what it computes."""
-    pair = pair.first if isinstance(pair, Second) else pair
-    return isinstance(getattr(pair, "key", None), str)
 
 
 def _shapes(tree: PyTree) -> Any:

@@ -75,7 +75,7 @@ def read_idx(file: str | Path, dimensions: int) -> np.ndarray:
     >>> with TemporaryDirectory() as folder:
     ...     file = Path(folder, "labels-idx1-ubyte")
     ...     _ = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
-    ...     read_idx(file, 1).tolist()
+    ...     fnn.data.read_idx(file, 1).tolist()
     [7, 2, 1]
     """
     file = Path(file)

@@ -186,7 +186,7 @@ def _shown(value: Any) -> Any:
     value = jnp.asarray(value) if not hasattr(value, "dtype") else value
     if value.size <= LARGEST or not jnp.issubdtype(value.dtype, jnp.number):
         return value
-    real = value.astype(jnp.float32)
+    real = (jnp.abs(value) if jnp.iscomplexobj(value) else value).astype(jnp.float32)
     # device_get turns them into numbers
     summary: Any = (real.min(), real.max(), jnp.sqrt(jnp.sum(real * real)), jnp.sum(~jnp.isfinite(real)))
     return Summary(*summary)

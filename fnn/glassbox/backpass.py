@@ -106,10 +106,10 @@ def pulled(
     primitive = known(step.primitive.name)
     where = f" ({step.place})" if str(step.place) else ""
     if primitive.rule is None:
+        advice = ". Write the function without it, or differentiate it with jax.grad."
         raise NoRule(
             f"the operation `{step.primitive.name}`{where} has no rule in the glass box, and a gradient would flow "
-            f"through it{primitive.refused and ': '}{primitive.refused}. Write the function without it, or "
-            "differentiate it with jax.grad."
+            f"through it{f': {primitive.refused}.' if primitive.refused else advice}"
         )
     y = [values[number] for number in step.outputs]
     y_bar = [bars.get(n, _zeros(value)) for n, value in zip(step.outputs, y, strict=True)]

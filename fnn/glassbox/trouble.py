@@ -59,7 +59,13 @@ class Size(NamedTuple):
 
 def first(nodes: Sequence[Node]) -> Trouble | None:
     """The first trouble of a graph, or None."""
+    fixed: set[int] = set()
     for node in nodes:
+        if node.operation != "argument" and all(k in fixed for k in node.inputs):
+            fixed.add(node.index)
+            if _one_number(node.value):
+                # a number of the source, such as the NaN that marks what is invalid: where it is chosen shows there
+                continue
         inputs = tuple(nodes[k] for k in dict.fromkeys(node.inputs))
         if what := _wrong(node.value) or ("underflow" if _lost(node, inputs) else ""):
             return Trouble(node, False, what, tuple(n for n in inputs if n.operation != "constant"))
@@ -85,24 +91,40 @@ def _wrong(value: Any) -> str:
         return "NaN" if value.not_finite else ""
     if value is None or not _numbers(value):
         return ""
-    array = np.asarray(value).astype(np.float64)
+    array = _wide(value)
     if np.isnan(array).any():
         return "NaN"
     # minus infinity is how attention masks: what it does to others shows there
+    if np.iscomplexobj(array):
+        return "infinite" if np.isinf(array).any() else ""
     return "infinite" if np.isposinf(array).any() else ""
 
 
+def _one_number(value: Any) -> bool:
+    """True for an array of equal numbers."""
+    if not _numbers(value) or not value.size:
+        return False
+    array = _wide(value).reshape(-1)
+    return bool(np.array_equal(array, np.full_like(array, array[0]), equal_nan=True))
+
+
 def _numbers(value: Any) -> bool:
-    """True for floating numbers of any precision."""
+    """True for floating and complex numbers of any precision."""
     kind = getattr(value, "dtype", None)
-    return kind is not None and (getattr(kind, "kind", "") == "f" or str(kind).startswith(("bfloat", "float")))
+    return kind is not None and (getattr(kind, "kind", "") in ("f", "c") or str(kind).startswith(("bfloat", "float")))
+
+
+def _wide(value: Any) -> np.ndarray:
+    """The numbers in double precision."""
+    array = np.asarray(value)
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
 def _lost(node: Node, inputs: Sequence[Node]) -> bool:
     if not inputs or not _numbers(node.value) or not all(_numbers(n.value) for n in inputs):
         return False
     zero = np.asarray(node.value) == 0
-    arrays = [np.asarray(n.value).astype(np.float64) for n in inputs]
+    arrays = [_wide(n.value) for n in inputs]
     primitive = known(node.operation)
     if primitive.positive:
         return bool((zero & np.isfinite(arrays[0])).any())
@@ -122,7 +144,7 @@ def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node]) -> b
     gone = (np.asarray(bar) == 0) & (np.asarray(consumer.cotangent) != 0)
     if known(consumer.operation).sloped:
         # an infinite input has slope 0
-        return bool((gone & np.isfinite(np.asarray(node.value).astype(np.float64))).any())
+        return bool((gone & np.isfinite(_wide(node.value))).any())
     if consumer.operation == "mul" and len(set(consumer.inputs)) == 2:
         other = nodes[next(k for k in consumer.inputs if k != node.index)]
         return _numbers(other.value) and bool((gone & (np.asarray(other.value) != 0)).any())
@@ -132,7 +154,7 @@ def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node]) -> b
 def _rms(value: Any) -> float:
     if isinstance(value, Summary):
         return float("nan")
-    array = np.asarray(value).astype(np.float64)
+    array = np.abs(_wide(value))
     return float(np.sqrt(np.mean(array * array))) if array.size else float("nan")
 
 
@@ -147,5 +169,7 @@ def _range(value: Any) -> str:
         return str(value)
     array = np.asarray(value)
     if array.size == 1:
-        return f"{float(array.reshape(())):.4g}"
+        return f"{array.reshape(())[()]:.4g}"
+    if array.dtype.kind == "c":
+        return f"up to {float(np.max(np.abs(array), initial=0)):.4g} in size"
     return f"from {float(np.min(array)):.4g} to {float(np.max(array)):.4g}" if array.size else "of size 0"

@@ -1,6 +1,6 @@
 """Training: whole runs in one compiled program, many runs at once, and the single step behind both."""
 
-from fnn.training._fit import fit
+from fnn.training._fit import StopTraining, fit
 from fnn.training._sweep import SweepResult, grid, sweep
 from fnn.training.checkpoints import CheckpointError, Checkpoints
 from fnn.training.faults import NonFiniteError
@@ -16,6 +16,7 @@ __all__ = [
     "Checkpoints",
     "History",
     "NonFiniteError",
+    "StopTraining",
     "Stream",
     "SweepResult",
     "TrainState",

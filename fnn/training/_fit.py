@@ -4,29 +4,50 @@ Promises: the gradient is an argument, by hand or automatic, and nothing here kn
 out; the same key, data and versions give the same bits, however the run is interrupted and taken up again; every row
 is used once per epoch, the last incomplete batch included, which weighs what it holds. Data is looked at once, on the
 host, before the first step.
-Refuses: data that would train in silence (see `fnn.data.validate`), batches larger than the data.
+Refuses: data that training would accept without complaint and that cannot be right; batches larger than the data.
 Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
 """
 
+import contextlib
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from fnn.checks import require_key, require_size
 from fnn.regularizers import Strength
-from fnn.training import faults, progress
-from fnn.training import signals as interrupts
+from fnn.training import faults, progress, signals
 from fnn.training.checkpoints import CheckpointError, Checkpoints
-from fnn.training.config import Request
-from fnn.training.run import History, Run, fingerprint
+from fnn.training.identity import identity
+from fnn.training.request import Request
+from fnn.training.run import History, Run
 from fnn.training.source import Memory, Source, Streamed
 from fnn.training.state import AnyOptimizer, Metric, Metrics, TrainState, ValueAndGrad
 from fnn.training.stream import Stream
 from fnn.types import Key, Params
+
+#: (number of the epoch, what it measured, the state after it where it was asked for).
+Watch = Callable[[int, Metrics, TrainState], None]
+
+
+class StopTraining(Exception):
+    """Raised by `on_epoch` to end a run early: `fit` returns what was reached.
+
+    >>> def enough(number, metrics):
+    ...     if metrics["loss"] < 0.5:
+    ...         raise fnn.training.StopTraining
+    >>> net = fnn.mlp(2, 4, 2)
+    >>> state, history = fnn.fit(
+    ...     fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(1)), fnn.data.xor(),
+    ...     optimizer=fnn.optimizers.adam(0.05), epochs=500, batch_size=4, key=jax.random.key(0), on_epoch=enough,
+    ... )
+    >>> int(state.epoch) < 500
+    True
+    """
 
 
 def fit(
@@ -38,7 +59,7 @@ def fit(
     epochs: int,
     batch_size: int,
     key: Key | None = None,
-    learning_rate: float | None = None,
+    learning_rate: float | Callable[[Any], Any] | None = None,
     validation: tuple[Any, ...] | None = None,
     strength: Strength | None = None,
     clip_norm: float | None = None,
@@ -47,8 +68,9 @@ def fit(
     patience: int | None = None,
     min_improvement: float = 0.0,
     monitor: str = "validation_loss",
+    direction: str | None = None,
     on_nonfinite: str = "stop",
-    on_epoch: Callable[[int, Metrics], None] | None = None,
+    on_epoch: Callable[..., None] | None = None,
     checkpoints: Checkpoints | None = None,
     progress_bar: bool = False,
     log: str | PathLike[str] | None = None,
@@ -60,26 +82,31 @@ def fit(
             (params, x, y) -> (value, gradients).
         params: where to start: parameters, or the `TrainState` of an earlier call, which is continued.
         data: (x, y) with N rows each, or (x, y, weights) with a weight per example; cast once to the dtype of the
-            parameters, with a note. Or a `Stream` of rows that need not fit into memory.
-        optimizer: any Optax transformation (build it once: two equal ones are two programs), a record such as
-            `fnn.optimizers.adam(1e-3)`, or a function of the learning rate such as `optax.adam`.
+            parameters, with a note; x may be any pytree that the net takes. Or a `Stream` of rows that need not fit
+            into memory.
+        optimizer: an Optax transformation, a record such as `fnn.optimizers.adam(1e-3)`, or a function of the learning
+            rate such as `optax.adam`.
         epochs: E, how often every row is used, after those of a state that is continued.
         batch_size: B rows per step; 1 is one example at a time, N the full batch.
         key: for the shuffles; a state that is continued has its own.
-        learning_rate: for an optimizer that is a function of it; other rates need no new program.
-        validation: (x, y) to measure after every epoch; needs a gradient that knows its objective, or metrics.
+        learning_rate: for an optimizer that is a function of it; other rates need no new program. Or a schedule.
+        validation: (x, y) or (x, y, weights) to measure after every epoch; needs a gradient that knows its objective,
+            or metrics.
         strength: of the regularizer, if the objective has one.
-        clip_norm: gradients longer than this (norm over all parameters) are scaled down to it.
-        accumulate: batches whose gradients are averaged for one update.
+        clip_norm: gradients longer than this (norm over all parameters) are scaled down to it, after the mean of a
+            window.
+        accumulate: batches whose gradients are averaged for one update, Σ |B| g_B / Σ |B|; an epoch ends its window.
         metrics: {name: f(params, x, y)}, measured after every epoch on the data, and on the validation data as
-            "validation_name".
+            "validation_name"; with the weights of the rows if f takes `sample_weight`.
         patience: stop after so many epochs without improvement, and return the best parameters; None never does.
-        min_improvement: by how much the monitored value must get better to count.
-        monitor: what early stopping watches: the name of anything measured; of a name that ends in "accuracy" more is
-            better, of all others less.
-        on_nonfinite: if a loss or a gradient is NaN or infinite: "stop" raises and names it, "skip" leaves the step
-            out and counts it in `state.skipped`, "continue" goes on.
-        on_epoch: called with (number of the epoch from 1, its metrics), soon after the epoch.
+        min_improvement: by how much the monitored value must get better to count for `patience`.
+        monitor: what early stopping watches: the name of anything measured.
+        direction: whether more ("max") or less ("min") of it is better; None where its name says so, by ending in
+            "loss", "error" or "accuracy".
+        on_nonfinite: if a loss, a gradient or a parameter is NaN or infinite: "stop" raises and names it, "skip" leaves
+            the step out and counts it in `state.skipped`, "continue" goes on.
+        on_epoch: called with (number of the epoch from 1, its metrics) soon after the epoch; one that takes a third
+            argument gets the `TrainState` after it. It may raise `fnn.training.StopTraining`.
         checkpoints: where to keep them; a run that finds its own there goes on from the last.
         progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere.
         log: a file that gets a JSON line for every epoch while the run goes on.
@@ -91,6 +118,7 @@ def fit(
         ValueError, TypeError: invalid data, sizes or options; before the first step.
         NonFiniteError: see `on_nonfinite`; it holds the last good state.
         CheckpointError: checkpoints of another run, or a folder that cannot be used.
+        KeyboardInterrupt, and what a callback raises: with the attributes `state` and `history` of the run so far.
 
     >>> import optax
     >>> x, y = fnn.data.xor()
@@ -116,76 +144,112 @@ def fit(
     request = Request(
         "fit", value_and_grad, params.params if isinstance(params, TrainState) else params, data, optimizer, batch_size,
         (learning_rate,), (strength,), validation, clip_norm, accumulate, metrics, patience, min_improvement, monitor,
-        on_nonfinite,
+        direction, on_nonfinite,
     )  # fmt: skip
     job = request.job()
-    if given is not None:
-        state = job.config.watch(given, job.hyperparams)
-    else:
-        assert key is not None
-        state = job.config.start(params, key, job.hyperparams)
+    state = request.start(job, key) if given is None else request.go_on(job, given)
     source: Source = Memory(job.data)
     if isinstance(data, Stream):
-        source = Streamed(data, lambda piece: request.prepare(piece, "data"))
-    last = int(state.epoch) + epochs
-    run = Run(job, source, int(state.epoch), last, stops=on_nonfinite == "stop")
+        mean = None if data.weights is None else float(data.weights.mean())
+        source = Streamed(data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean))
+    run = Run(job, source, int(state.epoch), int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
     request.require_monitor(job, state)
     with ExitStack() as opened:
-        save, pending = _nothing, bool
+        save: Callable[[TrainState], None] | None = None
         if checkpoints is not None:
             folder = opened.enter_context(checkpoints.opened())
-            identity = fingerprint(job, data if isinstance(data, Stream) else job.data)
-            state = run.resume(folder, state, identity)
-            pending = opened.enter_context(interrupts.remembered())
+            same = identity(job, data if isinstance(data, Stream) else job.data, state, on_nonfinite=on_nonfinite)
+            state = run.resume(folder, state, same)
 
-            def save(state: TrainState) -> None:
-                folder.save(run.snapshot(state), identity)
+            save = partial(run.save, folder, same)
 
-        watching: list[Callable[[int, Metrics], None]] = []
+        watches: list[Watch] = []
         if log is not None:
-            watching.append(opened.enter_context(progress.written(Path(log), int(state.epoch))))
+            line = opened.enter_context(progress.written(log, int(state.epoch), own=run.resumed))
+            watches.append(lambda number, values, state: line(number, values))
         if progress_bar:
-            watching.append(opened.enter_context(progress.shown(int(state.epoch) + 1, last)))
+            bar = opened.enter_context(progress.shown(int(state.epoch) + 1, run.until))
+            watches.append(lambda number, values, state: bar(number, values))
         # the user's own last: it may raise, and what is done is to be written by then
-        watching += [] if on_epoch is None else [on_epoch]
-        seconds = float("inf") if checkpoints is None else checkpoints.every_seconds
-        return _trained(run, state, watching, seconds, save, pending)
+        if on_epoch is not None:
+            run.epoch_by_epoch = _takes_state(on_epoch)
+            watches.append(on_epoch if run.epoch_by_epoch else lambda number, values, state: on_epoch(number, values))
+        received = opened.enter_context(signals.remembered(saves=save is not None))
+        every = float("inf") if checkpoints is None else checkpoints.every_seconds
+        state = _trained(run, state, watches, received, save, every)
+    return _finished(run, state)
 
 
-def _nothing(state: TrainState) -> None:
-    """Save nowhere."""
+def _takes_state(on_epoch: Callable[..., None]) -> bool:
+    """Whether a callback has a place for a third argument that it must be given."""
+    try:
+        parameters = list(inspect.signature(on_epoch).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    return len(places) >= 3 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
 def _trained(
-    run: Run, state: TrainState, watching: list[Callable[[int, Metrics], None]], seconds: float,
-    save: Callable[[TrainState], None], pending: Callable[[], bool],
-) -> tuple[TrainState, History]:  # fmt: skip
+    run: Run, state: TrainState, watches: list[Watch], received: signals.Received,
+    save: Callable[[TrainState], None] | None, seconds: float,
+) -> TrainState:  # fmt: skip
     """Call after call until the run is over; saved in between, and before anything that ends it early."""
     saved, unsaved = time.monotonic(), False
     try:
-        while not run.over(state) and not pending():
+        while not run.over(state) and not received:
             state, finished = run.advance(state)
             unsaved = True
-            for watch in watching:
+            for watch in watches:
                 for number, values in finished:
-                    watch(number, values)
-            if time.monotonic() - saved >= seconds:
+                    watch(number, values, state)
+            if save is not None and time.monotonic() - saved >= seconds:
                 save(state)
                 saved, unsaved = time.monotonic(), False
-    except (faults.NonFiniteError, CheckpointError):
+    except (StopTraining, StopIteration):
+        pass
+    except (faults.NonFiniteError, CheckpointError) as error:
         # what is not finite is not worth keeping, and what could not be saved cannot be saved again
-        raise
-    except BaseException:
+        raise _carrying(error, getattr(error, "state", state), run) from None
+    except BaseException as error:
         # a callback that raises, or a second signal
-        if unsaved:
+        if unsaved and save is not None:
+            try:
+                save(state)
+            except CheckpointError as failed:
+                error.add_note(str(failed))
+        raise _carrying(error, state, run) from None
+    try:
+        if unsaved and save is not None:
             save(state)
-        raise
-    if unsaved:
-        save(state)
+    except CheckpointError as error:
+        raise _carrying(error, state, run) from None
+    if received:
+        raise _carrying(received.error(), state, run)
+    return state
+
+
+def _carrying(error: BaseException, state: TrainState, run: Run) -> BaseException:
+    """The error with the work that was done: its attributes `state` and `history`."""
+    with contextlib.suppress(AttributeError, TypeError):
+        error.state, error.history = state, run.history()  # pyright: ignore[reportAttributeAccessIssue]
+        error.add_note("The run so far is in the attributes state and history of this error.")
+    return error
+
+
+def _finished(run: Run, state: TrainState) -> tuple[TrainState, History]:
+    """What `fit` returns, with a word on what a curve shows."""
     history = run.history()
     curve = history.metrics.get("loss")
     if curve is not None and (message := faults.grown(curve)):
         warnings.warn(f"fit: {message}", stacklevel=3)
+    steps = history.step_loss.size
+    if steps and int(state.skipped) >= steps:
+        warnings.warn(
+            f"fit: all {steps} steps were left out, for a loss or a gradient was not finite in each; the parameters "
+            'are those of the start. Look at the data, or find the place with on_nonfinite="stop".',
+            stacklevel=3,
+        )
     if state.best is not None:
         state = state._replace(params=state.best.params)
     return state, history

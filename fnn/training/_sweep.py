@@ -6,10 +6,12 @@ was allowed holds, and the results do not depend on how many do.
 Letters: M runs, E epochs, N rows, B batch size.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +22,11 @@ import numpy as np
 from fnn.checks import require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
-from fnn.training.config import Job, Request, objective_of, sign_of
+from fnn.training import signals
+from fnn.training.config import Job, objective_of
 from fnn.training.program import CAPACITY, advance, axes, stopped
+from fnn.training.request import Request
+from fnn.training.run import GROWTH, SECONDS
 from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, ValueAndGrad
 from fnn.types import Key, Params, PyTree, is_key
 
@@ -83,6 +88,7 @@ def sweep(
     patience: int | None = None,
     min_improvement: float = 0.0,
     monitor: str | None = None,
+    direction: str | None = None,
     shared_shuffle: bool = False,
     memory: int = 2**30,
 ) -> SweepResult:
@@ -97,13 +103,14 @@ def sweep(
             combinations.
         optimizer: with "learning_rate" among the fields, a function of it such as `optax.adam`.
         epochs: E. batch_size: B.
-        validation, clip_norm, metrics, patience, min_improvement: as in `fnn.fit`.
+        validation, clip_norm, metrics, patience, min_improvement, direction: as in `fnn.fit`.
         monitor: by which the best run is chosen: "validation_loss" if there is validation data, else "loss".
         shared_shuffle: one order of the rows for all runs: faster, but the runs are not independent.
         memory: bytes that the runs of one call may take, about; more runs are more calls.
 
     Raises:
         ValueError, TypeError: unknown fields, unequal lengths, and what `fnn.fit` raises.
+        KeyboardInterrupt: with the attribute `result`, a `SweepResult` of the runs that were finished, or None.
 
     >>> import optax
     >>> x, y = fnn.data.xor()
@@ -127,7 +134,7 @@ def sweep(
     groups: dict[Any, list[int]] = {}
     for k, gradient in enumerate(gradients):
         groups.setdefault(gradient, []).append(k)
-    members: dict[int, _Member] = {}
+    requests: list[tuple[list[int], Request]] = []
     for gradient, numbers in groups.items():
         objective = objective_of(gradient)
         if objective is None:
@@ -139,11 +146,23 @@ def sweep(
         request = Request(
             "sweep", gradient, jax.eval_shape(objective.net.init, jax.random.key(0)), data, optimizer, batch_size,
             tuple(run.get("learning_rate") for run in mine), tuple(run.get("strength") for run in mine),
-            validation, clip_norm, 1, metrics, patience, min_improvement, monitor, "continue",
+            validation, clip_norm, 1, metrics, patience, min_improvement, monitor, direction, "continue",
             "shared" if shared_shuffle else "each",
         )  # fmt: skip
-        members |= zip(numbers, _trained(request, objective.net, mine, epochs, memory), strict=True)
-    return _result(runs, [members[k] for k in range(count)], monitor)
+        requests.append((numbers, request))
+    members: dict[int, _Member] = {}
+    sign = requests[0][1].sign
+    with signals.remembered(saves=False) as received:
+        try:
+            for numbers, request in requests:
+                mine = [runs[k] for k in numbers]
+                for k, member in zip(numbers, _trained(request, mine, epochs, memory, received), strict=False):
+                    members[k] = member
+        except BaseException as error:
+            raise _carrying(error, runs, members, monitor, sign) from None
+    if received:
+        raise _carrying(received.error(), runs, members, monitor, sign)
+    return _result(runs, members, monitor, sign)
 
 
 @dataclass(frozen=True)
@@ -155,18 +174,35 @@ class _Member:
     value: float
 
 
-def _result(runs: list[dict[str, Any]], members: list[_Member], monitor: str) -> SweepResult:
-    value = np.array([member.value for member in members])
+def _carrying(
+    error: BaseException, runs: list[dict[str, Any]], members: dict[int, _Member], monitor: str, sign: float
+) -> BaseException:
+    """The error with the runs that were finished, which are not lost."""
+    with contextlib.suppress(AttributeError, TypeError):
+        error.result = _result(runs, members, monitor, sign) if members else None  # pyright: ignore[reportAttributeAccessIssue]
+        if members:
+            error.add_note(f"{len(members)} of {len(runs)} runs were finished: they are in the attribute result.")
+    return error
+
+
+def _result(runs: list[dict[str, Any]], members: dict[int, _Member], monitor: str, sign: float) -> SweepResult:
+    """The result of the runs that were finished, in their order."""
+    finished = sorted(members)
+    value = np.array([members[k].value for k in finished])
     failed = ~np.isfinite(value)
-    best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign_of(monitor) * value)))
-    curves = {name: np.stack([member.metrics[name] for member in members]) for name in members[0].metrics}
-    params = [member.params for member in members]
-    return SweepResult(runs, curves, params, np.where(failed, np.nan, value), failed, best)
+    best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign * value)))
+    names = members[finished[0]].metrics
+    curves = {name: np.stack([members[k].metrics[name] for k in finished]) for name in names}
+    params = [members[k].params for k in finished]
+    return SweepResult([runs[k] for k in finished], curves, params, np.where(failed, np.nan, value), failed, best)
 
 
-def _trained(request: Request, net: Layer, runs: list[dict[str, Any]], epochs: int, memory: int) -> list[_Member]:
-    """The runs of one net, as many at a time as the memory holds."""
-    job = request.job()
+def _trained(
+    request: Request, runs: list[dict[str, Any]], epochs: int, memory: int, received: signals.Received
+) -> Iterator[_Member]:
+    """The runs of one net, as many at a time as the memory holds; those that were finished when a signal came."""
+    assert request.objective is not None
+    job, net = request.job(), request.objective.net
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
     # parameters first, each as its own run would make them
     nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weight_init") for run in runs}}
@@ -176,26 +212,35 @@ def _trained(request: Request, net: Layer, runs: list[dict[str, Any]], epochs: i
     one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
     request.require_monitor(job, one)
     together = max(1, min(len(runs), memory // _bytes(one, job.config.batch_size)))
-    members: list[_Member] = []
     for first in range(0, len(runs), together):
+        if received:
+            return
         # the last call is filled up, so that it needs no program of its own
         places = [min(first + k, len(runs) - 1) for k in range(together)]
         some = dataclasses.replace(job, hyperparams=_member(job.hyperparams, np.array(places)))
         params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
         states = _states(some, params, [keys[k][1] for k in places])
-        members += _members(some, states, epochs, request.monitor)[: len(runs) - first]
-    return members
+        yield from _members(some, states, epochs, request, received)[: len(runs) - first]
 
 
-def _members(job: Job, states: TrainState, epochs: int, monitor: str) -> list[_Member]:
-    """These runs, side by side to their end."""
+def _members(job: Job, states: TrainState, epochs: int, request: Request, received: signals.Received) -> list[_Member]:
+    """These runs, side by side to their end; none of them if a signal came before."""
     curves: list[dict[str, np.ndarray]] = []
-    done, over = 0, False
+    done, over, budget, calls = 0, False, 1, 0
     while done < epochs and not over:
-        states, chunk = advance(job, states, np.int32(CAPACITY), np.int32(epochs))
+        if received:
+            return []
+        began = time.perf_counter()
+        states, chunk = advance(job, states, budget, epochs)
         chunk = jax.device_get(chunk)
+        calls, taken = calls + 1, time.perf_counter() - began
+        if calls > 1:
+            # the first call compiled; the calls are short, so that a signal is heard
+            budget = max(1, min(int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6)), GROWTH * budget, CAPACITY))
         finished = int(chunk.finished)
-        curves.append({name: values[:, :finished] for name, values in chunk.metrics.items()})
+        assert chunk.stopped is not None
+        gone = chunk.stopped[:, :finished]
+        curves.append({name: np.where(gone, np.nan, values[:, :finished]) for name, values in chunk.metrics.items()})
         done, over = done + finished, bool(stopped(states, job.hyperparams))
     # runs that all stopped early have no values beyond
     curves.append({name: np.full((len(values), epochs - done), np.nan) for name, values in curves[0].items()})
@@ -205,10 +250,11 @@ def _members(job: Job, states: TrainState, epochs: int, monitor: str) -> list[_M
     for place in range(len(host.epoch)):
         mine = {name: values[place].astype(np.float64) for name, values in every.items()}
         state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
+        value, params = float(mine[request.monitor][-1]), state.params
         if state.best is not None:
-            members.append(_Member(mine, state.best.params, sign_of(monitor) * float(state.best.value)))
-        else:
-            members.append(_Member(mine, state.params, float(mine[monitor][-1])))
+            never = state.best.value == np.finfo(state.best.value.dtype).max
+            value, params = np.nan if never else request.sign * float(state.best.value), state.best.params
+        members.append(_Member(mine, params, value))
     return members
 
 
@@ -217,10 +263,12 @@ def _start(net: Layer, key: Key) -> Params:
     return net.init(key)
 
 
-@jax.jit
 def _states(job: Job, params: Params, keys: list[Key]) -> TrainState:
     start = jax.vmap(job.config.start, in_axes=(0, 0, axes(job.hyperparams)))
-    return start(params, jnp.stack(keys), job.hyperparams)
+    # a function of its own, which JAX forgets with its program
+    return jax.jit(lambda hyperparams, params, keys: start(params, jnp.stack(keys), hyperparams))(
+        job.hyperparams, params, keys
+    )
 
 
 def _member(hyperparams: Hyperparams, k: Any) -> Hyperparams:
@@ -252,6 +300,12 @@ def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         raise ValueError(
             f"sweep: unknown field {unknown[0]!r}; known are {', '.join(FIELDS)}. Nets: one gradient each."
         )
+    single = [name for name, values in over.items() if isinstance(values, str) or not isinstance(values, Iterable)]
+    if single:
+        raise TypeError(
+            f"sweep: {single[0]} must hold one value for each run, got {over[single[0]]!r}. Give a list, or make all "
+            "combinations with fnn.grid."
+        )
     columns = {name: list(values) for name, values in over.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
@@ -259,4 +313,23 @@ def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
             f"sweep: every field must hold one value for each run, got {lengths or 'none'}. Make all "
             "combinations with fnn.grid(seed=…, learning_rate=…)."
         )
-    return columns
+    columns["seed"] = [_seed(seed) for seed in columns["seed"]] if "seed" in columns else []
+    return {name: values for name, values in columns.items() if values}
+
+
+def _seed(seed: Any) -> int:
+    """The seed as an int, if JAX makes a key of its own of it."""
+    if isinstance(seed, bool) or not (isinstance(seed, int | np.integer) or _is_whole(seed)):
+        raise TypeError(f"sweep: a seed must be a whole number, got {seed!r}. Give ints, such as range(10).")
+    number = int(seed)
+    wide = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+    if not 0 <= number < (2**63 if wide else 2**32):
+        raise ValueError(
+            f"sweep: a seed must be at least 0 and below {'2**63' if wide else '2**32, beyond which seeds repeat'}, "
+            f"got {number}. Give ints, such as range(10)."
+        )
+    return number
+
+
+def _is_whole(seed: Any) -> bool:
+    return isinstance(seed, jax.Array) and seed.ndim == 0 and jnp.issubdtype(seed.dtype, jnp.integer)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -24,7 +25,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.training.identity import READ_BY_JAX, UNREADABLE
 from fnn.types import PyTree, is_key
+
+try:
+    import fcntl
+except ImportError:
+    # POSIX alone has it; `fit` without checkpoints works as elsewhere
+    fcntl = None
 
 FORMAT, VERSION = "fnn checkpoint", 1
 #: A manifest is a few kilobytes; what is much longer is none.
@@ -71,15 +79,18 @@ class Checkpoints:
     @contextlib.contextmanager
     def opened(self) -> Iterator["Folder"]:
         """The folder, locked for this run."""
-        folder = Path(self.folder)
+        folder = Path(self.folder).expanduser()
+        if fcntl is None:
+            raise CheckpointError(
+                "checkpoints need file locks of POSIX, which this system lacks, as Windows does. Train without "
+                "checkpoints, and keep what fit returns."
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = open(folder / "lock", "w")  # noqa: SIM115
+            lock = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             raise CheckpointError(f"no checkpoints can be kept in {folder}: {error}. Give another folder.") from error
         with lock:
-            import fcntl  # POSIX alone has it; on Windows `fit` without checkpoints works as elsewhere
-
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -153,8 +164,8 @@ class Folder:
                 warnings.warn(f"{'; '.join(refused)}. {target.name}, the one before, is used.", stacklevel=3)
             then, now = manifest["made_with"], made_with()
             if then != now:
-                told = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (then, now)]
-                warnings.warn(f"not bit-exact: {target.name} was made with {told[0]}; this is {told[1]}.", stacklevel=3)
+                text = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (then, now)]
+                warnings.warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.", stacklevel=3)
             return tree
         if refused:
             raise CheckpointError(f"{'; '.join(refused)}. No good checkpoint is left: empty the folder to begin anew.")
@@ -220,11 +231,13 @@ def _written(target: Path, write: Any) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{target} could not be written: {error}. The checkpoint before is as it was.") from error
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if os.name == "posix":
+        # the rename itself: a folder cannot be opened elsewhere
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _digest(path: Path) -> str:
@@ -254,14 +267,28 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _require_same_run(path: Path, manifest: dict[str, Any], run: dict[str, Any]) -> None:
-    told = json.loads(json.dumps(run))
-    differs = [k for k in told if manifest["run"].get(k) != told[k]]
-    if differs:
-        k = differs[0]
-        raise CheckpointError(
-            f"{path} belongs to another run: {k} is {manifest['run'].get(k)!r} there and {told[k]!r} here. Give this "
-            "run a folder of its own, or make it as it was."
-        )
+    here, there = json.loads(json.dumps(run)), manifest["run"]
+    # what JAX reads of a function is not the same text in every release of it
+    silent = READ_BY_JAX if manifest["made_with"].get("jax") != jax.__version__ else ()
+    for name, value in here.items():
+        if name in silent:
+            continue
+        if UNREADABLE in (value if isinstance(value, list) else [str(value).split(" ")[-1], value]):
+            raise CheckpointError(
+                f"{path} cannot be taken up: the {name} of this run cannot be compared, for it calls back into Python. "
+                "Empty the folder to begin anew."
+            )
+        if there.get(name) != value:
+            then, now = (_shortened(each) for each in (there.get(name), value))
+            raise CheckpointError(
+                f"{path} belongs to another run: {name} is {then} there and {now} here. Give this run a folder of its "
+                "own, or make it as it was."
+            )
+
+
+def _shortened(value: Any) -> str:
+    """A value as a message shows it: of a SHA-256 the beginning."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", repr(value))
 
 
 def _require_same_arrays(path: Path, arrays: dict[str, Any], like: PyTree) -> None:

@@ -4,13 +4,15 @@ Promises: training pays nothing for this while all goes well; the step is found 
 Source: claim A11 (a learning rate beyond the stable one makes the loss grow without bound).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fnn.training.config import Job
 from fnn.training.source import Source
-from fnn.training.state import Batch, TrainState
+from fnn.training.state import Batch, TrainState, floating_dtype
 from fnn.types import Params, PyTree
 
 #: Steps back that are searched for the gradient that spoiled the parameters.
@@ -24,8 +26,9 @@ class NonFiniteError(FloatingPointError):
 
     Attributes:
         state: the `TrainState` before the first bad step, its parameters finite.
-        step: the number of that step, from 0, in the whole run.
-        where: the array that is not finite.
+        step: the number of that step, from 0, in the whole run; −1 if it is a measure that is not finite.
+        where: what is not finite.
+        history: the curves up to there.
 
     >>> net = fnn.mlp(1, 1)
     >>> x = jnp.array([[1.0], [2.0]])
@@ -42,6 +45,7 @@ class NonFiniteError(FloatingPointError):
     def __init__(self, message: str, state: TrainState, step: int, where: str) -> None:
         super().__init__(message)
         self.state, self.step, self.where = state, step, where
+        self.history: Any = None
 
 
 def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, done: int, bad: int) -> NonFiniteError:
@@ -53,7 +57,6 @@ def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, do
         done: steps before that chunk.
         bad: the number of the bad loss within that chunk.
     """
-    where = ""
     for back in range(min(bad, BACK) + 1):
         state, number = source.replay(job, before, bad - back), done + bad - back
         if not _bad_leaf(state.params):
@@ -63,6 +66,14 @@ def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, do
         state, number, where = before, done, "the parameters"
     last = losses[max(0, number - 20) : number]
     return NonFiniteError(f"{where} is not finite in step {number}, {_why(last)}", state, number, where)
+
+
+def unmeasured(monitor: str, epoch: int, state: TrainState) -> NonFiniteError:
+    """The error of early stopping that watches what cannot be compared."""
+    return NonFiniteError(
+        f"{monitor} is NaN after epoch {epoch}, and early stopping watches it: nothing is better or worse than NaN. "
+        "Look at how it is measured, or give another monitor.", state, -1, monitor,
+    )  # fmt: skip
 
 
 def _why(before: np.ndarray) -> str:
@@ -113,6 +124,16 @@ def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
         return "the loss"
     if bad := _bad_leaf(gradients):
         return f"the gradient of params{bad}".strip()
+    return _of_the_optimizer(job, state)
+
+
+def _of_the_optimizer(job: Job, state: TrainState) -> str:
+    """What an update that is not finite may come from: an ε that is 0 in a narrow dtype above all."""
+    eps, dtype = getattr(job.config.optimizer, "eps", 1.0), floating_dtype(state.params)
+    if eps and not float(jnp.asarray(eps, dtype)):
+        return f"the update of the optimizer, whose eps={eps} is 0 in {jnp.dtype(dtype).name} (give eps=1e-4),"
+    if dtype == jnp.float16:
+        return "the update of the optimizer (in float16 an eps below 6e-8 is 0: give eps=1e-4, as in Adam)"
     return "the update of the optimizer"
 
 

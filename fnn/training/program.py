@@ -14,11 +14,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from fnn.training import programs
 from fnn.training.config import Job
 from fnn.training.shuffle import permutation
 from fnn.training.state import ChunkMetrics, Hyperparams, TrainState, measuring_dtype
-from fnn.training.step import take_step
+from fnn.training.step import all_finite, take_step
 from fnn.types import Array, Key
 
 #: Steps that one call may take: room for that many losses is in the program.
@@ -27,8 +29,19 @@ CAPACITY = 4096
 ROOM = 32
 
 
-@jax.jit
-def advance(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[TrainState, ChunkMetrics]:
+def advance(job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
+    """`epochs`, compiled."""
+    return programs.call(epochs, job, state, np.int32(budget), np.int32(until))
+
+
+def advance_piece(
+    job: Job, state: TrainState, budget: int, start: int, *, ends: bool
+) -> tuple[TrainState, ChunkMetrics]:
+    """`piece`, compiled."""
+    return programs.call(piece, job, state, np.int32(budget), np.int32(start), np.bool_(ends))
+
+
+def epochs(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[TrainState, ChunkMetrics]:
     """Train for `budget` steps, or until epoch number `until` is finished or early stopping stops.
 
     Args:
@@ -48,13 +61,10 @@ def advance(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[T
         next_key, order = lanes.order(state)
         return part_of_epoch(lanes, state, chunk, order, budget, next_key=next_key)
 
-    return jax.lax.while_loop(goes_on, epoch, (state, chunk))
+    return looked_at(*jax.lax.while_loop(goes_on, epoch, (state, chunk)))
 
 
-@jax.jit
-def advance_piece(
-    job: Job, state: TrainState, budget: Array, start: Array, ends: Array
-) -> tuple[TrainState, ChunkMetrics]:
+def piece(job: Job, state: TrainState, budget: Array, start: Array, ends: Array) -> tuple[TrainState, ChunkMetrics]:
     """Train for `budget` steps, or to the end of the piece of a stream that is the job's data.
 
     Args:
@@ -66,7 +76,12 @@ def advance_piece(
     order = jnp.arange(len(job.data), dtype=jnp.int32)
     next_key = jax.random.split(state.key)[0]
     chunk = lanes.nothing(state)
-    return part_of_epoch(lanes, state, chunk, order, budget, next_key=next_key, start=start, ends=ends)
+    return looked_at(*part_of_epoch(lanes, state, chunk, order, budget, next_key=next_key, start=start, ends=ends))
+
+
+def looked_at(state: TrainState, chunk: ChunkMetrics) -> tuple[TrainState, ChunkMetrics]:
+    """What a call gives, with the word whether its parameters are finite: once a call, so that it costs nothing."""
+    return state, chunk._replace(finite=all_finite(state.params))
 
 
 def with_optimizer(job: Job) -> Job:
@@ -124,7 +139,8 @@ class Lanes:
         names, shape = self.job.measured_names(one), ((len(state.epoch), self.room) if self.many else (self.room,))
         return ChunkMetrics(
             None if self.many else jnp.zeros(CAPACITY, dtype), jnp.zeros((), jnp.int32),
-            {name: jnp.zeros(shape, dtype) for name in names}, jnp.zeros((), jnp.int32),
+            {name: jnp.zeros(shape, dtype) for name in names}, jnp.zeros((), jnp.int32), jnp.ones((), bool),
+            jnp.zeros(shape, bool) if self.many else None,
         )  # fmt: skip
 
 
@@ -196,17 +212,16 @@ def end_of_epoch(
     """Measure what an epoch measures, and go to the start of the next."""
     job = lanes.job
 
-    def end(hyperparams: Hyperparams, state: TrainState, shared: None) -> tuple[TrainState, dict[str, Array]]:
+    def end(hyperparams: Hyperparams, state: TrainState, shared: None) -> tuple[TrainState, Any]:
         values = job.config.measure(state, job.data, job.validation)
         over = stopped(state, hyperparams)
-        state = next_epoch(job, state, values, hyperparams)
-        if lanes.many and state.best is not None:
-            # a run that stopped goes on beside the others, unseen
-            values = {name: jnp.where(over, jnp.nan, value) for name, value in values.items()}
-        return state, values
+        return next_epoch(job, state, values, hyperparams), (values, over)
 
-    state, values = lanes.each(end)(state, None)
+    state, (values, over) = lanes.each(end)(state, None)
     curves = {name: chunk.metrics[name].at[..., chunk.finished].set(values[name]) for name in values}
+    if chunk.stopped is not None:
+        # a run that stopped goes on beside the others, unseen
+        chunk = chunk._replace(stopped=chunk.stopped.at[:, chunk.finished].set(over))
     return state._replace(key=next_key), chunk._replace(metrics=curves, finished=chunk.finished + 1)
 
 
@@ -219,9 +234,11 @@ def next_epoch(job: Job, state: TrainState, values: dict[str, Array], hyperparam
         return state
     value = job.config.sign * values[job.config.monitor]
     assert hyperparams.min_improvement is not None
-    better = (value < state.best.value - hyperparams.min_improvement) & ~over
+    # the best by value comes back; how long to wait is a matter of improvements that count
+    better = (value < state.best.value) & ~over
+    enough = (value < state.best.value - hyperparams.min_improvement) & ~over
     params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best.params)
-    waited = jnp.where(better, 0, state.best.waited + 1)
+    waited = jnp.where(enough, 0, state.best.waited + 1)
     best = state.best._replace(params=params, value=jnp.where(better, value, state.best.value), waited=waited)
     return state._replace(best=best)
 

@@ -1,7 +1,8 @@
 """Watching a run: a bar on a terminal, plain lines elsewhere, and a file of JSON lines.
 
 Promises: driven from the host between calls of the compiled program, so that watching changes no bit; the file holds
-one line for each finished epoch, each once, also after a run was taken up again.
+one line for each finished epoch, each once, also after a run was taken up again. No line of another run is ever
+lost, and nothing that goes wrong with the screen ends a run.
 """
 
 import contextlib
@@ -9,65 +10,134 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 #: Plain lines of a run, about.
 LINES = 10
 
+#: (number of the epoch, what it measured).
+Watch = Callable[[int, dict[str, float]], None]
+
 
 @contextlib.contextmanager
-def shown(first: int, last: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+def shown(first: int, last: int) -> Iterator[Watch]:
     """A callback for `on_epoch` that shows epochs first … last: loss, what was measured, rate, and time left."""
-    began = time.monotonic()
+    began, stream = time.monotonic(), sys.stderr
 
-    def note(number: int, found: dict[str, float]) -> str:
+    def note(number: int, values: dict[str, float]) -> str:
         rate = (number - first + 1) / max(time.monotonic() - began, 1e-9)
-        told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found.items())
-        return f"{told}; {rate:.3g} epochs/s, {(last - number) / rate:.0f} s left"
+        text = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
+        return f"{text}; {rate:.3g} epochs/s, {(last - number) / rate:.0f} s left"
 
-    bar = _bar() if sys.stderr.isatty() else None
-    if bar is None:
+    task: Any = None
+    with contextlib.ExitStack() as opened:
+        try:
+            bar = _bar() if stream.isatty() else None
+            if bar is not None:
+                opened.enter_context(bar)
+                task = bar.add_task("", total=last, completed=first - 1, note="")
+        except (AttributeError, ValueError, OSError):
+            # no stream at all, one that is closed, or one that knows no terminal
+            bar = None
         every = max((last - first + 1) // LINES, 1)
 
-        def line(number: int, found: dict[str, float]) -> None:
-            if (number - first) % every == 0 or number == last:
-                print(f"epoch {number} of {last}: {note(number, found)}", file=sys.stderr, flush=True)
+        def watch(number: int, values: dict[str, float]) -> None:
+            # a screen that is gone is no reason to lose a run
+            with contextlib.suppress(AttributeError, ValueError, OSError):
+                if bar is not None:
+                    bar.update(task, completed=number, note=note(number, values))
+                elif (number - first) % every == 0 or number == last:
+                    stream.write(f"epoch {number} of {last}: {note(number, values)}\n")
+                    stream.flush()
 
-        yield line
-        return
-    with bar:
-        task = bar.add_task("", total=last, completed=first - 1, note="")
-        yield lambda number, found: bar.update(task, completed=number, note=note(number, found))
+        yield watch
 
 
 def _bar() -> Any:
-    """A progress bar of rich, or None where rich is not installed."""
+    """A progress bar of rich, or None where rich is not installed or the terminal cannot show it."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     except ModuleNotFoundError:
+        return None
+    try:
+        "━".encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
         return None
     columns = TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[note]}")
     return Progress(*columns, console=Console(stderr=True))
 
 
 @contextlib.contextmanager
-def written(path: Path, done: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """A callback for `on_epoch` that appends a JSON line for each epoch after `done`; later lines are dropped."""
-    kept = []
-    if path.exists():
-        for text in path.read_text().splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                # a line that was cut off when the run was killed is written anew
-                if json.loads(text)["epoch"] <= done:
-                    kept.append(text)
-    path.write_text("".join(f"{text}\n" for text in kept))
-    with open(path, "a") as file:
+def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterator[Watch]:
+    """A callback for `on_epoch` that appends a JSON line for each epoch after `done`.
 
-        def line(number: int, found: dict[str, float]) -> None:
-            told = {name: value if math.isfinite(value) else None for name, value in found.items()}
-            print(json.dumps({"epoch": number, **told}), file=file, flush=True)
+    Lines of this run that are `done` stay. Where the file holds the lines of another run, or some beyond `done` that a
+    run taken up again (`own`) did not write, it is moved aside first: run.jsonl becomes run.jsonl.1.
+    """
+    if not isinstance(log, str | PathLike):
+        raise TypeError(f"fit: log must be the name of a file, got {log!r}. Give log='run.jsonl'.")
+    path = Path(log).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # a pipe or a device holds nothing to keep
+        if path.is_file():
+            lines = _lines(path)
+            kept = [text for number, text in lines if number <= done]
+            if not own and (len(kept) < len(lines) or not done):
+                _moved_aside(path)
+            # a line that was cut off when the run was killed is written anew
+            path.write_text("".join(f"{text}\n" for text in kept), encoding="utf-8")
+        file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise ValueError(
+            f"fit: log cannot be written, got {error}. Give the name of a file, log='run.jsonl'."
+        ) from error
+    failed: list[OSError] = []
 
+    def line(number: int, values: dict[str, float]) -> None:
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        try:
+            print(json.dumps({"epoch": number, **finite}), file=file, flush=True)
+        except OSError as error:
+            if not failed:
+                warnings.warn(f"fit: {path} could not be written: {error}. Training goes on.", stacklevel=2)
+            failed.append(error)
+
+    try:
         yield line
+    finally:
+        # what a full disk did not take is no reason to lose the run at its end
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """(epoch, text) of each whole line of a log of this package; anything else is refused."""
+    lines, strange = [], []
+    for text in path.read_bytes().splitlines():
+        try:
+            lines.append((int(json.loads(text)["epoch"]), text.decode()))
+        except (ValueError, KeyError, TypeError):
+            strange.append(text)
+    # one line may have been cut off when a run was killed
+    if len(strange) > 1 or (strange and not strange[0].startswith(b'{"epoch"')):
+        raise ValueError(
+            f"fit: log must be a new file or a log of fit, got {path}, which holds other lines and stays as it is. "
+            "Give another name."
+        )
+    return lines
+
+
+def _moved_aside(path: Path) -> None:
+    """Rename a log that holds lines to the first free name."""
+    if not path.stat().st_size:
+        return
+    number = 1
+    while (target := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    path.rename(target)

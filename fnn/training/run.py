@@ -3,25 +3,25 @@
 Promises: how a run is cut into calls changes no bit; the calls are short, so that it can be watched, saved and stopped.
 """
 
-import hashlib
 import time
+import warnings
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from fnn.optimizers import Optimizer
 from fnn.training import faults
 from fnn.training.checkpoints import Folder
 from fnn.training.config import Job
 from fnn.training.program import CAPACITY, stopped
 from fnn.training.source import Source
-from fnn.training.state import Batch, ChunkMetrics, Metrics, TrainState, measuring_dtype
-from fnn.training.stream import Stream
+from fnn.training.state import ChunkMetrics, Metrics, TrainState, measuring_dtype
 from fnn.types import PyTree
 
 #: How long one call of the compiled program may take, about: short enough to stop, to save and to show progress.
 SECONDS = 0.25
+#: A call takes at most so many times the steps of the one before: the first few are short whatever the clock says.
+GROWTH = 4
 
 
 class History(NamedTuple):
@@ -46,14 +46,18 @@ class History(NamedTuple):
 class Run:
     """One run: what does not change, and the curves that grow."""
 
-    def __init__(self, job: Job, source: Source, began: int, until: int, *, stops: bool) -> None:
-        self.job, self.source, self.began, self.until, self.stops = job, source, began, until, stops
+    def __init__(self, job: Job, source: Source, began: int, until: int, *, on_nonfinite: str) -> None:
+        self.job, self.source, self.began, self.until = job, source, began, until
+        self.stops, self.goes_on = on_nonfinite == "stop", on_nonfinite == "continue"
         whole, tail = divmod(len(source), job.config.batch_size)
         self.steps = whole + bool(tail)
         self.losses: list[np.ndarray] = []
         self.metrics: dict[str, list[np.ndarray]] = {}
-        self.budget, self.calls = min(self.steps, CAPACITY), 0
+        self.budget, self.calls = 1, 0
         self.names: list[str] | None = None
+        self.resumed = False
+        self.epoch_by_epoch = False
+        """Whether every call ends with the epoch: someone asks for the state after each."""
 
     def over(self, state: TrainState) -> bool:
         return int(state.epoch) >= self.until or bool(stopped(state, self.job.hyperparams))
@@ -61,33 +65,41 @@ class Run:
     def advance(self, before: TrainState) -> tuple[TrainState, list[tuple[int, Metrics]]]:
         """The state after one call, and the epochs that it finished."""
         began = time.perf_counter()
-        state, chunk = self.source.advance(self.job, before, self.budget, self.until)
+        until = min(self.until, int(before.epoch) + 1) if self.epoch_by_epoch else self.until
+        state, chunk = self.source.advance(self.job, before, self.budget, until)
         chunk = jax.device_get(chunk)
         taken = time.perf_counter() - began
         self.calls += 1
         if self.calls > 1:
-            # the first call compiled; after that as many steps as fit into the time, whole epochs if any
+            # the first call compiled, of one step so that a signal is heard soon after; from then on as many steps as
+            # fit into the time, whole epochs if any
             fit = int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6))
-            fit = max(1, min(fit, 4 * self.budget, CAPACITY))
+            fit = max(1, min(fit, GROWTH * self.budget, CAPACITY))
             self.budget = fit - fit % self.steps if fit > self.steps else fit
-        return state, self.record(before, chunk)
+        return state, self.record(before, state, chunk)
 
-    def record(self, before: TrainState, chunk: ChunkMetrics) -> list[tuple[int, Metrics]]:
+    def record(self, before: TrainState, state: TrainState, chunk: ChunkMetrics) -> list[tuple[int, Metrics]]:
         """Take what a call measured into the curves; the epochs that it finished."""
         assert chunk.losses is not None
         losses = np.asarray(chunk.losses[: int(chunk.steps)])
         bad = np.flatnonzero(~np.isfinite(losses))
-        if self.stops and len(bad):
+        if self.stops and (len(bad) or not chunk.finite):
+            # the loss may be finite where the update after it was not
+            first = int(bad[0]) if len(bad) else len(losses)
             done = sum(map(len, self.losses))
             every = np.concatenate([*self.losses, losses])
-            raise faults.located(self.job, self.source, before, every, done, int(bad[0]))
+            raise faults.located(self.job, self.source, before, every, done, first)
         self.losses.append(losses)
         finished = []
         for k in range(int(chunk.finished)):
             values = {name: curve[k] for name, curve in chunk.metrics.items()}
             for name, value in values.items():
                 self.metrics.setdefault(name, []).append(np.asarray(value))
-            finished.append((len(self.metrics["loss"]) + self.began, {name: float(v) for name, v in values.items()}))
+            number = len(self.metrics["loss"]) + self.began
+            monitor = self.job.config.monitor
+            if monitor and np.isnan(values[monitor]) and not self.goes_on:
+                raise faults.unmeasured(monitor, number, state)
+            finished.append((number, {name: float(v) for name, v in values.items()}))
         return finished
 
     def history(self) -> History:
@@ -107,40 +119,23 @@ class Run:
         metrics = {name: np.asarray(self.metrics.get(name, []), dtype) for name in self.names}
         return {"state": state, "losses": flat.astype(dtype), "metrics": metrics}
 
+    def save(self, folder: Folder, run: dict[str, Any], state: TrainState) -> None:
+        """Write a checkpoint of this state and the curves."""
+        folder.save(self.snapshot(state), run)
+
     def resume(self, folder: Folder, state: TrainState, run: dict[str, Any]) -> TrainState:
         """The state of the last good checkpoint in the folder, or the one that was passed if there is none."""
         saved = folder.latest(self.snapshot(state), run)
         if saved is None:
             return state
+        self.resumed = True
         self.losses = [np.asarray(saved["losses"])]
         self.metrics = {name: list(np.asarray(values)) for name, values in saved["metrics"].items()}
-        return saved["state"]
-
-
-def fingerprint(job: Job, data: Batch | Stream, **options: Any) -> dict[str, Any]:
-    """What makes two runs the same run, as far as it can be written down."""
-    config, numbers = job.config, job.hyperparams._asdict()
-    return {
-        "objective": None if config.objective is None else repr(config.objective),
-        "gradient": type(config.value_and_grad).__name__,
-        "optimizer": repr(config.optimizer) if isinstance(config.optimizer, Optimizer) else "of the user",
-        "batch_size": config.batch_size,
-        "accumulate": config.accumulate,
-        "monitor": config.monitor,
-        "data": _digest(data),
-        "validation": None if job.validation is None else _digest(job.validation),
-        **{name: None if value is None else np.asarray(value).tolist() for name, value in numbers.items()},
-        **options,
-    }
-
-
-def _digest(rows: Batch | Stream) -> str:
-    digest = hashlib.sha256()
-    if isinstance(rows, Stream):
-        # too much to read for this: its length and its first rows stand for it
-        digest.update(f"{len(rows)} {rows.rows}".encode())
-        rows = Batch(*rows.piece(np.arange(min(len(rows), 8))))
-    for leaf in jax.tree.leaves(rows):
-        digest.update(f"{leaf.shape}{leaf.dtype}".encode())
-        digest.update(np.ascontiguousarray(np.asarray(leaf)).view(np.uint8).data)
-    return digest.hexdigest()
+        state = saved["state"]
+        if int(state.epoch) > self.until:
+            warnings.warn(
+                f"fit: the run in {folder.path} has {int(state.epoch)} epochs, {self.until} were asked for; it comes "
+                "back as it is. For fewer give this run a folder of its own.",
+                stacklevel=4,
+            )
+        return state

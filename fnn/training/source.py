@@ -7,7 +7,7 @@ Letters: N rows, C rows of a piece, B batch size.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -16,10 +16,10 @@ from fnn.training.config import Job
 from fnn.training.program import advance, advance_piece
 from fnn.training.shuffle import permutation
 from fnn.training.state import Batch, ChunkMetrics, TrainState
-from fnn.training.stream import Stream
+from fnn.training.stream import Piece, Stream
 
-#: (x, y) -> the rows on the device, looked at.
-Prepare = Callable[[Any], Batch]
+#: A piece as it was read -> its rows on the device, looked at.
+Prepare = Callable[[Piece], Batch]
 
 
 class Source(Protocol):
@@ -52,11 +52,11 @@ class Memory:
         return len(self.data)
 
     def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
-        return advance(job, state, np.int32(budget), np.int32(until))
+        return advance(job, state, budget, until)
 
     def replay(self, job: Job, state: TrainState, steps: int) -> TrainState:
         # no epoch of this run is the last here: what was done once can be done again
-        return advance(job, state, np.int32(steps), np.iinfo(np.int32).max)[0] if steps else state
+        return advance(job, state, steps, np.iinfo(np.int32).max)[0] if steps else state
 
     def batch(self, job: Job, state: TrainState) -> Batch:
         order = np.asarray(permutation(jax.random.split(state.key)[1], len(self.data)))
@@ -68,7 +68,7 @@ class Streamed:
 
     def __init__(self, stream: Stream, prepare: Prepare) -> None:
         self.stream, self.prepare = stream, prepare
-        self.pieces: Iterator[tuple[np.ndarray, np.ndarray]] | None = None
+        self.pieces: Iterator[Piece] | None = None
         self.piece: Batch | None = None
         self.start = 0
         """The step of the epoch that the piece begins with."""
@@ -84,10 +84,8 @@ class Streamed:
             self.piece, self.start = self.prepare(next(self.pieces)), step
         piece, end = self.piece, self.start * size + len(self.piece)
         ends = end >= len(self.stream)
-        state, chunk = advance_piece(
-            replace(job, data=piece), state, np.int32(budget), np.int32(self.start), np.bool_(ends)
-        )
-        self.used = piece, self.start
+        state, chunk = advance_piece(replace(job, data=piece), state, budget, self.start, ends=ends)
+        self.used = piece, self.start, ends
         if int(chunk.finished):
             self.pieces = self.piece = None
         elif int(state.step) * size >= end:
@@ -97,12 +95,11 @@ class Streamed:
     def replay(self, job: Job, state: TrainState, steps: int) -> TrainState:
         if not steps:
             return state
-        piece, start = self.used
-        last = np.bool_(False)
-        return advance_piece(replace(job, data=piece), state, np.int32(steps), np.int32(start), last)[0]
+        piece, start, ends = self.used
+        return advance_piece(replace(job, data=piece), state, steps, start, ends=ends)[0]
 
     def batch(self, job: Job, state: TrainState) -> Batch:
-        piece, start = self.used
+        piece, start, _ = self.used
         return _rows(piece, np.arange(len(piece)), int(state.step) - start, job.config.batch_size)
 
 

@@ -31,8 +31,11 @@ class Best(NamedTuple):
 
     params: Params
     value: Array
+    """Times −1 if more is better; the largest finite number before the first epoch."""
     waited: Array
-    """Epochs since then."""
+    """Epochs since the last one that was better by `min_improvement`."""
+    watched: Array
+    """A number that stands for what is watched, its direction and the validation data."""
 
 
 class TrainState(NamedTuple):
@@ -61,6 +64,8 @@ class TrainState(NamedTuple):
     skipped: Any = 0
     """Steps that were not taken because something was not finite."""
     best: Best | None = None
+    mean_weight: Any = None
+    """w̄ of the data of the last call, None where its examples have no weights."""
 
 
 class Window(NamedTuple):
@@ -72,6 +77,8 @@ class Window(NamedTuple):
     rows: Array
     """Σ |B|."""
     batches: Array
+    value: Array
+    """Σ |B| · (loss of a batch)."""
 
 
 class Batch(NamedTuple):
@@ -108,6 +115,10 @@ class ChunkMetrics(NamedTuple):
     metrics: dict[str, Array]
     """name -> one value for each epoch that was finished, the first `finished` of them, on the last axis."""
     finished: Array
+    finite: Array
+    """Whether the parameters at the end of the call are."""
+    stopped: Array | None = None
+    """Like each curve: True where a run among many had stopped before the epoch."""
 
 
 def floating_dtype(params: Params) -> Any:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
-from fnn.training.config import Config
-from fnn.training.state import AnyOptimizer, Batch, Hyperparams, TrainState, ValueAndGrad, Window
+from fnn.training.config import Config, parameters_of
+from fnn.training.state import AnyOptimizer, Batch, Hyperparams, TrainState, ValueAndGrad, Window, wide
 from fnn.types import Array, Key, Params, PyTree
 
 
@@ -74,58 +75,112 @@ def take_step(
     """
     value, gradients = config.gradient(state.params, batch, hyperparams.strength)
     value = value.astype(state.loss_sum.dtype)
-    weight = jnp.asarray(len(batch) if batch.sample_weight is None else jnp.sum(batch.sample_weight), value.dtype)
+    # a weighted mean over a batch of its own counts as much as its weights; all else as much as its rows
+    own = batch.sample_weight if config.weights == "own" else None
+    weight = jnp.asarray(len(batch) if own is None else jnp.sum(own), value.dtype)
     finite = all_finite((value, gradients)) if config.skip else None
     if config.accumulate == 1:
-        params, optimizer_state = updated(config, hyperparams, state.params, state.optimizer_state, gradients)
+        value_of = functools.partial(config.value, batch=batch, strength=hyperparams.strength)
+        params, optimizer_state = updated(
+            config, hyperparams, state.params, state.optimizer_state, gradients, {"value": value, "value_fn": value_of}
+        )
     else:
-        params, optimizer_state = gathered(config, hyperparams, state, gradients, len(batch), closes)
+        params, optimizer_state = gathered(config, hyperparams, state, (value, gradients), len(batch), closes, finite)
     after = state._replace(
         params=params, optimizer_state=optimizer_state,
         loss_sum=state.loss_sum + value * weight, weight_sum=state.weight_sum + weight,
     )  # fmt: skip
     if finite is not None:
         left_out = state._replace(skipped=state.skipped + 1)
+        if config.accumulate > 1:
+            # the window went on without this batch
+            left_out = left_out._replace(params=after.params, optimizer_state=after.optimizer_state)
         after = jax.tree.map(lambda a, b: chosen(finite, a, b), after, left_out)
     return after, value
 
 
 def updated(
-    config: Config, hyperparams: Hyperparams, params: Params, optimizer_state: PyTree, gradients: Params
-) -> tuple[Params, PyTree]:
-    """(parameters, optimizer state) after one update with these gradients."""
+    config: Config, hyperparams: Hyperparams, params: Params, optimizer_state: PyTree, gradients: Params,
+    more: dict[str, Any],
+) -> tuple[Params, PyTree]:  # fmt: skip
+    """(parameters, optimizer state) after one update with these gradients; `more` is for optimizers that ask for it."""
     if hyperparams.clip_norm is not None:
         gradients = clipped(gradients, hyperparams.clip_norm)
-    updates, optimizer_state = config.build(hyperparams.rate).update(gradients, optimizer_state, params)
+    optimizer = config.build(hyperparams.rate)
+    taken: dict[str, Any] = {}
+    if isinstance(optimizer, optax.GradientTransformationExtraArgs):
+        more, names = {**more, "grad": gradients}, parameters_of(optimizer.update)
+        taken = more if "**" in names else {name: more[name] for name in names if name in more}
+    try:
+        updates, optimizer_state = optimizer.update(gradients, optimizer_state, params, **taken)
+    except (TypeError, AttributeError) as error:
+        if isinstance(optimizer, Optimizer):
+            raise
+        raise TypeError(
+            f"fit: the optimizer must run on these parameters with {', '.join(sorted(more))}, got "
+            f"{type(error).__name__}: {error}. A line search needs accumulate=1; optax.lookahead, with two sets "
+            "of parameters, needs a loop of your own."
+        ) from error
     return optax.apply_updates(params, updates), optimizer_state
 
 
 def gathered(
-    config: Config, hyperparams: Hyperparams, state: TrainState, gradients: Params, rows: int, closes: Array | bool
-) -> tuple[Params, PyTree]:
-    """As `updated`, of the mean over a window of batches, Σ |B| g_B / Σ |B|, once the window is full or closes."""
+    config: Config, hyperparams: Hyperparams, state: TrainState, result: tuple[Array, Params], rows: int,
+    closes: Array | bool, finite: Array | None,
+) -> tuple[Params, PyTree]:  # fmt: skip
+    """As `updated`, of the mean over a window of batches, Σ |B| g_B / Σ |B|, once the window is full or closes.
+
+    A window ends with the epoch, so that epochs can be cut into calls anywhere; `optax.MultiSteps` carries it on.
+    """
     window: Window = state.optimizer_state
-    total = jax.tree.map(lambda sum_, g: sum_ + rows * g.astype(sum_.dtype), window.total, gradients)
-    window = window._replace(total=total, rows=window.rows + rows, batches=window.batches + 1)
+    value, gradients = result
+    counts = jnp.asarray(rows, jnp.int32) if finite is None else jnp.where(finite, rows, 0)
+
+    def weighed(total: Array, new: Array) -> Array:
+        if finite is not None:
+            new = jnp.where(finite, new, jnp.zeros_like(new))
+        return total + rows * new.astype(total.dtype)
+
+    window = window._replace(
+        total=jax.tree.map(weighed, window.total, gradients), rows=window.rows + counts, batches=window.batches + 1,
+        value=weighed(window.value, value),
+    )  # fmt: skip
 
     def full(window: Window) -> tuple[Params, Window]:
-        mean = jax.tree.map(lambda sum_, g: (sum_ / window.rows.astype(sum_.dtype)).astype(g.dtype), total, gradients)
-        params, inner = updated(config, hyperparams, state.params, window.inner, mean)
-        return params, Window(inner, *jax.tree.map(jnp.zeros_like, tuple(window[1:])))
+        share = lambda total: total / window.rows.astype(total.dtype)  # noqa: E731
+        mean = jax.tree.map(lambda total, g: share(total).astype(g.dtype), window.total, gradients)
+        more = {"value": share(window.value)}
+        params, inner = updated(config, hyperparams, state.params, window.inner, mean, more)
+        return params, empty(window._replace(inner=inner))
 
-    def waits(window: Window) -> tuple[Params, Window]:
-        return state.params, window
+    def empty(window: Window) -> Window:
+        return Window(window.inner, *jax.tree.map(jnp.zeros_like, tuple(window[1:])))
 
-    return jax.lax.cond((window.batches == config.accumulate) | closes, full, waits, window)
+    ends = (window.batches == config.accumulate) | closes
+    # a window of which every batch was left out ends without an update
+    done = ends & (window.rows > 0)
+    place = jnp.where(done, 2, jnp.where(ends, 1, 0))
+    keeps = lambda window: (state.params, window)  # noqa: E731
+    return jax.lax.switch(place, [keeps, lambda window: (state.params, empty(window)), full], window)
 
 
 def clipped(gradients: Params, clip_norm: Array | np.ndarray | float) -> Params:
-    """The gradients, scaled down to this norm over all parameters if they are longer."""
-    limit = jnp.asarray(clip_norm)
-    squares = [jnp.sum(g * g) for g in jax.tree.leaves(gradients)]
-    norm = jnp.sqrt(sum(squares, jnp.zeros_like(limit)))
+    """The gradients, scaled down to this norm over all parameters if they are longer.
+
+    The norm is taken in float32 or more, of entries divided by a power of two near the largest: no square overflows,
+    and where none did the result is the same to the bit.
+    """
+    leaves = jax.tree.leaves(gradients)
+    dtype = functools.reduce(jnp.promote_types, [wide(leaf.dtype) for leaf in leaves])
+    limit = jnp.asarray(clip_norm, dtype)
+    largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(leaf)).astype(dtype) for leaf in leaves if leaf.size])
+    # only beyond a quarter of the exponents: the squares of smaller numbers stay finite, however many there are
+    _, exponent = jnp.frexp(jnp.where(jnp.isfinite(largest), largest, jnp.ones_like(largest)))
+    power = jnp.where(jnp.abs(exponent) > jnp.finfo(dtype).maxexp // 4, exponent, 0)
+    scaled = [jnp.ldexp(leaf.astype(dtype), -power) for leaf in leaves]
+    norm = jnp.ldexp(jnp.sqrt(sum([jnp.sum(g * g) for g in scaled], jnp.zeros_like(limit))), power)
     share = limit / jnp.maximum(norm, limit)
-    return jax.tree.map(lambda g: (share * g).astype(g.dtype), gradients)
+    return jax.tree.map(lambda g: (share * g.astype(dtype)).astype(g.dtype), gradients)
 
 
 def chosen(condition: Array, one: Any, other: Any) -> Any:

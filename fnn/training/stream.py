@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,9 +25,11 @@ class Stream:
     """Rows of a source that need not fit into memory: `fit(…, data=fnn.Stream(x, y))`.
 
     Args:
-        x, y: anything with a length, that gives rows for an array of row numbers: `numpy.memmap`, h5py, zarr, or a
-            class of your own with `__len__` and `__getitem__`.
+        x, y: anything with a shape or a length that gives rows for an array of row numbers: `numpy.memmap`, h5py, zarr,
+            or a class of your own with `__len__` and `__getitem__`.
         rows: C, how many rows are read at a time; rounded up to whole batches.
+        weights: a weight for each example, in memory, or None.
+        scale: x is multiplied by this as it is read, such as 1 / 255 for images of bytes.
 
     >>> x, y = fnn.data.digits()
     >>> stream = fnn.Stream(x, y, rows=512)
@@ -38,31 +40,72 @@ class Stream:
     x: Any
     y: Any
     rows: int = 65_536
+    weights: Any = None
+    scale: float | None = None
 
     def __post_init__(self) -> None:
-        require_size("Stream", "rows", self.rows, "Give how many rows are read at a time, such as 65536.")
-        if len(self.x) != len(self.y) or not len(self.x):
-            raise ValueError(
-                f"Stream: x and y must have one row per example, at least one; x has {len(self.x)} rows, y "
-                f"{len(self.y)}. Check the source."
+        if np.ndim(self.rows):
+            raise TypeError(
+                f"Stream: rows must be a whole number, got an array of shape {np.shape(self.rows)}. Give weights by "
+                "name: Stream(x, y, weights=w)."
             )
+        require_size("Stream", "rows", self.rows, "Give how many rows are read at a time, such as 65536.")
+        if self.scale is not None and not (isinstance(self.scale, int | float) and 0 < abs(self.scale) < np.inf):
+            raise ValueError(f"Stream: scale must be a finite number other than 0, got {self.scale!r}. Try 1 / 255.")
+        counts = [_count(name, each) for name, each in (("x", self.x), ("y", self.y))]
+        if counts[0] != counts[1] or not counts[0]:
+            raise ValueError(
+                f"Stream: x and y must have one row per example, at least one; x has {counts[0]} rows, y "
+                f"{counts[1]}. Check the source."
+            )
+        if self.weights is not None:
+            # read once: later changes of the source do not count
+            object.__setattr__(self, "weights", np.array(self.weights, np.float64))
+            if self.weights.shape != (counts[0],):
+                raise ValueError(
+                    f"Stream: weights must hold one number per row, shape ({counts[0]},), got {self.weights.shape}. "
+                    "Give one each."
+                )
+            if not (np.isfinite(self.weights).all() and (self.weights >= 0).all() and self.weights.any()):
+                raise ValueError(
+                    "Stream: weights must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row."
+                )
 
     def __len__(self) -> int:
-        return len(self.x)
+        return _count("x", self.x)
 
-    def piece(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(x, y) of these rows, read in the order in which they lie in the source."""
+    def piece(self, rows: np.ndarray) -> "Piece":
+        """These rows, read in the order in which they lie in the source."""
         order = np.argsort(rows, kind="stable")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
-        x, y = (np.asarray(each[rows[order]]) for each in (self.x, self.y))
-        return x[back], y[back]
+        x, y = (self._read(name, each, rows[order])[back] for name, each in (("x", self.x), ("y", self.y)))
+        if self.scale is not None:
+            x = x.astype(np.float32 if x.dtype.kind in "iub" else x.dtype) * np.float32(self.scale)
+        return Piece(x, y, None if self.weights is None else self.weights[rows])
 
-    def pieces(self, key: Key, first: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _read(self, name: str, source: Any, rows: np.ndarray) -> np.ndarray:
+        """These rows of one source; a sentence where it gives something else."""
+        try:
+            read = np.asarray(source[rows])
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise TypeError(
+                f"Stream: {name} must give rows for an array of row numbers, got {type(error).__name__} of a "
+                f"{type(source).__name__}: {str(error)[:80]}. Give an array, .to_numpy() of a table, .toarray() of a "
+                "sparse matrix, or np.load(path, mmap_mode='r') of a file."
+            ) from error
+        if read.dtype == object or len(read) != len(rows):
+            raise TypeError(
+                f"Stream: {name} must give rows for an array of row numbers, got {type(source).__name__}, which gave "
+                f"{read.dtype.name} of shape {read.shape}. Give an array, or .toarray() of a sparse matrix."
+            )
+        return read
+
+    def pieces(self, key: Key, first: int, batch_size: int) -> Iterator["Piece"]:
         """The pieces of one epoch from row `first` of its order on; the next is read while this one is used."""
         size = self.size(batch_size)
 
-        def read(start: int) -> tuple[np.ndarray, np.ndarray]:
+        def read(start: int) -> Piece:
             count = min(size, len(self) - start)
             return self.piece(np.asarray(_numbers(key, len(self), count, np.int32(start))))
 
@@ -78,6 +121,41 @@ class Stream:
     def size(self, batch_size: int) -> int:
         """C, in whole batches."""
         return -(-min(self.rows, len(self)) // batch_size) * batch_size
+
+
+class Piece(NamedTuple):
+    """Some rows of a stream, as they were read."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def _count(name: str, source: Any) -> int:
+    """How many rows a source has."""
+    if isinstance(source, str | bytes) or hasattr(source, "__fspath__"):
+        raise TypeError(
+            f"Stream: {name} must give rows, got the path {source!r}. Open it: np.load(path, mmap_mode='r')."
+        )
+    if hasattr(source, "iloc"):
+        raise TypeError(
+            f"Stream: {name} must give rows by their numbers, got a {type(source).__name__}. Give .to_numpy()."
+        )
+    if isinstance(source, list | tuple):
+        raise TypeError(f"Stream: {name} must give rows for an array of row numbers, got a list. Give np.asarray(…).")
+    shape = getattr(source, "shape", None)
+    if shape:
+        return int(shape[0])
+    try:
+        return len(source)
+    except TypeError as error:
+        raise TypeError(
+            f"Stream: {name} must have a shape or a length, got a {type(source).__name__}. Give an array, or a class "
+            "with __len__ and __getitem__."
+        ) from error
 
 
 @partial(jax.jit, static_argnums=(1, 2))

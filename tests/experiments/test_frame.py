@@ -136,7 +136,7 @@ def test_each_prediction_refutes_the_claims_that_rest_on_its_key_and_no_other(ju
         planted = with_predictions(module, made | {key: each._replace(held=False)})
         verdicts = frame.judge(planted, record["result"])
         rest_on_it = {
-            claim for claim, keys in EXPERIMENTS[name].claims.items() if any(frame.fnmatchcase(key, k) for k in keys)
+            claim for claim, keys in EXPERIMENTS[name].claims.items() if key in frame.keys_of(keys, made, claim)
         }
         assert rest_on_it
         assert {claim for claim, each in verdicts.items() if each.verdict == "refuted"} == rest_on_it, key

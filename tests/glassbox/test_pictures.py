@@ -286,6 +286,7 @@ def test_numbers_are_short():
         float("inf"): "∞",
     }
     assert {value: number(value) for value in pairs} == pairs
+    assert [number(z) for z in (1 + 2j, -0.5 - 3j)] == ["1 + 2i", "−0.5 − 3i"]
     assert (
         number(np.int32(1234567)) == "1234567" and number(np.bool_(False)) == "false" and number(float("nan")) == "NaN"
     )
@@ -297,6 +298,9 @@ def test_maps_have_at_most_sixteen_cells_a_side_and_say_that_they_average():
     assert max(large.width, large.height) <= 64.0
     assert "nan" not in heat_map(np.array([np.nan, -np.inf, 1.0])).drawing
     assert heat_map(np.zeros((0, 3))) is None
+    # an image among examples and channels of one is drawn as an image
+    image = heat_map(np.ones((1, 4, 6, 1)))
+    assert image.width / image.height == 6 / 4
     assert heat_map(np.zeros(3)).scale == "all 0"
 
 

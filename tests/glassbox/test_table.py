@@ -1,5 +1,9 @@
 """The table of primitives: every record is whole, and one that is not is named."""
 
+import jax
+import pytest
+
+from experiments import primitives
 from fnn.glassbox.table import TABLE, Primitive
 
 
@@ -16,3 +20,19 @@ def test_every_record_is_whole():
 def test_a_missing_entry_is_named():
     planted = TABLE | {"new": Primitive("new"), "half": Primitive("half", rule=lambda y_bar, y, x: (y_bar,))}
     assert lacking(planted) == {"new": ["rule", "python"], "half": ["python"]}
+
+
+def test_the_table_of_the_docs_is_that_of_the_installed_jax():
+    groups = primitives.grouped(primitives.differentiable())
+    covered = sum(map(len, groups.values())) - len(groups["refused"])
+    assert covered >= 170
+    page = primitives.PAGE.read_text(encoding="utf-8")
+    if f"JAX {jax.__version__} can" not in page:
+        pytest.skip("the page is written for another release of JAX")
+    assert primitives.written() in page, "renew it by `python -m experiments.primitives`"
+
+
+def test_a_primitive_without_a_record_is_refused():
+    assert primitives.grouped(["new", "sin", "floor", "jit"]) == {
+        "rule": ["sin"], "inside": ["jit"], "none": ["floor"], "refused": ["new"],
+    }  # fmt: skip

@@ -91,7 +91,7 @@ class Writer:
                 self.line(dialect.assign(targets, piece))
                 pieces.update((n, self.word(t, program.shapes[n])) for n, t in zip(step.outputs, targets, strict=True))
                 continue
-            number = step.outputs[0]
+            number = next(iter(step.outputs))
             labelled = _only_labelled(program, number)
             repeated = uses.get(number, 0) > 1 and not (piece.literal or piece.word)
             text = piece.spread.text if piece.spread else piece.text

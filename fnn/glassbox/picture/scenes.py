@@ -485,7 +485,9 @@ def _flow(parts: list[Part], tail: int, head: int, shares: list[Any], several: b
         and not several
         and parts[head].kind != "output"
     ):
-        above, below = float(symbols.entry(total)), float(symbols.entry(bar))
+        above, below = (complex(symbols.entry(each)) for each in (total, bar))
+        # of complex numbers only what flows is shown
+        above, below = (above.real, below.real) if not (above.imag or below.imag) else (0.0, 0.0)
         if below and np.isfinite(above) and np.isfinite(below):
             local = above / below
     return Flow(tail, head, total, local, True)

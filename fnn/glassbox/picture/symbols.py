@@ -29,7 +29,9 @@ def number(value: Any) -> str:
     if isinstance(value, int | np.integer):
         text = f"{value:d}" if abs(int(value)) < 10**7 else f"{int(value):.{DIGITS}g}"
     elif isinstance(value, complex | np.complexfloating):
-        return f"{number(value.real)} + {number(value.imag)}i"
+        imaginary = number(value.imag)
+        sign = "−" if imaginary.startswith("−") else "+"
+        return f"{number(value.real)} {sign} {imaginary.removeprefix('−')}i"
     else:
         real = float(value)
         if not math.isfinite(real):

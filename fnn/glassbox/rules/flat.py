@@ -51,9 +51,9 @@ _flat("clz", py.function("lax.clz"))
 
 # ---- bits and keys
 
-_flat("shift_left", py.function("lax.shift_left"))
-_flat("shift_right_logical", py.function("lax.shift_right_logical"))
-_flat("shift_right_arithmetic", py.function("lax.shift_right_arithmetic"))
+_flat("shift_left", py.exactly("lax.shift_left"))
+_flat("shift_right_logical", py.exactly("lax.shift_right_logical"))
+_flat("shift_right_arithmetic", py.exactly("lax.shift_right_arithmetic"))
 enter(
     Primitive(
         "bitcast_convert_type", None,
@@ -70,5 +70,9 @@ _flat("random_unwrap", py.function("jax.random.key_data"), foldable=False)
 for _name in ("eq_to", "le_to", "lt_to"):
     # JAX has no other name for comparisons in the total order of floating numbers
     _flat(_name, py.exactly(f"lax.{_name}_p.bind"))
+for _name in ("debug_callback", "debug_print", "inspect_sharding", "dce_sink"):
+    # they make nothing
+    _flat(_name, py.unwritten, foldable=False)
+_flat("mulhi", py.unwritten)
 for _name in ("empty", "threefry2x32", "rng_bit_generator", "rng_uniform"):
     _flat(_name, py.unwritten, foldable=False)

@@ -7,6 +7,7 @@ Sources: claims A15, D6; M. Giles, Collected matrix derivative results, 2008.
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -73,7 +74,16 @@ def cholesky(y_bar, y, a):
     y = jnp.tril(y)
     inner = _half_diagonal(_t(y) @ y_bar)
     left = lax.linalg.triangular_solve(y, inner, left_side=True, lower=True, transpose_a=True)
-    return (lax.linalg.triangular_solve(y, left, lower=True, conjugate_a=True),)
+    a_bar = lax.linalg.triangular_solve(y, left, lower=True, conjugate_a=True)
+    if not _ONE_TRIANGLE:
+        return (a_bar,)
+    # each entry below the diagonal stands for its mirror too
+    mirrored = jnp.tril(a_bar) + jnp.tril(_t(jnp.conj(a_bar) if jnp.iscomplexobj(a) else a_bar), -1)
+    return (mirrored,)
+
+
+#: Newer releases of JAX read one triangle of the matrix, older ones take it as symmetric.
+_ONE_TRIANGLE = jax.__version_info__ >= (0, 12)
 
 
 def _half_diagonal(matrix):

@@ -69,13 +69,6 @@ def cond(y_bar, y, index, *operands, branches):
     return None, *_full(bars, operands)
 
 
-def while_loop(y_bar, y, *_inputs):
-    raise NotImplementedError(
-        "a gradient would flow through `while`, whose number of turns is not known before it runs, so that nothing can "
-        "be stored for the way back. Use jax.lax.scan, or jax.lax.fori_loop with constant limits."
-    )
-
-
 def _pulled(body: Program, inputs: Any, bars: Any) -> list[Any]:
     """The cotangents of the inputs of a body, zeros where nothing flows, from those of its outputs."""
     values = forward(body, inputs)
@@ -119,5 +112,9 @@ enter(
         block=True, foldable=False,
     ),
     Primitive("cond", cond, cost=_dearest, block=True, foldable=False),
-    Primitive("while", while_loop, block=True, foldable=False),
+    Primitive(
+        "while", block=True, foldable=False,
+        refused="the number of its turns is not known before it runs, so that nothing can be stored for the way back. "
+        "Use jax.lax.scan, or jax.lax.fori_loop with constant limits",
+    ),
 )  # fmt: skip

@@ -102,7 +102,13 @@ _SHAPED = py.call(lambda g, p, y: f"jnp.reshape({g[0].text}, {y.shape})")
 
 
 def _parts(g, p, y):
-    return f"jnp.split({g[0].text}, {np.cumsum(p['sizes'])[:-1].tolist()}, axis={p['axis']})"
+    text = f"jnp.split({g[0].text}, {np.cumsum(p['sizes'])[:-1].tolist()}, axis={p['axis']})"
+    return text if len(p["sizes"]) > 1 else f"{text}[0]"
+
+
+def _rows(g, p, y):
+    text = f"jnp.unstack({g[0].text}, axis={p['axis']})"
+    return text if g[0].shape[p["axis"]] > 1 else f"{text}[0]"
 
 
 def _padded(g, p, y):
@@ -139,7 +145,7 @@ enter(
     ),
     Primitive("split", split, py.call(_parts), cost=free),
     Primitive("stack", stack, py.call(lambda g, p, y: f"jnp.stack([{listed(g)}], axis={p['axis']})")),
-    Primitive("unstack", unstack, py.call(lambda g, p, y: f"jnp.unstack({g[0].text}, axis={p['axis']})")),
+    Primitive("unstack", unstack, py.call(_rows)),
     Primitive("tile", tile, py.call(lambda g, p, y: f"jnp.tile({g[0].text}, {tuple(p['reps'])})")),
     Primitive("pad", pad, py.call(_padded), cost=free),
     Primitive(

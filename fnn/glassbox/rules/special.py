@@ -4,11 +4,17 @@ Where a derivative is a function of its own (of the incomplete gamma integral in
 operation; where JAX has none either, the input has no rule.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import lax
 
 from fnn.glassbox.spelling import python as py
 from fnn.glassbox.table import Primitive, enter
+from fnn.types import Array
+
+#: At run time it takes its two arguments alone.
+_random_gamma_grad: Callable[..., Array] = lax.random_gamma_grad
 
 
 def bessel_i0e(y_bar, y, x):
@@ -46,8 +52,8 @@ def regularized_incomplete_beta(y_bar, y, a, b, x):
 def random_gamma(y_bar, y, key, a, *, log_space):
     # y = the number that igamma(a, ·) takes to a fixed share, or its logarithm
     if log_space:
-        return None, y_bar * lax.random_gamma_grad(a, jnp.exp(y)) / jnp.exp(y)
-    return None, y_bar * lax.random_gamma_grad(a, y)
+        return None, y_bar * _random_gamma_grad(a, jnp.exp(y)) / jnp.exp(y)
+    return None, y_bar * _random_gamma_grad(a, y)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------

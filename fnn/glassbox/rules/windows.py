@@ -35,19 +35,20 @@ def conv_general_dilated(
     # y[n, o, t] = Σ x[n, i, t · stride + k] kernel[o, i, k] over input features i and window places k
     x_axes, kernel_axes, y_axes = dimension_numbers
     features, examples = feature_group_count, batch_group_count
-    shapes = [[a.shape[axis] for axis in axes[2:]] for a, axes in ((x, x_axes), (kernel, kernel_axes), (y_bar, y_axes))]
+    arrays = ((x, x_axes), (kernel, kernel_axes), (y_bar, y_axes))
+    inputs, window, outputs = ([a.shape[axis] for axis in axes[2:]] for a, axes in arrays)
     # x: every output that read it, by the kernel turned round, its input and output features exchanged
     turned = lax.rev(_regrouped(kernel, kernel_axes[0], kernel_axes[1], features * examples), kernel_axes[2:])
     x_bar = lax.conv_general_dilated(
         y_bar, turned, window_strides=lhs_dilation, lhs_dilation=window_strides, rhs_dilation=rhs_dilation,
-        padding=_back_to_inputs(*shapes, window_strides, padding, lhs_dilation, rhs_dilation),
+        padding=_back_to_inputs(inputs, window, outputs, window_strides, padding, lhs_dilation, rhs_dilation),
         dimension_numbers=lax.ConvDimensionNumbers(y_axes, _exchanged(kernel_axes), x_axes),
         feature_group_count=features * examples, precision=precision,
     )  # fmt: skip
     # kernel: x under y_bar as a window, the examples summed as features are in the forward pass
     wide, reach, spread = (
-        _dilated(size, gap) for size, gap in zip(shapes, (lhs_dilation, rhs_dilation, window_strides), strict=True)
-    )
+        _dilated(inputs, lhs_dilation), _dilated(window, rhs_dilation), _dilated(outputs, window_strides)
+    )  # fmt: skip
     ends = [m - n + w - 1 - low for n, w, m, (low, _) in zip(wide, reach, spread, padding, strict=True)]
     kernel_bar = lax.conv_general_dilated(
         x, y_bar, window_strides=rhs_dilation, lhs_dilation=lhs_dilation, rhs_dilation=window_strides,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from fnn.glassbox.spelling.letters import letters, renamed
@@ -25,6 +26,9 @@ def infix(sign: str, left: int, right: int, level: int) -> Spelling:
     """Between two operands: the sign, the levels of the sides, and the level of the whole."""
 
     def spelled(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
+        if sign == "/" and not jnp.issubdtype(y.dtype, jnp.inexact):
+            # the slash of Python would make a floating number
+            return exactly("lax.div")(g, p, y)
         a, b = thin(g, y.shape)
         if sign == "+" and b.text.startswith("-") and b.level in (2, 3):
             return Piece(f"{a.within(4)} - {b.text[1:]}", 4)

@@ -11,8 +11,7 @@ from jax import lax
 #: Primitives that exchange numbers between the devices of an axis.
 EXCHANGES = {
     "psum", "psum_invariant", "pmax", "pmin", "pbroadcast", "ppermute", "all_gather", "all_gather_invariant",
-    "all_gather_reduced", "all_to_all", "ragged_all_to_all", "reduce_scatter", "unreduced_psum",
-    "unreduced_reduce_scatter",
+    "all_gather_reduced", "all_to_all", "reduce_scatter", "unreduced_psum", "unreduced_reduce_scatter",
 }  # fmt: skip
 #: Which device this is: number 0.
 INDEX = "axis_index"

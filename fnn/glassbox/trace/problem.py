@@ -153,7 +153,7 @@ def _refuse_tracers(args: tuple) -> None:
         raise TypeError("graph needs numbers to look at, got a tracer. Call it outside of jit, grad and vmap.")
     for k, arg in enumerate(args):
         for leaf in jax.tree.leaves(arg):
-            if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | bool):
+            if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | bool | complex):
                 raise TypeError(f"argument {k} must be a pytree of arrays, got a {type(leaf).__name__}: {leaf!r:.60}.")
 
 

@@ -16,6 +16,9 @@ from fnn.glassbox.trace.devices import EXCHANGES, INDEX, refuse_many, reshaping
 from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, place_of
 from fnn.types import PyTree, is_key
 
+#: Primitives that are written out by what they hold, with the parameter that holds it.
+LOOKED_THROUGH = CALLS | {"composite": "jaxpr", "custom_vmap_call": "call", "linear_call": "callee"}
+
 
 class Step(NamedTuple):
     """One primitive operation. Values are known by number."""
@@ -120,6 +123,11 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
                 out = walk(equation.params["jaxpr"], list(map(read, equation.invars)), scopes, place)
                 known.update(zip(equation.outvars, out, strict=True))
                 continue
+            if name == "ppermute" and not equation.params["perm"]:
+                # who is sent nothing has zeros
+                aval = equation.outvars[0].aval
+                known[equation.outvars[0]] = constant(np.zeros(aval.shape), aval)
+                continue
             if name in EXCHANGES:
                 pairs = zip(map(read, equation.invars), equation.outvars, strict=False)
                 out = [reshaped(n, v.aval, place, scopes) for n, v in pairs]
@@ -140,8 +148,8 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
                 out = walk(solve, [*numbers[first : first + lengths.solve], *right], scopes, place)
                 known.update(zip(equation.outvars, out, strict=True))
                 continue
-            if name in CALLS and not _is_relu(equation):
-                inner = equation.params[CALLS[name]]
+            if name in LOOKED_THROUGH and not _is_relu(equation):
+                inner = equation.params[LOOKED_THROUGH[name]]
                 if name in CUSTOM:
                     rewritten.append(name_of(equation) or "a function")
                 inside = within(scopes, name_of(equation)) if name_of(equation) else scopes

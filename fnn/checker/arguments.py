@@ -1,0 +1,169 @@
+"""What a check is called on: what is no number is held fixed, and what cannot be checked is refused in a sentence.
+
+Promises: every message says what must hold, what came and what to do, with the line of the user's function; nothing is
+compiled here but the value, once.
+"""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from fnn import jaxprs
+from fnn.checker import inside
+from fnn.checker.host import as_it_stands
+from fnn.checker.oracles import is_float
+from fnn.gradients import Backprop
+from fnn.types import PyTree, is_key
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function and a gradient beside it on arguments that hold numbers only, and what they hold fixed."""
+
+    function: Callable[..., Any]
+    gradient: Callable[..., PyTree] | None
+    args: tuple
+    fixed: tuple[str, ...] = ()
+
+
+def without_others(f: Callable[..., Any], gradient: Callable[..., PyTree] | None, args: tuple) -> Call:
+    """The call with texts, functions and other objects taken out of the arguments, and put back inside."""
+    leaves, tree = jax.tree.flatten(args)
+    numbers = [is_number(leaf) for leaf in leaves]
+    if all(numbers):
+        return Call(f, gradient, args)
+
+    def filled(args: tuple) -> tuple:
+        rest = iter(jax.tree.leaves(args))
+        return tree.unflatten(next(rest) if free else leaf for leaf, free in zip(leaves, numbers, strict=True))
+
+    fixed = tuple(
+        f"argument {path[0].idx}{jax.tree_util.keystr(path[1:])} ({type(leaf).__name__}, held fixed)"
+        for (path, leaf), free in zip(jax.tree_util.tree_leaves_with_path(args), numbers, strict=True)
+        if not free
+    )
+    kept = tree.unflatten(leaf if free else None for leaf, free in zip(leaves, numbers, strict=True))
+    beside = None if gradient is None else lambda *args, **options: gradient(*filled(args), **options)
+    return Call(lambda *args, **options: f(*filled(args), **options), beside, kept, fixed)
+
+
+def is_number(leaf: Any) -> bool:
+    """True for what JAX takes for an array: arrays of numbers, Python's numbers, keys."""
+    if isinstance(leaf, jax.Array) or is_key(leaf):
+        return True
+    if isinstance(leaf, np.ndarray | np.generic):
+        return leaf.dtype.kind in "biufcV"
+    return isinstance(leaf, bool | int | float | complex)
+
+
+def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) -> None:
+    """What can be said before anything runs."""
+    if not callable(f):
+        raise TypeError(
+            f"check needs a function or a backprop record, got {f!r}. Make it with fnn.backprop(net, loss)."
+        )
+    if isinstance(f, Backprop) and len(args) != 3:
+        raise TypeError(f"check of a backprop record needs (params, x, y), got {len(args)} arguments. Add the others.")
+    if gradient is not None and not callable(gradient):
+        raise TypeError(f"gradient must be a function such as jax.grad(f), got {type(gradient).__name__}.")
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, options))):
+        raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
+
+
+def require_floats(args: tuple) -> None:
+    """There is something to differentiate with respect to, and it is real."""
+    leaves = jax.tree_util.tree_leaves_with_path(args)
+    for path, leaf in leaves:
+        if not is_key(leaf) and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+            raise TypeError(
+                f"check takes real numbers, got complex ones ({leaf.dtype.name}) in argument {path[0].idx}"
+                f"{jax.tree_util.keystr(path[1:])}. Pass their real and imaginary parts as two arguments."
+            )
+    floats = [leaf for _, leaf in leaves if is_float(leaf)]
+    if not floats:
+        raise ValueError(
+            "there is nothing to check: no argument holds a floating number that a gradient could be taken of. "
+            "Give floats, 1.0 and not 1, or cast with .astype('float32')."
+        )
+    if not any(leaf.size for leaf in floats):
+        raise ValueError(
+            f"there is nothing to check: every floating argument is empty, of shape {floats[0].shape}. Give an example."
+        )
+
+
+def require_traced(f: Callable[..., Any], args: tuple) -> None:
+    """A function that JAX can trace; or a sentence with the line at which it asks for the numbers themselves."""
+    errors = jax.errors
+    try:
+        jax.eval_shape(f, *args)
+    except errors.TracerArrayConversionError as error:
+        raise TypeError(
+            f"check traces the function, and {_where(error)} uses NumPy on a value that has no numbers then. Use "
+            "jax.numpy; or give the gradient that you wrote in NumPy, fnn.check(f, x, gradient=g): then f may use it."
+        ) from error
+    except (errors.ConcretizationTypeError, errors.NonConcreteBooleanIndexError) as error:
+        raise TypeError(
+            f"check traces the function, and {_where(error)} decides by the values of its arguments in Python (if, "
+            "while, float(), bool()), which have none then. Use jnp.where or jax.lax.cond."
+        ) from error
+
+
+def _where(error: BaseException) -> str:
+    """The line of the user's own code at which an error was raised."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if jaxprs.is_own(frame.filename) and not jaxprs.is_installed(frame.filename):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return "it"
+
+
+def require_sound(call: Callable[..., PyTree], args: tuple, *, on_host: bool) -> None:
+    """One floating number, the same twice, and finite."""
+    value = as_it_stands(call, args) if on_host else jax.jit(call)(*args)
+    leaves = jax.tree.leaves(value)
+    if len(leaves) != 1 or np.shape(leaves[0]) != () or not is_float(leaves[0]):
+        shapes = [f"{np.shape(leaf)} {jnp.result_type(leaf).name}" for leaf in leaves]
+        raise TypeError(
+            f"check needs a function that gives one floating number; it gives {', '.join(shapes) or 'nothing'}. Sum "
+            "the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
+        )
+    if not is_same_twice(call, args, on_host=on_host):
+        raise ValueError("two calls of the function on the same arguments differ: it is not pure. Pass its key along.")
+    if not np.isfinite(np.asarray(leaves[0], np.float64)):
+        first = "" if on_host else f": {inside.first_bad(call, args)}"
+        raise ValueError(f"the value of the function is {leaves[0]} there{first}. Mend the value before its gradient.")
+
+
+def require_same_twice(gradient: Callable[..., PyTree], args: tuple, *, on_host: bool) -> None:
+    """The gradient written beside the function, too, must be the same twice."""
+    if not is_same_twice(gradient, args, on_host=on_host):
+        raise ValueError("two calls of the gradient on the same arguments differ: it is not pure. Pass its key along.")
+
+
+def is_same_twice(call: Callable[..., PyTree], args: tuple, *, on_host: bool) -> bool:
+    """Whether two calls compute the same: by their traces, or on the host by their results."""
+    if not on_host:
+        try:
+            first, again = (list(jaxprs.lines_of(jax.make_jaxpr(lambda *args: call(*args))(*args))) for _ in range(2))
+        except Exception:
+            # whatever an unknown function raises: the judge says so
+            return True
+        return first == again
+    first, again = (jax.tree.map(np.asarray, call(*args)) for _ in range(2))
+    same = jax.tree.map(lambda a, b: a.shape == b.shape and np.array_equal(a, b, equal_nan=True), first, again)
+    return all(jax.tree.leaves(same))
+
+
+def kind(leaf: Any) -> str:
+    """What an argument without derivative holds."""
+    if is_key(leaf):
+        return "keys"
+    if leaf.dtype == bool:
+        return "booleans"
+    return "integers" if jnp.issubdtype(leaf.dtype, jnp.integer) else str(leaf.dtype)

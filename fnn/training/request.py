@@ -1,0 +1,425 @@
+"""What the user asks of `fit` or `sweep`, looked at before the first step: every check of both.
+
+Promises: one builder makes the job of both; its messages name their caller and give remedies that this caller has;
+data is looked at once, on the host, and cast once to the dtype of the parameters, with a note.
+Refuses: options and data that training would accept without complaint and that cannot be right.
+Letters: N rows, w̄ the mean of their weights.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.core import Tracer
+
+from fnn.checks import require_size
+from fnn.gradients import Objective
+from fnn.layers import Layer
+from fnn.optimizers import Optimizer
+from fnn.training import rows
+from fnn.training.config import Config, Job, objective_of, parameters_of
+from fnn.training.state import (
+    Batch,
+    Hyperparams,
+    Metric,
+    TrainState,
+    ValueAndGrad,
+    floating_dtype,
+    measuring_dtype,
+    wide,
+)
+from fnn.training.stream import Stream
+from fnn.types import Params
+
+#: What may be done when a loss or a gradient is not finite.
+NOT_FINITE = ("stop", "skip", "continue")
+#: caller -> what to do where the two differ.
+REMEDIES = {
+    "fit": {
+        "needs a rate": "Give learning_rate=1e-3, or optax.adam(1e-3)",
+        "has a rate": "Give optimizer=optax.adam, or leave learning_rate out",
+        "needs a strength": "Give strength=1e-4",
+        "monitor": 'Give validation=(x, y), or monitor="loss"',
+        "stream": "Give a Stream as data",
+    },
+    "sweep": {
+        "needs a rate": "Name it in over=fnn.grid(learning_rate=[1e-3, 1e-2]), or give optax.adam(1e-3)",
+        "has a rate": "Give optimizer=optax.adam, or leave learning_rate out of over",
+        "needs a strength": "Name it in over=fnn.grid(strength=[1e-4, 1e-3])",
+        "monitor": "Give one of them, or validation=(x, y)",
+    },
+}
+
+
+#: Directions by name, and of measures whose name ends so.
+DIRECTIONS = {"min": 1.0, "max": -1.0}
+KNOWN = {"loss": "min", "error": "min", "accuracy": "max"}
+#: Names that `fit` gives to what it measures itself.
+OWN = ("loss", "validation_loss", "validation_accuracy")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked, not looked at yet; the rates and strengths are one for each run."""
+
+    caller: str
+    value_and_grad: ValueAndGrad
+    params: Params
+    """Parameters, or their shapes."""
+    data: Any
+    optimizer: Any
+    batch_size: Any
+    rates: tuple[Any, ...] = (None,)
+    strengths: tuple[Any, ...] = (None,)
+    validation: Any = None
+    clip_norm: Any = None
+    accumulate: Any = 1
+    metrics: Mapping[str, Metric] | None = None
+    patience: Any = None
+    min_improvement: Any = 0.0
+    monitor: str = "validation_loss"
+    direction: str | None = None
+    on_nonfinite: str = "stop"
+    runs: str = "one"
+    objective: Objective | None = field(init=False)
+    dtype: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._require_params()
+        object.__setattr__(self, "objective", objective_of(self.value_and_grad))
+        object.__setattr__(self, "dtype", floating_dtype(self.params))
+        if (
+            self.caller == "fit"
+            and callable(self.rates[0])
+            and not isinstance(self.optimizer, optax.GradientTransformation)
+        ):
+            # a schedule: the optimizer is built with it once, as Optax does
+            object.__setattr__(self, "optimizer", self.optimizer(self.rates[0]))
+            object.__setattr__(self, "rates", (None,))
+
+    def job(self) -> Job:
+        """The job, everything looked at."""
+        self._require_options()
+        self._require_metrics()
+        self._require_optimizer()
+        self._require_strengths()
+        self._require_weights()
+        streamed = isinstance(self.data, Stream) and self.caller == "fit"
+        data = Batch(None, None) if streamed else self.prepare(self.data, "data")
+        self._require_batches(len(self.data) if streamed else len(data))
+        validation = None if self.validation is None else self._validation()
+        config = Config(
+            self.value_and_grad, self.objective, self.optimizer, int(self.batch_size), int(self.accumulate),
+            tuple((self.metrics or {}).items()), self.monitor if self.patience is not None else "", self.sign,
+            self.on_nonfinite == "skip", self.runs, isinstance(self.data, Stream), self._weights_mode(),
+        )  # fmt: skip
+        return Job(config, data, validation, self._hyperparams())
+
+    def start(self, job: Job, key: Any) -> TrainState:
+        """The state before the first step."""
+        try:
+            state = job.config.start(self.params, key, job.hyperparams)
+        except (TypeError, ValueError, AttributeError) as error:
+            if isinstance(self.optimizer, Optimizer):
+                raise
+            raise TypeError(
+                f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. "
+                "Take one that starts from a tree of arrays."
+            ) from error
+        return job.config.watch(state._replace(mean_weight=self.mean_weight()), job.hyperparams, self.watched(job))
+
+    def go_on(self, job: Job, state: TrainState) -> TrainState:
+        """The state of an earlier call, if this job can continue it."""
+        like = jax.eval_shape(lambda p: job.config.start(p, state.key, job.hyperparams), state.params)
+        shapes = [
+            (jax.tree.structure(each), [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(each)])
+            for each in (like.optimizer_state, state.optimizer_state)
+        ]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"{self.caller}: a state goes on with the optimizer and the accumulate that it began with, got a state "
+                f"of another optimizer: {shapes[1][0]} for {shapes[0][0]}. Give those, or begin anew with state.params "
+                "and a key."
+            )
+        return job.config.watch(state, job.hyperparams, self.watched(job))
+
+    def watched(self, job: Job) -> int:
+        """A number for what is watched, the same in every process: name, direction, validation data."""
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(job.validation)] if self.patience is not None else []
+        return zlib.crc32(repr((self.monitor, self.sign, [rows.mark(leaf) for leaf in leaves])).encode())
+
+    @property
+    def sign(self) -> float:
+        """−1 if of what is watched more is better, else 1."""
+        known = [way for name, way in KNOWN.items() if str(self.monitor).endswith(name)]
+        way = self.direction or (known[0] if known else "min")
+        return DIRECTIONS[way]
+
+    def require_monitor(self, job: Job, state: TrainState) -> None:
+        """Raise if what is watched, or what chooses the best run, is not measured, or may be better either way."""
+        if self.patience is None and self.runs == "one":
+            return
+        names = job.measured_names(state)
+        what = f"patience watches {self.monitor!r}, which" if self.runs == "one" else f"monitor {self.monitor!r}"
+        if self.monitor not in names:
+            raise ValueError(
+                f"{self.caller}: {what} is not measured; measured are: {', '.join(names)}. "
+                f"{REMEDIES[self.caller]['monitor']}."
+            )
+        if self.direction is None and not any(self.monitor.endswith(name) for name in KNOWN):
+            raise ValueError(
+                f"{self.caller}: direction must say whether more or less of {self.monitor!r} is better, got None. "
+                'Give direction="max" or direction="min".'
+            )
+
+    # ---- data -------------------------------------------------------------------------------------------------------
+
+    def prepare(self, data: Any, name: str) -> Batch:
+        """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
+        x, y, weights = self._parts(data, name)
+        sources = [each for each in (*(x.values() if isinstance(x, dict) else (x,)), y, weights) if each is not None]
+        shapes = tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(self.params))
+        key = (self.caller, name, str(self.dtype), self.objective, shapes, self._weights_mode())
+        return rows.SEEN.get(key, sources, lambda: self.prepare_rows(x, y, weights, name))
+
+    def prepare_rows(self, x: Any, y: Any, weights: Any, name: str, mean: float | None = None) -> Batch:
+        """The rows on the device; `mean` is that of the weights of all rows where these are some of them."""
+        where = f"{self.caller}: "
+        y = rows.host(f"{where}y of {name}", y)
+        x = rows.inputs(f"{where}x of {name}", x, len(y) if np.ndim(y) else 0)
+        leaves = jax.tree.leaves(x)
+        integers = self.objective is None or (any(leaf.dtype.kind in "iu" for leaf in leaves) and self._takes(x))
+        rows.looked_at(x, y, integers=integers)
+        x = jax.tree.map(lambda leaf: self._array(f"{where}x of {name}", leaf, casts=False), x)
+        if self.objective is not None:
+            self.objective.validate_target(self.params, x, y)
+        y = self._array(f"{where}y of {name}", y, casts=self.objective is not None)
+        return Batch(x, y, self._weights(weights, name, len(y), mean))
+
+    def mean_weight(self) -> Any:
+        """w̄ of the data, or None."""
+        weights = self.data.weights if isinstance(self.data, Stream) else self._parts(self.data, "data")[2]
+        return None if weights is None else jnp.asarray(np.mean(np.asarray(weights, np.float64)), jnp.float32)
+
+    def _array(self, what: str, array: Any, *, casts: bool) -> jax.Array:
+        return rows.on_device(what, rows.whole_numbers(what, array, self.dtype, casts=casts), self.dtype)
+
+    def _takes(self, x: Any) -> bool:
+        """Whether the net takes these inputs as they are, integers included."""
+        assert self.objective is not None
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.result_type(leaf)), x)
+        try:
+            jax.eval_shape(self.objective.net.apply, self.params, shapes)
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    def _parts(self, data: Any, name: str) -> tuple[Any, Any, Any]:
+        where = self.caller
+        streams = [each for each in (data if isinstance(data, tuple | list) else [data]) if isinstance(each, Stream)]
+        if streams and where == "sweep":
+            raise TypeError(
+                f"sweep: {name} must be in memory, got a Stream. Give {name}=(x, y), or train with fnn.fit."
+            )
+        if streams and name == "validation":
+            raise TypeError("fit: validation must be in memory, got a Stream. Give validation=(x, y) of some rows.")
+        if streams:
+            raise TypeError("fit: weights belong to the stream, got a Stream in a tuple. Give Stream(x, y, weights=w).")
+        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+            raise TypeError(
+                f"{where}: {name} must be the pair (x, y), or (x, y, weights), got {type(data).__name__}. "
+                f"Give {name}=(x, y)."
+            )
+        x, y, *weights = data
+        return x, y, weights[0] if weights else None
+
+    def _weights(self, weights: Any, name: str, count: int, mean: float | None) -> Any:
+        if weights is None:
+            return None
+        array = rows.host(f"{self.caller}: weights of {name}", weights)
+        if array.shape != (count,):
+            raise ValueError(
+                f"{self.caller}: weights of {name} must hold one number per row, shape ({count},), got {array.shape}. "
+                "Give one each; a mask within a row belongs to the loss."
+            )
+        array = np.asarray(array, np.float64)
+        if mean is None:
+            require_weights(f"{self.caller}: weights of {name}", array)
+            mean = float(array.mean())
+        # divided by their mean, so that large weights fit into narrow numbers and a batch needs its size alone
+        scaled = array / mean if name == "data" and self._weights_mode() == "mean" else array
+        return jnp.asarray(scaled, wide(self.dtype))
+
+    def _validation(self) -> Batch:
+        if self.objective is None and not self.metrics:
+            raise ValueError(
+                f"{self.caller}: validation needs a gradient that knows its objective, got a bare function. "
+                "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), or metrics."
+            )
+        return self.prepare(self.validation, "validation")
+
+    def _weighted(self) -> bool:
+        if isinstance(self.data, Stream):
+            return self.data.weights is not None
+        return isinstance(self.data, tuple | list) and len(self.data) == 3 and self.data[2] is not None
+
+    def _weights_mode(self) -> str:
+        if not self._weighted():
+            return ""
+        names = parameters_of(self.value_and_grad)
+        return "mean" if self.objective is not None or "weight_sum" in names else "own"
+
+    def _hyperparams(self) -> Hyperparams:
+        # numbers stay in NumPy: each small operation of JAX would be a program to compile
+        def number(value: Any, dtype: Any) -> Any:
+            return None if value is None else np.asarray(value, dtype)
+
+        many, dtype = self.runs != "one", self.dtype
+        rates = None if self.rates[0] is None else np.asarray(self.rates, dtype)
+        strengths = None if self.strengths[0] is None else np.asarray(self.strengths, dtype)
+        return Hyperparams(
+            rates if many or rates is None else rates[0], strengths if many or strengths is None else strengths[0],
+            number(self.clip_norm, wide(dtype)), number(self.patience, np.int32),
+            np.asarray(self.min_improvement, measuring_dtype(self.params)),
+        )  # fmt: skip
+
+    # ---- checks -----------------------------------------------------------------------------------------------------
+
+    def _require_params(self) -> None:
+        where, params = self.caller, self.params
+        if isinstance(params, Layer):
+            raise TypeError(f"{where}: params must be parameters, got the net {params!r}. Give net.init(key).")
+        if isinstance(params, tuple | list) and any(isinstance(each, TrainState) for each in params):
+            raise TypeError(
+                f"{where}: params must be parameters or a state, got the pair that fit returns. Unpack it: "
+                "state, history = fnn.fit(…)."
+            )
+        traced = [
+            leaf for leaf in jax.tree.leaves((params, self.strengths, self.clip_norm)) if isinstance(leaf, Tracer)
+        ]
+        if traced or any(isinstance(rate, Tracer) for rate in self.rates):
+            raise TypeError(
+                f"{where} trains whole runs, outside jit, vmap and grad, got a traced value. Call it outside, or train "
+                "many runs at once with fnn.sweep."
+            )
+
+    def _require_number(self, name: str, value: Any, low: float, remedy: str, *, above: bool = False) -> None:
+        """Raise unless this is one finite number of at least, or above, this."""
+        condition = "finite and above 0" if above else "finite and at least 0"
+        array = hasattr(value, "dtype") and np.ndim(value) == 0 and jnp.issubdtype(value.dtype, jnp.number)
+        if isinstance(value, bool) or not (isinstance(value, int | float) or array):
+            raise TypeError(f"{self.caller}: {name} must be a number, got {value!r}. {remedy}")
+        if not (low < value if above else low <= value) or not value < np.inf:
+            raise ValueError(f"{self.caller}: {name} must be {condition}, got {value}. {remedy}")
+
+    def _require_options(self) -> None:
+        where = self.caller
+        if not callable(self.value_and_grad):
+            raise TypeError(
+                f"{where}: a gradient is needed, got {self.value_and_grad!r}. Make it with fnn.backprop(net, loss)."
+            )
+        require_size(where, "batch_size", self.batch_size, "Give an int: 1 is one example at a time, N the full batch.")
+        require_size(where, "accumulate", self.accumulate, "Give 1 for an update after every batch.")
+        if self.patience is not None:
+            require_size(where, "patience", self.patience, "Give the epochs to wait, such as 10, or None.")
+        self._require_number("min_improvement", self.min_improvement, 0, "Try 1e-4.")
+        if self.clip_norm is not None:
+            self._require_number("clip_norm", self.clip_norm, 0, "Try 1.0.", above=True)
+        if self.on_nonfinite not in NOT_FINITE:
+            raise ValueError(
+                f"{where}: on_nonfinite must be one of {NOT_FINITE}, got {self.on_nonfinite!r}. Give one of them."
+            )
+        if self.direction not in (None, *DIRECTIONS):
+            raise ValueError(f'{where}: direction must be "min" or "max", got {self.direction!r}. Give one, or None.')
+
+    def _require_metrics(self) -> None:
+        where, metrics = self.caller, self.metrics or {}
+        if not isinstance(metrics, Mapping) or not all(map(callable, metrics.values())):
+            raise TypeError(f"{where}: metrics must be a dict of functions, got {metrics!r}. Give {{name: f}}.")
+        taken = [name for name in metrics if name in OWN or str(name).startswith("validation_")]
+        if taken:
+            raise ValueError(
+                f"{where}: the name {taken[0]!r} is that of a measure of fnn's own, got it among the "
+                "metrics. Take another."
+            )
+        if metrics and isinstance(self.data, Stream) and self.validation is None:
+            raise ValueError(
+                f"{where}: metrics of a stream are measured on validation data, got none. Give validation=(x, y)."
+            )
+
+    def _require_batches(self, count: int) -> None:
+        if self.batch_size > count:
+            raise ValueError(
+                f"{self.caller}: batch_size {self.batch_size} is larger than the data, {count} rows. "
+                f"Use {count} or less."
+            )
+        batches = -(-count // int(self.batch_size))
+        if self.accumulate > batches:
+            raise ValueError(
+                f"{self.caller}: accumulate must be at most the {batches} batches of an epoch, with which every window "
+                f"ends, got {self.accumulate}. Use {batches} or less."
+            )
+
+    def _require_weights(self) -> None:
+        if not self._weighted() or self.objective is not None:
+            return
+        names = parameters_of(self.value_and_grad)
+        if "sample_weight" not in names and "**" not in names:
+            raise TypeError(
+                f"{self.caller}: the gradient must take sample_weight for data with weights, got "
+                f"{self.value_and_grad!r}, which does not. Declare f(params, x, y, *, sample_weight, weight_sum)."
+            )
+
+    def _require_optimizer(self) -> None:
+        """Raise unless this is an optimizer, with a learning rate exactly where it needs one."""
+        where, remedies, optimizer = self.caller, REMEDIES[self.caller], self.optimizer
+        if isinstance(optimizer, optax.GradientTransformation | Optimizer):
+            if self.rates[0] is not None:
+                raise ValueError(
+                    f"{where}: got learning_rate={self.rates[0]} with an optimizer that has its own. "
+                    f"{remedies['has a rate']}."
+                )
+            return
+        if hasattr(optimizer, "gradient_transformation"):
+            raise TypeError(
+                f"{where}: optimizer must be an Optax transformation, got {type(optimizer).__name__}. Give the "
+                "optimizer inside with accumulate=k, or .gradient_transformation() of it."
+            )
+        if not callable(optimizer):
+            raise TypeError(
+                f"{where}: optimizer must be an Optax transformation, got {optimizer!r}. Try optax.adam(1e-3)."
+            )
+        for rate in self.rates:
+            if rate is None:
+                raise ValueError(f"{where}: {optimizer!r} needs a learning rate. {remedies['needs a rate']}.")
+            self._require_number("learning_rate", rate, 0, "Try 1e-3.", above=True)
+
+    def _require_strengths(self) -> None:
+        """Raise unless there is a strength exactly where there is a regularizer, finite and at least 0."""
+        where = self.caller
+        for strength in self.strengths:
+            regularizer = None if self.objective is None else self.objective.regularizer
+            if strength is None and regularizer is not None:
+                raise ValueError(
+                    f"{where}: got regularizer={regularizer} without a strength. {REMEDIES[where]['needs a strength']}."
+                )
+            if strength is not None and self.objective is not None and regularizer is None:
+                raise ValueError(
+                    f"{where}: got strength={strength}, but the objective has no regularizer. "
+                    'Make it with fnn.backprop(net, loss, "l2").'
+                )
+            for each in (
+                () if strength is None else strength if isinstance(strength, tuple | list) else np.ravel(strength)
+            ):
+                self._require_number("strength", each, 0, "Try 1e-4.")
+
+
+def require_weights(what: str, array: np.ndarray) -> None:
+    """Raise unless these weights of all rows are finite, at least 0, and not all 0."""
+    if not (np.isfinite(array).all() and (array >= 0).all() and array.any()):
+        raise ValueError(f"{what} must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row.")

@@ -1,0 +1,184 @@
+"""Data as people have it, made into arrays that can be trained on, or refused with the remedy that fits.
+
+Promises: looked at once, on the host; nothing that NumPy or JAX would drop or wrap without a word passes: masks,
+numbers beyond the range of the dtype they are cast to, dates, text. Inputs may be any pytree.
+Letters: N examples.
+"""
+
+import threading
+import weakref
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from fnn.checks import require_finite, validate, warn_cast
+from fnn.types import DType
+
+#: Kinds of NumPy dtypes that are no numbers: what they are, and what to do with them.
+NO_NUMBERS = {
+    "U": ("text", "Number the classes: classes, y = np.unique(y, return_inverse=True)"),
+    "S": ("text", "Number the classes: classes, y = np.unique(y, return_inverse=True)"),
+    "M": ("dates", "Make them numbers, such as days: (y - y.min()) / np.timedelta64(1, 'D')"),
+    "m": ("time spans", "Make them numbers, such as days: y / np.timedelta64(1, 'D')"),
+    "c": ("complex numbers", "Give real and imaginary parts as columns of their own"),
+    "V": ("named fields", "Give one column each: np.lib.recfunctions.structured_to_unstructured(x)"),
+    "O": ("Python objects", "Drop or number what is no number, and cast once with .astype('float32')"),
+}
+
+
+def host(what: str, value: Any) -> Any:
+    """An array of numbers in native byte order, on the host unless it was an array of JAX."""
+    if isinstance(value, Tracer):
+        raise TypeError(
+            f"{what} is traced: fit trains whole runs, outside jit, vmap and grad, got {value}. Call it outside, or "
+            "train many runs at once with fnn.sweep."
+        )
+    if isinstance(value, jax.Array):
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.getmaskarray(value).any():
+            raise TypeError(
+                f"{what} must be an ordinary array, got a masked one with {np.ma.count_masked(value)} masked entries. "
+                "Drop those rows, or fill them, .filled(0), and give them the weight 0."
+            )
+        value = value.data
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(
+            f"{what} must be dense, got a sparse {type(value).__name__}. Give .toarray().astype('float32')."
+        )
+    if getattr(value, "requires_grad", False):
+        raise TypeError(f"{what} must be an array, got a tensor that requires grad. Give .detach().numpy().")
+    try:
+        array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{what} must be an array, got rows of unequal length: {error}. Pad or cut them.") from error
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype == np.longdouble and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    if array.dtype.kind in NO_NUMBERS and not floating:
+        kind, remedy = NO_NUMBERS[array.dtype.kind]
+        raise TypeError(f"{what} must hold real numbers, got {kind}, {_described(value, array)}. {remedy}.")
+    return array
+
+
+def _described(value: Any, array: np.ndarray) -> str:
+    """What was passed, in a few words."""
+    if array.dtype.kind != "O" or not array.size or array.ndim == 0:
+        return array.dtype.name if array.ndim else f"a {type(value).__name__}"
+    first = next((each for each in array.flat if not isinstance(each, int | float)), array.flat[0])
+    return f"{first!r} among others"
+
+
+def inputs(what: str, x: Any, rows: int) -> Any:
+    """The inputs, a tree of arrays with one row per example each."""
+    if isinstance(x, dict):
+        return {name: inputs(f"{what}[{name!r}]", each, rows) for name, each in x.items()}
+    arrays = isinstance(x, tuple | list) and all(np.ndim(each) and hasattr(each, "shape") for each in x)
+    if arrays and len(x) != rows and all(len(each) == rows for each in x):
+        return type(x)(inputs(f"{what}[{k}]", each, rows) for k, each in enumerate(x))
+    return host(what, x)
+
+
+def on_device(what: str, array: Any, dtype: DType) -> jax.Array:
+    """The array, floats in the dtype of the parameters; never a number that wraps around or overflows."""
+    own = array.dtype
+    if not jnp.issubdtype(own, jnp.floating) or own == dtype:
+        return jnp.asarray(array)
+    warn_cast(what, own, dtype)
+    cast = jnp.asarray(array, dtype)
+    if not np.isfinite(np.asarray(cast, np.float64)).all():
+        require_finite(f"{what}, cast to {jnp.dtype(dtype).name},", cast)
+    return cast
+
+
+def whole_numbers(what: str, array: Any, dtype: DType, *, casts: bool) -> Any:
+    """Integers that JAX can hold: labels as int32, large numbers as floats where `casts`, else refused by row."""
+    if array.dtype.kind not in "iu" or isinstance(array, jax.Array):
+        return array
+    if array.dtype.itemsize < 4 and casts and array.ndim == 1:
+        return array.astype(np.int32)
+    held = np.iinfo(jax.dtypes.canonicalize_dtype(array.dtype))
+    beyond = np.argwhere((array < held.min) | (array > held.max))
+    if not len(beyond):
+        return array
+    if casts:
+        return array.astype(dtype)
+    row = int(beyond[0][0])
+    raise ValueError(
+        f"{what} must fit into 32 bits, got {array[tuple(beyond[0])]} in row {row}. Cast it, .astype('float32'), or "
+        "start with JAX_ENABLE_X64=1."
+    )
+
+
+def looked_at(x: Any, y: Any, *, integers: bool) -> None:
+    """Raise on the first thing in these arrays that training would accept without complaint."""
+    for leaf in jax.tree.leaves(x):
+        if integers and leaf.dtype.kind in "iub" and np.ndim(leaf) and len(leaf):
+            # what stands for a place in a table is no number to look at
+            validate(np.zeros((len(leaf), 1), np.float32), y)
+        elif leaf.dtype == np.uint8:
+            raise TypeError(
+                "x must have a floating dtype, got uint8. Scale images once, x.astype('float32') / 255; a "
+                "fnn.Stream does it with scale=1 / 255."
+            )
+        else:
+            validate(leaf, y)
+
+
+# ---- arrays that were looked at before ------------------------------------------------------------------------------
+
+#: Words between two that are combined: primes, so that rows which change places are seen.
+LANES = (4093, 8191)
+
+
+def mark(array: np.ndarray) -> tuple[Any, ...]:
+    """A cheap checksum of the bytes, about 8 ms for 40 MB: sees an array that was changed in place."""
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    words = flat[: flat.size // 8 * 8].view(np.uint64)
+    sums = [flat[words.nbytes :].tobytes(), array.shape, array.dtype.str]
+    for lanes in LANES:
+        whole = words[: words.size // lanes * lanes].reshape(-1, lanes)
+        rest = words[whole.size :]
+        lane = np.bitwise_xor.reduce(whole, axis=0) if len(whole) else np.zeros(lanes, np.uint64)
+        sums += [zlib.crc32(lane.tobytes()), zlib.crc32(rest.tobytes())]
+    return tuple(sums)
+
+
+class Seen:
+    """The last data sets that were looked at, as long as the arrays they came from are alive."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.lock = limit, threading.RLock()
+        self.known: dict[Any, tuple[list[weakref.ref], list[Any], Any]] = {}
+
+    def get(self, key: Any, arrays: list[Any], make: Callable[[], Any]) -> Any:
+        """What was made of these very arrays before, if they are unchanged; else what is made now."""
+        if any(not isinstance(each, jax.Array | np.ndarray) or each.dtype == object for each in arrays):
+            return make()
+        with self.lock:
+            return self._get((key, tuple(map(id, arrays))), arrays, make)
+
+    def _get(self, key: Any, arrays: list[Any], make: Callable[[], Any]) -> Any:
+        marks = [None if isinstance(each, jax.Array) else mark(each) for each in arrays]
+        if (found := self.known.get(key)) is not None:
+            references, before, value = found
+            if before == marks and all(r() is each for r, each in zip(references, arrays, strict=True)):
+                return value
+            self.known.pop(key, None)
+        value = make()
+        for each in list(self.known)[: len(self.known) - self.limit + 1]:
+            self.known.pop(each, None)
+        gone = lambda reference, key=key: self.known.pop(key, None)  # noqa: E731
+        self.known[key] = ([weakref.ref(each, gone) for each in arrays], marks, value)
+        return value
+
+
+#: Data and validation data of one run.
+SEEN = Seen(2)

@@ -1,0 +1,182 @@
+"""The messages of the training room: what must hold, what it got, what to do; every check is reached by a row."""
+
+import ast
+import pathlib
+import re
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import fnn
+from fnn.training.state import floating_dtype
+from tests import test_checks as core
+from tests.training import test_rows as kinds
+from tests.training.test_optax import warmed
+from tests.training.test_run import BY_HAND, PARAMS, X, Y, run
+
+SGD = optax.sgd(0.1)
+#: The files whose raises must each be reached; what a run does wrong later has tests of its own.
+FILES = ("state", "config", "request", "rows", "stream", "step", "shuffle", "_fit", "_sweep")
+STREAM = fnn.Stream(X, Y, 4)
+
+
+class Row(NamedTuple):
+    """A call that must fail, how, and words of its message in their order."""
+
+    error: type[Exception]
+    words: tuple[str, ...]
+    call: Callable[[], Any]
+
+
+def row(call: Callable[[], Any], *words: str, error: type[Exception] = ValueError) -> Row:
+    return Row(error, words, call)
+
+
+def train(**changed):
+    return lambda: run(**{"optimizer": SGD, "epochs": 1} | changed)
+
+
+def sweep(over=None, data=(X, Y), **changed):
+    options = {"optimizer": SGD, "epochs": 1, "batch_size": 4} | changed
+    return lambda: fnn.sweep(BY_HAND, data, over={"seed": [0]} if over is None else over, **options)
+
+
+class Odd(kinds.Zarr):
+    """A source that gives something else than rows."""
+
+    def __getitem__(self, rows):
+        return np.array([None] * len(rows))
+
+
+class Broken(kinds.Zarr):
+    def __getitem__(self, rows):
+        raise KeyError("no such rows")
+
+
+def bare(w, x, y):
+    return w, w
+
+
+def curve(p, x, y):
+    return x[:, 0]
+
+
+MESSAGES = {
+    "one seed": row(sweep({"seed": 3}), "seed must hold one value for each run", "got 3", "fnn.grid", error=TypeError),
+    "a seed of half": row(sweep({"seed": [0.5]}), "a seed must be a whole number, got 0.5", "range", error=TypeError),
+    "a seed too large": row(sweep({"seed": [2**32]}), "below 2**32, beyond which seeds repeat, got 4294967296"),
+    "a seed below 0": row(sweep({"seed": [-1]}), "a seed must be at least 0", "got -1"),
+    "a rate in words": row(sweep({"learning_rate": ["1e-3"]}, optimizer=optax.sgd), "sweep: learning_rate must be a "
+                           "number, got '1e-3'", error=TypeError),
+    "a sweep of nothing to penalize": row(sweep({"strength": [0.1]}), "sweep: got strength=0.1", "no regularizer"),
+    "a rate twice in a sweep": row(sweep({"learning_rate": [0.1]}), "sweep: got learning_rate=0.1", "out of over"),
+    "a sweep of a stream": row(sweep(data=STREAM), "sweep: data must be in memory, got a Stream", "Give data=(x, y)",
+                               error=TypeError),
+    "a warmed rate": row(train(optimizer=warmed, learning_rate=0.1), "cannot be built from a learning rate that is an",
+                         "got", "optax.scale_by_schedule(s)", error=TypeError),
+    "a gradient with more": row(
+        train(gradient=jax.value_and_grad(lambda p, x, y: (BY_HAND.objective(p, x, y), x), has_aux=True)),
+        "(value, gradients), got ((value, auxiliary), gradients)", "Leave has_aux out", error=TypeError),
+    "an optimizer of two": row(train(optimizer=optax.lookahead(SGD, 5, 0.5)), "must run on these parameters", "got "
+                               "AttributeError", "optax.lookahead", error=TypeError),
+    "an optimizer of other parameters": row(train(optimizer=optax.GradientTransformation(lambda p: p.fast, SGD.update)),
+                                            "must start from these parameters, got AttributeError", error=TypeError),
+    "MultiSteps": row(train(optimizer=optax.MultiSteps(SGD, 2)), "got MultiSteps", "accumulate=k", error=TypeError),
+    "a window longer than an epoch": row(train(accumulate=4), "at most the 3 batches of an epoch", "got 4", "Use 3"),
+    "a direction unknown": row(train(metrics={"f1": lambda p, x, y: 0.0}, monitor="f1", patience=1),
+                               "direction must say", "'f1'", "got None", 'direction="max"'),
+    "another direction": row(train(direction="up"), 'direction must be "min" or "max", got \'up\'', "or None"),
+    "metrics in a list": row(train(metrics=[1]), "metrics must be a dict of functions, got [1]", error=TypeError),
+    "a metric called loss": row(train(metrics={"loss": len}), "the name 'loss' is that of a measure", "Take another"),
+    "metrics of a stream": row(train(data=STREAM, metrics={"a": len}), "on validation data, got none", "validation=("),
+    "a metric of many numbers": row(train(metrics={"a": curve}), "the metric 'a' must give one number, got shape (11,)",
+                                    "jnp.mean"),
+    "weights for a bare gradient": row(train(gradient=bare, params=jnp.ones(()), data=(X, Y, np.ones(11))),
+                                       "must take sample_weight", "got", "weight_sum", error=TypeError),
+    "weights beside a stream": row(train(data=(STREAM, np.ones(11))), "got a Stream in a tuple", "weights=w)",
+                                   error=TypeError),
+    "validation by a stream": row(train(validation=STREAM), "must be in memory, got a Stream", error=TypeError),
+    "a net for parameters": row(train(params=BY_HAND.net), "params must be parameters, got the net", "net.init(key)",
+                                error=TypeError),
+    "what fit returns": row(
+        train(params=(fnn.training.initial_state(PARAMS, fnn.optimizers.sgd(0.1), key=jax.random.key(0)), None)),
+        "the pair that fit returns", "Unpack", error=TypeError),
+    "a state of another optimizer": row(
+        train(params=fnn.training.initial_state(PARAMS, fnn.optimizers.adam(0.1), key=jax.random.key(0))),
+        "the optimizer and the accumulate that it began with", "got a state of another", "begin anew"),
+    "inside jit": row(lambda: jax.jit(lambda key: run(params=BY_HAND.net.init(key))[0].params)(jax.random.key(0)),
+                      "outside jit, vmap and grad, got a traced value", "fnn.sweep", error=TypeError),
+    "rows inside jit": row(lambda: jax.jit(lambda x: run(data=(x, Y))[0].params)(X), "x of data is traced", "fnn.sweep",
+                           error=TypeError),
+    "text for a norm": row(train(clip_norm="1"), "clip_norm must be a number, got '1'", error=TypeError),
+    "masked": row(train(data=(np.ma.masked_array(X, X > 1), Y)), "an ordinary array, got a masked one", ".filled(0)",
+                  error=TypeError),
+    "sparse": row(train(data=(kinds.Sparse(), Y)), "must be dense, got a sparse", ".toarray()", error=TypeError),
+    "tensor": row(train(data=(kinds.Tensor(), Y)), "got a tensor that requires grad", ".detach()", error=TypeError),
+    "ragged": row(train(data=([[1.0], [1.0, 2.0]] * 5, Y[:10])), "got rows of unequal length", "Pad", error=ValueError),
+    "text": row(train(data=(X, np.array(["no", "yes"])[Y])), "must hold real numbers, got text", "np.unique", error=TypeError),
+    "bytes": row(train(data=((X * 9).astype(np.uint8), Y)), "floating dtype, got uint8", "/ 255", error=TypeError),
+    "beyond 32 bits": row(train(gradient=bare, params=jnp.ones(()), data=(X, np.full(11, 2**40))),
+                          "must fit into 32 bits, got 1099511627776 in row 0", "Cast it"),
+    "rows by name": row(lambda: fnn.Stream(X, Y, np.ones(11)), "whole number, got an array of shape (11,)", "weights=w",
+                        error=TypeError),
+    "no scale": row(lambda: fnn.Stream(X, Y, scale=0), "scale must be a finite number other than 0, got 0", "1 / 255"),
+    "weights of other rows": row(lambda: fnn.Stream(X, Y, weights=np.ones(4)), "shape (11,), got (4,)", "Give one"),
+    "weights of nothing": row(lambda: fnn.Stream(X, Y, weights=np.zeros(11)), "not all 0", "Give 1.0"),
+    "a source that breaks": row(train(data=fnn.Stream(Broken(), Y, 4)), "got KeyError of a Broken", ".to_numpy()",
+                                error=TypeError),
+    "a source of objects": row(train(data=fnn.Stream(Odd(), Y, 4)), "got Odd, which gave object", ".toarray()",
+                               error=TypeError),
+    "a path": row(lambda: fnn.Stream("x.npy", Y), "got the path 'x.npy'", "np.load(path", error=TypeError),
+    "a table": row(lambda: fnn.Stream(kinds.Table(), Y), "got a Table", ".to_numpy()", error=TypeError),
+    "a list": row(lambda: fnn.Stream(X.tolist(), Y), "row numbers, got a list", "np.asarray", error=TypeError),
+    "a generator": row(lambda: fnn.Stream((r for r in X), Y), "a shape or a length, got a generator", "__len__",
+                       error=TypeError),
+    "a line search over windows": row(train(optimizer=optax.lbfgs(), accumulate=2),
+                                      "run on these parameters with grad, value", "got",
+                                      "accumulate=1", error=TypeError),
+    "nothing to train": row(lambda: floating_dtype(()), "no floating array", "net.init(key)"),
+}  # fmt: skip
+
+
+def caught(each: Row) -> Exception:
+    with pytest.raises(each.error) as raised, jax.numpy_dtype_promotion("standard"):
+        each.call()
+    return raised.value
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_says_what_must_hold_what_it_got_and_what_to_do(name):
+    message = str(caught(MESSAGES[name]))
+    assert re.search(".*".join(map(re.escape, MESSAGES[name].words)), message, re.DOTALL), message
+    assert message.splitlines()[0].endswith("."), message
+
+
+def checks_in_source():
+    """{(file, first line, last line)} of every raise of a new error."""
+    found = set()
+    for name in FILES:
+        path = pathlib.Path(fnn.__file__).parent / "training" / f"{name}.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and node.exc is not None and "_carrying" not in ast.dump(node.exc):
+                found.add((path.name, node.lineno, node.end_lineno))
+    return found
+
+
+def test_every_check_of_the_room_is_reached_by_a_row():
+    reached = set()
+    for error in [caught(each) for each in MESSAGES.values()] + [core.caught(each) for each in core.MESSAGES]:
+        for frame in traceback.extract_tb(error.__traceback__):
+            reached.add((pathlib.Path(frame.filename).name, frame.lineno))
+    missed = [
+        f"{file}:{first}"
+        for file, first, last in sorted(checks_in_source())
+        if not any((file, line) in reached for line in range(first, last + 1))
+    ]
+    assert missed == []
