@@ -56,10 +56,10 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Every method from every start."""
     random = np.random.default_rng(options.seed)
     sine = np.linspace(-2, 2, 200)[:, None]
-    inputs, target = load_diabetes(return_X_y=True)
+    diabetes: Any = load_diabetes()
     sets = {
         "sine": (sine, np.sin(3 * sine) + 0.01 * random.normal(size=sine.shape)),
-        "diabetes": (_standardized(inputs), _standardized(target[:, None])),
+        "diabetes": (_standardized(diabetes.data), _standardized(diabetes.target[:, None])),
     }
     result: dict[str, Any] = {}
     for name, (x, y) in sets.items():
@@ -93,7 +93,9 @@ def _programs(net: fnn.Layer, x: np.ndarray, y: np.ndarray, steps: int) -> Progr
     errors, jacobian = jax.jit(residuals), jax.jit(jax.jacobian(residuals))
 
     def scipy(params: Any) -> float:
-        found = least_squares(
+        # its annotations know no function as jac
+        solver: Any = least_squares
+        found = solver(
             lambda w: np.asarray(errors(w)),
             ravel_pytree(params)[0],
             jac=lambda w: np.asarray(jacobian(w)),
@@ -133,7 +135,7 @@ def _adam(net: fnn.Layer, x: np.ndarray, y: np.ndarray, steps: int) -> Callable[
 
     @jax.jit
     def train(params: Any) -> jax.Array:
-        def step(carry: tuple, _: None) -> tuple[tuple, jax.Array]:
+        def step(carry: tuple, _: None) -> tuple[Any, Any]:
             params, state = carry
             value, slope = by_hand(params, x, y)
             updates, state = optimizer.update(slope, state, params)
@@ -154,7 +156,7 @@ def _convex(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
     @jax.jit
     def train(params: Any) -> jax.Array:
-        def step(carry: tuple, _: None) -> tuple[tuple, jax.Array]:
+        def step(carry: tuple, _: None) -> tuple[Any, Any]:
             params, state = carry
             loss, slope = optax.value_and_grad_from_state(f)(params, state=state)
             updates, state = optimizer.update(slope, state, params, value=loss, grad=slope, value_fn=f)
@@ -163,7 +165,9 @@ def _convex(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         return jax.lax.scan(step, (params, optimizer.init(params)), None, length=60)[1]
 
     losses = train(net.init(jax.random.key(0), jnp.float64))
-    theirs = MLPRegressor((), solver="lbfgs", alpha=0.0, max_iter=1000, tol=1e-12, random_state=0).fit(x, y.ravel())
+    theirs = MLPRegressor(
+        hidden_layer_sizes=(), solver="lbfgs", alpha=0.0, max_iter=1000, tol=1e-12, random_state=0
+    ).fit(x, y.ravel())
     return {"lbfgs": float(losses[-1]), "scikit_learn": float(theirs.loss_)}
 
 

@@ -63,8 +63,8 @@ def natural_gradient(*, damping: float = 1e-3, decay: float = 0.95) -> optax.Gra
         return NaturalGradientState(jax.tree.map(_zeros, params, is_leaf=_is_dense), jnp.zeros(()))
 
     def update(
-        updates: PyTree, state: NaturalGradientState, params: Any = None, *, factors: PyTree = None, **_: Any
-    ) -> tuple[PyTree, NaturalGradientState]:
+        updates: PyTree, state: Any, params: Any = None, *, factors: PyTree = None, **_: Any
+    ) -> tuple[PyTree, Any]:
         if factors is None:
             raise TypeError(
                 "natural_gradient: update needs the factors of the step, got none. "
