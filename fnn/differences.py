@@ -67,10 +67,10 @@ def central_differences(f: Callable[..., Array], step: Step | None = None, *, ch
     The error is about h² |f‴| / 24 + ε |f| / h, the cost two evaluations per parameter.
 
     Args:
-    f: (params, *rest) -> scalar: a function, a model, a partial; anything in `rest` that is not an array is held
-        fixed.
-    step: h, a number or a function of the leaf such as `lecture_step`; the default is 2 ε^(1/3) x_c, see
-        `scaled_step`.
+        f: (params, *rest) -> scalar: a function, a model, a partial; anything in `rest` that is not an array is held
+            fixed.
+        step: h, a number or a function of the leaf such as `lecture_step`; the default is 2 ε^(1/3) x_c, see
+            `scaled_step`.
         chunk: how many entries are taken at a time.
 
     Returns:
