@@ -175,7 +175,7 @@ class Loss(Record):
                 f"{self.name}: the prediction must have outputs on its last axis, got a scalar. Give p[None]."
             )
         if prediction.dtype.itemsize < 4:
-            value, working = self.forward(prediction.astype(jnp.float32), target, sample_weight)
+            value, working = self.forward(prediction.astype(jnp.float32), target, sample_weight, weight_sum)
             # an array of no entries says to which dtype the gradient is rounded
             return value.astype(prediction.dtype), (working, jnp.zeros(0, prediction.dtype))
         target = self.as_target(prediction, target)
@@ -211,9 +211,7 @@ class Loss(Record):
             total = jnp.sum(weights)
             scale = weights / jnp.where(total == 0, jnp.ones_like(total), total)
         else:
-            # a denominator beyond the largest half-precision number is no reason to lose the weights
-            wide = jnp.float32 if jnp.finfo(weights.dtype).bits < 32 else weights.dtype
-            scale = (weights.astype(wide) / jnp.asarray(weight_sum, wide)).astype(weights.dtype)
+            scale = weights / jnp.asarray(weight_sum, weights.dtype)
         return jnp.sum(scale * values), (saved, scale)
 
     def backward(self, residuals: Residuals, value_bar: Array | float = 1.0) -> Array:

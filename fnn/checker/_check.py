@@ -106,8 +106,9 @@ def check(
     settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
         if isinstance(f, Backprop):
-            require_sound(lambda *args: f.objective(*args, **options), args, on_host=False)
+            # first what the data say: a label out of range is named, not the NaN that it makes
             f.objective.validate(args[0], *args[1:])
+            require_sound(lambda *args: f.objective(*args, **options), args, on_host=False)
             with jax.enable_x64(True):
                 whole, parts = _of_record(f, args, options, declared)
         else:

@@ -151,6 +151,7 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
     iterates = any(each.primitive.name == "while" for each in jaxprs.equations(body))
     return Rule(
         name or "unknown", Path(where).name or "unknown", pair, inputs, labels, optional=unused,
+        fixed=frozenset(n for n, k in enumerate(free) if k < hoisted and values is not None),
         own=jaxprs.is_own(where.rpartition(":")[0]), iterates=iterates,
         converges=any(map(_repeats, jaxprs.equations(body))),
     )  # fmt: skip

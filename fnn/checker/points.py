@@ -153,7 +153,11 @@ def _drawn(rule: Rule, numbers: list[np.ndarray], shift: int) -> Rule:
     def draw(number: np.ndarray, leaf: Any) -> Any:
         return number if is_float(leaf) else leaf
 
-    inputs = tree.unflatten(map(draw, numbers[:count], leaves))
+    # only a rule of an equation captures anything, and its inputs are one leaf each
+    inputs = tree.unflatten(
+        leaf if k in rule.fixed else draw(number, leaf)
+        for k, (number, leaf) in enumerate(zip(numbers[:count], leaves, strict=True))
+    )
     data = jax.tree.map(partial(_next_label, by=shift, classes=rule.classes), rule.data)
     if rule.loose:
         rest, structure = jax.tree.flatten(data)

@@ -52,6 +52,8 @@ class Rule:
     """Where the data hold labels: how many classes there are, so that others can be tried; else 0."""
     optional: frozenset[int] = frozenset()
     """Which inputs nobody differentiates with respect to: the rule may give None or zero for them."""
+    fixed: frozenset[int] = frozenset()
+    """Inputs that are captured values, which the rule knows: they are never drawn."""
     blank: dict[int, str] = field(default_factory=dict)
     """Inputs of a loss for which its rule returns nothing or zeros, and which an argument of the check is: by number,
     the name of that argument. As for targets, data, masks; never the first input."""

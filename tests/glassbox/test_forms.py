@@ -210,6 +210,28 @@ def test_a_shared_maximum_of_many_in_half_precision():
     np.testing.assert_allclose(gradient.astype(np.float64), 1 / 70_000, rtol=tolerances.FORWARD["bfloat16"])
 
 
+def test_a_convolution_in_half_precision_with_sums_in_single():
+    x, k = jnp.arange(8, dtype=jnp.bfloat16).reshape(1, 1, 8), jnp.ones((1, 1, 3), jnp.bfloat16)
+
+    def f(x, k):
+        return jnp.sum(lax.conv_general_dilated(x, k, (1,), "VALID", preferred_element_type=jnp.float32) ** 2)
+
+    for got, want in zip(fnn.graph(f, x, k).gradients, jax.grad(f, argnums=(0, 1))(x, k), strict=True):
+        assert got.dtype == want.dtype and np.array_equal(got, want)
+    assert "preferred_element_type=jnp.float32" in str(fnn.show_backward(f, x, k))
+
+
+def test_a_product_in_half_precision_with_sums_in_single():
+    x, w = jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3), jnp.ones((3, 2), jnp.bfloat16)
+
+    def f(x, w):
+        return jnp.sum(jnp.dot(x, w, preferred_element_type=jnp.float32) ** 2)
+
+    for got, want in zip(fnn.graph(f, x, w).gradients, jax.grad(f, argnums=(0, 1))(x, w), strict=True):
+        assert got.dtype == want.dtype and np.array_equal(got, want)
+    assert "preferred_element_type=jnp.float32" in str(fnn.show_backward(f, x, w))
+
+
 @pytest.mark.parametrize("f", [jnp.cbrt, jnp.sqrt, lax.rsqrt, lambda x: jnp.arctan2(x, x)])
 def test_slopes_of_roots_at_0_are_those_of_jax(f):
     ours, theirs = fnn.graph(f, 0.0).gradients[0], jax.grad(f)(0.0)
@@ -236,6 +258,19 @@ def test_code_that_is_wrong_is_not_handed_out(text, message, monkeypatch):
     with pytest.raises(NotImplementedError, match=f"{message}.* report the function. tried=False gives the source"):
         fnn.show_backward(f, 1.0)
     assert text in str(fnn.show_backward(f, 1.0, tried=False))
+
+
+def test_what_has_no_source_is_refused(monkeypatch):
+    monkeypatch.setitem(TABLE, "sin", dataclasses.replace(TABLE["sin"], python=py.unwritten))
+    with pytest.raises(NotImplementedError, match=r"`sin` .test_forms.py:\d+. cannot be written as Python here"):
+        fnn.show_backward(lambda x: jnp.sin(x) ** 2, 1.0)
+    with pytest.raises(NotImplementedError, match="cannot be written as Python here"):
+        py.unwritten([], {}, None)
+
+
+def test_some_eigenvalues_alone_have_no_rule():
+    with pytest.raises(NotImplementedError, match="eigh of a subset of the eigenvalues"):
+        TABLE["eigh"].pull((SQUARE, X[:2]), (SQUARE, X[:2]), SQUARE, subset_by_index=(0, 1))
 
 
 def test_code_that_returns_another_structure_is_not_handed_out(monkeypatch):

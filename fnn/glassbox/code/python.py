@@ -1,7 +1,7 @@
 """The words of Python: each operation as one would write it with `jax.numpy`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from fnn.glassbox.spelling.pieces import Piece, parenthesized, written
 from fnn.glassbox.spelling.python import typed, unwritten
 from fnn.glassbox.table import known
 from fnn.glassbox.trace.program import Step, flattened
-from fnn.jaxprs import closed
+from fnn.jaxprs import Place, closed
 from fnn.types import is_key
 
 _NUMBERS = {"inf": "jnp.inf", "-inf": "-jnp.inf", "nan": "jnp.nan"}
@@ -21,7 +21,9 @@ _NUMBERS = {"inf": "jnp.inf", "-inf": "-jnp.inf", "nan": "jnp.nan"}
 class Python:
     """The dialect."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Mapping[str, Place]) -> None:
+        self.places = places
+        """Where the user's source has an operation, by its primitive."""
         self.held: dict[str, Any] = {}
         """Constants too large to be written out, by the names that stand for them."""
 
@@ -46,7 +48,8 @@ class Python:
     def operation(self, step: Step, operands: Sequence[Piece], shapes: Sequence[Any]) -> Piece:
         out, spelled = shapes[step.outputs[0]], known(step.primitive.name).python
         if spelled is None or spelled is unwritten:
-            where = f" ({step.place})" if str(step.place) else ""
+            place = self.places.get(step.primitive.name, step.place)
+            where = f" ({place})" if str(place) else ""
             raise NotImplementedError(
                 f"the operation `{step.primitive.name}`{where} cannot be written as Python here. Look at its values "
                 "with fnn.graph."

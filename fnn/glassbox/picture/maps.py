@@ -32,9 +32,9 @@ def heat_map(value: Any) -> Map | None:
         return None
     entries = np.asarray(value, np.float64)
     # an image among examples and channels of one: its own rows and columns
-    sides = [size for size in entries.shape if size > 1] if entries.ndim > 2 else entries.shape
-    entries = entries.reshape(sides) if len(sides) == 2 else entries
-    table = entries.reshape(-1, entries.shape[-1]) if entries.ndim > 1 else entries.reshape(1, -1)
+    sides = [size for size in entries.shape if size > 1]
+    columns = sides[-1] if entries.ndim > 2 and len(sides) == 2 else entries.shape[-1] if entries.ndim else 1
+    table = entries.reshape(-1, columns) if entries.ndim > 1 else entries.reshape(1, -1)
     # the entry farthest from zero, before averages hide it
     finite = np.abs(table[np.isfinite(table)])
     cells, block = _averaged(table)

@@ -169,12 +169,24 @@ class _Drawing:
                 chosen = node.inputs[1 + int(np.asarray(self.nodes[node.inputs[0]].value).flat[0])]
                 if chosen not in self.fixed:
                     self.source[node.index] = chosen
+            elif (valid := self._valid(node)) is not None:
+                self.source[node.index] = valid
             elif len(moving) == 1 and node.cotangent is None:
                 (root,) = moving
                 index = self._whole(node.index) and self._whole(root)
                 if index or (node.operation == "max" and any(self.text(k) == "−∞" for k in node.inputs)):
                     self.source[node.index] = root
         return self.source
+
+    def _valid(self, node: Node) -> int | None:
+        """What a choice hands on whose other case is the NaN of an invalid index, where no index is invalid."""
+        if node.operation != "select_n" or not (roots := self._roots(node.inputs[0])):
+            return None
+        cases = [k for k in node.inputs[1:] if self.text(k) != "NaN"]
+        if len(cases) != 1 or len(node.inputs) != 3 or not all(map(self._whole, roots)):
+            return None
+        same = symbols.numeric(node.value) and np.array_equal(node.value, self.nodes[cases[0]].value)
+        return cases[0] if same else None
 
     def _roots(self, k: int) -> set[int]:
         """The nodes that a value moves with; a comparison of indices moves with the indices."""

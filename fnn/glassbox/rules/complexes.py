@@ -8,6 +8,7 @@ conjugate of z_bar.
 import jax.numpy as jnp
 from jax import lax
 
+from fnn.glassbox.spelling import latex as tex
 from fnn.glassbox.spelling import python as py
 from fnn.glassbox.table import Primitive, Symbol, enter, free
 
@@ -37,8 +38,16 @@ def conj(y_bar, y, z):
 
 
 enter(
-    Primitive("real", real, py.function("jnp.real"), symbol=Symbol(label="Re"), cost=free),
-    Primitive("imag", imag, py.function("jnp.imag"), symbol=Symbol(label="Im"), cost=free),
+    Primitive("real", real, py.function("jnp.real"), tex.operator("Re"), symbol=Symbol(label="Re"), cost=free),
+    Primitive("imag", imag, py.function("jnp.imag"), tex.operator("Im"), symbol=Symbol(label="Im"), cost=free),
     Primitive("complex", joined, py.exactly("lax.complex"), symbol=Symbol(label="a + ib"), cost=free),
-    Primitive("conj", conj, py.function("jnp.conj"), word="conjugate", symbol=Symbol(label="conj"), cost=free),
+    Primitive(
+        "conj",
+        conj,
+        py.function("jnp.conj"),
+        tex.around(r"\overline{", "}"),
+        word="conjugate",
+        symbol=Symbol(label="conj"),
+        cost=free,
+    ),
 )

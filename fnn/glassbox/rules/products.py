@@ -17,8 +17,10 @@ from fnn.glassbox.table import Primitive, Symbol, enter
 def dot_general(y_bar, y, a, b, *, dimension_numbers, precision=None):
     # y = Σ a · b over the contracted axes
     a_axes, b_axes, y_axes = letters(dimension_numbers, a.ndim, b.ndim)
-    a_bar = jnp.einsum(f"{y_axes},{b_axes}->{a_axes}", y_bar, b, precision=precision)
-    b_bar = jnp.einsum(f"{a_axes},{y_axes}->{b_axes}", a, y_bar, precision=precision)
+    # the sums may be in a wider dtype than the factors
+    wide = y_bar.dtype
+    a_bar = jnp.einsum(f"{y_axes},{b_axes}->{a_axes}", y_bar, b.astype(wide), precision=precision)
+    b_bar = jnp.einsum(f"{a_axes},{y_axes}->{b_axes}", a.astype(wide), y_bar, precision=precision)
     return a_bar.astype(a.dtype), b_bar.astype(b.dtype)
 
 

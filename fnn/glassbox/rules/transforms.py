@@ -8,6 +8,7 @@ import math
 import jax.numpy as jnp
 from jax import lax
 
+from fnn.glassbox.spelling import latex as tex
 from fnn.glassbox.spelling import python as py
 from fnn.glassbox.table import Primitive, Symbol, enter
 
@@ -42,4 +43,8 @@ def _cost(params, inputs, outputs):
     return round(5 * entries * math.log2(max(math.prod(params["fft_lengths"]), 2)))
 
 
-enter(Primitive("fft", fft, py.call(_text), word="spectrum", symbol=Symbol(label="F"), cost=_cost))
+enter(
+    Primitive(
+        "fft", fft, py.call(_text), tex.function(r"\mathcal{F}"), "spectrum", symbol=Symbol(label="F"), cost=_cost
+    )
+)

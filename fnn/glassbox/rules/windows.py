@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fnn.glassbox.spelling import latex as tex
 from fnn.glassbox.spelling import python as py
 from fnn.glassbox.table import NOTHING, Primitive, Symbol, each, enter
 
@@ -35,6 +36,8 @@ def conv_general_dilated(
     # y[n, o, t] = Σ x[n, i, t · stride + k] kernel[o, i, k] over input features i and window places k
     x_axes, kernel_axes, y_axes = dimension_numbers
     features, examples = feature_group_count, batch_group_count
+    # the sums may be in a wider dtype than what is multiplied
+    y_bar = y_bar.astype(x.dtype)
     arrays = ((x, x_axes), (kernel, kernel_axes), (y_bar, y_axes))
     inputs, window, outputs = ([a.shape[axis] for axis in axes[2:]] for a, axes in arrays)
     # x: every output that read it, by the kernel turned round, its input and output features exchanged
@@ -158,7 +161,9 @@ def _convolution(g, p, y):
         f"dimension_numbers=lax.ConvDimensionNumbers({', '.join(str(tuple(map(int, axes))) for axes in numbers)})"
     )
     precision = py.precision(p.get("precision"))
-    return f"lax.conv_general_dilated({', '.join(words)}{precision and f', precision={precision}'})"
+    words += [f"precision={precision}"] if precision else []
+    words += [f"preferred_element_type=jnp.{y.dtype.name}"] if y.dtype != g[0].dtype else []
+    return f"lax.conv_general_dilated({', '.join(words)})"
 
 
 def _pooled(operation, start):
@@ -189,7 +194,7 @@ def _bound(name):
 
 enter(
     Primitive(
-        "conv_general_dilated", conv_general_dilated, py.call(_convolution), word="convolved",
+        "conv_general_dilated", conv_general_dilated, py.call(_convolution), tex.infix(" * ", 3, 2, 3), "convolved",
         symbol=Symbol(infix="∗"), cost=_cost,
     ),
     Primitive(

@@ -164,6 +164,11 @@ def _flip(text: str) -> str:
 def product(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
     a, b = g
     (of_a, of_b), (batch, _) = p["dimension_numbers"]
+    if y.dtype != a.dtype or y.dtype != b.dtype:
+        # the sums are in a wider dtype than the factors, and no sign says that
+        formula = "{},{}->{}".format(*letters(p["dimension_numbers"], len(a.shape), len(b.shape)))
+        wide = f"preferred_element_type=jnp.{y.dtype.name}"
+        return Piece(f'jnp.einsum("{renamed(formula)}", {a.text}, {b.text}, {wide})', 0)
     precision = p.get("precision")
     plain = precision is None or all(each is None for each in np.atleast_1d(precision).tolist())
     one = len(of_a) == 1 and not batch and plain

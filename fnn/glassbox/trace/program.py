@@ -17,7 +17,16 @@ from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, na
 from fnn.types import PyTree, is_key
 
 #: Primitives that are written out by what they hold, with the parameter that holds it.
-LOOKED_THROUGH = CALLS | {"composite": "jaxpr", "custom_vmap_call": "call", "linear_call": "callee"}
+LOOKED_THROUGH = CALLS | {
+    "composite": "jaxpr",
+    "custom_vmap_call": "call",
+    "linear_call": "callee",
+    "eval_jaxpr": "call_jaxpr",
+}
+
+
+#: Newer releases of JAX trace some functions as one equation, which says by what others it could be written.
+HIGH = "call_hi_primitive"
 
 
 class Step(NamedTuple):
@@ -148,7 +157,13 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
                 out = walk(solve, [*numbers[first : first + lengths.solve], *right], scopes, place)
                 known.update(zip(equation.outvars, out, strict=True))
                 continue
-            if name in LOOKED_THROUGH and not _is_relu(equation):
+            if name == HIGH and hasattr(equation.params.get("_prim"), "expand"):
+                if any(differentiable(v.aval) for v in equation.outvars):
+                    rewritten.append(type(equation.params["_prim"]).__name__)
+                out = walk(_expanded(equation), list(map(read, equation.invars)), scopes, place)
+                known.update(zip(equation.outvars, out, strict=True))
+                continue
+            if LOOKED_THROUGH.get(name) in equation.params and not _is_relu(equation):
                 inner = equation.params[LOOKED_THROUGH[name]]
                 if name in CUSTOM:
                     rewritten.append(name_of(equation) or "a function")
@@ -183,6 +198,16 @@ def needed_for(program: Program, outputs: Sequence[int]) -> list[int]:
 def differentiable(value: Any) -> bool:
     """True for what has a derivative: real and complex numbers of any precision."""
     return jnp.issubdtype(jnp.result_type(value) if not hasattr(value, "dtype") else value.dtype, jnp.inexact)
+
+
+def _expanded(equation: Any) -> Any:
+    """The closed jaxpr of a function that was traced as one equation."""
+    held = equation.params["_prim"]
+
+    def plain(*leaves: Any) -> Any:
+        return held.expand(*jax.tree.unflatten(held.in_tree, leaves))
+
+    return jax.make_jaxpr(plain)(*(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars))
 
 
 def _scopes(equation: Any) -> tuple[str, ...]:
