@@ -52,7 +52,7 @@ from fnn.network import dense, mlp, repeated, sequential, skip
 from fnn.regularizers import Regularizer, elastic_net, l1, l2
 
 if TYPE_CHECKING:
-    from fnn import checker, data, differences, glassbox, lectures, training
+    from fnn import checker, curvature, data, differences, glassbox, lectures, training
     from fnn.checker import assert_gradients, check
     from fnn.differences import central_differences, one_sided_differences
     from fnn.glassbox import graph, show_backward
@@ -73,6 +73,7 @@ __version__ = "0.1.0"
 #: The rooms that are loaded at first use, and the names of each that stand here too.
 _LATER = {
     "checker": ("assert_gradients", "check"),
+    "curvature": (),
     "data": (),
     "differences": ("central_differences", "one_sided_differences"),
     "glassbox": ("graph", "show_backward"),
@@ -112,6 +113,7 @@ __all__ = [
     "central_differences",
     "check",
     "checker",
+    "curvature",
     "custom_vjp",
     "data",
     "dense",

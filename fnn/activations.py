@@ -3,22 +3,23 @@
 Promises: every activation is a value (equal by value, hashable, printed by its name) with
     forward(z) -> (a, residuals)              what backward needs, and nothing more
     backward(residuals, a_bar) -> z_bar       z_bar = σ'(z) ⊙ a_bar
+    curvature(residuals, a_bar, z_dot)        σ''(z) ⊙ a_bar ⊙ z_dot, the second derivative beside the first
 for any shape of z. NaN in gives NaN out; ±∞ gives the limits of value and derivative (softmax alone has none at +∞); a
 product that tends to 0 is 0 where a factor overflows. The value of the derivative at a kink is stated and tested.
 Refuses: integer inputs. Letters: z pre-activation, a activation, both (…); K classes on the last axis of softmax.
 
-The derivative of each function is written once in the package, here. Sources: claims A6, A14, B5, B7, B17, C10.
+Each derivative, first and second, is written once in the package, here. Sources: claims A6, A14, B5, B7, B17, C10.
 """
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from fnn.checks import as_floating, require_name
-from fnn.types import Array, Record, Residuals
+from fnn.types import Array, Record, Residuals, reset_stale
 
 #: The records, and the classes that take a number; the class of any other record is `type(record)`.
 __all__ = [
@@ -62,6 +63,15 @@ class Activation(Record):
     expected: ClassVar[str] = ""
     """Why `backward` is deliberately not the derivative of `forward` ("straight-through"); `check` then says so."""
 
+    piecewise_linear: ClassVar[bool] = False
+    """True where σ'' is 0 wherever it exists: relu and its kin."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        reset_stale(cls, Activation, "tangent", "forward", "backward")
+        reset_stale(cls, Activation, "curvature", "forward", "backward")
+        reset_stale(cls, Activation, "piecewise_linear", "forward", "backward")
+
     def __call__(self, z: Array) -> Array:
         """σ(z), the same shape as z. Raises `TypeError` for integers."""
         return self.forward(as_floating(self.name, "z", z))[0]
@@ -73,6 +83,21 @@ class Activation(Record):
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         """Return z_bar, of the shape of z, from the cotangent of the activation."""
         raise TypeError(f"{type(self).__name__} must define backward(residuals, a_bar) -> z_bar.")
+
+    def tangent(self, residuals: Residuals, z_dot: Array) -> Array:
+        """Return a_dot, the change of the activation along z_dot.
+
+        Elementwise functions and softmax have symmetric Jacobians, so this is `backward`; an activation whose Jacobian
+        is not symmetric defines its own.
+        """
+        return self.backward(residuals, z_dot)
+
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        """Return the change of z_bar along z_dot at a fixed a_bar: σ''(z) ⊙ a_bar ⊙ z_dot, entry by entry."""
+        raise TypeError(
+            f"{type(self).__name__} must define curvature(residuals, a_bar, z_dot) for second derivatives, got a class "
+            "without it beside its backward. An elementwise activation returns σ''(z) * a_bar * z_dot."
+        )
 
     def derivative(self, z: Array) -> Array:
         """σ'(z), entry by entry, read off the backward rule. For elementwise activations only."""
@@ -94,6 +119,11 @@ class Identity(Activation):
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         return a_bar
 
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        return jnp.zeros_like(z_dot)
+
+    piecewise_linear = True
+
 
 class Sigmoid(Activation):
     """a = 1 / (1 + e^(−z)), a' = a (1 − a). Keeps the output. `jax.nn.sigmoid` does not overflow (claim C10).
@@ -112,6 +142,11 @@ class Sigmoid(Activation):
         # a = σ(z)
         a = residuals
         return a_bar * (a * (1 - a))
+
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' = a (1 − a), so a'' = a' (1 − 2a)
+        a = residuals
+        return a_bar * z_dot * (a * (1 - a) * (1 - 2 * a))
 
 
 class Tanh(Activation):
@@ -132,9 +167,14 @@ class Tanh(Activation):
         a = residuals
         return a_bar * ((1 - a) * (1 + a))
 
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' = 1 − a², so a'' = −2 a a'
+        a = residuals
+        return a_bar * z_dot * (-2 * a * ((1 - a) * (1 + a)))
+
 
 class Relu(Activation):
-    """a = max(z, 0), a' = 1[z > 0]; at the kink z = 0 the derivative is 0. Keeps the output.
+    """a = max(z, 0), a' = 1[z > 0], a'' = 0; at the kink z = 0 both derivatives are 0. Keeps the output.
 
     >>> z = jnp.array([-2.0, 0.0, 1.0])
     >>> fnn.relu(z).tolist(), fnn.relu.derivative(z).tolist()
@@ -150,6 +190,12 @@ class Relu(Activation):
         # a = z where z > 0, else 0; so a > 0 exactly where z > 0
         a = residuals
         return jnp.where(a <= 0, jnp.zeros_like(a_bar), a_bar)
+
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' is constant on either side of the kink
+        return jnp.zeros_like(z_dot)
+
+    piecewise_linear = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,6 +226,12 @@ class LeakyRelu(Activation):
         a = residuals
         return jnp.where(a <= 0, self.slope * a_bar, a_bar)
 
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' is constant on either side of the kink
+        return jnp.zeros_like(z_dot)
+
+    piecewise_linear = True
+
 
 @dataclass(frozen=True, repr=False)
 class Elu(Activation):
@@ -209,6 +261,11 @@ class Elu(Activation):
         a = residuals
         return jnp.where(a <= 0, (a + self.alpha) * a_bar, a_bar)
 
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' = alpha e^z where z ≤ 0, which is its own derivative; a' = 1 elsewhere
+        a = residuals
+        return a_bar * z_dot * jnp.where(a <= 0, a + self.alpha, jnp.zeros_like(a))
+
 
 class Softplus(Activation):
     """a = ln(1 + e^z), a' = σ(z). Keeps z.
@@ -226,6 +283,11 @@ class Softplus(Activation):
         # a = ln(1 + e^z)
         z = residuals
         return a_bar * jax.nn.sigmoid(z)
+
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' = σ(z), so a'' = σ(z) σ(−z)
+        z = residuals
+        return a_bar * z_dot * (jax.nn.sigmoid(z) * jax.nn.sigmoid(-z))
 
 
 class Gelu(Activation):
@@ -247,7 +309,13 @@ class Gelu(Activation):
         # a = z Φ(z), Φ' = φ, φ(z) = e^(−z²/2) / √(2π)
         z = residuals
         inside = _within(z, self.saturated)
-        return a_bar * (_normal_cdf(z) + inside * (jnp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))))
+        return a_bar * (_normal_cdf(z) + inside * _normal_density(z))
+
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' = Φ + z φ and φ' = −z φ, so a'' = φ (2 − z²)
+        z = residuals
+        inside = _within(z, self.saturated)
+        return a_bar * z_dot * (2 * _normal_density(z) - inside * (inside * _normal_density(z)))
 
 
 class GeluTanh(Activation):
@@ -279,6 +347,17 @@ class GeluTanh(Activation):
         slope = 2 * self.scale * (1 + 3 * self.cubic * (inside * inside))
         return a_bar * (s + inside * (s * (1 - s)) * slope)
 
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' = s + z s' with s' = s (1 − s) w', w = 2u; so a'' = 2 s' + z s'', s'' = s (1 − s) ((1 − 2s) w'² + w'')
+        z, s = residuals
+        inside = _within(z, self.saturated)
+        slope = 2 * self.scale * (1 + 3 * self.cubic * (inside * inside))
+        bend = 2 * self.scale * (6 * self.cubic) * inside
+        # the products with s (1 − s) come first: far out it is 0, and z w'² alone would overflow
+        first = (s * (1 - s)) * slope
+        second = (1 - 2 * s) * (first * slope) + (s * (1 - s)) * bend
+        return a_bar * z_dot * (2 * first + inside * second)
+
 
 class Silu(Activation):
     """a = z σ(z), a' = s + a (1 − s) with s = σ(z). Keeps z and s. Also called swish.
@@ -301,6 +380,11 @@ class Silu(Activation):
         z, s = residuals
         return a_bar * (s + _within(z, self.saturated) * (s * (1 - s)))
 
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # a' = s + z s' and s'' = s' (1 − 2s), so a'' = s' (2 + z (1 − 2s))
+        z, s = residuals
+        return a_bar * z_dot * ((s * (1 - s)) * (2 + _within(z, self.saturated) * (1 - 2 * s)))
+
 
 class Sign(Activation):
     """a = +1 where z ≥ 0, −1 where z < 0 (claim A1: sign(0) = +1); the derivative is 0 everywhere.
@@ -320,6 +404,11 @@ class Sign(Activation):
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         return jnp.zeros_like(a_bar)
 
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        return jnp.zeros_like(z_dot)
+
+    piecewise_linear = True
+
 
 class HardThreshold(Activation):
     """a = 1 where z ≥ 0, else 0; the derivative is 0 everywhere, so nothing below it learns (claims A14, B5).
@@ -335,6 +424,11 @@ class HardThreshold(Activation):
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         return jnp.zeros_like(a_bar)
+
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        return jnp.zeros_like(z_dot)
+
+    piecewise_linear = True
 
 
 class Softmax(Activation):
@@ -361,6 +455,13 @@ class Softmax(Activation):
         share = a * a_bar
         return share - a * jnp.sum(share, axis=-1, keepdims=True)
 
+    def curvature(self, residuals: Residuals, a_bar: Array, z_dot: Array) -> Array:
+        # z_bar = a ⊙ a_bar − a ⟨a, a_bar⟩, and a changes by a_dot along z_dot; the Jacobian is symmetric
+        a = residuals
+        a_dot = self.tangent(a, z_dot)
+        mean = jnp.sum(a * a_bar, axis=-1, keepdims=True)
+        return a_dot * (a_bar - mean) - a * jnp.sum(a_dot * a_bar, axis=-1, keepdims=True)
+
     def derivative(self, z: Array) -> Array:
         raise TypeError(
             "softmax has a Jacobian, not an elementwise derivative. Use softmax.backward(residuals, a_bar)."
@@ -380,6 +481,11 @@ def _within(z: Array, bound: float) -> Array:
 def _normal_cdf(z: Array) -> Array:
     """Φ(z) = ½ erfc(−z/√2), which is accurate in the left tail, where ½ (1 + erf) cancels."""
     return 0.5 * jax.lax.erfc(-z * math.sqrt(0.5))
+
+
+def _normal_density(z: Array) -> Array:
+    """φ(z) = e^(−z²/2) / √(2π)."""
+    return jnp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
 
 
 def _step(z: Array, below: float) -> Array:

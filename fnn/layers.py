@@ -7,7 +7,11 @@ The layer contract. A layer is a frozen dataclass, validated when it is made, wi
     apply(params, x) -> y
 a name, and the sizes `inputs` and `outputs` (None if it takes any). x and y may be any pytree; x_bar has the structure
 of x, with None for integers and keys. Arrays may have any number of leading axes, including none. Leaves called ``W``
-are the weights that regularizers see.
+are the weights that regularizers see. For second derivatives there are two more methods, forward and backward on pairs
+(value, tangent), which a layer need not define:
+    forward_tangent((params, params_dot), (x, x_dot)) -> ((y, y_dot), (residuals, residuals_dot))
+    backward_tangent((params, params_dot), (residuals, residuals_dot), (y_bar, y_bar_dot))
+        -> ((params_bar, params_bar_dot), (x_bar, x_bar_dot))
 
 Promises: there is no derivative here; the rules of `linear` and `activations` are called in the order of the chain
 rule. Letters: N examples, I inputs, O outputs. Sources: claims A15, B8, C9.
@@ -32,8 +36,8 @@ from fnn.checks import (
     require_size,
 )
 from fnn.initializers import Initializer, glorot_uniform, zeros
-from fnn.linear import affine, affine_backward, affine_norms
-from fnn.types import Array, DType, Key, Params, PyTree, Residuals, refuse_init
+from fnn.linear import affine, affine_backward, affine_backward_tangent, affine_norms, affine_tangent
+from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init, reset_stale
 
 __all__ = ["Dense", "Layer"]
 
@@ -95,6 +99,40 @@ class Layer:
         """Return y alone."""
         return self.forward(params, x)[0]
 
+    # ---- for second derivatives: a layer of the package defines them by its own rules. What stands here serves layers
+    # of your own, and is the only place where JAX differentiates a rule.
+
+    def forward_tangent(self, params: tuple[Params, Params], x: tuple[PyTree, PyTree]) -> tuple[tuple, tuple]:
+        """`forward` on pairs (value, tangent): return ((y, y_dot), (residuals, residuals_dot)).
+
+        Args:
+            params, x: each a pair; x_dot is None where it is 0, as at the first layer.
+
+        residuals_dot is what `backward_tangent` needs beside the residuals, of any structure. Here it is `jax.jvp` of
+        `forward`; a layer that is to be written by hand throughout defines both methods.
+        """
+        (y, residuals), (y_dot, residuals_dot) = _push(self.forward, *zip(params, x, strict=True))
+        return (y, y_dot), (residuals, residuals_dot)
+
+    def backward_tangent(
+        self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[PyTree, PyTree]
+    ) -> tuple[tuple, tuple]:
+        """`backward` on pairs (value, tangent): return ((params_bar, params_bar_dot), (x_bar, x_bar_dot))."""
+        (params_bar, x_bar), (params_bar_dot, x_bar_dot) = _push(
+            self.backward, *zip(params, residuals, y_bar, strict=True)
+        )
+        return (params_bar, params_bar_dot), (x_bar, x_bar_dot)
+
+    def factors(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[PyTree, PyTree]:
+        """Return (the per-example gradients as `Factors` or `Examples`, x_bar); the first axis of x and y counts N.
+
+        `Dense` returns the two factors of its gradients. Here `backward` is called example by example, and the
+        gradients are multiplied out.
+        """
+        axes = self.example_axes(params, residuals, y_bar)
+        gradients, x_bar = jax.vmap(lambda saved, bar: self.backward(params, saved, bar), (axes, 0))(residuals, y_bar)
+        return Examples(gradients), x_bar
+
     # ---- for a look inside: layers with parts worth naming define these too. A class that overrides `backward` alone
     # does not inherit them from its parent, which would bypass the new rule; it gets these, which call `backward`.
 
@@ -130,7 +168,7 @@ class Layer:
 
 def _look_inside_by_backward(cls: type[Layer]) -> None:
     """Give a new class one backward rule: what looks inside must not come from a parent with another `backward`."""
-    backward, cotangents, values, norms = (_depth(cls, name) for name in ("backward", "cotangents", "values", "norms"))
+    backward, cotangents, values, norms = (depth(cls, name) for name in ("backward", "cotangents", "values", "norms"))
     if cotangents < backward:
         raise TypeError(
             f"{cls.__name__} defines cotangents but no backward, which back-propagation calls. "
@@ -147,11 +185,37 @@ def _look_inside_by_backward(cls: type[Layer]) -> None:
         cls.cotangents, cls.values = Layer.cotangents, Layer.values
     if rule < norms:
         cls.norms = Layer.norms
+    reset_stale(cls, Layer, "factors", "backward")
+    # one of the two reads what the other keeps, and both differentiate forward and backward
+    forward, push, pull = (depth(cls, name) for name in ("forward", "forward_tangent", "backward_tangent"))
+    if min(forward, backward) < max(push, pull):
+        cls.forward_tangent, cls.backward_tangent = Layer.forward_tangent, Layer.backward_tangent
 
 
-def _depth(cls: type, name: str) -> int:
-    """How many classes up the inheritance chain a method is defined; 0 is the class itself."""
-    return next(k for k, each in enumerate(cls.__mro__) if name in vars(each))
+def _push(rule: Callable[..., PyTree], primals: tuple, tangents: tuple) -> tuple[PyTree, PyTree]:
+    """`jax.jvp` of a rule of somebody's own. A tangent None stands for 0; integers and keys have no tangent: None."""
+    leaves, structure = jax.tree.flatten(primals)
+    filled = jax.tree.map(_tangent, primals, tuple(map(_spread, primals, tangents)))
+    dots = structure.flatten_up_to(filled)
+    moving = [k for k, dot in enumerate(dots) if dot is not None]
+
+    def on_moving(*floats: Array) -> PyTree:
+        places = dict(zip(moving, floats, strict=True))
+        return rule(*jax.tree.unflatten(structure, [places.get(k, leaf) for k, leaf in enumerate(leaves)]))
+
+    value, dot = jax.jvp(on_moving, tuple(leaves[k] for k in moving), tuple(dots[k] for k in moving))
+    return value, jax.tree.map(lambda leaf: None if leaf.dtype == jax.dtypes.float0 else leaf, dot)
+
+
+def _spread(primal: PyTree, tangent: PyTree) -> PyTree:
+    """The tangent, or where it is None as a whole a None for each leaf."""
+    return jax.tree.map(lambda _: None, primal) if tangent is None else tangent
+
+
+def _tangent(leaf: Array, dot: Array | None) -> Array | None:
+    if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
+        return None
+    return jnp.zeros_like(leaf) if dot is None else dot
 
 
 @dataclass(frozen=True, repr=False)
@@ -210,6 +274,32 @@ class Dense(Layer):
             *self.backward(params, residuals, y_bar),
             {"z": self.activation.backward(residuals[1], y_bar), "a": y_bar},
         )
+
+    def forward_tangent(self, params: tuple[Params, Params], x: tuple[Array, Array | None]) -> tuple[tuple, tuple]:
+        (own, own_dot), x_dot = params, x[1]
+        inputs, z = self._weighted_sum(own, x[0])
+        z_dot = affine_tangent(own["W"], inputs, own_dot["W"], own_dot["b"], x_dot)
+        a, saved = self.activation.forward(z)
+        return (a, self.activation.tangent(saved, z_dot)), ((inputs, saved), (x_dot, z_dot))
+
+    def backward_tangent(
+        self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[Array, Array]
+    ) -> tuple[tuple, tuple]:
+        # a = σ(z), z = x @ W + b; z_bar = σ'(z) a_bar moves with a_bar and with z
+        (own, own_dot), ((x, saved), (x_dot, z_dot)), (a_bar, a_bar_dot) = params, residuals, y_bar
+        W, W_dot = own["W"], own_dot["W"]
+        z_bar = self.activation.backward(saved, a_bar)
+        z_bar_dot = self.activation.backward(saved, a_bar_dot) + self.activation.curvature(saved, a_bar, z_dot)
+        W_bar, b_bar, x_bar = affine_backward(W, x, z_bar)
+        W_bar_dot, b_bar_dot, x_bar_dot = affine_backward_tangent(W, x, z_bar, W_dot, x_dot, z_bar_dot)
+        return ({"W": W_bar, "b": b_bar}, {"W": W_bar_dot, "b": b_bar_dot}), (x_bar, x_bar_dot)
+
+    def factors(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[PyTree, Array]:
+        x, saved = residuals
+        if x.ndim != 2:
+            return super().factors(params, residuals, y_bar)
+        z_bar = self.activation.backward(saved, y_bar)
+        return Factors(x, z_bar), z_bar @ params["W"].T
 
     def norms(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
         x, saved = residuals

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 
 from fnn.types import Array
 
-__all__ = ["affine", "affine_backward", "affine_norms", "homogeneous_input", "homogeneous_matrix"]
+__all__ = [
+    "affine",
+    "affine_backward",
+    "affine_backward_tangent",
+    "affine_norms",
+    "affine_tangent",
+    "homogeneous_input",
+    "homogeneous_matrix",
+]
 
 
 def affine(W: Array, b: Array, x: Array) -> Array:
@@ -54,6 +62,38 @@ def affine_backward(W: Array, x: Array, z_bar: Array) -> tuple[Array, Array, Arr
     b_bar = jnp.sum(z_bar, axis=examples)
     x_bar = z_bar @ W.T
     return W_bar, b_bar, x_bar
+
+
+def affine_tangent(W: Array, x: Array, W_dot: Array, b_dot: Array, x_dot: Array | None) -> Array:
+    """The change of z = x W + b along (W_dot, b_dot, x_dot): z_dot = x W_dot + b_dot + x_dot W.
+
+    x_dot None stands for 0, as at the first layer, and saves its product.
+
+    >>> x, W, W_dot, b_dot = jnp.ones((1, 2)), jnp.ones((2, 1)), jnp.ones((2, 1)), jnp.ones(1)
+    >>> fnn.linear.affine_tangent(W, x, W_dot, b_dot, None).tolist()
+    [[3.0]]
+    """
+    z_dot = affine(W_dot, b_dot, x)
+    return z_dot if x_dot is None else z_dot + x_dot @ W
+
+
+def affine_backward_tangent(
+    W: Array, x: Array, z_bar: Array, W_dot: Array, x_dot: Array | None, z_bar_dot: Array
+) -> tuple[Array, Array, Array]:
+    """The changes of the three cotangents of `affine_backward` along (W_dot, x_dot, z_bar_dot).
+
+    W_bar_dot = xᵀ z_bar_dot + x_dotᵀ z_bar, b_bar_dot = Σ z_bar_dot, x_bar_dot = z_bar_dot Wᵀ + z_bar W_dotᵀ.
+    x_dot None stands for 0.
+
+    >>> x, W, bar, dot = jnp.ones((1, 2)), jnp.ones((2, 1)), jnp.full((1, 1), 3.0), jnp.full((1, 1), 5.0)
+    >>> W_bar_dot, b_bar_dot, x_bar_dot = fnn.linear.affine_backward_tangent(W, x, bar, 2 * W, x, dot)
+    >>> W_bar_dot.tolist(), b_bar_dot.tolist(), x_bar_dot.tolist()
+    ([[8.0], [8.0]], [5.0], [[11.0, 11.0]])
+    """
+    W_bar_dot, b_bar_dot, x_bar_dot = affine_backward(W, x, z_bar_dot)
+    if x_dot is not None:
+        W_bar_dot = W_bar_dot + affine_backward(W, x_dot, z_bar)[0]
+    return W_bar_dot, b_bar_dot, x_bar_dot + z_bar @ W_dot.T
 
 
 def affine_norms(x: Array, z_bar: Array) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 Promises: a loss is a value with
     forward(prediction, target, sample_weight=None) -> (value, residuals)
     backward(residuals, value_bar=1.0) -> prediction_bar
+    backward_tangent(residuals, prediction_dot) -> prediction_bar_dot     the second derivative beside the first
 and a call returns the value alone. The last axis of the prediction holds the outputs of one example; the axes before
 it count examples (no such axis: one example). Losses *sum* over the outputs of an example and average over examples
 (`loss.sum` sums over examples too). Targets and weights are data: there is no derivative with respect to them.
@@ -21,16 +22,18 @@ Sources: claims A7, B3, B7, B19, B20, C5, D1, D7.
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from fnn.activations import softmax
 from fnn.checks import as_floating, require_labels, require_name, require_range
-from fnn.types import Array, Record, Residuals
+from fnn.types import Array, Record, Residuals, reset_stale
 
 #: The records, and the class that takes a number; the class of any other record is `type(record)`.
 __all__ = [
@@ -68,6 +71,16 @@ class Loss(Record):
 
     reduction: str = "mean"
 
+    piecewise_linear: ClassVar[bool] = False
+    """True where the second derivative is 0 wherever it exists: the absolute error, hinge, perceptron."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for rule in ("curvature", "fisher", "curvature_root", "piecewise_linear"):
+            reset_stale(cls, Loss, rule, "values", "slope")
+        # the root is that of the curvature
+        reset_stale(cls, Loss, "curvature_root", "curvature")
+
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
             raise ValueError(
@@ -89,6 +102,33 @@ class Loss(Record):
     def slope(self, residuals: Residuals) -> Array:
         """Return the derivative of each example's loss with respect to its prediction, (…, O)."""
         raise TypeError(f"{type(self).__name__} must define slope(residuals) -> prediction_bar.")
+
+    # ---- what it defines for second derivatives: of each example's loss, with respect to its prediction --------------
+
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        """Return the Hessian of each example's loss times prediction_dot, (…, O)."""
+        raise TypeError(
+            f"{type(self).__name__} must define curvature(residuals, prediction_dot) for second derivatives, got a "
+            "class without it beside its slope. It is the derivative of the slope along prediction_dot."
+        )
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        """Return E[s sᵀ] prediction_dot, (…, O): s is the slope for a target drawn from the model e^(−loss)."""
+        raise TypeError(
+            f"{self.name} is not the negative log-likelihood of a model, so it has no Fisher matrix. "
+            "Use gauss_newton_vector_product, or a loss that is one, such as softmax_cross_entropy."
+        )
+
+    def curvature_root(self, residuals: Residuals) -> Array:
+        """Return S, (C, …, O), with Σ_c S_c S_cᵀ the Hessian of each example's loss; C is at most O.
+
+        Here from the eigenvectors of the Hessian, which is right for any convex loss.
+        """
+        one = jnp.zeros_like(self.slope(residuals))
+        rows = [self.curvature(residuals, one.at[..., o].set(1)) for o in range(one.shape[-1])]
+        values, vectors = jnp.linalg.eigh(jnp.stack(rows, axis=-2))
+        root = vectors * jnp.sqrt(jnp.maximum(values, jnp.zeros_like(values)))[..., None, :]
+        return jnp.moveaxis(root, -1, 0)
 
     def as_target(self, prediction: Array, target: Any) -> Array:
         """Check the target's shape and dtype against the prediction's and return it as an array."""
@@ -177,7 +217,7 @@ class Loss(Record):
     def backward(self, residuals: Residuals, value_bar: Array | float = 1.0) -> Array:
         """Return the cotangent of the prediction, (…, O)."""
         saved, scale = residuals
-        if getattr(scale, "dtype", np.dtype(np.float64)).itemsize < 4:
+        if _is_half(scale):
             # computed in float32, rounded to half precision
             return self.backward(saved, jnp.asarray(value_bar, jnp.float32)).astype(scale.dtype)
         # value = Σ scale_n values_n
@@ -186,6 +226,32 @@ class Loss(Record):
             return slope * value_bar
         scale = scale * value_bar
         return slope * (scale[..., None] if jnp.ndim(scale) else scale)
+
+    def backward_tangent(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        """Return the change of `backward` along prediction_dot, (…, O): the Hessian of the value times it."""
+        # prediction_bar = scale_n slope_n
+        saved, scale = residuals
+        if _is_half(scale):
+            return self.backward_tangent(saved, prediction_dot.astype(jnp.float32)).astype(scale.dtype)
+        return _weighted(lambda dot: self.curvature(saved, dot), scale, prediction_dot)
+
+    def fisher_tangent(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        """Return the Fisher matrix of the predictions times prediction_dot, (…, O)."""
+        saved, scale = residuals
+        if _is_half(scale):
+            return self.fisher_tangent(saved, prediction_dot.astype(jnp.float32)).astype(scale.dtype)
+        return _weighted(lambda dot: self.fisher(saved, dot), scale, prediction_dot)
+
+    def backward_root(self, residuals: Residuals) -> Array:
+        """Return S, (C, …, O), with Σ_c S_c S_cᵀ the Hessian of the value, example by example."""
+        saved, scale = residuals
+        if _is_half(scale):
+            return self.backward_root(saved).astype(scale.dtype)
+        root = self.curvature_root(saved)
+        if scale is None:
+            return root
+        root_scale = jnp.sqrt(jnp.asarray(scale, root.dtype))
+        return root * (jnp.expand_dims(root_scale, (0, -1)) if root_scale.ndim else root_scale)
 
 
 # ---- regression -----------------------------------------------------------------------------------------------------
@@ -207,6 +273,17 @@ class SquaredError(Loss):
         # values = Σ_o e², e = p − y
         return 2 * residuals
 
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # slope = 2 (p − y)
+        return 2 * prediction_dot
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # the model: y normal around p with variance ½, so E[2e 2eᵀ] = 2
+        return 2 * prediction_dot
+
+    def curvature_root(self, residuals: Residuals) -> Array:
+        return _diagonal_root(jnp.full_like(residuals, 2))
+
 
 class HalfSquaredError(Loss):
     """½ ‖p − y‖² per example, mean over examples (claims A16, E6); derivative p − y.
@@ -223,6 +300,17 @@ class HalfSquaredError(Loss):
     def slope(self, residuals: Residuals) -> Array:
         # values = ½ Σ_o e², e = p − y
         return residuals
+
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # slope = p − y
+        return prediction_dot
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # the model: y normal around p with variance 1
+        return prediction_dot
+
+    def curvature_root(self, residuals: Residuals) -> Array:
+        return _diagonal_root(jnp.ones_like(residuals))
 
 
 class AbsoluteError(Loss):
@@ -241,6 +329,16 @@ class AbsoluteError(Loss):
     def slope(self, residuals: Residuals) -> Array:
         # values = Σ_o |e|
         return jnp.sign(residuals)
+
+    piecewise_linear = True
+
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # the slope is constant on either side of the kink; 0 is used at the kink too
+        return jnp.zeros_like(prediction_dot)
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # the model: y Laplace around p, whose slope is ±1
+        return prediction_dot
 
 
 @dataclass(frozen=True, repr=False)
@@ -272,6 +370,18 @@ class Huber(Loss):
     def slope(self, residuals: Residuals) -> Array:
         # h' = e inside, ±delta outside
         return jnp.clip(residuals, -self.delta, self.delta)
+
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # h'' = 1 inside, the kinks of h' included, 0 outside
+        return jnp.where(jnp.abs(residuals) <= self.delta, prediction_dot, jnp.zeros_like(prediction_dot))
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # the model: density e^(−h(e)) over its integral; E[h'²] = E[h''] is the share of the mass inside ±delta
+        inside = math.sqrt(2 * math.pi) * math.erf(self.delta / math.sqrt(2))
+        return prediction_dot * (inside / (inside + 2 / self.delta * math.exp(-0.5 * self.delta**2)))
+
+    def curvature_root(self, residuals: Residuals) -> Array:
+        return _diagonal_root(self.curvature(residuals, jnp.ones_like(residuals)))
 
 
 # ---- classes --------------------------------------------------------------------------------------------------------
@@ -371,6 +481,27 @@ class SoftmaxCrossEntropy(_OverClasses):
             return _add_at_label(p, target, -1)
         return p * jnp.sum(target, axis=-1, keepdims=True) - target
 
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # slope = t softmax(z) − y with t = Σ y, which is 1 for a label; the Jacobian of softmax is its backward rule
+        p, share = self._probabilities(residuals)
+        return share * softmax.backward(p, prediction_dot)
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # E[(e(k) − p)(e(k) − p)ᵀ] over k drawn from p is diag(p) − p pᵀ; a row that sums to t counts as t examples
+        return self.curvature(residuals, prediction_dot)
+
+    def curvature_root(self, residuals: Residuals) -> Array:
+        # diag(p) − p pᵀ = S Sᵀ with S = diag(√p) − p √pᵀ, as √pᵀ √p = 1
+        p, share = self._probabilities(residuals)
+        root = jnp.moveaxis(jnp.sqrt(share * p), -1, 0)[..., None]
+        return root * (_unit_rows(p) - p[None])
+
+    def _probabilities(self, residuals: Residuals) -> tuple[Array, Array]:
+        """softmax(z), and Σ y of each example, (…, 1)."""
+        exponentials, total, target = residuals
+        labels = jnp.issubdtype(target.dtype, jnp.integer)
+        return exponentials / total, jnp.ones_like(total) if labels else jnp.sum(target, axis=-1, keepdims=True)
+
 
 class NegativeLogLikelihood(_OverClasses):
     """−Σ_k y_k ln p_k from probabilities p; derivative −y_k / p_k, for a label −e(y) / p_y (claim B20).
@@ -397,6 +528,26 @@ class NegativeLogLikelihood(_OverClasses):
             label, at_label = target
             return _add_at_label(jnp.zeros_like(p), label, -_log_slope(at_label))
         return -target * _log_slope(p)
+
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # slope = −y / p, so its derivative is y / p²
+        return self._second(residuals) * prediction_dot
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # E over labels k drawn from p of e(k) e(k)ᵀ / p_k² is diag(1 / p); a row that sums to t counts as t examples
+        p, target = residuals
+        share = jnp.ones_like(p[..., :1]) if isinstance(target, tuple) else jnp.sum(target, axis=-1, keepdims=True)
+        return share * (_log_slope(p) * prediction_dot)
+
+    def curvature_root(self, residuals: Residuals) -> Array:
+        return _diagonal_root(self._second(residuals))
+
+    def _second(self, residuals: Residuals) -> Array:
+        p, target = residuals
+        if isinstance(target, tuple):
+            label, at_label = target
+            return _add_at_label(jnp.zeros_like(p), label, _log_slope(at_label) ** 2)
+        return target * _log_slope(p) ** 2
 
     def validate_prediction(self, prediction: Any) -> None:
         array = np.asarray(prediction).astype(np.float64)
@@ -427,6 +578,19 @@ class BinaryCrossEntropy(Loss):
         # values = −Σ [y ln p + (1 − y) ln(1 − p)]
         p, y = residuals
         return (1 - y) * _log_slope(1 - p) - y * _log_slope(p)
+
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # slope = (1 − y) / (1 − p) − y / p
+        p, y = residuals
+        return ((1 - y) * _log_slope(1 - p) ** 2 + y * _log_slope(p) ** 2) * prediction_dot
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # E over y drawn from p: p / p² + (1 − p) / (1 − p)²
+        p, _ = residuals
+        return (_log_slope(p) + _log_slope(1 - p)) * prediction_dot
+
+    def curvature_root(self, residuals: Residuals) -> Array:
+        return _diagonal_root(self.curvature(residuals, jnp.ones_like(residuals[0])))
 
     def validate_prediction(self, prediction: Any) -> None:
         array = np.asarray(prediction).astype(np.float64)
@@ -459,6 +623,18 @@ class SigmoidCrossEntropy(Loss):
         z, y = residuals
         return (1 - y) * jax.nn.sigmoid(z) - y * jax.nn.sigmoid(-z)
 
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # slope = σ(z) − y and σ' = σ(z) σ(−z), whatever y
+        z, _ = residuals
+        return jax.nn.sigmoid(z) * jax.nn.sigmoid(-z) * prediction_dot
+
+    def fisher(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # the variance of y drawn from σ(z)
+        return self.curvature(residuals, prediction_dot)
+
+    def curvature_root(self, residuals: Residuals) -> Array:
+        return _diagonal_root(self.curvature(residuals, jnp.ones_like(residuals[0])))
+
     def validate_target(self, target: Any, outputs: int) -> None:
         require_range("y", target, 0.0, 1.0, "labels 0 or 1, or probabilities between")
 
@@ -479,6 +655,12 @@ class Hinge(Loss):
         # values = 1 − y s where y s < 1
         margin, y = residuals
         return jnp.where(margin >= 1, jnp.zeros_like(y), -y)
+
+    piecewise_linear = True
+
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # the slope is constant on either side of the kink; 0 is used at the kink too
+        return jnp.zeros_like(prediction_dot)
 
     def validate_target(self, target: Any, outputs: int) -> None:
         _require_signs(target)
@@ -502,6 +684,12 @@ class PerceptronLoss(Loss):
         # values = −y s where y s ≤ 0
         margin, y = residuals
         return jnp.where(margin > 0, jnp.zeros_like(y), -y)
+
+    piecewise_linear = True
+
+    def curvature(self, residuals: Residuals, prediction_dot: Array) -> Array:
+        # the slope is constant on either side of the kink; 0 is used at the kink too
+        return jnp.zeros_like(prediction_dot)
 
     def validate_target(self, target: Any, outputs: int) -> None:
         _require_signs(target)
@@ -545,6 +733,32 @@ def _add_at_label(rows: Array, labels: Array, amount: Array | float) -> Array:
     flat = rows.reshape(-1, rows.shape[-1])
     amount = jnp.broadcast_to(jnp.asarray(amount, rows.dtype), (*labels.shape, 1)).ravel()
     return flat.at[jnp.arange(len(flat)), labels.ravel()].add(amount, unique_indices=True).reshape(rows.shape)
+
+
+def _is_half(scale: Any) -> bool:
+    """Whether the loss was computed in float32, to be rounded to the dtype of `scale`."""
+    return getattr(scale, "dtype", np.dtype(np.float64)).itemsize < 4
+
+
+def _weighted(rule: Callable[[Array], Array], scale: Any, prediction_dot: Array) -> Array:
+    """scale_n rule(prediction_dot)_n; an example of weight 0 cannot spread the NaN of its tangent."""
+    if scale is None:
+        return rule(prediction_dot)
+    if jnp.ndim(scale) == 0:
+        return rule(prediction_dot) * scale
+    scale = scale[..., None]
+    return rule(jnp.where(scale == 0, jnp.zeros_like(prediction_dot), prediction_dot)) * scale
+
+
+def _diagonal_root(second: Array) -> Array:
+    """The root of a diagonal Hessian, (O, …, O): row c holds √second at output c, 0 elsewhere."""
+    return jnp.moveaxis(jnp.sqrt(second), -1, 0)[..., None] * _unit_rows(second)
+
+
+def _unit_rows(like: Array) -> Array:
+    """The O unit vectors with the leading axes of (…, O) between: (O, 1 …, O)."""
+    outputs = like.shape[-1]
+    return jnp.eye(outputs, dtype=like.dtype).reshape(outputs, *[1] * (like.ndim - 1), outputs)
 
 
 def _clip(p: Array) -> Array:

@@ -18,7 +18,7 @@ from fnn.checks import require_key, require_record, require_size
 from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer
-from fnn.types import Array, DType, Key, Params, PyTree, Residuals
+from fnn.types import Array, DType, Examples, Key, Params, PyTree, Residuals
 
 __all__ = ["Repeated", "Sequential", "Skip", "dense", "mlp", "repeated", "sequential", "skip"]
 
@@ -102,6 +102,33 @@ class Sequential(Layer):
             named = {f"{k + 1}.{name}": value for name, value in inside.items()} | named
         return _in_kind(params, reversed(params_bar)), y_bar, named
 
+    def forward_tangent(self, params: tuple[Params, Params], x: tuple[PyTree, PyTree]) -> tuple[tuple, tuple]:
+        residuals = []
+        for (layer, p), p_dot in zip(self._pairs(params[0]), params[1], strict=True):
+            x, saved = layer.forward_tangent((p, p_dot), x)
+            residuals.append(saved)
+        values, tangents = zip(*residuals, strict=True)
+        return x, (values, tangents)
+
+    def backward_tangent(
+        self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[PyTree, PyTree]
+    ) -> tuple[tuple, tuple]:
+        # as `backward`, on pairs
+        params_bar = []
+        for k in reversed(range(len(self.layers))):
+            p, saved = (params[0][k], params[1][k]), (residuals[0][k], residuals[1][k])
+            p_bar, y_bar = self.layers[k].backward_tangent(p, saved, y_bar)
+            params_bar.append(p_bar)
+        values, tangents = zip(*reversed(params_bar), strict=True)
+        return (values, tangents), y_bar
+
+    def factors(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[PyTree, PyTree]:
+        factors = []
+        for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
+            each, y_bar = layer.factors(p, saved, y_bar)
+            factors.append(each)
+        return tuple(reversed(factors)), y_bar
+
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         norms = []
         for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
@@ -176,6 +203,21 @@ class Skip(Layer):
         params_bar, x_bar, inside = self.layer.cotangents(params, residuals, y_bar)
         return params_bar, y_bar + x_bar, inside | {"y": y_bar}
 
+    def forward_tangent(self, params: tuple[Params, Params], x: tuple[Array, Array | None]) -> tuple[tuple, tuple]:
+        (y, y_dot), residuals = self.layer.forward_tangent(params, x)
+        return (x[0] + y, y_dot if x[1] is None else x[1] + y_dot), residuals
+
+    def backward_tangent(
+        self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[Array, Array]
+    ) -> tuple[tuple, tuple]:
+        # x_bar = y_bar + what f gives back; the same for the tangents
+        params_bar, (x_bar, x_bar_dot) = self.layer.backward_tangent(params, residuals, y_bar)
+        return params_bar, (y_bar[0] + x_bar, y_bar[1] + x_bar_dot)
+
+    def factors(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[PyTree, Array]:
+        factors, x_bar = self.layer.factors(params, residuals, y_bar)
+        return factors, y_bar + x_bar
+
     def norms(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
         norms, x_bar = self.layer.norms(params, residuals, y_bar)
         return norms, y_bar + x_bar
@@ -248,6 +290,38 @@ class Repeated(Layer):
         (params_bar, inside), x_bar = self._reverse(rule, params, residuals, y_bar)
         return params_bar, x_bar, inside
 
+    def forward_tangent(self, params: tuple[Params, Params], x: tuple[PyTree, PyTree]) -> tuple[tuple, tuple]:
+        self._require_stacked(params[0])
+        _, roles = self._saved(params[0], x[0])
+
+        def step(x: tuple[PyTree, PyTree], p: tuple[Params, Params]) -> tuple[tuple, tuple]:
+            y, (saved, saved_dot) = self.layer.forward_tangent(p, x)
+            own = [leaf for leaf, role in zip(jax.tree.leaves(saved), roles, strict=True) if role is None]
+            return y, (x[0] if any(roles) else (), own, saved_dot)
+
+        # the tangent of the input is carried, so it is written out where it is 0
+        start = (x[0], jax.tree.map(_zero_tangent, x[0]) if x[1] is None else x[1])
+        y, (inputs, own, saved_dot) = jax.lax.scan(step, start, params, length=self.times)
+        return y, ((inputs, own, y[0] if any(roles) else ()), saved_dot)
+
+    def backward_tangent(
+        self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[PyTree, PyTree]
+    ) -> tuple[tuple, tuple]:
+        def rule(p: tuple, saved: Residuals, y_bar: tuple) -> tuple[tuple, tuple]:
+            own, own_dot, saved_dot = p
+            return self.layer.backward_tangent((own, own_dot), (saved, saved_dot), y_bar)
+
+        return self._reverse(rule, params[0], residuals[0], y_bar, also=(params[1], residuals[1]))
+
+    def factors(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[PyTree, PyTree]:
+        factors, x_bar = self._reverse(self.layer.factors, params, residuals, y_bar)
+
+        def examples_first(each: Any) -> Any:
+            # what is multiplied out counts the examples on its first axis, the repetitions behind it
+            return jax.tree.map(lambda g: jnp.moveaxis(g, 1, 0), each) if isinstance(each, Examples) else each
+
+        return jax.tree.map(examples_first, factors, is_leaf=lambda each: isinstance(each, Examples)), x_bar
+
     def norms(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
         # the N norms of a leaf come after the axis of repetitions
         return self._reverse(self.layer.norms, params, residuals, y_bar)
@@ -264,22 +338,27 @@ class Repeated(Layer):
         return jax.tree.map(lambda _: 1, inputs), stacked, jax.tree.map(lambda _: 0, y)
 
     def _reverse(
-        self, rule: Callable[..., tuple], params: Params, residuals: Residuals, y_bar: PyTree
+        self, rule: Callable[..., tuple], params: Params, residuals: Residuals, y_bar: PyTree, also: tuple = ()
     ) -> tuple[PyTree, PyTree]:
-        """The reverse scan: rule(p, saved, y_bar) -> (what to stack, x_bar), from the last repetition to the first."""
+        """The reverse scan: rule(p, saved, y_bar) -> (what to stack, x_bar), from the last repetition to the first.
+
+        On pairs y_bar is (y_bar, y_bar_dot), and what else is stacked comes in `also`: p is then (p, *also).
+        """
         inputs, own, y = residuals
-        structure, roles = self._saved(params, y_bar)
+        structure, roles = self._saved(params, y_bar[0] if also else y_bar)
 
         def step(carry: tuple[PyTree, PyTree], one: tuple) -> tuple[tuple[PyTree, PyTree], PyTree]:
             y_bar, y = carry
             p, x, own = one
             sources, rest = {"x": jax.tree.leaves(x), "y": jax.tree.leaves(y)}, iter(own)
             saved = [next(rest) if role is None else sources[role[0]][role[1]] for role in roles]
-            stacked, x_bar = rule(p, jax.tree.unflatten(structure, saved), y_bar)
+            stacked, x_bar = rule(p if also else p[0], jax.tree.unflatten(structure, saved), y_bar)
             # the input of this repetition is the output of the one before
             return (x_bar, x), stacked
 
-        (x_bar, _), stacked = jax.lax.scan(step, (y_bar, y), (params, inputs, own), length=self.times, reverse=True)
+        (x_bar, _), stacked = jax.lax.scan(
+            step, (y_bar, y), ((params, *also), inputs, own), length=self.times, reverse=True
+        )
         return stacked, x_bar
 
     def _saved(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None]]:
@@ -304,6 +383,11 @@ class Repeated(Layer):
                     f"repetition, got shape {leaf.shape} for {jax.tree_util.keystr(path)}. "
                     "Make them with net.init(key)."
                 )
+
+
+def _zero_tangent(leaf: Array) -> Array | None:
+    """The tangent 0; integers and keys have none."""
+    return jnp.zeros_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else None
 
 
 def _require_square(where: str, layer: Any) -> None:

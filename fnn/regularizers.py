@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn.checks import require_name
-from fnn.types import Array, Params, Record
+from fnn.types import Array, Params, Record, reset_stale
 
 __all__ = ["Regularizer", "elastic_net", "get", "l1", "l2"]
 
@@ -30,6 +30,10 @@ class Regularizer(Record):
     (26.0, [0.0])
     """
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        reset_stale(cls, Regularizer, "curvature", "__call__", "gradient")
+
     def __call__(self, params: Params, strength: Strength) -> Array:
         """λ Ω(params), a scalar."""
         raise TypeError(f"{type(self).__name__} must define __call__(params, strength).")
@@ -37,6 +41,13 @@ class Regularizer(Record):
     def gradient(self, params: Params, strength: Strength) -> Params:
         """λ ∇Ω(params), zero on every leaf that is not a weight."""
         raise TypeError(f"{type(self).__name__} must define gradient(params, strength).")
+
+    def curvature(self, params: Params, strength: Strength, params_dot: Params) -> Params:
+        """λ ∇²Ω(params) params_dot: the change of `gradient` along params_dot."""
+        raise TypeError(
+            f"{type(self).__name__} must define curvature(params, strength, params_dot) for second derivatives, "
+            "got a class without it beside its gradient. It is the derivative of the gradient along params_dot."
+        )
 
 
 class L2(Regularizer):
@@ -54,6 +65,10 @@ class L2(Regularizer):
 
     def gradient(self, params: Params, strength: Strength) -> Params:
         return _on_weights(lambda W: 2 * _like(W, strength) * W, params)
+
+    def curvature(self, params: Params, strength: Strength, params_dot: Params) -> Params:
+        # the gradient 2 λ W is linear in W
+        return self.gradient(params_dot, strength)
 
 
 class L1(Regularizer):
@@ -74,6 +89,10 @@ class L1(Regularizer):
     def gradient(self, params: Params, strength: Strength) -> Params:
         return _on_weights(lambda W: _like(W, strength) * jnp.sign(W), params)
 
+    def curvature(self, params: Params, strength: Strength, params_dot: Params) -> Params:
+        # sign(W) is constant on either side of the kink; at the kink it is taken as constant too
+        return jax.tree.map(jnp.zeros_like, params_dot)
+
 
 class ElasticNet(Regularizer):
     """λ₁ Σ |W| + λ₂ Σ W²; the strength is the pair (λ₁, λ₂). scikit-learn halves the second term.
@@ -90,6 +109,10 @@ class ElasticNet(Regularizer):
     def gradient(self, params: Params, strength: Strength) -> Params:
         first, second = _pair(strength)
         return jax.tree.map(jnp.add, l1.gradient(params, first), l2.gradient(params, second))
+
+    def curvature(self, params: Params, strength: Strength, params_dot: Params) -> Params:
+        # the first term is piecewise linear
+        return l2.curvature(params, _pair(strength)[1], params_dot)
 
 
 def _is_weight(path: tuple) -> bool:

@@ -9,7 +9,7 @@ Shape legend
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,37 @@ def refuse_init(cls: type) -> None:
             f"{cls.__name__} must be a frozen dataclass, got a class with its own __init__. Write its parameters as "
             "fields under @dataclass(frozen=True), so that records with different parameters are unequal."
         )
+
+
+def reset_stale(cls: type, base: type, rule: str, *sources: str) -> None:
+    """Give a new class the `rule` of `base` again where it changes a source of it and inherits the rule itself.
+
+    An inherited second derivative would be that of another function: a relu with a `backward` of its own must not
+    bring along the curvature of the relu.
+    """
+    if min(depth(cls, name) for name in sources) < depth(cls, rule):
+        setattr(cls, rule, vars(base)[rule])
+
+
+def depth(cls: type, name: str) -> int:
+    """How far up its line of ancestors a class finds this method: 0 is the class itself."""
+    return next(k for k, each in enumerate(cls.__mro__) if name in vars(each))
+
+
+class Factors(NamedTuple):
+    """The per-example gradients of an affine map, not multiplied out: of W it is x_n z_bar_nᵀ, of b it is z_bar_n.
+
+    x: (…, N, I), z_bar: (…, N, O); the axes before N count the repetitions of a repeated layer.
+    """
+
+    x: Array
+    z_bar: Array
+
+
+class Examples(NamedTuple):
+    """Per-example gradients multiplied out: the structure of the layer's params, every leaf with a first axis of N."""
+
+    gradients: Params
 
 
 @dataclass(frozen=True, repr=False)

@@ -55,3 +55,8 @@ def five_standard_errors(share, count) -> float:
 def smallest_normal(dtype) -> float:
     """Subnormals are flushed to zero on CPU: below the smallest normal number nothing can be asked for."""
     return float(np.finfo(dtype).tiny)
+
+
+# Two minimizers that both stop at a gradient of 1e-11 and below: the values differ by its square over the smallest
+# curvature that counts, 1e-4 here, and so by 1e-18; what is left is how flat the valley is along the others.
+OPTIMUM = 1e-8

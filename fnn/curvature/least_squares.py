@@ -1,0 +1,231 @@
+"""Levenberg-Marquardt: damped Gauss-Newton steps, for small nets and small sets that are trained to the end.
+
+Promises: a step d solves (G + μ D) d = −g with the gradient and the Gauss-Newton matrix of the objective, penalty
+included; one that does not lower the objective is not taken, so it never rises; μ follows the ratio of the decrease to
+that of the model. Small nets solve with the matrix, others by conjugate gradients on the product; one program for the
+whole run. Refuses: damping that is not positive; losses without a second derivative.
+Letters: g gradient, G Gauss-Newton matrix, d step, μ damping, D its diagonal matrix, P parameters.
+Sources: Levenberg 1944; Marquardt 1963; Moré 1978 (D never falls); Nielsen 1999 (the rule for μ).
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from fnn.checks import require_record, require_size
+from fnn.curvature.matrices import root_matrix
+from fnn.curvature.products import GaussNewtonProduct
+from fnn.gradients import Backprop
+from fnn.regularizers import Strength
+from fnn.types import Array, Params, PyTree
+
+# Conjugate gradients end where the residual is this much smaller than the gradient: a step needs a direction, not
+# digits, and the next step corrects it; or after as many products as stand here.
+_FORCING, _PRODUCTS = 1e-3, 100
+
+
+@dataclass(frozen=True)
+class LeastSquaresFit:
+    """What `levenberg_marquardt` returns.
+
+    >>> list(fnn.curvature.LeastSquaresFit.__dataclass_fields__)
+    ['params', 'value', 'values', 'gradient_norm', 'converged', 'steps', 'gradients']
+    """
+
+    params: Params
+    value: float
+    """The objective at `params`."""
+    values: np.ndarray
+    """The objective before the first and after every step that was tried, rejected ones included: never rising."""
+    gradient_norm: float
+    """The largest entry of the gradient at `params`, in absolute value."""
+    converged: bool
+    """Whether the gradient became as small as asked, or the decrease of the model one rounding of the value."""
+    steps: int
+    """Steps tried."""
+    gradients: float
+    """The work in gradients: a value counts 1/3, a product 1.8, a matrix one for each output."""
+
+
+class _State(NamedTuple):
+    params: Array
+    value: Array
+    gradient: Array
+    matrix: Array
+    damping: Array
+    scale: Array
+    growth: Array
+    step: Array
+    work: Array
+    done: Array
+    values: Array
+
+
+def levenberg_marquardt(
+    product: GaussNewtonProduct,
+    params: Params,
+    x: PyTree,
+    y: Any,
+    *,
+    steps: int = 200,
+    damping: float = 1e-3,
+    tolerance: float | None = None,
+    dense: bool | None = None,
+    sample_weight: Array | None = None,
+    strength: Strength | None = None,
+) -> LeastSquaresFit:
+    """Minimize the objective of a Gauss-Newton product from `params` on, with the whole of (x, y) in every step.
+
+    Args:
+        product: from `gauss_newton_vector_product`; it holds net, loss and regularizer.
+        params, x, y, sample_weight, strength: as the product takes them.
+        steps: the most steps that are tried.
+        damping: μ of the first step; above 0. D is the diagonal of G, each entry the largest so far; with conjugate
+            gradients it is ‖G g‖ / ‖g‖ at the start for all.
+        tolerance: the largest entry of the gradient at which to stop; by default √eps of the dtype cubed, ε^(2/3).
+        dense: whether to solve with the matrix (x (N, I) then); by default for at most 500 parameters.
+
+    Raises:
+        ValueError: steps below 1, damping not above 0, an objective that is not finite at `params`.
+
+    >>> x = jnp.linspace(-1, 1, 20)[:, None]
+    >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(1, 4, 1), "half_squared_error")
+    >>> params = product.net.init(jax.random.key(0))
+    >>> fit = fnn.curvature.levenberg_marquardt(product, params, x, jnp.sin(3 * x), steps=50)
+    >>> bool(fit.value < 1e-3 < fit.values[0])
+    True
+    """
+    require_record("levenberg_marquardt", GaussNewtonProduct, product, "Make it with gauss_newton_vector_product.")
+    steps = require_size("levenberg_marquardt", "steps", steps, "Try 200.")
+    if not damping > 0:
+        raise ValueError(f"levenberg_marquardt: damping must be above 0, got {damping}. Try 1e-3.")
+    flat, unravel = ravel_pytree(params)
+    dense = flat.size <= 500 if dense is None else dense
+    tolerance = float(jnp.finfo(flat.dtype).eps ** (2 / 3)) if tolerance is None else tolerance
+    data, options = (params, x, y), {"sample_weight": sample_weight, "strength": strength}
+    end = jax.device_get(_run(product, steps, dense, data, options, damping, tolerance))
+    if not np.isfinite(end.values[0]):
+        raise ValueError(
+            f"levenberg_marquardt: the objective must be finite at the start, got {end.values[0]}. Look at params and "
+            "data with fnn.data.validate first."
+        )
+    return LeastSquaresFit(
+        unravel(jnp.asarray(end.params)),
+        float(end.value),
+        np.asarray(end.values[: int(end.step) + 1]),
+        float(np.abs(end.gradient).max()),
+        bool(end.done),
+        int(end.step),
+        float(end.work),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _run(
+    product: GaussNewtonProduct,
+    steps: int,
+    dense: bool,
+    data: tuple,
+    options: dict[str, Any],
+    damping: Array,
+    tolerance: Array,
+) -> _State:
+    params, x, y = data
+    start, unravel = ravel_pytree(params)
+    by_hand, dtype = Backprop(product.objective), start.dtype
+    outputs = jax.eval_shape(product.net.apply, params, x).shape[-1]
+
+    def at(flat: Array) -> tuple[Array, Array, Array]:
+        """(value, gradient, matrix or what stands for it)."""
+        value, gradient = by_hand(unravel(flat), x, y, **options)
+        whole = root_matrix(product, unravel(flat), x, y, **options) if dense else jnp.zeros((0, 0), dtype)
+        return value, ravel_pytree(gradient)[0], whole
+
+    def times(flat: Array, matrix: Array) -> Callable[[Array], Array]:
+        if dense:
+            return lambda v: matrix @ v
+        return lambda v: ravel_pytree(product(unravel(flat), x, y, unravel(v), **options))[0]
+
+    def direction(state: _State) -> tuple[Array, Array]:
+        if dense:
+            damped = state.matrix + jnp.diag(state.damping * state.scale)
+            return jax.scipy.linalg.solve(damped, -state.gradient, assume_a="pos"), jnp.zeros((), jnp.float32)
+        apply = times(state.params, state.matrix)
+        solved, products = _conjugate_gradients(lambda v: apply(v) + state.damping * state.scale * v, -state.gradient)
+        return solved, 1.8 * products
+
+    def step(state: _State) -> _State:
+        d, work = direction(state)
+        moved = state.params + d
+        value = product.objective(unravel(moved), x, y, **options)
+        # the model's decrease −gᵀd − ½ dᵀGd, with G d = −g − μ D d
+        predicted = 0.5 * jnp.sum(d * (state.damping * state.scale * d - state.gradient))
+        ratio = (state.value - value) / jnp.where(predicted > 0, predicted, jnp.ones_like(predicted))
+        taken = (value < state.value) & (predicted > 0)
+        # Nielsen: a good step lowers μ to a third at most, the growth of a row of bad ones doubles
+        lower = jnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3).astype(dtype)
+        value, gradient, matrix = jax.lax.cond(
+            taken, at, lambda _: (state.value, state.gradient, state.matrix), jnp.where(taken, moved, state.params)
+        )
+        full = 1 + outputs if dense else 1
+        # a decrease below the rounding of the value can no longer be seen
+        small = predicted <= jnp.finfo(dtype).eps * jnp.abs(state.value)
+        return _State(
+            jnp.where(taken, moved, state.params),
+            value,
+            gradient,
+            matrix,
+            state.damping * jnp.where(taken, lower, state.growth),
+            jnp.maximum(state.scale, jnp.diag(matrix)) if dense else state.scale,
+            jnp.where(taken, jnp.full_like(state.growth, 2), 2 * state.growth),
+            state.step + 1,
+            state.work + work + 1 / 3 + jnp.where(taken, full, 0).astype(jnp.float32),
+            small | (jnp.max(jnp.abs(gradient)) <= tolerance),
+            state.values.at[state.step + 1].set(value),
+        )
+
+    value, gradient, matrix = at(start)
+    if dense:
+        # a parameter that changes nothing gets a little of the others' damping, so that it stays where it is
+        scale = jnp.diag(matrix)
+        scale = jnp.maximum(scale, jnp.sqrt(jnp.finfo(dtype).eps) * jnp.max(scale))
+    else:
+        scale = jnp.full_like(start, jnp.linalg.norm(times(start, matrix)(gradient)) / jnp.linalg.norm(gradient))
+    scale = jnp.where(scale > 0, scale, jnp.ones_like(scale))
+    first = _State(
+        start,
+        value,
+        gradient,
+        matrix,
+        jnp.asarray(damping, dtype),
+        scale,
+        jnp.full((), 2, dtype),
+        jnp.zeros((), jnp.int32),
+        jnp.full((), 1 + outputs if dense else 2.8, jnp.float32),
+        jnp.max(jnp.abs(gradient)) <= tolerance,
+        jnp.full(steps + 1, jnp.nan, dtype).at[0].set(value),
+    )
+    return jax.lax.while_loop(lambda s: ~s.done & (s.step < steps) & jnp.isfinite(s.damping), step, first)
+
+
+def _conjugate_gradients(apply: Callable[[Array], Array], right: Array) -> tuple[Array, Array]:
+    """(The solution of apply(d) = right, the number of products)."""
+
+    def step(state: tuple) -> tuple:
+        d, r, p, rr, k = state
+        image = apply(p)
+        alpha = rr / jnp.sum(p * image)
+        d, r = d + alpha * p, r - alpha * image
+        following = jnp.sum(r * r)
+        return d, r, r + following / rr * p, following, k + 1
+
+    start = jnp.sum(right * right)
+    first = (jnp.zeros_like(right), right, right, start, jnp.zeros((), jnp.float32))
+    end = jax.lax.while_loop(lambda s: (s[3] > _FORCING**2 * start) & (s[4] < _PRODUCTS), step, first)
+    return end[0], end[4]
