@@ -37,7 +37,7 @@ from fnn.checks import (
 )
 from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.linear import affine, affine_backward, affine_backward_tangent, affine_norms, affine_tangent
-from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init, reset_stale
+from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init
 
 __all__ = ["Dense", "Layer"]
 
@@ -180,15 +180,15 @@ def _look_inside_by_backward(cls: type[Layer]) -> None:
             "Define both, or neither; then only the output is shown, as 'y'."
         )
     # another forward pass, too, makes a look inside stale that was written for the one before
-    rule = min(backward, _depth(cls, "forward"))
+    rule = min(backward, depth(cls, "forward"))
     if rule < cotangents:
         cls.cotangents, cls.values = Layer.cotangents, Layer.values
     if rule < norms:
         cls.norms = Layer.norms
-    reset_stale(cls, Layer, "factors", "backward")
+    if rule < depth(cls, "factors"):
+        cls.factors = Layer.factors
     # one of the two reads what the other keeps, and both differentiate forward and backward
-    forward, push, pull = (depth(cls, name) for name in ("forward", "forward_tangent", "backward_tangent"))
-    if min(forward, backward) < max(push, pull):
+    if rule < max(depth(cls, "forward_tangent"), depth(cls, "backward_tangent")):
         cls.forward_tangent, cls.backward_tangent = Layer.forward_tangent, Layer.backward_tangent
 
 
