@@ -85,9 +85,9 @@ def test_wrong_layers_are_named_with_what_is_wrong_and_no_other():
     inner = fnn.dense(4, 4, activation="tanh")
     layers = WrongDense(4, 4, fnn.tanh), WrongSkip(inner), wrong_repeated(inner, 3), inner, fnn.dense(4, 3)
     report = checked(fnn.sequential(*layers))
-    assert report.culprits == ("dense(4, 4, activation=tanh)", "wrongskip", "repeated")
+    assert report.culprits == ("wrongdense(4, 4, activation=tanh)", "wrongskip", "repeated")
     wrong = {(f.rule, f.argument): f for f in report.findings if f.verdict == "FORMULA" and f.rule != "gradient"}
-    bias = wrong["dense(4, 4, activation=tanh)", "params['b']"]
+    bias = wrong["wrongdense(4, 4, activation=tanh)", "params['b']"]
     assert bias.message == "a factor of 1/6 too many" and bias.certain
     says = "a term is missing that equals the cotangent of the output: a branch whose gradient was not added"
     assert wrong["wrongskip", "x"].message == says
