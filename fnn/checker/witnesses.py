@@ -1,4 +1,4 @@
-"""The witnesses of a derivative: autodiff both ways, differences with an uncertainty of their own, and measured noise.
+"""The witnesses of a derivative: autodiff both ways, differences with their uncertainty and kinks, and measured noise.
 
 Promises: a difference quotient comes with an error bar that it estimated itself, from steps of several sizes and from
 the rounding of the values; the noise of a gradient is measured, by moving every result inside by an ulp. The truth is

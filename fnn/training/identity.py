@@ -1,4 +1,4 @@
-"""What makes two runs the same run: everything that its bits depend on, but for the number of epochs.
+"""By what a run is known: everything that its bits depend on, but for the number of epochs. `checkpoints` compares it.
 
 Promises: gradient, optimizer and metrics are compared by what they compute, their constants included; data by its
 digest, a stream by its size and rows from all over it; the start by its bits. What cannot be read, such as a callback,
