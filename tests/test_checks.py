@@ -477,6 +477,14 @@ MESSAGES = [
     defined("layer without backward", lambda: fnn.Layer().backward((), X, X), "backward(params, residuals, y_bar)"),
     defined("regularizer without call", lambda: fnn.Regularizer()(PARAMS, 1.0), "__call__(params, strength)"),
     defined("regularizer without gradient", lambda: fnn.Regularizer().gradient(PARAMS, 1.0), "gradient(params"),
+    defined("activation without curvature", lambda: fnn.Activation().curvature(X, X, X), "curvature(residuals, a_bar"),
+    defined("loss without curvature", lambda: fnn.Loss().curvature(X, X), "curvature(residuals, prediction_dot)"),
+    defined("regularizer without curvature", lambda: fnn.Regularizer().curvature(PARAMS, 1.0, PARAMS),
+            "curvature(params, strength, params_dot)"),
+    row("a Fisher matrix of no model", TypeError, "is not the negative log-likelihood of a model", "Use gauss_newton")(
+        lambda: fnn.hinge.fisher(X, X)),
+    row("tangents of missing repetitions", ValueError, "repeated: every leaf of params must", "net.init(key)")(
+        lambda: fnn.repeated(fnn.dense(4, 4), 3).forward_tangent((PARAMS[0], PARAMS[0]), (X, X))),
 ]  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def test_a_schedule_may_be_the_learning_rate():
     with jax.numpy_dtype_promotion("standard"):
         whole, _ = run(optimizer=optax.sgd(schedule))
         assert same(run(optimizer=optax.sgd, learning_rate=schedule)[0].params, whole.params)
-    with pytest.raises(TypeError, match=r"adam: learning_rate must be a number, got <.*Schedules are Optax's"):
+    with pytest.raises(TypeError, match=r"adam: learning_rate must be a number, got <.*take Optax's optimizer"):
         run(optimizer=fnn.optimizers.adam, learning_rate=schedule)
 
 
