@@ -22,7 +22,7 @@ import numpy as np
 from fnn.checks import require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
-from fnn.training import signals
+from fnn.training import programs, signals
 from fnn.training.config import Job, objective_of
 from fnn.training.program import CAPACITY, advance, axes, stopped
 from fnn.training.request import Request
@@ -220,7 +220,7 @@ def _trained(
         places = [min(first + k, len(runs) - 1) for k in range(together)]
         some = dataclasses.replace(job, hyperparams=_member(job.hyperparams, np.array(places)))
         params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
-        states = _states(some, params, [keys[k][1] for k in places])
+        states = programs.call(_starts, some, TrainState(params, (), None, None), [keys[k][1] for k in places])
         yield from _members(some, states, epochs, request, received)[: len(runs) - first]
 
 
@@ -264,12 +264,10 @@ def _start(net: Layer, key: Key) -> Params:
     return net.init(key)
 
 
-def _states(job: Job, params: Params, keys: list[Key]) -> TrainState:
+def _starts(job: Job, state: TrainState, keys: list[Key]) -> TrainState:
+    """The states before the first step, of runs whose parameters `state` holds side by side."""
     start = jax.vmap(job.config.start, in_axes=(0, 0, axes(job.hyperparams)))
-    # a function of its own, which JAX forgets with its program
-    return jax.jit(lambda hyperparams, params, keys: start(params, jnp.stack(keys), hyperparams))(
-        job.hyperparams, params, keys
-    )
+    return start(state.params, jnp.stack(keys), job.hyperparams)
 
 
 def _member(hyperparams: Hyperparams, k: Any) -> Hyperparams:
