@@ -37,7 +37,7 @@ from fnn.checks import (
 )
 from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.linear import affine, affine_backward, affine_backward_tangent, affine_norms, affine_tangent
-from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init
+from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init, reset_stale
 
 __all__ = ["Dense", "Layer"]
 
@@ -168,7 +168,7 @@ class Layer:
 
 def _look_inside_by_backward(cls: type[Layer]) -> None:
     """Give a new class one backward rule: what looks inside must not come from a parent with another `backward`."""
-    backward, cotangents, values, norms = (depth(cls, name) for name in ("backward", "cotangents", "values", "norms"))
+    backward, cotangents, values = (depth(cls, name) for name in ("backward", "cotangents", "values"))
     if cotangents < backward:
         raise TypeError(
             f"{cls.__name__} defines cotangents but no backward, which back-propagation calls. "
@@ -183,10 +183,8 @@ def _look_inside_by_backward(cls: type[Layer]) -> None:
     rule = min(backward, depth(cls, "forward"))
     if rule < cotangents:
         cls.cotangents, cls.values = Layer.cotangents, Layer.values
-    if rule < norms:
-        cls.norms = Layer.norms
-    if rule < depth(cls, "factors"):
-        cls.factors = Layer.factors
+    for name in ("norms", "factors"):
+        reset_stale(cls, Layer, name, "forward", "backward")
     # one of the two reads what the other keeps, and both differentiate forward and backward
     if rule < max(depth(cls, "forward_tangent"), depth(cls, "backward_tangent")):
         cls.forward_tangent, cls.backward_tangent = Layer.forward_tangent, Layer.backward_tangent
