@@ -220,7 +220,7 @@ def _trained(
         places = [min(first + k, len(runs) - 1) for k in range(together)]
         some = dataclasses.replace(job, hyperparams=_member(job.hyperparams, np.array(places)))
         params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
-        states = programs.call(_starts, some, TrainState(params, (), None, None), [keys[k][1] for k in places])
+        states = programs.call(_starts, some, TrainState(params, (), keys[0][1], None), [keys[k][1] for k in places])
         yield from _members(some, states, epochs, request, received)[: len(runs) - first]
 
 
