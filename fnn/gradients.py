@@ -8,6 +8,7 @@ Sources: claims A19, B7, B8, B13, C8, C9.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -123,7 +124,13 @@ class Objective:
         """Warn if what the net predicts for these rows cannot be what the loss expects, such as probabilities."""
         # only a loss that has something to say pays for a prediction
         if type(self.loss).validate_prediction is not Loss.validate_prediction:
-            self.loss.validate_prediction(jax.device_get(jax.jit(self.net.apply)(params, x)))
+            self.loss.validate_prediction(jax.device_get(_predict(self.net, params, x)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _predict(net: Layer, params: Params, x: PyTree) -> PyTree:
+    # a net is a value, so that equal ones share a program; each bound method would have its own
+    return net.apply(params, x)
 
 
 @dataclass(frozen=True)

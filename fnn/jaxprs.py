@@ -544,7 +544,11 @@ def fingerprint(f: Callable[..., PyTree], *args: PyTree) -> str:
     >>> fingerprint(scale(2.0), jnp.ones(3)) == fingerprint(scale(3.0), jnp.ones(3))
     False
     """
-    program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
+    return fingerprint_of(*jax.make_jaxpr(f, return_shape=True)(*args), args)
+
+
+def fingerprint_of(program: Any, shape: PyTree, args: tuple) -> str:
+    """The `fingerprint` of a function that is traced already: its jaxpr, the shape of its output, its arguments."""
     structure = f"{jax.tree.structure(args)} -> {jax.tree.structure(shape)}"
     return hashlib.sha256("\n".join([structure, *lines_of(program)]).encode()).hexdigest()
 

@@ -24,9 +24,9 @@ from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
 from fnn.training import programs, signals
 from fnn.training.config import Job, objective_of
-from fnn.training.program import CAPACITY, advance, axes, stopped
+from fnn.training.program import advance, axes, stopped
 from fnn.training.request import Request
-from fnn.training.run import GROWTH, SECONDS
+from fnn.training.run import next_budget
 from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, ValueAndGrad
 from fnn.types import Key, Params, PyTree, is_key
 
@@ -237,7 +237,7 @@ def _members(job: Job, states: TrainState, epochs: int, request: Request, receiv
         calls, taken = calls + 1, time.perf_counter() - began
         if calls > 1:
             # the first call compiled; the calls are short, so that a signal is heard
-            budget = max(1, min(int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6)), GROWTH * budget, CAPACITY))
+            budget = next_budget(int(chunk.steps), taken, budget)
         finished = int(chunk.finished)
         assert chunk.stopped is not None
         gone = chunk.stopped[:, :finished]

@@ -24,6 +24,11 @@ SECONDS = 0.25
 GROWTH = 4
 
 
+def next_budget(steps: int, seconds: float, budget: int) -> int:
+    """How many steps the next call may take, where the last one, allowed `budget`, took `steps` in `seconds`."""
+    return max(1, min(int(SECONDS * max(steps, 1) / max(seconds, 1e-6)), GROWTH * budget, CAPACITY))
+
+
 class History(NamedTuple):
     """What a reader plots: one array per curve.
 
@@ -73,8 +78,7 @@ class Run:
         if self.calls > 1:
             # the first call compiled, of one step so that a signal is heard soon after; from then on as many steps as
             # fit into the time, whole epochs if any
-            fit = int(SECONDS * max(int(chunk.steps), 1) / max(taken, 1e-6))
-            fit = max(1, min(fit, GROWTH * self.budget, CAPACITY))
+            fit = next_budget(int(chunk.steps), taken, self.budget)
             self.budget = fit - fit % self.steps if fit > self.steps else fit
         return state, self.record(before, state, chunk)
 
