@@ -98,12 +98,7 @@ FORMS = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _standard():
-    jax.config.update("jax_disable_most_optimizations", True)
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("small_functions")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -30,14 +30,7 @@ LOOKED_AT: set = set()
 ELSEWHERE = ("polynomial", "add_any", "copy_p", *BESIDE, *PLACED, *NEW)
 
 
-@pytest.fixture(autouse=True)
-def _standard():
-    # each program runs a few times on small arrays: what counts is how long XLA compiles it
-    jax.config.update("jax_disable_most_optimizations", True)
-    # the corpus is written as users write: a bias is added to rows without a word
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("small_functions")
 
 
 def case(name):

@@ -243,13 +243,7 @@ def handed(rows):
     return list(jax.vmap(lambda each: ravel_pytree(each)[0])(bars))
 
 
-@pytest.fixture(autouse=True)
-def _standard():
-    # a hundred small functions that run a few times: what counts is how long XLA compiles them
-    jax.config.update("jax_disable_most_optimizations", True)
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("small_functions")
 
 
 def test_every_rule_has_a_case():

@@ -212,12 +212,7 @@ MISTAKES = {"sign": -1.0, "twice": 2.0, "dropped": 0.0}
 STEP = 1e-5
 
 
-@pytest.fixture(autouse=True)
-def _standard():
-    jax.config.update("jax_disable_most_optimizations", True)
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("small_functions")
 
 
 def weighted(f):
