@@ -535,7 +535,8 @@ def is_sampler(equation: Any) -> bool:
 def fingerprint(f: Callable[..., PyTree], *args: PyTree) -> str:
     """SHA-256 of what f computes on arguments of these shapes: its jaxpr, every constant with it.
 
-    Equal in every process with the same release of JAX; names of functions and places in files do not count.
+    Equal in every process with the same release of JAX; names of functions and places in files do not count. Raises
+    `ValueError` for a function that calls back to Python: what that computes stands in no jaxpr.
 
     >>> import jax.numpy as jnp
     >>> scale = lambda c: lambda x: c * x
@@ -544,11 +545,9 @@ def fingerprint(f: Callable[..., PyTree], *args: PyTree) -> str:
     >>> fingerprint(scale(2.0), jnp.ones(3)) == fingerprint(scale(3.0), jnp.ones(3))
     False
     """
-    return fingerprint_of(*jax.make_jaxpr(f, return_shape=True)(*args), args)
-
-
-def fingerprint_of(program: Any, shape: PyTree, args: tuple) -> str:
-    """The `fingerprint` of a function that is traced already: its jaxpr, the shape of its output, its arguments."""
+    program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
+    if any("callback" in each.primitive.name for each in equations(program)):
+        raise ValueError("a function that calls back to Python has no fingerprint. Write it in JAX.")
     structure = f"{jax.tree.structure(args)} -> {jax.tree.structure(shape)}"
     return hashlib.sha256("\n".join([structure, *lines_of(program)]).encode()).hexdigest()
 

@@ -159,6 +159,18 @@ def test_a_global_that_changed_counts_as_it_is_now(monkeypatch):
     assert_close(fnn.central_differences(f)(1.0), np.float32(3.0), 1e-3)
 
 
+def test_functions_that_call_back_to_python_are_told_apart():
+    def made(factor):
+        def on_host(x):
+            return np.asarray(factor * np.sum(np.asarray(x) ** 2), np.float32)
+
+        return lambda x: jax.pure_callback(on_host, jax.ShapeDtypeStruct((), jnp.float32), x, vmap_method="sequential")
+
+    x = jnp.array([1.0, 2.0])
+    for factor in (1.0, 10.0):
+        assert_close(fnn.central_differences(made(factor))(x), 2 * factor * x, 1e-3)
+
+
 class Model:
     """A callable that holds arrays and has no hash."""
 

@@ -271,6 +271,15 @@ def test_other_shapes_and_dtypes_have_other_fingerprints():
     assert len({fingerprint(jnp.sin, each) for each in (X, X[:2], X.astype(jnp.float16), X[None])}) == 4
 
 
+def test_a_function_that_calls_back_to_python_has_no_fingerprint():
+    def f(x):
+        return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    for each in (f, jax.jit(f), lambda x: jax.lax.cond(x[0] > 0, f, jnp.sin, x)):
+        with pytest.raises(ValueError, match=r"calls back to Python has no fingerprint\. Write it in JAX\."):
+            fingerprint(each, X)
+
+
 def test_fingerprints_are_those_of_every_process():
     code = """
 import jax, jax.numpy as jnp

@@ -15,7 +15,7 @@ import numpy as np
 
 from fnn.optimizers import Optimizer
 from fnn.training.config import Job
-from fnn.training.programs import fingerprint
+from fnn.training.programs import fingerprint, optimizer_fingerprint
 from fnn.training.state import Batch, TrainState
 from fnn.training.stream import Stream
 from fnn.types import PyTree, is_key
@@ -62,13 +62,8 @@ def digest(tree: PyTree) -> str:
 def _optimizer(job: Job, start: TrainState) -> str:
     """The optimizer by what it computes; a record by its name too, so that a message can say it."""
     optimizer = job.config.build(job.hyperparams.rate)
-
-    def both(params: Any) -> Any:
-        state = optimizer.init(params)
-        return state, optimizer.update(params, state, params)
-
     name = repr(optimizer) + " " if isinstance(optimizer, Optimizer) else ""
-    return name + _read(both, start.params)
+    return name + (optimizer_fingerprint(optimizer, start.params) or UNREADABLE)
 
 
 def _read(f: Any, *args: Any) -> str:

@@ -168,9 +168,6 @@ def optimizer_fingerprint(optimizer: Any, params: Any) -> str:
 def fingerprint(f: Callable[..., Any], *args: Any) -> str:
     """The fingerprint of what f computes, or "" where that cannot be read."""
     try:
-        traced, shape = jax.make_jaxpr(f, return_shape=True)(*args)
-        if any("callback" in each.primitive.name for each in jaxprs.equations(traced)):
-            return ""
-        return jaxprs.fingerprint_of(traced, shape, args)
+        return jaxprs.fingerprint(f, *args)
     except (TypeError, ValueError, AttributeError, KeyError):
         return ""
