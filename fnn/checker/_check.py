@@ -260,8 +260,11 @@ def _of_function(
     labels = tuple(f"argument {k}" for k in range(len(args)))
     names = {name for rule in parts for name in rule.blank.values()}
     data = {k: label for k, label in enumerate(labels) if label in names}
-    whole = rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True, blank=data)
-    return replace(whole, declared_inside=bool(keep)), parts
+    named = {rule.straight[k] for rule in parts for k in rule.named_data if k < len(rule.straight)}
+    return rules.Rule(
+        "gradient", rules.place(f), pair, args, labels, whole=True, blank=data, declared_inside=bool(keep),
+        named_data=frozenset(k for k, label in enumerate(labels) if label in named),
+    ), parts  # fmt: skip
 
 
 def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: bool) -> rules.Rule:
@@ -297,7 +300,7 @@ def _require_names(declared: Declared, whole: rules.Rule, parts: list[rules.Rule
         if name not in names:
             known = f"The rules are {', '.join(names)}." if names else "There is no rule by hand inside."
             raise ValueError(f"expected must name rules of what is checked, got {name!r}. {known}")
-    labels = dict.fromkeys(label for rule in [whole, *parts] for label in rule.labels)
+    labels = dict.fromkeys(label for rule in [*parts, whole] for label in rule.labels)
     for name in declared.data:
         if name not in labels:
             raise ValueError(f"data must name arguments of rules, got {name!r}. They are {', '.join(labels)}.")

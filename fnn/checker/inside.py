@@ -5,6 +5,7 @@ compute forward and backward, their static arguments and what they captured incl
 its primal computation with every rule inside stripped. Every argument of a rule is a variable of its own.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from fnn import jaxprs
 from fnn.checker.oracles import as_dtype_of, is_float, pushforward
 from fnn.checker.pairs import OfEquation
-from fnn.checker.points import cast
+from fnn.checker.points import cast, kind_of
 from fnn.checker.rules import Rule
 from fnn.checker.witnesses import DOES_NOT_RUN
 from fnn.jaxprs import Hooks, Values
@@ -68,12 +69,14 @@ def of_function(f: Callable[..., Array], args: tuple, x64: bool, declared: Decla
         free = used.get(id(own), ())
         unused = frozenset(k for k, each in enumerate(free) if not each)
         rule = _of_equation(own, double, values.get(id(own)), unused, x64)
-        rules.append(_declared(replace(rule, blank=_blank(own, rule, straight.get(id(own), ()), x64)), declared))
+        rule = replace(rule, straight=straight.get(id(own), ()))
+        rules.append(_declared(_with_blanks(own, rule, x64), declared))
     return rules
 
 
 def _declared(rule: Rule, declared: Declared) -> Rule:
-    named = frozenset(k for k, label in enumerate(rule.labels) if label in declared.data)
+    names = itertools.zip_longest(rule.labels, rule.straight, fillvalue="")
+    named = frozenset(k for k, each in enumerate(names) if set(each) & set(declared.data))
     expected = declared.reason if rule.name in declared.expected else ""
     return replace(rule, named_data=named, expected=expected)
 
@@ -324,33 +327,53 @@ def _paths(tree: PyTree) -> list[tuple[tuple, Any]]:
     return jax.tree_util.tree_leaves_with_path(tree)
 
 
-def _blank(equation: Any, rule: Rule, straight: tuple[str, ...], x64: bool) -> dict[int, str]:
-    """The inputs of a loss, but for the first, that its rule treats as data: nothing or zeros come back for them."""
+def _with_blanks(equation: Any, rule: Rule, x64: bool) -> Rule:
+    """The rule of a loss, with the inputs for which nothing or zeros come back; the first is never one of them.
+
+    Nothing, None, says that an input is data. Zeros may be a mistake: they say so only of what data look like.
+    """
     is_loss = len(equation.outvars) == 1 and equation.outvars[0].aval.shape == ()
-    pair = rule.pair.real
+    pair, straight = rule.pair.real, rule.straight
     if not is_loss or not any(straight) or not isinstance(pair, OfEquation) or pair.forward_mode:
-        return {}
+        return rule
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in rule.inputs]
     try:
         with jax.enable_x64(x64):
             program = jax.make_jaxpr(lambda *inputs: pair.derived(inputs, (), (jnp.ones(()),))[1])(*shapes)
     except DOES_NOT_RUN:
-        return {}
+        return rule
     floats = [k for k, leaf in enumerate(shapes) if is_float(leaf) and k not in pair.held]
-    zeros = [k for k, atom in zip(floats, program.jaxpr.outvars, strict=True) if _is_zero(program.jaxpr, atom)]
-    return {k: straight[k] for k in zeros if k > floats[0] and straight[k]}
+    outputs = dict(zip(floats, program.jaxpr.outvars, strict=True))
+    zeros = [k for k in floats[1:] if straight[k] and _zero_of(program.jaxpr, outputs[k]) is not None]
+    blank = {
+        k: straight[k] for k in zeros
+        if _is_made_by_jax(_zero_of(program.jaxpr, outputs[k])) or kind_of(rule.inputs[k]) is not None
+    }  # fmt: skip
+    return replace(rule, blank=blank, zeroed=frozenset(zeros) - frozenset(blank))
 
 
-def _is_zero(jaxpr: Any, atom: Any) -> bool:
-    """True for zeros that are written down as such, and not computed."""
+def _zero_of(jaxpr: Any, atom: Any) -> Any:
+    """The equation, or the literal, that writes zeros down, not computed; None for what is no such zero."""
     if jaxprs.is_literal(atom):
-        return not np.any(np.asarray(atom.val))
+        return None if np.any(np.asarray(atom.val)) else atom
     for equation in jaxpr.eqns:
         if atom in equation.outvars:
             if (body := jaxprs.body_of(equation)) is not None:
-                return _is_zero(body.jaxpr, body.jaxpr.outvars[equation.outvars.index(atom)])
+                inner = _zero_of(body.jaxpr, body.jaxpr.outvars[equation.outvars.index(atom)])
+                return None if inner is None else equation
             passes = equation.primitive.name in ("broadcast_in_dim", "convert_element_type")
-            return passes and _is_zero(jaxpr, equation.invars[0])
+            return equation if passes and _zero_of(jaxpr, equation.invars[0]) is not None else None
+    return None
+
+
+def _is_made_by_jax(zero: Any) -> bool:
+    """True where zeros stand for None: no line of a rule wrote them, but JAX, called from here."""
+    traceback = getattr(getattr(zero, "source_info", None), "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        if frame.file_name == __file__:
+            return True
+        if jaxprs.is_own(frame.file_name) and not jaxprs.is_installed(frame.file_name):
+            return False
     return False
 
 
