@@ -7,7 +7,8 @@ its primal computation with every rule inside stripped. Every argument of a rule
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,33 @@ class Declared:
     reason: str = ""
 
 
-def of_function(f: Callable[..., Array], args: tuple, x64: bool, declared: Declared) -> list[Rule]:
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A function as the user runs it: its trace, its results, and what each rule inside is called on."""
+
+    program: Any
+    out: PyTree
+    inputs: tuple[Values | None, ...]
+    """Of each equation with a rule in turn, the first time; in a loop, on its first turn. None where not reached."""
+
+
+def run(f: Callable[..., PyTree], args: tuple) -> Run:
+    """Trace f and run it, in the setting of the user; what computes the same is compiled once."""
+    program, shape = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)(*args)
+    try:
+        key: Any = jaxprs.fingerprint_of(program)
+    except ValueError:
+        # it calls back to Python, and is known by nothing
+        key = object()
+    out, inputs = jax.device_get(_recorded(_Known(key, program), *jax.tree.leaves(args)))
+    return Run(program, jax.tree.unflatten(jax.tree.structure(shape), out), tuple(inputs))
+
+
+def of_function(f: Callable[..., Array], args: tuple, run: Run, x64: bool, declared: Declared) -> list[Rule]:
     """Every `custom_vjp` and `custom_jvp` equation that f reaches, on what it was called on; each rule once."""
-    with jax.enable_x64(x64):
-        program = jax.make_jaxpr(f)(*args)
-        here = list(_custom_equations(program))
-        if not here:
-            return []
-        values = _recorded(program, args)
+    here = list(_custom_equations(run.program))
+    if not here:
+        return []
     try:
         wide = list(_custom_equations(jax.make_jaxpr(f)(*cast(args, np.float64))))
     except DOES_NOT_RUN:
@@ -63,12 +83,12 @@ def of_function(f: Callable[..., Array], args: tuple, x64: bool, declared: Decla
         wide = []
     if [_label(each) for each in wide] != [_label(each) for each in here]:
         wide = here
-    used, straight = _used(program), _straight(program, args)
+    used, straight = _used(run.program), _straight(run.program, args)
     rules = []
-    for own, double in zip(here, wide, strict=True):
+    for own, double, values in zip(here, wide, run.inputs, strict=True):
         free = used.get(id(own), ())
         unused = frozenset(k for k, each in enumerate(free) if not each)
-        rule = _of_equation(own, double, values.get(id(own)), unused, x64)
+        rule = _of_equation(own, double, values, unused, x64)
         rule = replace(rule, straight=straight.get(id(own), ()))
         rules.append(_declared(_with_blanks(own, rule, x64), declared))
     return rules
@@ -102,8 +122,17 @@ def _label(equation: Any) -> str:
     return jaxprs.source_of(jaxprs.body_of(equation))[0]
 
 
-def _recorded(program: Any, args: tuple) -> dict[int, Values]:
-    """What each equation with a rule is called on, the first time; in a loop, on its first turn. One program."""
+@dataclass(frozen=True)
+class _Known:
+    """A program, known by what it computes; equal ones share what is compiled."""
+
+    key: Any
+    program: Any = field(compare=False)
+
+
+@partial(jax.jit, static_argnums=0)
+def _recorded(known: _Known, *leaves: Any) -> tuple[Values, list[Values | None]]:
+    """(the results, what each equation with a rule is called on)."""
     kept: dict[int, Values] = {}
 
     def record(equation: Any, values: Values, _: Hooks) -> Values:
@@ -128,12 +157,8 @@ def _recorded(program: Any, args: tuple) -> dict[int, Values]:
                 jaxprs.evaluate(jaxprs.closed(branch), values[1:], hooks)
         return jaxprs.apply(equation, values)
 
-    def run(*leaves: Any) -> dict[int, Values]:
-        kept.clear()
-        jaxprs.evaluate(program, leaves, Hooks(custom=record, loop=first_turn))
-        return dict(kept)
-
-    return jax.device_get(jax.jit(run)(*jax.tree.leaves(args)))
+    out = jaxprs.evaluate(known.program, leaves, Hooks(custom=record, loop=first_turn))
+    return out, [kept.get(id(equation)) for equation in _custom_equations(known.program)]
 
 
 def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset[int], x64: bool) -> Rule:
@@ -380,12 +405,12 @@ def _is_made_by_jax(zero: Any) -> bool:
 # ---- values that are not finite -------------------------------------------------------------------------------------
 
 
-def first_bad(f: Callable[..., Array], args: tuple) -> str:
-    """Where NaN or infinity first appears when f runs on these arguments: operation, place in the source, inputs."""
+def first_bad(program: Any, args: tuple) -> str:
+    """Where NaN or infinity first appears when a trace runs on these arguments: operation, place in the source."""
     for k, leaf in enumerate(jax.tree.leaves(args)):
         if is_float(leaf) and not _finite(leaf):
             return f"argument leaf {k} (shape {leaf.shape}) is not finite already"
-    return _bad_in(jax.make_jaxpr(f)(*args), jax.tree.leaves(args)) or "no single operation shows it"
+    return _bad_in(program, jax.tree.leaves(args)) or "no single operation shows it"
 
 
 def _bad_in(closed: Any, values: Values) -> str:

@@ -123,6 +123,21 @@ class Point:
         return dataclasses.replace(self, results={}, **changes)
 
 
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a check is about: the gradient that the user asked for, and the rules inside."""
+
+    whole: Rule
+    parts: list[Rule]
+    program: Any = None
+    """The trace of the function, where it was traced."""
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules inside, or the gradient itself where none is."""
+        return self.parts or [self.whole]
+
+
 def place(function: Any) -> str:
     """File and line of a function, "unknown" where Python cannot tell."""
     try:
