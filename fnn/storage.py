@@ -57,8 +57,8 @@ def save(path: str | os.PathLike[str], params: PyTree) -> None:
             raise TypeError(f"save: leaf {name} must be an array of numbers, got {leaf!r}. Wrap it: jnp.asarray(…).")
         if not is_key(leaf) and jnp.result_type(leaf) != leaf.dtype:
             raise TypeError(
-                f"save: leaf {name} is {leaf.dtype}, which would be {jnp.result_type(leaf)} to JAX, got 64-bit mode off. "
-                'Cast it, or save and load under "with jax.enable_x64(True):".'
+                f"save: leaf {name} is {leaf.dtype}, which would be {jnp.result_type(leaf)} to JAX, got 64-bit mode "
+                'off. Cast it, or save and load under "with jax.enable_x64(True):".'
             )
     structure = {
         "format": FORMAT,
@@ -111,7 +111,8 @@ def load(path: str | os.PathLike[str], like: PyTree | None = None) -> PyTree:
         raise ValueError(f"load: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"load: {target} must be a file of fnn.save, whole and unchanged, got something else: {error}. Save it again."
+            f"load: {target} must be a file of fnn.save, whole and unchanged, got something else: {error}. Save it "
+            "again."
         ) from error
     if like is None:
         return tree
@@ -138,16 +139,17 @@ def _described(tree: PyTree, where: str) -> Any:
     """The tree as JSON: a string is a leaf, by its name."""
     if tree is None or isinstance(tree, str):
         return tree
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        parts = {name: _described(each, f"{where}.{name}") for name, each in zip(tree._fields, tree, strict=True)}
+    names = getattr(tree, "_fields", None)
+    if isinstance(tree, tuple) and names is not None:
+        parts = {name: _described(each, f"{where}.{name}") for name, each in zip(names, tree, strict=True)}
         return {"named tuple": type(tree).__name__, "parts": parts}
     if type(tree) in (tuple, list):
         return {type(tree).__name__: [_described(each, f"{where}[{k}]") for k, each in enumerate(tree)]}
     if type(tree) is dict and all(type(key) in (str, int) for key in tree):
         return {"dict": [[key, _described(each, f"{where}[{key!r}]")] for key, each in sorted(tree.items())]}
     raise TypeError(
-        f"save: {where} must be a dict with names or whole numbers as keys, a list, a tuple, a named tuple or None, got "
-        f"{type(tree).__name__}. Save a dict of its arrays."
+        f"save: {where} must be a dict with names or whole numbers as keys, a list, a tuple, a named tuple or None, "
+        f"got {type(tree).__name__}. Save a dict of its arrays."
     )
 
 
@@ -211,8 +213,8 @@ def _require_like(path: Path, structure: dict[str, Any], like: PyTree) -> None:
         if saved[name] != wanted:
             (shape, dtype), (other, kind) = ((tuple(d["shape"]), d["dtype"]) for d in (wanted, saved[name]))
             raise _Unfit(
-                f"leaf {name} of {path} must have shape {shape} and dtype {dtype}, got {other} and {kind}. Was it saved "
-                "for another net?"
+                f"leaf {name} of {path} must have shape {shape} and dtype {dtype}, got {other} and {kind}. Was it "
+                "saved for another net?"
             )
     names = jax.tree.unflatten(jax.tree.structure(like), list(own))
     described = json.loads(json.dumps(_described(names, "like")))

@@ -21,9 +21,9 @@ class Pair(NamedTuple):
 
 TREE = {
     "half": jnp.asarray([1.5, -np.inf, np.nan], jnp.bfloat16), "whole": jnp.arange(3, dtype=jnp.int8),
-    "nets": [({"W": jnp.ones((2, 3)), "b": jnp.zeros(3)},), None], 7: (), "a/b": jnp.asarray(True), "one": np.float32(2),
+    "nets": [({"W": jnp.ones((2, 3)), "b": jnp.zeros(3)},), None], 7: (), "a/b": jnp.asarray(True),
     "turned": np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)), "none": jnp.zeros((0, 2)),
-    "keys": jax.random.split(jax.random.key(3, impl="rbg"), 2), "../../outside": jnp.ones(1),
+    "one": np.float32(2), "keys": jax.random.split(jax.random.key(3, impl="rbg"), 2), "../../outside": jnp.ones(1),
 }  # fmt: skip
 TREE = {str(key): value for key, value in TREE.items()}
 
@@ -93,11 +93,11 @@ def test_what_no_file_can_hold_is_refused(tmp_path, tree, says):
     [
         (
             [{"W": jnp.ones((2, 4))}],
-            r"leaf \[0\]\['W'\] of .* must have shape \(2, 4\) and dtype float32, got \(2, 3\)",
+            r"leaf \[0\]\['W'\] of .* have shape \(2, 4\) and dtype float32, got \(2, 3\)",
         ),
         (
             [{"W": jnp.ones((2, 3), jnp.bfloat16)}],
-            r"dtype bfloat16, got \(2, 3\) and float32. Was it saved for another",
+            r"dtype bfloat16, got \(2, 3\) and float32. Was it saved for",
         ),
         ([{"W": jnp.ones((2, 3)), "b": jnp.ones(3)}], r"got other ones: \[0\]\['b'\] is missing in the file"),
         ([{}], r"got other ones: \[0\]\['W'\] is in the file alone"),
@@ -105,7 +105,7 @@ def test_what_no_file_can_hold_is_refused(tmp_path, tree, says):
         ([{"W": jnp.ones((2, 3))}, None], r"list\(dict\(·\)\) where `like` has list\(dict\(·\), None\)"),
         ([Pair(jnp.ones(1), [])], r"got other ones: \[0\].first is missing in the file"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_does_not_fit_is_refused_by_the_leaf(tmp_path, like, says):
     fnn.save(tmp_path / "net.npz", [{"W": jnp.ones((2, 3))}])
     with pytest.raises(ValueError, match=f"load: .*{says}"):
@@ -114,9 +114,13 @@ def test_a_file_that_does_not_fit_is_refused_by_the_leaf(tmp_path, like, says):
 
 def test_named_tuples_of_another_class_are_told_apart(tmp_path):
     fnn.save(tmp_path / "net.npz", Pair(jnp.ones(2), [jnp.zeros(1)]))
-    other = NamedTuple("Other", [("first", jax.Array), ("rest", list)])
+
+    class Other(NamedTuple):
+        first: jax.Array
+        rest: list
+
     with pytest.raises(ValueError, match=r"Pair\(·, list\(·\)\) where `like` has Other\(·, list\(·\)\)"):
-        fnn.load(tmp_path / "net.npz", other(jnp.ones(2), [jnp.zeros(1)]))
+        fnn.load(tmp_path / "net.npz", Other(jnp.ones(2), [jnp.zeros(1)]))
 
 
 def test_double_precision_is_never_halved_in_silence(tmp_path):
@@ -162,7 +166,7 @@ HARMS = {
     "deep": (lambda path: rewritten(path, lambda m: m.update({"structure.json": b"[" * 10**5})), "recursion"),
     "tree": (lambda path: rewritten(path, of_structure(tree={"exec": ["[0]"]})), "'exec'"),
     "leaf": (lambda path: rewritten(path, of_structure(tree=["[0]"])), "attribute"),
-    "array": (lambda path: rewritten(path, of_structure(arrays={"[0]": {"shape": [9], "dtype": "float32"}})), "promised"),
+    "array": (lambda path: rewritten(path, of_structure(arrays={"[0]": {"shape": [9], "dtype": "int8"}})), "promised"),
     "dtype": (lambda path: rewritten(path, of_structure(arrays={"[0]": {"shape": [2], "dtype": "object"}})), "dtype"),
     "more": (lambda path: rewritten(path, longer), "12 bytes of data where 8 were promised"),
     "missing": (lambda path: rewritten(path, lambda m: m.pop("[0].npy")), "no item named"),
@@ -191,11 +195,11 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     fnn.save(path, [jnp.ones(2)])
     for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
         monkeypatch.setattr(os, "fsync", lambda file, error=error: (_ for _ in ()).throw(error))
-        with pytest.raises(type(error), match="(No space left on device.*net.npz)?"):
+        with pytest.raises(type(error), match=r"(No space left on device.*net.npz)?"):
             fnn.save(path, [jnp.zeros(2)])
     monkeypatch.undo()
     assert os.listdir(tmp_path) == ["net.npz"] and bits(fnn.load(path)) == bits([jnp.ones(2)])
-    with pytest.raises(FileNotFoundError, match="missing/net.npz"):
+    with pytest.raises(FileNotFoundError, match=r"missing/net\.npz"):
         fnn.save(tmp_path / "missing" / "net.npz", [jnp.ones(1)])
-    with pytest.raises(FileNotFoundError, match="missing.npz"):
+    with pytest.raises(FileNotFoundError, match=r"missing\.npz"):
         fnn.load(tmp_path / "missing.npz")

@@ -117,7 +117,7 @@ class Folder:
     def save(self, tree: PyTree, run: dict[str, Any]) -> Path:
         """Write a checkpoint of these arrays, and drop those that are too old."""
         number = next(iter(self.numbers()), 0) + 1
-        arrays = {name: leaves.stored(leaf) for name, leaf in leaves.named(tree)}
+        arrays: dict[str, Any] = {name: leaves.stored(leaf) for name, leaf in leaves.named(tree)}
         target = self.path / f"{number:08d}.npz"
         _written(target, lambda file: np.savez(file, **arrays))
         manifest = {

@@ -77,7 +77,7 @@ def test_a_save_that_fails_carries_the_work(tmp_path, monkeypatch):
         raise OSError(28, "the disk is full")
 
     monkeypatch.setattr(kept_files.leaves, "written", full)
-    with pytest.raises(fnn.CheckpointError, match="could not be written: .*the disk is full") as raised:
+    with pytest.raises(fnn.CheckpointError, match=r"could not be written: .*the disk is full") as raised:
         run(optimizer=SGD, epochs=3, checkpoints=fnn.Checkpoints(tmp_path))
     assert int(raised.value.state.epoch) == 3 and len(raised.value.history.metrics["loss"]) == 3
 
