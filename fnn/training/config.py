@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.adapter import lent_value
 from fnn.gradients import Backprop, Objective
 from fnn.metrics import accuracy
 from fnn.regularizers import Strength
@@ -85,10 +86,9 @@ class Config:
         return _require_pair(self.value_and_grad(params, batch.x, batch.y, **self.options(batch, strength)), params)
 
     def value(self, params: Params, batch: Batch, strength: Strength | None) -> Array:
-        """The value that the gradient is of: Optax's line searches ask for it at other parameters."""
-        if self.objective is None:
-            return self.gradient(params, batch, strength)[0]
-        return self.objective(params, batch.x, batch.y, **self.options(batch, strength))
+        """The value that the gradient is of: Optax's line searches ask for it at other parameters, and differentiate
+        it. What they get then are the gradients that come with it."""
+        return lent_value(self.gradient)(params, batch, strength)
 
     def options(self, batch: Batch, strength: Strength | None) -> dict[str, Any]:
         """What the gradient takes beside parameters and rows."""
