@@ -13,7 +13,8 @@ net must still be finite: fill masked rows with zeros.) A term 0 · ∞ is 0: a 
 −∞. In half precision a loss is computed in float32 and rounded once: no sum overflows on the way to a mean.
 Refuses: a target whose shape would broadcast, float labels, a mean over no examples; a label outside 0 … K − 1. Where
 labels cannot be seen, under `jax.jit`, such a label makes NaN of the loss and of its row of the gradient.
-Letters: N examples, O outputs, K classes; p prediction, y target, z logits.
+Letters: N examples, O outputs, K classes; p prediction, y target, z logits, w weights. In training, |B| rows
+of a batch and w̄ the mean weight of all rows: Σ w l is divided by |B| w̄ (`weight_sum`).
 
 Where books disagree: the squared error is (1/N) Σ ‖p − y‖² in lecture D (`squared_error`) and ½ ‖p − y‖² in lectures A
 and E (`half_squared_error`); PyTorch and scikit-learn also divide by the number of outputs O.
