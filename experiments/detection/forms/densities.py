@@ -33,7 +33,9 @@ def normal_log_density(draw: Draw) -> Case:
 def student_log_density(draw: Draw) -> Case:
     @jax.custom_vjp
     def log_prob(x, df):
-        return gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * jnp.log(df * jnp.pi) - (df + 1) / 2 * jnp.log1p(x**2 / df)
+        return (
+            gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * jnp.log(df * jnp.pi) - (df + 1) / 2 * jnp.log1p(x**2 / df)
+        )
 
     def backward(kept, bar):
         x, df = kept
@@ -84,7 +86,11 @@ def categorical_log_probability(draw: Draw) -> Case:
 def dirichlet_log_density(draw: Draw) -> Case:
     @jax.custom_vjp
     def log_prob(concentration, value):
-        return gammaln(concentration.sum(-1)) - gammaln(concentration).sum(-1) + jnp.sum((concentration - 1) * jnp.log(value), -1)
+        return (
+            gammaln(concentration.sum(-1))
+            - gammaln(concentration).sum(-1)
+            + jnp.sum((concentration - 1) * jnp.log(value), -1)
+        )
 
     def backward(kept, bar):
         a, v = kept
@@ -344,7 +350,9 @@ def relaxed_sample_of_classes(draw: Draw) -> Case:
         lambda logits, key, t: (sample(logits, key, t),) * 2,
         lambda t, y, bar: (y * (bar - jnp.sum(y * bar, -1, keepdims=True)) / t, None),
     )
-    return case(lambda z, key, w: jnp.sum(w * sample(z, key, 0.5) ** 2), draw.normal(draw.rows, 3), draw.key(), draw.normal(3))
+    return case(
+        lambda z, key, w: jnp.sum(w * sample(z, key, 0.5) ** 2), draw.normal(draw.rows, 3), draw.key(), draw.normal(3)
+    )
 
 
 @form("numpyro")
@@ -355,7 +363,9 @@ def gamma_sample_of_jax(draw: Draw) -> Case:
     def scaled(g, rate):
         return g / rate
 
-    scaled.defvjp(lambda g, rate: (g / rate, (g, rate)), lambda kept, bar: (bar / kept[1], -jnp.sum(bar * kept[0]) / kept[1] ** 2))
+    scaled.defvjp(
+        lambda g, rate: (g / rate, (g, rate)), lambda kept, bar: (bar / kept[1], -jnp.sum(bar * kept[0]) / kept[1] ** 2)
+    )
     return case(
         lambda a, rate, key: jnp.sum(jnp.log1p(scaled(jax.random.gamma(key, a, (draw.rows,)), rate))),
         draw.positive() + 1, draw.positive(), draw.key(),

@@ -103,7 +103,9 @@ class Mistake:
 MISTAKES: dict[str, Mistake] = {}
 
 
-def mistake(source: str, culprit: str, *at: str, says: str) -> Callable[[Callable[[Draw], Case]], Callable[[Draw], Case]]:
+def mistake(
+    source: str, culprit: str, *at: str, says: str
+) -> Callable[[Callable[[Draw], Case]], Callable[[Draw], Case]]:
     """Enters a function of a draw into the table of mistakes, under its own name."""
 
     def entered(make: Callable[[Draw], Case]) -> Callable[[Draw], Case]:

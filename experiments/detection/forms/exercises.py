@@ -1,4 +1,4 @@
-"""Losses and gradients in NumPy, as the exercises of courses write them; and parts of this package in users' functions."""
+"""Losses and gradients in NumPy, as exercises of courses write them; and parts of this package in users' functions."""
 
 from typing import Any
 
@@ -98,7 +98,12 @@ def support_vectors(draw: Draw) -> Case:
 @form("course")
 def two_layers_in_a_dict(draw: Draw) -> Case:
     x, y = _arrays(draw.normal(draw.rows, draw.width), draw.labels())
-    params = {"W1": draw.normal(draw.width, 3), "b1": draw.normal(3), "W2": draw.normal(3, draw.classes), "b2": draw.normal(draw.classes)}
+    params = {
+        "W1": draw.normal(draw.width, 3),
+        "b1": draw.normal(3),
+        "W2": draw.normal(3, draw.classes),
+        "b2": draw.normal(draw.classes),
+    }
     params = {name: np.asarray(value) for name, value in params.items()}
 
     def scores(p, X):
@@ -157,7 +162,7 @@ def batch_norm_step_by_step(draw: Draw) -> Case:
         return np.sum(w * (params[1] * n + params[2]) ** 2)
 
     def gradient(params, w):
-        x, gamma, beta = params
+        _, gamma, beta = params
         n, std = forward(*params)
         dout = 2 * w * (gamma * n + beta)
         dn = dout * gamma
@@ -327,7 +332,9 @@ def lent_loss_with_float_targets(draw: Draw) -> Case:
 def record_of_a_net(draw: Draw) -> Case:
     net = fnn.mlp(draw.width, 3, 2, activation="tanh")
     params = jax.tree.map(lambda leaf: draw.normal(*leaf.shape) / 2, net.init(jax.random.key(0)))
-    return case(fnn.backprop(net, fnn.squared_error), params, draw.normal(draw.rows, draw.width), draw.normal(draw.rows, 2))
+    return case(
+        fnn.backprop(net, fnn.squared_error), params, draw.normal(draw.rows, draw.width), draw.normal(draw.rows, 2)
+    )
 
 
 @form("fnn")

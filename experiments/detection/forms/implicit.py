@@ -53,7 +53,7 @@ def layer_in_equilibrium(draw: Draw) -> Case:
         return _settled(lambda z: jnp.tanh(0.2 * z @ w + x), jnp.zeros_like(x))
 
     def backward(kept, bar):
-        w, x, z = kept
+        w, _, z = kept
         d = 1 - z**2
         # (I − 0.2 W D)ᵀ, solved row by row
         rows = jax.vmap(lambda d, b: jnp.linalg.solve(jnp.eye(len(d), dtype=d.dtype) - 0.2 * w * d[None, :], b))(d, bar)
@@ -64,7 +64,9 @@ def layer_in_equilibrium(draw: Draw) -> Case:
         return z, (w, x, z)
 
     equilibrium.defvjp(forward, backward)
-    return case(lambda w, x: jnp.sum(jnp.sin(equilibrium(w, x))), jnp.clip(draw.normal(3, 3), -1, 1), draw.normal(draw.rows, 3))
+    return case(
+        lambda w, x: jnp.sum(jnp.sin(equilibrium(w, x))), jnp.clip(draw.normal(3, 3), -1, 1), draw.normal(draw.rows, 3)
+    )
 
 
 @form("jaxopt")
@@ -113,7 +115,9 @@ def custom_root_of_jax(draw: Draw) -> Case:
         return _settled(lambda x: x - f(x) / jax.grad(f)(x), start)
 
     def root(a):
-        return jax.lax.custom_root(lambda x: x**3 + x - a, jnp.zeros_like(a), solve, lambda g, y: y / g(jnp.ones_like(y)))
+        return jax.lax.custom_root(
+            lambda x: x**3 + x - a, jnp.zeros_like(a), solve, lambda g, y: y / g(jnp.ones_like(y))
+        )
 
     return case(lambda a: jnp.sin(root(a)), draw.normal())
 
@@ -398,7 +402,11 @@ def shrinkage_of_the_lasso(draw: Draw) -> Case:
         lambda t, y, x, rate: jnp.where(jnp.abs(x) > rate, t, 0),
         lambda t, y, x, rate: -jnp.where(jnp.abs(x) > rate, jnp.sign(x) * t, 0),
     )
-    return case(lambda x, rate: jnp.sum(shrink(x, rate) ** 2 + shrink(x, rate)), 2 * draw.normal(draw.rows), jnp.asarray(0.5, draw.dtype))
+    return case(
+        lambda x, rate: jnp.sum(shrink(x, rate) ** 2 + shrink(x, rate)),
+        2 * draw.normal(draw.rows),
+        jnp.asarray(0.5, draw.dtype),
+    )
 
 
 @form("jaxopt")
@@ -466,7 +474,9 @@ def soft_sort_of_time_series(draw: Draw) -> Case:
     def soft_min(v, gamma):
         return -gamma * jax.nn.logsumexp(-v / gamma, -1)
 
-    soft_min.defvjp(lambda v, gamma: (soft_min(v, gamma), v), lambda gamma, v, bar: (bar[..., None] * jax.nn.softmax(-v / gamma),))
+    soft_min.defvjp(
+        lambda v, gamma: (soft_min(v, gamma), v), lambda gamma, v, bar: (bar[..., None] * jax.nn.softmax(-v / gamma),)
+    )
 
     def distance(x, y):
         cost = (x[:, None] - y) ** 2

@@ -28,7 +28,9 @@ def dense_of_a_dict(draw: Draw) -> Case:
 
     dense.defvjp(forward, backward)
     params = {"kernel": draw.normal(draw.width, draw.classes), "bias": jnp.zeros(draw.classes, draw.dtype)}
-    return case(lambda params, x: jnp.mean(jax.nn.relu(dense(params, x)) ** 2), params, draw.normal(draw.rows, draw.width))
+    return case(
+        lambda params, x: jnp.mean(jax.nn.relu(dense(params, x)) ** 2), params, draw.normal(draw.rows, draw.width)
+    )
 
 
 class Linear(NamedTuple):
@@ -49,7 +51,11 @@ def dense_of_a_named_tuple(draw: Draw) -> Case:
         lambda kept, bar: (Linear(jnp.outer(bar, kept[1]), bar), kept[0].weight.T @ bar),
     )
     layer = Linear(draw.normal(draw.classes, draw.width), draw.normal(draw.classes))
-    return case(lambda layer, x: jnp.sum(jnp.tanh(jax.vmap(call, (None, 0))(layer, x))), layer, draw.normal(draw.rows, draw.width))
+    return case(
+        lambda layer, x: jnp.sum(jnp.tanh(jax.vmap(call, (None, 0))(layer, x))),
+        layer,
+        draw.normal(draw.rows, draw.width),
+    )
 
 
 @form("equinox")
@@ -62,7 +68,11 @@ def dense_without_bias(draw: Draw) -> Case:
         lambda layer, x: (call(layer, x), (layer.weight, x)),
         lambda kept, bar: (Linear(bar.T @ kept[1], None), bar @ kept[0]),
     )
-    return case(lambda layer, x: jnp.sum(call(layer, x) ** 2), Linear(draw.normal(3, draw.width), None), draw.normal(draw.rows, draw.width))
+    return case(
+        lambda layer, x: jnp.sum(call(layer, x) ** 2),
+        Linear(draw.normal(3, draw.width), None),
+        draw.normal(draw.rows, draw.width),
+    )
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["scale", "shift"], meta_fields=["axis"])
@@ -239,7 +249,7 @@ def group_norm_by_reshape(draw: Draw) -> Case:
         centred = groups - groups.mean(-1, keepdims=True)
         deviation = jnp.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
         n = centred / deviation
-        return ((g - g.mean(-1, keepdims=True) - n * (g * n).mean(-1, keepdims=True)) / deviation).reshape(x.shape),
+        return (((g - g.mean(-1, keepdims=True) - n * (g * n).mean(-1, keepdims=True)) / deviation).reshape(x.shape),)
 
     norm.defvjp(lambda x: (plain(x), x), backward)
     return case(lambda x: jnp.sum(jnp.exp(norm(x))), draw.normal(draw.rows, 2 * draw.width))
@@ -279,7 +289,9 @@ def embedding_with_float0(draw: Draw) -> Case:
         return table_bar, np.zeros(ids.shape, jax.dtypes.float0)
 
     lookup.defvjp(lambda table, ids: (lookup(table, ids), (ids, jnp.zeros(table.shape[0]))), backward)
-    return case(lambda table, ids: jnp.sum(lookup(table, ids) ** 2), draw.normal(draw.classes, draw.width), draw.labels())
+    return case(
+        lambda table, ids: jnp.sum(lookup(table, ids) ** 2), draw.normal(draw.classes, draw.width), draw.labels()
+    )
 
 
 @form("flax")
@@ -321,7 +333,7 @@ def max_pooling_by_argmax(draw: Draw) -> Case:
         return windows.max(-1), jnp.argmax(windows, -1)
 
     def backward(index, bar):
-        return (jax.nn.one_hot(index, 2, dtype=bar.dtype) * bar[..., None]).reshape(bar.shape[0], -1),
+        return ((jax.nn.one_hot(index, 2, dtype=bar.dtype) * bar[..., None]).reshape(bar.shape[0], -1),)
 
     pool.defvjp(forward, backward)
     return case(lambda x: jnp.sum(jnp.sin(pool(x))), draw.normal(draw.rows, 2 * draw.width))
@@ -383,7 +395,9 @@ def silu_by_defjvps(draw: Draw) -> Case:
         return x * jax.nn.sigmoid(beta * x)
 
     silu.defjvps(
-        lambda t, y, x, beta: t * (jax.nn.sigmoid(beta * x) + beta * x * jax.nn.sigmoid(beta * x) * jax.nn.sigmoid(-beta * x)),
+        lambda t, y, x, beta: (
+            t * (jax.nn.sigmoid(beta * x) + beta * x * jax.nn.sigmoid(beta * x) * jax.nn.sigmoid(-beta * x))
+        ),
         lambda t, y, x, beta: t * x**2 * jax.nn.sigmoid(beta * x) * jax.nn.sigmoid(-beta * x),
     )
     return case(lambda x, beta: jnp.sum(silu(x, beta)), draw.normal(draw.rows), jnp.asarray(1.5, draw.dtype))
@@ -428,7 +442,10 @@ def prelu_with_a_learned_slope(draw: Draw) -> Case:
 
     prelu.defvjp(
         lambda x, slope: (prelu(x, slope), (x, slope)),
-        lambda kept, bar: (jnp.where(kept[0] >= 0, bar, kept[1] * bar), jnp.sum(jnp.where(kept[0] >= 0, 0, kept[0] * bar))),
+        lambda kept, bar: (
+            jnp.where(kept[0] >= 0, bar, kept[1] * bar),
+            jnp.sum(jnp.where(kept[0] >= 0, 0, kept[0] * bar)),
+        ),
     )
     return case(lambda x, a: jnp.sum(prelu(x, a) ** 2), draw.normal(draw.rows, 2), jnp.asarray(0.25, draw.dtype))
 
@@ -535,11 +552,17 @@ def attention_with_a_padding_mask(draw: Draw) -> Case:
 
     def backward(kept, bar):
         p, keep = kept
-        return jnp.where(keep, p * (bar - jnp.sum(p * bar, -1, keepdims=True)), 0), np.zeros(keep.shape, jax.dtypes.float0)
+        return jnp.where(keep, p * (bar - jnp.sum(p * bar, -1, keepdims=True)), 0), np.zeros(
+            keep.shape, jax.dtypes.float0
+        )
 
     masked_softmax.defvjp(forward, backward)
     keep = draw.mask(draw.rows, draw.width).at[:, 0].set(1) > 0
-    return case(lambda s, v: jnp.sum((masked_softmax(s, keep) @ v) ** 2), draw.normal(draw.rows, draw.width), draw.normal(draw.width, 2))
+    return case(
+        lambda s, v: jnp.sum((masked_softmax(s, keep) @ v) ** 2),
+        draw.normal(draw.rows, draw.width),
+        draw.normal(draw.width, 2),
+    )
 
 
 @form("flax")
@@ -900,7 +923,11 @@ def parameters_in_bfloat16(draw: Draw) -> Case:
         lambda w, x: (dense(w, x), (w, x)),
         lambda kept, bar: ((kept[1].T @ bar).astype(kept[0].dtype), bar @ kept[0].astype(bar.dtype).T),
     )
-    return case(lambda w, x: jnp.sum(dense(w, x) ** 2), draw.normal(draw.width, 2).astype(jnp.bfloat16), draw.normal(draw.rows, draw.width))
+    return case(
+        lambda w, x: jnp.sum(dense(w, x) ** 2),
+        draw.normal(draw.width, 2).astype(jnp.bfloat16),
+        draw.normal(draw.rows, draw.width),
+    )
 
 
 @form("flax")
@@ -960,7 +987,12 @@ def straight_through_declared(draw: Draw) -> Case:
         return jnp.where(x > 0, 1.0, -1.0).astype(x.dtype)
 
     binarize.defvjp(lambda x: (binarize(x), x), lambda x, bar: (bar * (jnp.abs(x) <= 1),))
-    return case(lambda w, x: jnp.mean((x @ binarize(w)) ** 2), draw.normal(draw.width, 2), draw.normal(draw.rows, draw.width), expected=("binarize",))
+    return case(
+        lambda w, x: jnp.mean((x @ binarize(w)) ** 2),
+        draw.normal(draw.width, 2),
+        draw.normal(draw.rows, draw.width),
+        expected=("binarize",),
+    )
 
 
 @form("flax")

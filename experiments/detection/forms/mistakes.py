@@ -142,11 +142,15 @@ def mean_forgotten_beside_a_penalty(draw: Draw) -> Case:
     )  # fmt: skip
 
 
-@mistake("ddbourgin/numpy-ml#53", "penalty", says=r"(equals .*the input|local derivative is missing|a factor is missing)")
+@mistake(
+    "ddbourgin/numpy-ml#53", "penalty", says=r"(equals .*the input|local derivative is missing|a factor is missing)"
+)
 def norm_taken_for_its_square(draw: Draw) -> Case:
     """The penalty is the norm, the gradient that of half its square."""
     penalty = _rule("penalty", lambda w: 0.3 * jnp.sqrt(w @ w), lambda bar, w: (bar * 0.3 * w,))
-    return case(lambda w, x: jnp.sum((x @ w) ** 2) + penalty(w), draw.normal(draw.width), draw.normal(draw.rows, draw.width))
+    return case(
+        lambda w, x: jnp.sum((x @ w) ** 2) + penalty(w), draw.normal(draw.width), draw.normal(draw.rows, draw.width)
+    )
 
 
 # ---- biases and broadcasting -----------------------------------------------------------------------------------------
@@ -170,7 +174,9 @@ def bias_not_summed_over_the_batch(draw: Draw) -> Case:
     return case(lambda x, b: jnp.sum(add(x, b) ** 2), draw.normal(draw.rows, 3), draw.normal(3))
 
 
-@mistake("rust0258/Deeplearning.ai-Natural-Language-Processing-Specialization#64", "gradient", "['b']", says=r"(term|factor)")
+@mistake(
+    "rust0258/Deeplearning.ai-Natural-Language-Processing-Specialization#64", "gradient", "['b']", says=r"(term|factor)"
+)
 def bias_multiplied_by_the_input(draw: Draw) -> Case:
     """The gradient of the bias is the row sum of the gradient of the weights."""
     x, y = np.asarray(draw.normal(4, draw.rows)), np.asarray(draw.normal(2, draw.rows))
@@ -262,7 +268,9 @@ def loss_that_ignores_what_comes_after(draw: Draw) -> Case:
 def derivative_of_the_last_sigmoid_missing(draw: Draw) -> Case:
     """The error is handed on without the derivative of the activation."""
     sigmoid = _rule("sigmoid", jax.nn.sigmoid, lambda bar, z: (bar,))
-    return case(lambda w, x: jnp.mean((sigmoid(x @ w) - 0.3) ** 2), draw.normal(draw.width), draw.normal(draw.rows, draw.width))
+    return case(
+        lambda w, x: jnp.mean((sigmoid(x @ w) - 0.3) ** 2), draw.normal(draw.width), draw.normal(draw.rows, draw.width)
+    )
 
 
 @mistake("wy1iu/sphereface#24", "normalized", says=r"local derivative is missing")
@@ -432,7 +440,12 @@ def batch_norm_without_its_gain(draw: Draw) -> Case:
         "batch_norm", lambda x, g, b: g * _normal(x, 0) + b,
         lambda bar, x, g, b: (_normal_bar(bar, x, 0), (bar * _normal(x, 0)).sum(0), bar.sum(0)),
     )  # fmt: skip
-    return case(lambda *a: jnp.sum(jnp.sin(norm(*a))), draw.normal(draw.rows, 3), jnp.ones(3, draw.dtype), jnp.zeros(3, draw.dtype))
+    return case(
+        lambda *a: jnp.sum(jnp.sin(norm(*a))),
+        draw.normal(draw.rows, 3),
+        jnp.ones(3, draw.dtype),
+        jnp.zeros(3, draw.dtype),
+    )
 
 
 @mistake("abhiskk/ladder#2", "batch_norm", says=r"(a term is missing|off by)")
@@ -517,7 +530,9 @@ def leak_of_zero(draw: Draw) -> Case:
     def leaky_relu(x, slope):
         return jnp.where(x >= 0, x, slope * x)
 
-    leaky_relu.defvjp(lambda x, slope: (leaky_relu(x, slope),) * 2, lambda slope, y, bar: (jnp.where(y >= 0, bar, slope * bar),))
+    leaky_relu.defvjp(
+        lambda x, slope: (leaky_relu(x, slope),) * 2, lambda slope, y, bar: (jnp.where(y >= 0, bar, slope * bar),)
+    )
     return case(lambda x: jnp.sum(leaky_relu(x, 0.0) + 1.5 * x), draw.normal(draw.rows, 3))
 
 
@@ -529,7 +544,9 @@ def leak_that_changes_the_sign(draw: Draw) -> Case:
     def leaky_relu(x, slope):
         return jnp.where(x >= 0, x, slope * x)
 
-    leaky_relu.defvjp(lambda x, slope: (leaky_relu(x, slope),) * 2, lambda slope, y, bar: (jnp.where(y >= 0, bar, slope * bar),))
+    leaky_relu.defvjp(
+        lambda x, slope: (leaky_relu(x, slope),) * 2, lambda slope, y, bar: (jnp.where(y >= 0, bar, slope * bar),)
+    )
     return case(lambda x: jnp.sum(jnp.sin(leaky_relu(x, -2.0))), draw.normal(draw.rows, 3))
 
 
@@ -661,7 +678,9 @@ def gather_for_a_scatter(draw: Draw) -> Case:
 def rows_that_are_looked_up_twice(draw: Draw) -> Case:
     """Of a row that is looked up several times only the last gradient stays."""
     embedding = _rule(
-        "embedding", lambda table, ids: table[ids], lambda bar, table, ids: (jnp.zeros_like(table).at[ids].set(bar), None)
+        "embedding",
+        lambda table, ids: table[ids],
+        lambda bar, table, ids: (jnp.zeros_like(table).at[ids].set(bar), None),
     )
     ids = jnp.asarray([0, 2, 2, 1], jnp.int32)
     return case(lambda table: jnp.sum(jnp.sin(embedding(table, ids))), draw.normal(4, 3))

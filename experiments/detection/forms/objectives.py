@@ -25,7 +25,9 @@ def cross_entropy_with_labels(draw: Draw) -> Case:
 
     loss.defvjp(lambda z, y: (loss(z, y), (z, y)), backward)
     labels = draw.labels()
-    return case(lambda w, x: loss(x @ w, labels), draw.normal(draw.width, draw.classes), draw.normal(draw.rows, draw.width))
+    return case(
+        lambda w, x: loss(x @ w, labels), draw.normal(draw.width, draw.classes), draw.normal(draw.rows, draw.width)
+    )
 
 
 @form("optax")
@@ -56,7 +58,9 @@ def cross_entropy_with_one_hot_targets(draw: Draw) -> Case:
         lambda kept, bar: (bar * (kept[0] - kept[1]) / len(kept[0]), None),
     )
     targets = draw.one_hot()
-    return case(lambda w, x: loss(x @ w, targets), draw.normal(draw.width, draw.classes), draw.normal(draw.rows, draw.width))
+    return case(
+        lambda w, x: loss(x @ w, targets), draw.normal(draw.width, draw.classes), draw.normal(draw.rows, draw.width)
+    )
 
 
 @form("optax")
@@ -207,7 +211,10 @@ def cross_entropy_of_probabilities(draw: Draw) -> Case:
     def loss(p, y):
         return -jnp.mean(y * jnp.log(p) + (1 - y) * jnp.log1p(-p))
 
-    loss.defvjp(lambda p, y: (loss(p, y), (p, y)), lambda kept, bar: (bar * (kept[0] - kept[1]) / (kept[0] * (1 - kept[0])) / kept[0].size, None))
+    loss.defvjp(
+        lambda p, y: (loss(p, y), (p, y)),
+        lambda kept, bar: (bar * (kept[0] - kept[1]) / (kept[0] * (1 - kept[0])) / kept[0].size, None),
+    )
     y = draw.mask(draw.rows)
     return case(lambda z: loss(jax.nn.sigmoid(z), y), draw.normal(draw.rows))
 
@@ -240,7 +247,9 @@ def huber_with_a_static_delta(draw: Draw) -> Case:
         return g, -g
 
     huber.defvjp(lambda p, t, delta: (huber(p, t, delta), p - t), backward)
-    return case(lambda p, t: huber(p, t, 0.5).mean() + huber(p, t).sum(), draw.normal(draw.rows), draw.normal(draw.rows))
+    return case(
+        lambda p, t: huber(p, t, 0.5).mean() + huber(p, t).sum(), draw.normal(draw.rows), draw.normal(draw.rows)
+    )
 
 
 @form("optax")
@@ -321,7 +330,10 @@ def hinge_of_signs(draw: Draw) -> Case:
 
     hinge.defvjp(
         lambda s, y: (hinge(s, y), (s, y)),
-        lambda kept, bar: (-bar * kept[1] * (kept[0] * kept[1] < 1) / kept[0].size, -bar * kept[0] * (kept[0] * kept[1] < 1) / kept[0].size),
+        lambda kept, bar: (
+            -bar * kept[1] * (kept[0] * kept[1] < 1) / kept[0].size,
+            -bar * kept[0] * (kept[0] * kept[1] < 1) / kept[0].size,
+        ),
     )
     signs = 2 * draw.mask(draw.rows) - 1
     return case(lambda w, x: hinge(x @ w, signs), draw.normal(draw.width), draw.normal(draw.rows, draw.width))
@@ -571,7 +583,9 @@ def gradient_per_example_and_averaged(draw: Draw) -> Case:
     def one(w, x, y):
         return jnp.outer(x, jax.nn.softmax(x @ w) - jax.nn.one_hot(y, w.shape[1], dtype=w.dtype))
 
-    return case(loss, draw.normal(draw.width, draw.classes), gradient=lambda w: jax.vmap(one, (None, 0, 0))(w, x, y).mean(0))
+    return case(
+        loss, draw.normal(draw.width, draw.classes), gradient=lambda w: jax.vmap(one, (None, 0, 0))(w, x, y).mean(0)
+    )
 
 
 @form("optax")
