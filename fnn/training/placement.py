@@ -60,6 +60,12 @@ class Placement:
             return tree
         return jax.lax.with_sharding_constraint(tree, NamedSharding(self.mesh, PartitionSpec(DATA)))
 
+    def whole(self, tree: PyTree) -> PyTree:
+        """These arrays, computed on every device rather than split: what orders the rows, above all."""
+        if self.mesh is None or self.members:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, self._sharding())
+
     def settled(self, tree: PyTree) -> PyTree:
         """Parameters and what has their shapes, where they are to stay from step to step."""
         if self.mesh is None or self.members:

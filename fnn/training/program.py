@@ -71,6 +71,7 @@ def on_device(job: Job, state: TrainState, budget: Array, until: Array) -> tuple
     def epoch(carry: tuple[TrainState, ChunkMetrics]) -> tuple[TrainState, ChunkMetrics]:
         state, chunk = carry
         next_key, order = lanes.order(state)
+        order = job.config.placement.whole(order)
         return part_of_epoch(lanes, state, chunk, order, budget, next_key=next_key)
 
     return looked_at(lanes, *jax.lax.while_loop(goes_on, epoch, (state, chunk)))
@@ -207,8 +208,9 @@ def one_batch(
 
     def step(hyperparams: Hyperparams, state: TrainState, batch: Array) -> tuple[TrainState, Array]:
         config = lanes.job.config
-        examples = config.placement.rows(lanes.job.data.take(batch))
-        state, value = take_step(config, hyperparams, state, examples, closes)
+        # the numbers whole on every device, lest the order of all rows be split and gathered in every step
+        examples = config.placement.rows(lanes.job.data.take(config.placement.whole(batch)))
+        state, value = take_step(config, hyperparams, config.placement.settled(state), examples, closes)
         return config.placement.settled(state), value
 
     if batch.ndim == 1:
