@@ -6,6 +6,7 @@ Refuses: options and data that training would accept without complaint and that 
 Letters: N rows, w̄ the mean of their weights.
 """
 
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from fnn.layers import Layer
 from fnn.optimizers import Optimizer
 from fnn.training import rows
 from fnn.training.config import Config, Job, objective_of, parameters_of
+from fnn.training.placement import HERE, Placement
 from fnn.training.state import (
     Batch,
     Hyperparams,
@@ -89,6 +91,7 @@ class Request:
     on_nonfinite: str = "stop"
     runs: str = "one"
     key: Any = None
+    placement: Placement = HERE
     objective: Objective | None = field(init=False)
     dtype: Any = field(init=False)
 
@@ -120,7 +123,9 @@ class Request:
             self.value_and_grad, self.objective, self.optimizer, int(self.batch_size), int(self.accumulate),
             tuple((self.metrics or {}).items()), self.monitor if self.patience is not None else "", self.sign,
             self.on_nonfinite == "skip", self.runs, isinstance(self.data, Stream), self._weights_mode(),
+            self.placement.of(self.caller, self.params),
         )  # fmt: skip
+        data, validation = self.placement.everywhere((data, validation))
         return Job(config, data, validation, self._hyperparams())
 
     def start(self, job: Job) -> TrainState:
@@ -134,7 +139,8 @@ class Request:
                 f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. "
                 "Take one that starts from a tree of arrays."
             ) from error
-        return job.config.watch(state._replace(mean_weight=self.mean_weight()), job.hyperparams, self.watched(job))
+        state = job.config.watch(state._replace(mean_weight=self.mean_weight()), job.hyperparams, self.watched(job))
+        return job.config.placement.settle(state)
 
     def go_on(self, job: Job, state: TrainState) -> TrainState:
         """The state of an earlier call, if this job can continue it."""
@@ -149,7 +155,7 @@ class Request:
                 f"of another optimizer: {shapes[1][0]} for {shapes[0][0]}. Give those, or begin anew with state.params "
                 "and a key."
             )
-        return job.config.watch(state, job.hyperparams, self.watched(job))
+        return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
 
     def watched(self, job: Job) -> int:
         """A number for what is watched, the same in every process: name, direction, validation data."""
@@ -185,7 +191,8 @@ class Request:
     def look_at_predictions(self, job: Job, params: Params) -> None:
         """Warn where the first predictions cannot be what the loss expects; of a stream no rows are at hand yet."""
         if self.objective is not None and not job.config.streamed:
-            self.objective.validate_prediction(params, jax.tree.map(lambda leaf: leaf[:LOOKED_AT], job.data.x))
+            first = jax.tree.map(lambda leaf: leaf[:LOOKED_AT], job.data.x)
+            self.objective.validate_prediction(*job.config.placement.host((params, first)))
 
     def prepare(self, data: Any, name: str) -> Batch:
         """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
@@ -369,6 +376,13 @@ class Request:
                 f"Use {count} or less."
             )
         batches = -(-count // int(self.batch_size))
+        parts = self.placement.parts
+        if self.batch_size < parts:
+            warnings.warn(
+                f"{self.caller}: a batch must have a row for each device to be worth a mesh, got batch_size "
+                f'{self.batch_size} for {parts} devices along "data". Use {parts} or more, or fewer devices.',
+                stacklevel=5,
+            )
         if self.accumulate > batches:
             raise ValueError(
                 f"{self.caller}: accumulate must be at most the {batches} batches of an epoch, with which every window "
