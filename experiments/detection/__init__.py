@@ -8,8 +8,8 @@ Refuted by: one mutant that is missed and is not equivalent; one alarm; a peer t
 The mutants are made by operators (`operators.py`) and drawn by a seed (`bank.py`), not chosen. The checker was
 developed against the first draw; the held-out draw, of other mutants on other nets, was run for the first time when it
 was finished. A mutant that is missed must be shown to be equivalent (`equivalence.py`): on 1000 random probes, in
-arithmetic of 200 digits, it gives what the original gives. Beside the mutants stands what users bring (`users.py`): right
-rules in the forms of public code, which must not be blamed, and published mistakes, which must be caught.
+arithmetic of 200 digits, it gives what the original gives. Beside the mutants stands what users bring (`users.py`):
+right rules in the forms of public code, which must not be blamed, and published mistakes, which must be caught.
 """
 
 import json
@@ -133,11 +133,14 @@ def _equivalence(mutant: Any, watch: Watch) -> dict[str, Any]:
 
 @contextmanager
 def _compiled_once(folder: str) -> Iterator[None]:
-    """A mutant shares nearly all its programs with the others: what was compiled is kept in a folder for the run."""
+    """A mutant shares nearly all its programs with the others: what was compiled is kept in a folder for the run.
+
+    In the user's own, where `JAX_COMPILATION_CACHE_DIR` names one: then shares find what others compiled.
+    """
     import jax
 
     names = {
-        "jax_compilation_cache_dir": folder,
+        "jax_compilation_cache_dir": jax.config.jax_compilation_cache_dir or folder,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
