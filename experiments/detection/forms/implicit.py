@@ -247,6 +247,8 @@ def largest_eigenvalue_by_iteration(draw: Draw) -> Case:
         return forward(a)[0]
 
     def forward(a):
+        a = 0.5 * (a + a.T)
+
         def step(_, v):
             v = a @ v
             return v / jnp.linalg.norm(v)
