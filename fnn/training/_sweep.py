@@ -211,7 +211,7 @@ def _trained(
     )
     one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
     request.require_monitor(job, one)
-    request.look_at_predictions(job, starts[0])
+    request.look_at_predictions(starts[0], job.data)
     together = max(1, min(len(runs), memory // _bytes(one, job.config.batch_size)))
     for first in range(0, len(runs), together):
         if received:

@@ -66,8 +66,8 @@ class Memory:
 class Streamed:
     """Rows of a stream; a call trains on one piece, or a part of it."""
 
-    def __init__(self, stream: Stream, prepare: Prepare) -> None:
-        self.stream, self.prepare = stream, prepare
+    def __init__(self, stream: Stream, prepare: Prepare, look: Callable[[Batch], None] | None = None) -> None:
+        self.stream, self.prepare, self.look = stream, prepare, look
         self.pieces: Iterator[Piece] | None = None
         self.piece: Batch | None = None
         self.start = 0
@@ -82,6 +82,10 @@ class Streamed:
             self.pieces = self.stream.pieces(jax.random.split(state.key)[1], step * size, size)
         if self.piece is None:
             self.piece, self.start = self.prepare(next(self.pieces)), step
+            if self.look is not None:
+                # no row is read for this alone
+                self.look(self.piece)
+                self.look = None
         piece, end = self.piece, self.start * size + len(self.piece)
         ends = end >= len(self.stream)
         state, chunk = advance_piece(replace(job, data=piece), state, budget, self.start, ends=ends)
