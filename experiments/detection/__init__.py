@@ -112,8 +112,8 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
         if "mistakes" in options.parts:
             result["mistakes"] = users.mistakes(watch, options.seed)
         if "users" in options.parts:
-            seed = options.seed + 1000 * options.share
-            result["users"] = users.at_random(-(-options.checks_of_forms // options.shares), watch, seed)
+            share = slice(options.share, None, options.shares)
+            result["users"] = users.at_random(options.checks_of_forms, watch, options.seed, share)
         if "clock" in options.parts:
             result["measured"] = {"clock": _clock(watch)}
     jax.clear_caches()
