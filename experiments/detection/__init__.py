@@ -140,7 +140,7 @@ def _compiled_once(folder: str) -> Iterator[None]:
     import jax
 
     names = {
-        "jax_compilation_cache_dir": jax.config.jax_compilation_cache_dir or folder,
+        "jax_compilation_cache_dir": getattr(jax.config, "jax_compilation_cache_dir", None) or folder,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
