@@ -67,7 +67,7 @@ def case(function: Callable[..., Any], *args: Any, **options: Any) -> Case:
 
 
 def static(*arguments: int) -> Any:
-    """`jax.custom_vjp` as a decorator that holds these arguments static; type checkers lose their way in its partial."""
+    """`jax.custom_vjp` as a decorator with static arguments; type checkers lose their way in a partial."""
     return functools.partial(jax.custom_vjp, nondiff_argnums=arguments)
 
 
