@@ -1,8 +1,8 @@
 """Where did it die? The first value, or the first cotangent, that is NaN, infinite, or has underflowed to zero.
 
-Promises: forward first, then backward, in the order in which they were computed. Only entries that count are looked at:
-not those that a `jnp.where` leaves out (`fnn.glassbox.chosen`). A zero is underflow only where the operation cannot make
-one of the numbers that went in; masking by −∞ or by a large negative number is no underflow.
+Promises: forward first, then backward, in the order in which they were computed. Only entries that count are looked at,
+not those that a `jnp.where` leaves out (`fnn.glassbox.chosen`). A zero is underflow only where the operation cannot
+make one of the numbers that went in; masking by −∞ or by a large negative number is no underflow.
 Source: claims A13, A17, C10.
 """
 
