@@ -154,6 +154,14 @@ def faults():
     return named
 
 
+def planted():
+    """What a mistake in one entry of the data makes."""
+    moved = X.copy()
+    moved[7, 20] += 1e-6
+    runs = [fit(fnn.backprop(NET, "softmax_cross_entropy"), start(NET), (x, Y))[0].params for x in (X, moved)]
+    return off(*runs)
+
+
 def wide():
     """1024-1024-1024-10, split along the outputs."""
     net = fnn.mlp(1024, 1024, 1024, 10, activation="tanh")
@@ -257,7 +265,7 @@ def main():
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         found = {
             "equalities": equalities(), "continued": continued(one), "narrow": narrow(), "faults": faults(),
-            "wide": wide(), "sweeps": sweeps(other), "exchanged": exchanged(),
+            "wide": wide(), "planted": planted(), "sweeps": sweeps(other), "exchanged": exchanged(),
         }  # fmt: skip
     json.dump(found, sys.stdout)
 
