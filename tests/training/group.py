@@ -1,15 +1,11 @@
-"""One process of several: `python -m tests.training.group NUMBER PROCESSES DEVICES PORT FOLDER EPOCHS`.
+"""One process of several: `python -m tests.training.group NUMBER PROCESSES PORT FOLDER EPOCHS`.
 
 It trains with checkpoints, says when it begins, and prints JSON at the end.
 """
 
 import hashlib
 import json
-import os
 import sys
-
-NUMBER, PROCESSES, DEVICES, PORT, FOLDER, EPOCHS = *map(int, sys.argv[1:5]), sys.argv[5], int(sys.argv[6])
-os.environ |= {"JAX_NUM_CPU_DEVICES": str(DEVICES), "NPROC": "1"}
 
 import jax
 import numpy as np
@@ -17,15 +13,10 @@ from jax.sharding import Mesh
 
 import fnn
 
-if PROCESSES > 1:
-    address = f"127.0.0.1:{PORT}"
-    jax.distributed.initialize(
-        address, PROCESSES, NUMBER, coordinator_bind_address=address, heartbeat_timeout_seconds=10
-    )
 X, Y = fnn.data.digits()
 X, Y = X[:301], Y[:301]
 NET = fnn.mlp(64, 128, 10, activation="tanh")
-OPTIONS = {"optimizer": fnn.optimizers.adam(1e-3), "batch_size": 32, "key": jax.random.key(1)}
+ADAM = fnn.optimizers.adam(1e-3)
 
 
 class Counted:
@@ -48,8 +39,11 @@ def digest(tree):
 
 def fit(**changed):
     params = jax.jit(NET.init)(jax.random.key(0))
-    options = {"data": (X, Y), "epochs": 3, "mesh": Mesh(np.array(jax.devices()), ("data",))}
-    return fnn.fit(fnn.backprop(NET, "softmax_cross_entropy"), params, **OPTIONS | options | changed)
+    options = {
+        "data": (X, Y), "epochs": 3, "mesh": Mesh(np.array(jax.devices()), ("data",)), "optimizer": ADAM,
+        "batch_size": 32, "key": jax.random.key(1),
+    }  # fmt: skip
+    return fnn.fit(fnn.backprop(NET, "softmax_cross_entropy"), params, **options | changed)
 
 
 def refusal(**changed):
@@ -68,7 +62,7 @@ def enough(number, metrics):
     raise fnn.StopTraining
 
 
-def long_run():
+def long_run(folder, epochs):
     """A run that may be killed."""
 
     def on_epoch(number, metrics):
@@ -77,14 +71,19 @@ def long_run():
 
     said = []
     state, history = fit(
-        epochs=EPOCHS, on_epoch=on_epoch, checkpoints=fnn.Checkpoints(f"{FOLDER}/run", every_seconds=0.0)
+        epochs=epochs, on_epoch=on_epoch, checkpoints=fnn.Checkpoints(f"{folder}/run", every_seconds=0.0)
     )
     return digest((state.params, state.optimizer_state, history))
 
 
-def main():
-    found = {"run": long_run()}
-    if EPOCHS > 3:
+def main(number, processes, port, folder, epochs):
+    if processes > 1:
+        address = f"127.0.0.1:{port}"
+        jax.distributed.initialize(
+            address, processes, number, coordinator_bind_address=address, heartbeat_timeout_seconds=10
+        )
+    found = {"run": long_run(folder, epochs)}
+    if epochs > 3:
         return found
     stream = fnn.Stream(Counted(X), Y, rows=64)
     found["memory"], found["stream"] = (digest(fit(data=data)[0].params) for data in ((X, Y), stream))
@@ -92,19 +91,19 @@ def main():
     found["read"] = stream.x.read
     over = {"seed": range(3)}
     swept = fnn.sweep(
-        fnn.backprop(NET, "softmax_cross_entropy"), (X, Y), over=over, optimizer=OPTIONS["optimizer"], epochs=1,
+        fnn.backprop(NET, "softmax_cross_entropy"), (X, Y), over=over, optimizer=ADAM, epochs=1,
         batch_size=32, mesh=Mesh(np.array(jax.devices()), ("data",)),
     )  # fmt: skip
     found["sweep"] = digest((swept.params, swept.metrics))
     by_outputs = Mesh(np.array(jax.devices())[None], ("data", "model"))
-    kept = fnn.Checkpoints(f"{FOLDER}/wide")
+    kept = fnn.Checkpoints(f"{folder}/wide")
     fit(mesh=by_outputs, epochs=1, checkpoints=kept)
     state, _ = fit(mesh=by_outputs, epochs=2, checkpoints=kept)
     whole, _ = fit(mesh=by_outputs, epochs=2)
     same = jax.jit(lambda a, b: jax.tree.reduce(lambda s, e: s & e, jax.tree.map(lambda p, q: (p == q).all(), a, b)))
     found["wide"] = bool(same(state.params, whole.params))
-    if PROCESSES > 1:
-        mine = NUMBER == 1
+    if processes > 1:
+        mine = number == 1
         bad = X.copy()
         bad[3, 3] = np.nan
         found["refused"] = {
@@ -119,4 +118,4 @@ def main():
 
 
 if __name__ == "__main__":
-    print(json.dumps(main()))
+    print(json.dumps(main(*map(int, sys.argv[1:4]), sys.argv[4], int(sys.argv[5]))))

@@ -1,18 +1,15 @@
-"""Training on virtual devices, in a process of its own: `python -m tests.training.many_devices` prints JSON.
+"""Training on virtual devices, in a process of its own: `JAX_NUM_CPU_DEVICES=64 python -m tests.training.many_devices` prints JSON.
 
 Each entry is measured against the same run on one device.
 """
 
 import contextlib
 import json
-import os
 import signal
 import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
-
-os.environ["JAX_NUM_CPU_DEVICES"] = "64"
 
 import jax
 import jax.numpy as jnp

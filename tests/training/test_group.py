@@ -1,4 +1,4 @@
-"""Several processes, each real: one run in every shape of the group, killed and taken up again, and refused together."""
+"""Several real processes: one run in two shapes of the group, killed and taken up again, and refused together."""
 
 import json
 import os
@@ -18,11 +18,14 @@ LONG, SHORT = 100, 3
 
 def started(processes, devices, folder, epochs=SHORT):
     """The processes of a group."""
-    port, environment = random.SystemRandom().randint(20_000, 60_000), {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    port = random.SystemRandom().randint(20_000, 60_000)
+    # the number of threads changes bits
+    mine = {"JAX_NUM_CPU_DEVICES": str(devices), "NPROC": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, **mine}
     command = [sys.executable, "-m", "tests.training.group"]
     return [
         subprocess.Popen(
-            [*command, *map(str, (number, processes, devices, port, folder, epochs))],
+            [*command, *map(str, (number, processes, port, folder, epochs))],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for number in range(processes)
