@@ -1,4 +1,5 @@
-"""Training on virtual devices, in a process of its own: `JAX_NUM_CPU_DEVICES=64 python -m tests.training.many_devices` prints JSON.
+"""Training on virtual devices, in a process of its own that prints JSON:
+`JAX_NUM_CPU_DEVICES=64 python -m tests.training.many_devices`.
 
 Each entry is measured against the same run on one device.
 """

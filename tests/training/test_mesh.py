@@ -139,9 +139,7 @@ def test_devices_of_some_other_processes_are_refused(monkeypatch):
 
 def test_one_device_where_many_were_meant_is_said(monkeypatch):
     monkeypatch.setattr(placement, "_cores", lambda: 8)
-    with pytest.warns(
-        UserWarning, match=r"one CPU device, and there are 8 cores.*mesh = fnn.training.cores\(8\) right"
-    ):
+    with pytest.warns(UserWarning, match=r"one CPU device, and there are 8 cores.*mesh = fnn.training.cores\(8\)"):
         placement.placed("fit", one())
     monkeypatch.setattr(placement, "_cores", lambda: 1)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
