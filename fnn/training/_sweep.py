@@ -252,7 +252,7 @@ def _trained(
     )
     one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
     request.require_monitor(job, one)
-    request.look_at_predictions(job, starts[0])
+    request.look_at_predictions(starts[0], job.data)
     devices = job.config.placement.devices
     on_each = max(1, min(-(-len(runs) // devices), way.memory // _bytes(one, job.config.batch_size)))
     together = on_each * devices

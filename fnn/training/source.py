@@ -74,8 +74,8 @@ class Memory:
 class Streamed:
     """Rows of a stream; a call trains on one piece, or a part of it."""
 
-    def __init__(self, stream: Stream, prepare: Prepare) -> None:
-        self.stream, self.prepare = stream, prepare
+    def __init__(self, stream: Stream, prepare: Prepare, look: Callable[[Batch], None] | None = None) -> None:
+        self.stream, self.prepare, self.look = stream, prepare, look
         self.pieces: Iterator[tuple[Deal, Piece]] | None = None
         self.piece: Batch | Dealt | None = None
         self.start = 0
@@ -92,6 +92,10 @@ class Streamed:
         if self.piece is None:
             deal, read = next(self.pieces)
             rows = self.prepare(read)
+            if self.look is not None:
+                # no row is read for this alone
+                self.look(rows)
+                self.look = None
             self.start = int(state.step)
             self.piece = rows if placement.mesh is None else Dealt(deal.laid_out(rows), deal.count, size)
 

@@ -146,17 +146,20 @@ class ChunkMetrics(NamedTuple):
     """Like each curve: True where a run among many had stopped before the epoch."""
 
 
-def floating_dtype(params: Params) -> Any:
+def floating_dtype(params: Params, caller: str = "fit") -> Any:
     """The dtype of the first floating leaf."""
     for leaf in jax.tree.leaves(params):
         if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             return jnp.result_type(leaf)
-    raise ValueError("fit: params hold no floating array, so there is nothing to train. Make them with net.init(key).")
+    raise ValueError(
+        f"{caller}: params must hold a floating array, got none, so there is nothing to train. Make them with "
+        "net.init(key)."
+    )
 
 
-def measuring_dtype(params: Params) -> Any:
+def measuring_dtype(params: Params, caller: str = "fit") -> Any:
     """The dtype of losses and their sums: that of the parameters, but no narrower than float32."""
-    return wide(floating_dtype(params))
+    return wide(floating_dtype(params, caller))
 
 
 def wide(dtype: Any) -> Any:
