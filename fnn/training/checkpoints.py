@@ -26,6 +26,7 @@ import numpy as np
 
 from fnn import leaves
 from fnn.training.identity import READ_BY_JAX, UNREADABLE
+from fnn.training.placement import HERE, Placement
 from fnn.types import PyTree
 
 try:
@@ -77,7 +78,7 @@ class Checkpoints:
             raise ValueError(f"Checkpoints: keep must be a whole number from 1 on, got {self.keep!r}. Try 3.")
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator["Folder"]:
+    def opened(self, placement: Placement = HERE) -> Iterator["Folder"]:
         """The folder, locked for this run."""
         folder = Path(self.folder)
         with contextlib.suppress(RuntimeError):
@@ -100,7 +101,7 @@ class Checkpoints:
                 raise CheckpointError(
                     f"another run is at work in {folder}. Wait for it, or give this one a folder of its own."
                 ) from error
-            yield Folder(folder, self.keep)
+            yield Folder(folder, self.keep, placement)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Folder:
 
     path: Path
     keep: int
+    placement: Placement = HERE
 
     def numbers(self) -> list[int]:
         """The checkpoints that are there, the last one first."""
@@ -124,7 +126,7 @@ class Folder:
             "format": FORMAT,
             "version": VERSION,
             "run": run,
-            "made_with": made_with(),
+            "made_with": made_with(self.placement),
             "bytes": target.stat().st_size,
             "sha256": _digest(target),
             "arrays": {name: leaves.described(leaf) for name, leaf in leaves.named(tree)},
@@ -166,7 +168,7 @@ class Folder:
                 continue
             if refused:
                 warnings.warn(f"{'; '.join(refused)}. {target.name}, the one before, is used.", stacklevel=3)
-            then, now = manifest["made_with"], made_with()
+            then, now = manifest["made_with"], made_with(self.placement)
             if then != now:
                 text = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (then, now)]
                 warnings.warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.", stacklevel=3)
@@ -176,8 +178,8 @@ class Folder:
         return None
 
 
-def made_with() -> dict[str, str]:
-    """What the bits of a run depend on, beside its data: versions, device, CPU threads."""
+def made_with(placement: Placement) -> dict[str, str]:
+    """What the bits of a run depend on, beside its data: versions, devices, processes, CPU threads."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = os.environ.get("NPROC") or str(allowed)
     return {
@@ -187,6 +189,8 @@ def made_with() -> dict[str, str]:
         "machine": platform.machine(),
         "device": jax.devices()[0].device_kind,
         "threads": threads,
+        "devices": str(placement.devices),
+        "processes": str(placement.processes),
     }
 
 
