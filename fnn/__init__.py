@@ -52,10 +52,11 @@ from fnn.network import dense, mlp, repeated, sequential, skip
 from fnn.regularizers import Regularizer, elastic_net, l1, l2
 
 if TYPE_CHECKING:
-    from fnn import checker, curvature, data, differences, glassbox, lectures, training
+    from fnn import checker, curvature, data, differences, glassbox, lectures, storage, training
     from fnn.checker import assert_gradients, check
     from fnn.differences import central_differences, one_sided_differences
     from fnn.glassbox import graph, show_backward
+    from fnn.storage import load, save
     from fnn.training import (
         CheckpointError,
         Checkpoints,
@@ -78,6 +79,7 @@ _LATER = {
     "differences": ("central_differences", "one_sided_differences"),
     "glassbox": ("graph", "show_backward"),
     "lectures": (),
+    "storage": ("load", "save"),
     "training": (
         "CheckpointError",
         "Checkpoints",
@@ -139,6 +141,7 @@ __all__ = [
     "leaky_relu",
     "lectures",
     "linear",
+    "load",
     "losses",
     "metrics",
     "mlp",
@@ -152,6 +155,7 @@ __all__ = [
     "regularizers",
     "relu",
     "repeated",
+    "save",
     "sequential",
     "show_backward",
     "sigmoid",
@@ -163,6 +167,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softplus",
     "squared_error",
+    "storage",
     "sweep",
     "tanh",
     "training",

@@ -546,10 +546,14 @@ def fingerprint(f: Callable[..., PyTree], *args: PyTree) -> str:
     False
     """
     program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
-    if any("callback" in each.primitive.name for each in equations(program)):
+    return fingerprint_of(program, f"{jax.tree.structure(args)} -> {jax.tree.structure(shape)}")
+
+
+def fingerprint_of(jaxpr: Any, structure: str = "") -> str:
+    """The fingerprint of what was traced already, with the structure of its arguments and results as a text."""
+    if any("callback" in each.primitive.name for each in equations(jaxpr)):
         raise ValueError("a function that calls back to Python has no fingerprint. Write it in JAX.")
-    structure = f"{jax.tree.structure(args)} -> {jax.tree.structure(shape)}"
-    return hashlib.sha256("\n".join([structure, *lines_of(program)]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([structure, *lines_of(jaxpr)]).encode()).hexdigest()
 
 
 def lines_of(jaxpr: Any, indent: str = "") -> Iterator[str]:

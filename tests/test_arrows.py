@@ -75,5 +75,6 @@ def test_rooms_are_loaded_when_they_are_used():
     script = "import sys, fnn; print(*sorted(m for m in sys.modules if m.startswith('fnn.')))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     rooms = {"checker", "curvature", "glassbox", "training", "lectures", "data", "differences", "jaxprs", "cli"}
+    rooms |= {"storage", "leaves"}
     assert not {name.split(".")[1] for name in loaded} & rooms
     assert {name for name in dir(fnn) if not hasattr(fnn, name)} == set()

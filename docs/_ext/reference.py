@@ -21,7 +21,7 @@ import fnn
 #: The order of the pages; a namespace that is not named here comes last.
 ORDER = (
     *("activations", "linear", "losses", "regularizers", "initializers", "layers", "network", "gradients"),
-    *("differences", "optimizers", "metrics", "data", "training", "checker", "glassbox", "lectures"),
+    *("differences", "optimizers", "metrics", "data", "training", "storage", "checker", "glassbox", "lectures"),
 )
 
 

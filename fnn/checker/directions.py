@@ -94,8 +94,12 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
 def _directions(point: Point, settings: Settings, count: int) -> Directions:
     """The gradient along ± the size of its leaf for each entry, so that none is multiplied by nearly nothing."""
     random = np.random.default_rng(settings.seed + 8)
-    leaves = [leaf for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
-    signs = [2 * random.integers(0, 2, (count, *leaf.shape), np.int8) - 1 for leaf in leaves]
+    # what the user names as data stays where it is
+    leaves = [
+        (leaf, path[0].idx not in point.rule.named_data)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(point.inputs) if is_float(leaf)
+    ]  # fmt: skip
+    signs = [free * (2 * random.integers(0, 2, (count, *leaf.shape), np.int8) - 1) for leaf, free in leaves]
     witnesses = settings.witnesses(point.rule)
     return witnesses.along(point, witnesses.compare(point).hand, signs)
 

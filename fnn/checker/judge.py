@@ -378,7 +378,7 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
             continue
         verdict, says = _suspect(point, settings, leaf, (views, differenced), k)
         if verdict == Verdict.FORMULA:
-            return finding(k, verdict, explain.explained(point, leaf.path, settings))
+            return finding(k, verdict, _with_remedy(rule, leaf, explain.explained(point, leaf.path, settings)))
         if verdict != Verdict.OK:
             return finding(k, verdict, Diagnosis(says, True, verdict.value.lower()))
     if kinked is not None:
@@ -391,6 +391,13 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
             return finding(k, Verdict.UNDECIDED, Diagnosis(says, True, "undecided"))
     whole = (leaf.g, leaf.t) if rule.whole else None
     return Finding(rule.name, rule.where, leaf.argument, Verdict.OK, relative=leaf.relative, leaf=whole)
+
+
+def _with_remedy(rule: Rule, leaf: Leaf, diagnosis: Diagnosis) -> Diagnosis:
+    """Zeros for an argument that looks like a parameter are wrong, unless the user says that it is data."""
+    if diagnosis.kind != "zero" or leaf.path[0].idx not in rule.zeroed:
+        return diagnosis
+    return diagnosis._replace(message=f"{diagnosis.message}; if it is data, say so: data=({leaf.argument!r},)")
 
 
 def _suspect(

@@ -10,7 +10,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
@@ -87,6 +87,8 @@ class Primitive:
     """True for a loop or branch, which is written over several lines."""
     foldable: bool = True
     """Whether equal steps may be written once, and steps of constants worked out."""
+    entrywise: bool = False
+    """Whether an entry of the output depends on the same entry of each input of that shape and on no other."""
     passes_on: bool = False
     """Whether every entry is handed on as it is."""
     positive: bool = False
@@ -127,9 +129,9 @@ class Primitive:
 TABLE: dict[str, Primitive] = {}
 
 
-def enter(*primitives: Primitive) -> None:
-    """Enter records into the table."""
-    TABLE.update((each.name, each) for each in primitives)
+def enter(*primitives: Primitive, entrywise: bool = False) -> None:
+    """Enter records into the table; `entrywise` for a family that is."""
+    TABLE.update((each.name, replace(each, entrywise=entrywise)) for each in primitives)
 
 
 def known(name: str) -> Primitive:

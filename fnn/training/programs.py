@@ -17,7 +17,7 @@ import optax
 
 from fnn import jaxprs
 from fnn.training.config import Config, Job, parameters_of
-from fnn.training.state import TrainState
+from fnn.training.state import Dealt, TrainState
 
 #: Programs that are kept in all, and of one config at different shapes of the rows.
 LIMIT, SHAPES = 64, 4
@@ -48,8 +48,9 @@ def program(kind: Callable[..., Any], job: Job, state: TrainState) -> Program:
         if (found := _PROGRAMS.pop(key, None)) is None:
             found = Program(_compiled(kind))
             # a copy of the keys: a function that is freed meanwhile takes its programs with it
-            same = [each for each in list(_PROGRAMS) if each[0] == config]
-            for each in [*same[: len(same) - SHAPES + 1], *list(_PROGRAMS)[: len(_PROGRAMS) - LIMIT + 1]]:
+            every = list(_PROGRAMS)
+            same = [each for each in every if each[0] == config]
+            for each in [*same[: max(0, len(same) - SHAPES + 1)], *every[: max(0, len(every) - LIMIT + 1)]]:
                 _PROGRAMS.pop(each, None)
         # the last that was used stands last
         _PROGRAMS[key] = found
@@ -87,7 +88,7 @@ def _tokens(job: Job, state: TrainState) -> tuple[Any, ...]:
     config = job.config
     numbers = (
         config.objective, config.batch_size, config.accumulate, config.monitor, config.sign, config.skip, config.runs,
-        config.streamed, config.weights,
+        config.streamed, config.weights, config.placement,
     )  # fmt: skip
     optimizer: Any = config.optimizer
     if isinstance(optimizer, optax.GradientTransformation):
@@ -95,7 +96,7 @@ def _tokens(job: Job, state: TrainState) -> tuple[Any, ...]:
     else:
         optimizer = _identity(optimizer)
     one = jax.tree.map(lambda leaf: leaf[0], state.params) if config.runs != "one" else state.params
-    rows = job.data if job.data.x is not None and not config.streamed else job.validation
+    rows = job.validation if config.streamed or isinstance(job.data, Dealt) else job.data
     metrics = tuple((name, _function_token(metric, one, rows)) for name, metric in config.metrics)
     return (*numbers, _identity(config.value_and_grad), optimizer, metrics)
 

@@ -184,4 +184,5 @@ enter(
         foldable=False,
     ),
     Primitive("polynomial", polynomial, py.polynomial),
+    entrywise=True,
 )  # fmt: skip

@@ -192,4 +192,5 @@ enter(
     Primitive("lgamma", lgamma, py.function("lax.lgamma"), tex.function(r"\log\Gamma")),
     Primitive("digamma", digamma, py.function("lax.digamma"), tex.function(r"\psi")),
     Primitive("polygamma", polygamma, py.function("lax.polygamma")),
+    entrywise=True,
 )  # fmt: skip

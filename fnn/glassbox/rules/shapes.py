@@ -127,10 +127,7 @@ def _held(g, p, y):
 
 
 #: They say where an array lies, on which devices and how, and change none of its entries.
-_PLACED = (
-    "sharding_constraint", "layout_constraint", "reshard", "relayout", "with_memory_space_constraint", "pvary", "pcast",
-    "vary_unreduced_cast", "vary_unreduced_cast_p", "reduced_vary_cast", "reduced_vary_cast_p", "preduced",
-)  # fmt: skip
+_PLACED = ("sharding_constraint", "layout_constraint", "reshard", "relayout", "with_memory_space_constraint")
 
 enter(
     Primitive(
