@@ -6,6 +6,7 @@ It trains with checkpoints, says when it begins, and prints JSON at the end.
 import hashlib
 import json
 import sys
+import time
 
 import jax
 import numpy as np
@@ -68,6 +69,8 @@ def long_run(folder, epochs):
     def on_epoch(number, metrics):
         if not said:
             said.append(print("training", flush=True))
+        # long enough to be killed
+        time.sleep(0.05)
 
     said = []
     state, history = fit(
@@ -85,7 +88,7 @@ def main(number, processes, port, folder, epochs):
     found = {"run": long_run(folder, epochs)}
     if epochs > 3:
         return found
-    stream = fnn.Stream(Counted(X), Y, rows=64)
+    stream = fnn.Stream(Counted(X), Y, rows=320)
     found["memory"], found["stream"] = (digest(fit(data=data)[0].params) for data in ((X, Y), stream))
     # what a run is known by takes some rows from all over the stream
     found["read"] = stream.x.read

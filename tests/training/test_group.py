@@ -13,7 +13,8 @@ import pytest
 from fnn.training.group import Group, GroupError, Word
 
 #: Epochs of a run that is killed, and of the others.
-LONG, SHORT = 100, 3
+LONG, SHORT = 40, 3
+STARTED: list[subprocess.Popen] = []
 
 
 def started(processes, devices, folder, epochs=SHORT):
@@ -23,13 +24,15 @@ def started(processes, devices, folder, epochs=SHORT):
     mine = {"JAX_NUM_CPU_DEVICES": str(devices), "NPROC": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment = {**os.environ, **mine}
     command = [sys.executable, "-m", "tests.training.group"]
-    return [
+    group = [
         subprocess.Popen(
             [*command, *map(str, (number, processes, port, folder, epochs))],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for number in range(processes)
     ]  # fmt: skip
+    STARTED.extend(group)
+    return group
 
 
 def finished(group):
@@ -37,6 +40,16 @@ def finished(group):
     ends = [process.communicate(timeout=300) for process in group]
     assert not any(process.returncode for process in group), [error[-2000:] for _, error in ends]
     return [json.loads(out.splitlines()[-1]) for out, _ in ends]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def none_is_left():
+    yield
+    for process in STARTED:
+        # of a test that failed
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
