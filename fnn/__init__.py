@@ -93,6 +93,8 @@ _LATER = {
         "sweep",
     ),
 }
+#: A room that needs more than the package itself does: found here, but not among the names that everyone has.
+_OPTIONAL = ("estimators",)
 _ROOM_OF = {name: room for room, names in _LATER.items() for name in names}
 
 __all__ = [
@@ -178,7 +180,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """A room, or a name of one, at its first use."""
-    if name in _LATER:
+    if name in _LATER or name in _OPTIONAL:
         return _import_module(f"fnn.{name}")
     if name in _ROOM_OF:
         value = globals()[name] = getattr(_import_module(f"fnn.{_ROOM_OF[name]}"), name)

@@ -50,7 +50,7 @@ def examined_longer(
     traced: Traced, args: dict[str, PyTree], here: Subject, findings: list[Finding], settings: Settings, *,
     examples: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """Findings of rules that are right where the run had them and wrong with a longer axis; what was not tried is noted.
+    """Findings of rules that are right where the run had them and wrong with a longer axis; the rest is noted.
 
     Args:
         traced: gives what is checked on other arguments.

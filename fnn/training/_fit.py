@@ -174,7 +174,8 @@ def fit(
         request.require_monitor(job, state)
         same: dict[str, Any] = {}
         if checkpoints is not None or group.several:
-            rows = data if isinstance(data, Stream) else job.data
+            # what JAX reads of a function tells where its arguments lie
+            rows = data if isinstance(data, Stream) else placement.host(job.data)
             same = identity(job, rows, placement.host(state), on_nonfinite=on_nonfinite)
     except Exception as error:
         group.tell(error)

@@ -69,6 +69,15 @@ def call(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> A
         _CURRENT.reset(token)
 
 
+def lowered(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> Any:
+    """The program of kind(job, state, …) for those who read it: `.compile().as_text()`."""
+    token = _CURRENT.set(job.config)
+    try:
+        return program(kind, job, state).run.lower(job.data, job.validation, job.hyperparams, state, *rest)
+    finally:
+        _CURRENT.reset(token)
+
+
 def count() -> int:
     """How many programs are kept."""
     return len(_PROGRAMS)
