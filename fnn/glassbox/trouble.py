@@ -168,7 +168,7 @@ def _lost(node: Node, inputs: Sequence[Node], count: Any, least: float) -> bool:
 
 
 def _unmasked(array: np.ndarray, least: float) -> np.ndarray:
-    return np.isfinite(array) & (array.real > least)
+    return np.isfinite(array) & (np.real(array) > least)
 
 
 def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node], least: float) -> bool:

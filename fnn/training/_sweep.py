@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from fnn import notebook
 from fnn.checks import require_dtype, require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
@@ -37,6 +38,9 @@ from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, Va
 from fnn.types import DType, Key, Params, PyTree, is_key
 
 FIELDS = ("seed", "learning_rate", "strength", "weight_init")
+
+#: A notebook shows so many runs, the best first.
+SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +72,20 @@ class SweepResult:
     def __repr__(self) -> str:
         counts = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"
         return counts if self.best < 0 else f"{counts}, best: run {self.best} {self.runs[self.best]}"
+
+    def _repr_html_(self) -> str:
+        order = sorted(range(len(self.runs)), key=lambda k: k != self.best)
+        fields = tuple(self.runs[0]) if self.runs else ()
+        rows = [
+            (
+                str(k),
+                *(str(self.runs[k][name]) for name in fields),
+                "failed" if self.failed[k] else float(self.value[k]),
+            )
+            for k in order[:SHOWN]
+        ]
+        more = [f"and {len(order) - SHOWN} more"] if len(order) > SHOWN else []
+        return notebook.table(("run", *fields, "value"), rows, above=repr(self), below=more)
 
 
 def grid(**fields: Iterable[Any]) -> dict[str, list[Any]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fnn import notebook
 from fnn.training import faults
 from fnn.training.checkpoints import Folder
 from fnn.training.config import Job
@@ -48,6 +49,15 @@ class History(NamedTuple):
     metrics: dict[str, np.ndarray]
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
     "validation_accuracy", and the metrics that were asked for."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, *map(float, (curve[0], curve[-1], np.nanmin(curve), np.nanmax(curve))))
+            for name, curve in self.metrics.items()
+            if len(curve)
+        ]
+        heads = ("curve", "first epoch", "last epoch", "smallest", "largest")
+        return notebook.table(heads, rows, above=f"History of {len(self.step_loss)} epochs")
 
 
 class Run:

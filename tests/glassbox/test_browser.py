@@ -174,6 +174,13 @@ def test_a_cell_of_a_notebook_shows_the_graph_in_its_theme(tmp_path, dark):
         encoding="utf-8",
     )
     with open_page(path, dark=not dark) as page:
+        inside = "document.querySelector('iframe').contentDocument"
+        page.evaluate(f"{inside}.getElementById('next').click()")
+        assert page.evaluate(f"{inside}.getElementById('caption').textContent").startswith("Given: a = 3")
+        assert page.evaluate("document.querySelector('iframe').contentWindow.dark()") is dark
+        # viewers without scripts or frames have the picture
+        page.evaluate("document.querySelectorAll('iframe').forEach(e => e.remove())")
+        page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true })")
         found = page.evaluate(COLOURS)
         assert len(found) > 40 and [each for each in found if each[1] < CONTRAST] == []
         sheet = page.evaluate("getComputedStyle(document.querySelector('.sheet')).fill")

@@ -5,7 +5,7 @@ const all = (within, selector) => [...within.querySelectorAll(selector)];
 // Milliseconds between two steps of Play: time to read a sentence.
 const PACE = 1400;
 // page.html?folded starts folded; page.html?framed is laid out for a frame in another page.
-const asked = new URLSearchParams(location.search);
+const asked = new URLSearchParams(location.search || document.documentElement.dataset.asked);
 let name = "whole", step = 0, timer = 0;
 
 // ---- the picture at a step ----
@@ -149,6 +149,13 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   go(to);
 });
+// a cell of a notebook: JupyterLab, VS Code and Colab say each in their way that they are dark
+if (location.href === "about:srcdoc") {
+  const {body, documentElement} = parent.document;
+  const night = body.dataset.jpThemeLight === "false" || body.classList.contains("vscode-dark")
+    || documentElement.getAttribute("theme") === "dark";
+  document.documentElement.dataset.theme = night ? "dark" : "light";
+}
 document.documentElement.classList.toggle("framed", asked.has("framed"));
 label();
 show(0);
