@@ -25,7 +25,7 @@ from fnn import notebook
 from fnn.checks import require_dtype, require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
-from fnn.training import programs, signals
+from fnn.training import curves, programs, signals
 from fnn.training.checkpoints import Checkpoints, Folder
 from fnn.training.config import Job, objective_of
 from fnn.training.group import Group, Word, lost
@@ -68,6 +68,17 @@ class SweepResult:
     """(M,): True where a run left the finite numbers."""
     best: int
     """The run with the best value; -1 if all failed."""
+
+    def plot(self, metric: str = "loss", axes: Any = None) -> Any:
+        """Draw one curve of every run with Matplotlib, the best in colour, and return the axes.
+
+        Args:
+            metric: the name of a curve of `metrics`.
+            axes: to draw in; a new figure by default.
+        """
+        if metric not in self.metrics:
+            raise ValueError(f"plot: metric must be one of {', '.join(self.metrics)}, got {metric!r}. Pick one.")
+        return curves.sweep(self.metrics[metric], self.best, self.runs[self.best] if self.runs else {}, metric, axes)
 
     def __repr__(self) -> str:
         counts = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"

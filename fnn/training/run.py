@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from fnn import notebook
-from fnn.training import faults
+from fnn.training import curves, faults
 from fnn.training.checkpoints import Folder
 from fnn.training.config import Job
 from fnn.training.group import Group
@@ -49,6 +49,18 @@ class History(NamedTuple):
     metrics: dict[str, np.ndarray]
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
     "validation_accuracy", and the metrics that were asked for."""
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the curves with Matplotlib, a panel for each quantity, and return the axes.
+
+        Args:
+            axes: to draw in, one for each quantity; a new figure by default.
+
+        >>> history = fnn.training.History(np.zeros((2, 1)), {"loss": np.array([2.0, 1.0])})
+        >>> history.plot()[0].get_ylabel()
+        'loss'
+        """
+        return curves.history(self.metrics, axes)
 
     def _repr_html_(self) -> str:
         rows = [
