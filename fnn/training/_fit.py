@@ -18,6 +18,8 @@ from functools import partial
 from os import PathLike
 from typing import Any
 
+import jax
+
 from fnn.checks import require_key, require_size
 from fnn.regularizers import Strength
 from fnn.training import faults, progress, signals
@@ -155,9 +157,10 @@ def fit(
         source = Streamed(data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean), look)
     elif look is not None:
         look(job.data)
-    run = Run(job, source, int(state.epoch), int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
+    run = Run(job, source, state, int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
     request.require_monitor(job, state)
     with ExitStack() as opened:
+        received = opened.enter_context(signals.remembered(saves=checkpoints is not None))
         save: Callable[[TrainState], None] | None = None
         if checkpoints is not None:
             folder = opened.enter_context(checkpoints.opened())
@@ -176,11 +179,26 @@ def fit(
         # the user's own last: it may raise, and what is done is to be written by then
         if on_epoch is not None:
             run.epoch_by_epoch = _takes_state(on_epoch)
-            watches.append(on_epoch if run.epoch_by_epoch else lambda number, values, state: on_epoch(number, values))
-        received = opened.enter_context(signals.remembered(saves=save is not None))
+            watches.append(
+                partial(_shown, on_epoch)
+                if run.epoch_by_epoch
+                else lambda number, values, state: on_epoch(number, values)
+            )
         every = float("inf") if checkpoints is None else checkpoints.every_seconds
         state = _trained(run, state, watches, received, save, every)
     return _finished(run, state)
+
+
+def _shown(on_epoch: Callable[..., None], number: int, values: Metrics, state: TrainState) -> None:
+    """Call on_epoch with the state in containers of its own: what it puts into them would else be trained on."""
+    shown = jax.tree.map(lambda leaf: leaf, state)
+    on_epoch(number, values, shown)
+    before, after = jax.tree.leaves(state), jax.tree.leaves(shown)
+    if len(before) != len(after) or any(one is not other for one, other in zip(before, after, strict=True)):
+        raise ValueError(
+            "fit: on_epoch must leave the state as it is, got one that it changed. To change parameters or a rate "
+            "between epochs, let fit return, and continue the state."
+        )
 
 
 def _takes_state(on_epoch: Callable[..., None]) -> bool:

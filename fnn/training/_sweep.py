@@ -156,8 +156,8 @@ def sweep(
         try:
             for numbers, request in requests:
                 mine = [runs[k] for k in numbers]
-                for k, member in zip(numbers, _trained(request, mine, epochs, memory, received), strict=False):
-                    members[k] = member
+                for k, member in _trained(request, mine, epochs, memory, received):
+                    members[numbers[k]] = member
         except BaseException as error:
             raise _carrying(error, runs, members, monitor, sign) from None
     if received:
@@ -199,8 +199,8 @@ def _result(runs: list[dict[str, Any]], members: dict[int, _Member], monitor: st
 
 def _trained(
     request: Request, runs: list[dict[str, Any]], epochs: int, memory: int, received: signals.Received
-) -> Iterator[_Member]:
-    """The runs of one net, as many at a time as the memory holds; those that were finished when a signal came."""
+) -> Iterator[tuple[int, _Member]]:
+    """The runs of one net, numbered, as many at a time as the memory holds; those finished when a signal came."""
     assert request.objective is not None
     job, net = request.job(), request.objective.net
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
@@ -221,16 +221,19 @@ def _trained(
         some = dataclasses.replace(job, hyperparams=_member(job.hyperparams, np.array(places)))
         params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
         states = programs.call(_starts, some, TrainState(params, (), keys[0][1], None), [keys[k][1] for k in places])
-        yield from _members(some, states, epochs, request, received)[: len(runs) - first]
+        members = _members(some, states, epochs, request, received)
+        yield from ((first + place, member) for place, member in members.items() if first + place < len(runs))
 
 
-def _members(job: Job, states: TrainState, epochs: int, request: Request, received: signals.Received) -> list[_Member]:
-    """These runs, side by side to their end; none of them if a signal came before."""
+def _members(
+    job: Job, states: TrainState, epochs: int, request: Request, received: signals.Received
+) -> dict[int, _Member]:
+    """These runs by their places, side by side to their end; if a signal comes before, those that had stopped."""
     curves: list[dict[str, np.ndarray]] = []
     done, over, budget, calls = 0, False, 1, 0
     while done < epochs and not over:
         if received:
-            return []
+            break
         began = time.perf_counter()
         states, chunk = advance(job, states, budget, epochs)
         chunk = jax.device_get(chunk)
@@ -243,19 +246,23 @@ def _members(job: Job, states: TrainState, epochs: int, request: Request, receiv
         gone = chunk.stopped[:, :finished]
         curves.append({name: np.where(gone, np.nan, values[:, :finished]) for name, values in chunk.metrics.items()})
         done, over = done + finished, bool(stopped(states, job.hyperparams))
+    if not curves:
+        return {}
     # runs that all stopped early have no values beyond
     curves.append({name: np.full((len(values), epochs - done), np.nan) for name, values in curves[0].items()})
     every = {name: np.concatenate([each[name] for each in curves], axis=1) for name in curves[0]}
     host = jax.device_get(states._replace(key=None))
-    members = []
+    members = {}
     for place in range(len(host.epoch)):
         mine = {name: values[place].astype(np.float64) for name, values in every.items()}
         state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
+        if done < epochs and not over and not bool(stopped(state, job.hyperparams)):
+            continue
         value, params = float(mine[request.monitor][-1]), state.params
         if state.best is not None:
             never = state.best.value == np.finfo(state.best.value.dtype).max
             value, params = np.nan if never else request.sign * float(state.best.value), state.best.params
-        members.append(_Member(mine, params, value))
+        members[place] = _Member(mine, params, value)
     return members
 
 
