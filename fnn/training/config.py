@@ -13,13 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.adapter import lent_value
 from fnn.gradients import Backprop, Objective
 from fnn.metrics import accuracy
 from fnn.regularizers import Strength
+from fnn.training.placement import HERE, Placement
 from fnn.training.state import (
     AnyOptimizer,
     Batch,
     Best,
+    Dealt,
     Hyperparams,
     Metric,
     TrainState,
@@ -54,6 +57,8 @@ class Config:
     weights: str = ""
     """"mean": weights are divided by their mean over all rows, and the gradient takes the denominator of the batch;
     "own": the gradient takes the weights as they are and does with them what it will."""
+    placement: Placement = HERE
+    """Where the arrays lie."""
     caller: str = "fit"
     """Whom the messages name that are raised while a step is traced."""
 
@@ -88,10 +93,9 @@ class Config:
         return _require_pair(self.caller, result, params)
 
     def value(self, params: Params, batch: Batch, strength: Strength | None) -> Array:
-        """The value that the gradient is of: Optax's line searches ask for it at other parameters."""
-        if self.objective is None:
-            return self.gradient(params, batch, strength)[0]
-        return self.objective(params, batch.x, batch.y, **self.options(batch, strength))
+        """The value that the gradient is of: Optax's line searches ask for it at other parameters, and differentiate
+        it. What they get then are the gradients that come with it."""
+        return lent_value(self.gradient)(params, batch, strength)
 
     def options(self, batch: Batch, strength: Strength | None) -> dict[str, Any]:
         """What the gradient takes beside parameters and rows."""
@@ -117,12 +121,14 @@ class Config:
                 "optax.scale_by_adam(), optax.scale_by_schedule(s), optax.scale_by_learning_rate(rate))."
             ) from error
 
-    def measure(self, state: TrainState, data: Batch, validation: Batch | None) -> dict[str, Array]:
+    def measure(self, state: TrainState, data: Batch | Dealt, validation: Batch | None) -> dict[str, Array]:
         """What an epoch measures: the mean loss over its rows; the metrics of all rows, where they are at hand; and the
         same of the validation rows."""
         dtype = measuring_dtype(state.params)
+        validation = self.placement.rows(validation)
         values: dict[str, Any] = {"loss": state.loss_sum / state.weight_sum}
-        if not self.streamed:
+        if isinstance(data, Batch) and not self.streamed:
+            data = self.placement.rows(data)
             values |= {name: self._metric(name, metric, state.params, data) for name, metric in self.metrics}
         if validation is not None:
             if self.objective is not None:
@@ -161,7 +167,7 @@ class Job:
     """All that stays the same during a run; `data` is the piece at hand where rows are streamed."""
 
     config: Config
-    data: Batch
+    data: Batch | Dealt
     validation: Batch | None
     hyperparams: Hyperparams
 

@@ -17,7 +17,7 @@ import optax
 
 from fnn import jaxprs
 from fnn.training.config import Config, Job, parameters_of
-from fnn.training.state import TrainState
+from fnn.training.state import Dealt, TrainState
 
 #: Programs that are kept in all, and of one config at different shapes of the rows.
 LIMIT, SHAPES = 64, 4
@@ -70,6 +70,15 @@ def call(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> A
         _CURRENT.reset(token)
 
 
+def lowered(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> Any:
+    """The program of kind(job, state, …) for those who read it: `.compile().as_text()`."""
+    token = _CURRENT.set(job.config)
+    try:
+        return program(kind, job, state).run.lower(job.data, job.validation, job.hyperparams, state, *rest)
+    finally:
+        _CURRENT.reset(token)
+
+
 def count() -> int:
     """How many programs are kept."""
     return len(_PROGRAMS)
@@ -89,7 +98,7 @@ def _tokens(job: Job, state: TrainState) -> tuple[Any, ...]:
     config = job.config
     numbers = (
         config.objective, config.batch_size, config.accumulate, config.monitor, config.sign, config.skip, config.runs,
-        config.streamed, config.weights,
+        config.streamed, config.weights, config.placement,
     )  # fmt: skip
     optimizer: Any = config.optimizer
     if isinstance(optimizer, optax.GradientTransformation):
@@ -97,7 +106,7 @@ def _tokens(job: Job, state: TrainState) -> tuple[Any, ...]:
     else:
         optimizer = _identity(optimizer)
     one = jax.tree.map(lambda leaf: leaf[0], state.params) if config.runs != "one" else state.params
-    rows = job.data if job.data.x is not None and not config.streamed else job.validation
+    rows = job.validation if config.streamed or isinstance(job.data, Dealt) else job.data
     metrics = tuple((name, _function_token(metric, one, rows)) for name, metric in config.metrics)
     return (*numbers, _identity(config.value_and_grad), optimizer, metrics)
 

@@ -24,6 +24,7 @@ from fnn.layers import Layer
 from fnn.optimizers import Optimizer
 from fnn.training import rows
 from fnn.training.config import Config, Job, objective_of, parameters_of
+from fnn.training.placement import HERE, Placement
 from fnn.training.state import (
     Batch,
     Hyperparams,
@@ -89,6 +90,7 @@ class Request:
     on_nonfinite: str = "stop"
     runs: str = "one"
     key: Any = None
+    placement: Placement = HERE
     objective: Objective | None = field(init=False)
     dtype: Any = field(init=False)
 
@@ -119,8 +121,10 @@ class Request:
         config = Config(
             self.value_and_grad, self.objective, self.optimizer, int(self.batch_size), int(self.accumulate),
             tuple((self.metrics or {}).items()), self.monitor if self.patience is not None else "", self.sign,
-            self.on_nonfinite == "skip", self.runs, isinstance(self.data, Stream), self._weights_mode(), self.caller,
+            self.on_nonfinite == "skip", self.runs, isinstance(self.data, Stream), self._weights_mode(),
+            self.placement.of(self.caller, self.params), self.caller,
         )  # fmt: skip
+        data, validation = self.placement.everywhere((data, validation))
         return Job(config, data, validation, self._hyperparams())
 
     def start(self, job: Job) -> TrainState:
@@ -136,7 +140,7 @@ class Request:
                 "Take one that starts from a tree of arrays."
             ) from error
         state = state._replace(mean_weight=self.mean_weight(), epoch_shape=self.epoch_shape(job))
-        return job.config.watch(state, job.hyperparams, self.watched(job))
+        return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
 
     def go_on(self, job: Job, state: TrainState) -> TrainState:
         """The state of an earlier call, if this job can continue it."""
@@ -153,7 +157,7 @@ class Request:
                 "and a key."
             )
         state = self._with_mean_weight(self._in_its_epoch(job, state))
-        return job.config.watch(state, job.hyperparams, self.watched(job))
+        return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
 
     def epoch_shape(self, job: Job) -> np.ndarray:
         """(N, B)."""
@@ -216,7 +220,7 @@ class Request:
     def look_at_predictions(self, params: Params, rows: Batch) -> None:
         """Warn where the first predictions cannot be what the loss expects."""
         if self.objective is not None:
-            self.objective.validate_prediction(params, rows.x)
+            self.objective.validate_prediction(self.placement.host(params), rows.x)
 
     def prepare(self, data: Any, name: str) -> Batch:
         """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
@@ -400,6 +404,13 @@ class Request:
                 f"Use {count} or less."
             )
         batches = -(-count // int(self.batch_size))
+        parts = self.placement.parts
+        if self.batch_size < parts:
+            warnings.warn(
+                f"{self.caller}: a batch must have a row for each device to be worth a mesh, got batch_size "
+                f'{self.batch_size} for {parts} devices along "data". Use {parts} or more, or fewer devices.',
+                stacklevel=5,
+            )
         if self.accumulate > batches:
             raise ValueError(
                 f"{self.caller}: accumulate must be at most the {batches} batches of an epoch, with which every window "

@@ -5,6 +5,7 @@ Promises: how a run is cut into calls changes no bit; the calls are short, so th
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from fnn.training import faults
 from fnn.training.checkpoints import Folder
 from fnn.training.config import Job
+from fnn.training.group import Group
 from fnn.training.program import CAPACITY, stopped
 from fnn.training.source import Source
 from fnn.training.state import ChunkMetrics, Metrics, TrainState, measuring_dtype
@@ -74,7 +76,7 @@ class Run:
         began = time.perf_counter()
         until = min(self.until, int(before.epoch) + 1) if self.epoch_by_epoch else self.until
         state, chunk = self.source.advance(self.job, before, self.budget, until)
-        chunk = jax.device_get(chunk)
+        chunk = jax.device_get(self.job.config.placement.host(chunk))
         taken = time.perf_counter() - began
         self.calls += 1
         if self.calls > 1:
@@ -125,23 +127,36 @@ class Run:
         metrics = {name: np.asarray(self.metrics.get(name, []), dtype) for name in self.names}
         return {"state": state, "losses": flat.astype(dtype), "metrics": metrics}
 
-    def save(self, folder: Folder, run: dict[str, Any], state: TrainState) -> None:
-        """Write a checkpoint of this state and the curves."""
-        folder.save(self.snapshot(state), run)
+    def save(self, folder: Folder | None, run: dict[str, Any], state: TrainState) -> None:
+        """Write a checkpoint of this state and the curves; a process that has no folder helps to gather them."""
+        whole = self.snapshot(self.job.config.placement.host(state))
+        if folder is not None:
+            folder.save(whole, run)
 
-    def resume(self, folder: Folder, state: TrainState, run: dict[str, Any]) -> TrainState:
-        """The state of the last good checkpoint in the folder, or the one that was passed if there is none."""
-        saved = folder.latest(self.snapshot(state), run)
+    def resume(
+        self, group: Group, enter: Callable[[], Folder], state: TrainState, run: dict[str, Any]
+    ) -> tuple[TrainState, Folder | None]:
+        """The state of the last good checkpoint in the folder, or the one that was passed if there is none; and the
+        folder, of which only the first process of a group knows."""
+        like, placement = self.snapshot(self.job.config.placement.host(state)), self.job.config.placement
+        folders: list[Folder] = []
+
+        def latest() -> PyTree | None:
+            folders.append(enter())
+            return folders[0].latest(like, run)
+
+        saved = group.from_first(latest, like)
+        folder = folders[0] if folders else None
         if saved is None:
-            return state
+            return state, folder
         self.resumed = True
         self.losses = [np.asarray(saved["losses"])]
         self.metrics = {name: list(np.asarray(values)) for name, values in saved["metrics"].items()}
-        state = saved["state"]
+        state = placement.settle(saved["state"])
         if int(state.epoch) > self.until:
             warnings.warn(
-                f"fit: the run in {folder.path} has {int(state.epoch)} epochs, {self.until} were asked for; it comes "
-                "back as it is. For fewer give this run a folder of its own.",
+                f"fit: the run of these checkpoints has {int(state.epoch)} epochs, {self.until} were asked for; it "
+                "comes back as it is. For fewer give this run a folder of its own.",
                 stacklevel=4,
             )
-        return state
+        return state, folder

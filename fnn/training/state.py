@@ -5,6 +5,8 @@ Letters: N examples, B batch size.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -96,6 +98,29 @@ class Batch(NamedTuple):
 
     def __len__(self) -> int:
         return len(jax.tree.leaves(self.x)[0])
+
+    def take(self, numbers: Any) -> "Batch":
+        """The rows with these numbers."""
+        return jax.tree.map(lambda leaf: leaf[numbers], self)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["batches"], meta_fields=["count", "batch_size"])
+@dataclass(frozen=True)
+class Dealt:
+    """Rows of a stream that were dealt to many devices, batch by batch."""
+
+    batches: Batch
+    """Leaves (batches, columns, …): at least as many columns as a batch has rows."""
+    count: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def take(self, numbers: Any) -> Batch:
+        """The rows with these numbers, which are those of one batch."""
+        batch = numbers[0] // self.batch_size
+        return jax.tree.map(lambda leaf: leaf[batch][: len(numbers)], self.batches)
 
 
 class Hyperparams(NamedTuple):

@@ -213,6 +213,24 @@ def test_nothing_overflows_the_page(page_of, width):
         assert page.console == []
 
 
+@pytest.mark.parametrize("width", [350, 684])
+def test_a_frame_opens_at_the_output_and_is_filled(page_of, width):
+    address = page_of(neuron, *CORPUS["e4"][1]).as_uri() + "?framed"
+    with open_page(address, width=width, height=640) as page:
+        inside = page.evaluate(
+            "(() => { const p = document.querySelector('.part.output').getBoundingClientRect(),"
+            "f = document.getElementById('whole').getBoundingClientRect();"
+            "return p.left >= f.left && p.right <= f.right + 1 && p.top >= f.top && p.bottom <= f.bottom + 1 })()"
+        )
+        assert inside
+        last = "Math.max(...[...document.querySelectorAll('#details dd')].map(e => e.getBoundingClientRect().bottom))"
+        assert page.evaluate(last) > 2 / 3 * 640
+        # the first step shows what is given
+        page.press("ArrowRight")
+        assert page.evaluate("document.querySelector('#details h2').textContent") == "theta_0"
+        assert page.console == []
+
+
 def test_a_page_of_large_arrays_stays_small(page_of):
     path = page_of(
         lambda x, w: jnp.sum(jnp.tanh(x @ w)), np.ones((300, 200), np.float32), np.ones((200, 100), np.float32)

@@ -125,7 +125,7 @@ def _view(graph: Record, drawing: Scene) -> dict[str, Any]:
     walk: Steps = steps(drawing)
     return {
         "steps": [{"caption": step.caption, "part": step.part, "flows": step.flows} for step in walk.steps],
-        "values": walk.values, "bars": walk.bars, "shares": walk.shares,
+        "output": drawing.outputs[0], "values": walk.values, "bars": walk.bars, "shares": walk.shares,
         "parts": [_part(graph, drawing, k) for k in range(len(drawing.parts))],
     }  # fmt: skip
 
