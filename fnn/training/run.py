@@ -45,7 +45,7 @@ class History(NamedTuple):
     """
 
     step_loss: np.ndarray
-    """(E, S): the loss of every batch, before its update."""
+    """(E, S): the loss of every batch, before its update; NaN where an earlier call took the step."""
     metrics: dict[str, np.ndarray]
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
     "validation_accuracy", and the metrics that were asked for."""
@@ -75,12 +75,14 @@ class History(NamedTuple):
 class Run:
     """One run: what does not change, and the curves that grow."""
 
-    def __init__(self, job: Job, source: Source, began: int, until: int, *, on_nonfinite: str) -> None:
-        self.job, self.source, self.began, self.until = job, source, began, until
+    def __init__(self, job: Job, source: Source, state: TrainState, until: int, *, on_nonfinite: str) -> None:
+        self.job, self.source, self.until = job, source, until
+        self.began, step = int(state.epoch), int(state.step)
         self.stops, self.goes_on = on_nonfinite == "stop", on_nonfinite == "continue"
         whole, tail = divmod(len(source), job.config.batch_size)
         self.steps = whole + bool(tail)
-        self.losses: list[np.ndarray] = []
+        self.losses: list[np.ndarray] = [np.full(step, np.nan, np.float32)] if step else []
+        """Of every step from the beginning of an epoch on; NaN for those of an earlier call."""
         self.metrics: dict[str, list[np.ndarray]] = {}
         self.budget, self.calls = 1, 0
         self.names: list[str] | None = None
