@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec as P
 
 from experiments.detection.forms.drawing import Case, Draw, case, form, static
 
@@ -200,14 +201,17 @@ def rule_that_is_vectorized(draw: Draw) -> Case:
 
 
 @form("flax")
-def statistics_over_a_named_axis(draw: Draw) -> Case:
+def statistics_over_devices(draw: Draw) -> Case:
+    """A rule that sums over the devices of a mesh, forward and backward."""
+
     @jax.custom_vjp
     def centred(x):
-        return x - jax.lax.pmean(x, "batch")
+        return x - jax.lax.pmean(x.mean(0), "batch")
 
-    centred.defvjp(lambda x: (centred(x), None), lambda _, bar: (bar - jax.lax.pmean(bar, "batch"),))
-    mapped = jax.vmap(lambda x: jnp.sum(centred(x) ** 3), axis_name="batch")
-    return case(lambda x: jnp.sum(mapped(x)), draw.normal(draw.rows, 2))
+    centred.defvjp(lambda x: (centred(x), None), lambda _, bar: (bar - jax.lax.pmean(bar.mean(0), "batch"),))
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    mapped = jax.shard_map(centred, mesh=mesh, in_specs=P("batch"), out_specs=P("batch"))
+    return case(lambda x: jnp.sum(mapped(x) ** 3), draw.normal(draw.rows, 2))
 
 
 @form("course")
