@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import fnn
 from fnn.glassbox._graph import graph
@@ -313,6 +314,52 @@ def test_a_formula_in_a_caption_is_the_rule(small_functions):
             exec(f"value = {text.format(g='g', y='y', a='a', b='b')}", scope)
             np.testing.assert_allclose(scope["value"], right, rtol=LEAF, err_msg=f"{name}: {text}")
             assert not np.allclose(2 * scope["value"], right), name
+
+
+def convolved(x, k):
+    y = lax.conv_general_dilated(x[None, None], k[None, None], (1,), "SAME", rhs_dilation=(2,))
+    m = lax.reduce_window(y, -jnp.inf, lax.max, (1, 1, 2), (1, 1, 2), "VALID")
+    return jnp.sum(m**2)
+
+
+def windows_of(box):
+    """{step: the lines of its windows} in the details of the page."""
+    drawing = scene(box)
+    parts = [pages_module._part(box, drawing, k) for k in range(len(drawing.parts))]
+    told = {part["head"].split(" = ")[0]: dict(part["rows"]).get("windows") for part in parts}
+    return {name: text.splitlines() for name, text in told.items() if text}
+
+
+def test_a_convolution_and_a_pool_say_which_window_each_output_saw():
+    x, k = np.array([0, -1, 2, -3, 4, -5], np.float32), np.array([1, -1, 2], np.float32)
+    box = graph(convolved, x, k)
+    told = windows_of(box)
+    assert told["y"] == [
+        "to x\u0304 at every place of a window goes y\u0304 times the weight of k there",
+        "y[0] saw x[0 2]", "y[1] saw x[1 3]", "y[2] saw x[0 2 4]", "y[3] saw x[1 3 5]", "y[4] saw x[2 4]",
+        "y[5] saw x[3 5]",
+    ]  # fmt: skip
+    # each output is the sum over what it saw, and the gradient of the pool is where it took its number
+    y = box["y"].value.ravel()
+    assert y[2] == x[[0, 2, 4]] @ k and told["m"][0].startswith("m[0] saw y[0:2], took y[")
+    taken = [int(re.search(r"took y\[(\d+)", line)[1]) for line in told["m"]]
+    assert np.flatnonzero(box.cotangent("y")).tolist() == sorted(taken)
+
+
+def test_windows_in_two_axes_of_strides_padding_and_gaps():
+    def f(image, kernel):
+        y = lax.conv_general_dilated(image, kernel, (2, 3), "VALID")
+        s = lax.reduce_window(image, 0.0, lax.add, (1, 1, 4, 2), (1, 1, 2, 2), ((0, 0), (0, 0), (1, 1), (0, 0)))
+        t = lax.conv_general_dilated(image[..., :2, :1], kernel, (1, 1), ((1, 1), (1, 1)), lhs_dilation=(2, 2))
+        return jnp.sum(y) + jnp.sum(s) + jnp.sum(t)
+
+    image, kernel = np.arange(24, dtype=np.float32).reshape(1, 1, 6, 4), np.ones((1, 1, 2, 2), np.float32)
+    told = windows_of(graph(f, image, kernel))
+    assert told["y"][1:] == ["y[0] saw image[0:2, 0:2]", "y[1] saw image[2:4, 0:2]", "y[2] saw image[4:6, 0:2]"]
+    assert told["s"][:2] == ["s[0, 0] saw image[0:3, 0:2]", "s[0, 1] saw image[0:3, 2:4]"] and len(told["s"]) == 6
+    assert told["t"][1:4] == ["t[0, 0] saw part[0]", "t[0, 1] saw part[0]", "t[1, 0] saw part[0]"]
+    # too many to list are not
+    assert windows_of(graph(f, np.ones((1, 1, 12, 12), np.float32), kernel)).keys() == {"t"}
 
 
 def test_a_step_on_arrays_says_its_rule():

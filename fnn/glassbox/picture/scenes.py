@@ -42,6 +42,8 @@ class Part:
     """What it computes, over the names of what it reads."""
     times: int = 1
     """How many equal ones it stands for."""
+    reads: tuple[str, ...] = ()
+    """Of a single step, what it reads, in its order, by name or number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -484,7 +486,8 @@ def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
         read = dict.fromkeys(i for k in part.members for i, _ in drawing.reads[k] if i is not None and i not in inside)
         read_names = [drawing.named[i] for i in read]
         return replace(part, sentence=f"{part.name}({', '.join(read_names[:6])}{', …' if len(read_names) > 6 else ''})")
-    return replace(part, sentence=symbols.sentence(part.node, _read(drawing, part.node.index)))
+    names = _read(drawing, part.node.index)
+    return replace(part, sentence=symbols.sentence(part.node, names), reads=tuple(names))
 
 
 def _read(drawing: _Drawing, k: int) -> list[str]:
