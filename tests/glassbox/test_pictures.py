@@ -202,12 +202,12 @@ def test_sigmoid_of_claim_e4_is_one_node_or_its_six(boxes):
         "+ 1",
         "1/x",
     ]
-    steps_folded = [part for part in folded.parts if part.kind != "given"]
+    steps_folded = [part for part in folded.parts if part.kind != "argument"]
     assert [part.name for part in steps_folded] == ["neuron"]
     assert not foldable(boxes("e4")) and foldable(box)
     for drawing in (whole, folded):
         for part in drawing.parts:
-            if part.kind == "given":
+            if part.kind == "argument":
                 assert float(part.node.cotangent) == pytest.approx(float(box[part.name].cotangent))
     # folded, the arrow into the neuron carries the whole local derivative: the output's cotangent is 1
     assert [flow.local for flow in folded.flows] == pytest.approx([float(flow.share) for flow in folded.flows])
@@ -230,7 +230,7 @@ def test_a_group_of_two_outputs_shows_both_and_no_local_derivative():
         return a * b + a
 
     drawing = scene(graph(f, 1.0), True)
-    assert [part.kind for part in drawing.parts] == ["given", "group", "output", "step", "step"]
+    assert [part.kind for part in drawing.parts] == ["argument", "group", "output", "step", "step"]
     assert [flow.local is None for flow in drawing.flows if flow.head < 3] == [True, True]
     assert float(drawing.flows[0].share) == pytest.approx(float(drawing.parts[0].node.cotangent))
 
@@ -273,7 +273,7 @@ def test_the_other_outputs_of_a_step_are_no_contributions_to_it(boxes):
     drawing = scene(boxes("recurrent"))
     (k,) = (k for k, part in enumerate(drawing.parts) if part.name == "scan1")
     assert [drawing.parts[flow.head].name for flow in drawing.out_of(k)] == ["scan2", "power"]
-    assert [drawing.parts[flow.head].name for flow in drawing.handed(k)] == ["power"]
+    assert [drawing.parts[flow.head].name for flow in drawing.readers(k)] == ["power"]
 
 
 # ---- numbers and maps -----------------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def formulas():
     """(primitive, its parameters, the formula for its first input, and so on), for those without words."""
     for name, primitive in TABLE.items():
         for params in WITH.get(name, [{}]) if primitive.back else ():
-            texts = [primitive.handed(k, params, [(3, 3)] * 2) for k in range(len(primitive.back))]
+            texts = [primitive.formula(k, params, [(3, 3)] * 2) for k in range(len(primitive.back))]
             if {*re.findall("[a-z]{2,}", " ".join(texts))} <= {"sign", "ln", "cos", "sin", "cosh", "sinh"}:
                 yield name, params, texts
 
@@ -495,12 +495,12 @@ def test_walks_compute_forward_then_hand_back(boxes):
     f = drawing.parts[-1].name
     captions = [step.caption for step in steps(drawing).steps]
     assert captions[1:] == [
-        "Given: x = −2, y = 5, z = −4.",
+        "Arguments: x = −2, y = 5, z = −4.",
         "Forward 1 of 2: q = x + y = 3.",
         f"Forward 2 of 2: {f} = q × z = −12.",
         f"Backward: the derivative of {f} with respect to itself is 1.",
-        f"Backward 1 of 2: {f} hands 1 · 3 = 3 to z, 1 · (−4) = −4 to q; z\u0304 = 3, q\u0304 = −4.",
-        "Backward 2 of 2: q hands −4 · 1 = −4 to x, −4 · 1 = −4 to y; x\u0304 = −4, y\u0304 = −4.",
+        f"Backward 1 of 2: {f} passes 1 · 3 = 3 back to z, 1 · (−4) = −4 back to q; z\u0304 = 3, q\u0304 = −4.",
+        "Backward 2 of 2: q passes −4 · 1 = −4 back to x, −4 · 1 = −4 back to y; x\u0304 = −4, y\u0304 = −4.",
     ]
 
 

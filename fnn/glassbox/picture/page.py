@@ -162,7 +162,7 @@ def _part(graph: Record, drawing: Scene, k: int) -> dict[str, Any]:
         ("derivative", _written(node.cotangent) if node.cotangent is not None else "none flows here"),
         ("contributions", _contributions(drawing, k)),
         ("windows", _windows(graph, part) if part.reads else ""),
-        ("kept for backward", ", ".join(dict.fromkeys(graph.nodes[i].name for each in held for i in each.residuals))),
+        ("saved for backward", ", ".join(dict.fromkeys(graph.nodes[i].name for each in held for i in each.residuals))),
         ("operations", f"{sum(n.operations for n in held)} forward, {sum(n.operations_back for n in held)} backward"),
         ("bytes", f"{sum(n.bytes for n in held)}"),
         (
@@ -173,7 +173,7 @@ def _part(graph: Record, drawing: Scene, k: int) -> dict[str, Any]:
         ),
     ]
     if node.source:
-        rows = [row for row in rows if row[0] not in ("operations", "kept for backward")]
+        rows = [row for row in rows if row[0] not in ("operations", "saved for backward")]
     head = f"{part.name} = {part.sentence}" if part.sentence and part.kind != "group" else part.sentence or part.name
     return {"head": head or "constant", "label": _spoken(part), "rows": [row for row in rows if row[1]]}
 
@@ -206,7 +206,7 @@ def _spoken(part: Part) -> str:
 
 
 def _contributions(drawing: Scene, k: int) -> str:
-    flows = [flow for flow in drawing.handed(k) if flow.share is not None]
+    flows = [flow for flow in drawing.readers(k) if flow.share is not None]
     if len(flows) < 2:
         return ""
     return "\n".join(f"{drawing.parts[f.head].name or 'constant'}: {_written(f.share)}" for f in flows)
