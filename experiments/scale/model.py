@@ -4,6 +4,7 @@ Letters: P parameters, B rows of a batch, D devices, r operations a second of a 
 seconds of one turn.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -29,7 +30,7 @@ NETS = {
 
 def parameters(sizes: tuple[int, ...]) -> int:
     """P."""
-    return sum((inputs + 1) * outputs for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True))
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
 
 
 def step(machine: Machine, sizes: tuple[int, ...], batch: int, devices: int) -> float:

@@ -217,6 +217,9 @@ def _note_inside(subject: rules.Subject, settings: Settings) -> None:
     """Say what is stopped or narrow inside, and could not be judged as it is."""
     for place in () if subject.program is None else inside.stopped(subject.program):
         settings.notes[f"what stop_gradient stops ({place}) is held in the differences too"] = None
+    for place in () if subject.program is None else inside.used_up(subject.program):
+        says = f"a rule by hand ({place}) is used up by a derivative that the function takes inside, and was not judged"
+        settings.notes[f"{says}. Check what is differentiated there by itself"] = None
     places: dict[tuple, str] = {}
     for rule in [*subject.parts, subject.whole]:
         for narrow in settings.witnesses(rule.small or rule).narrow:

@@ -168,8 +168,8 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
     inputs = tuple((shapes if values is None else values)[k] for k in free)
     body = jaxprs.body_of(own)
     (name, where), derivative = jaxprs.source_of(body), jaxprs.derivative_of(own)
-    if not jaxprs.is_own(where.rpartition(":")[0]):
-        # a function of JAX with a rule of the user's, or with one of its own
+    if not jaxprs.is_own(where.rpartition(":")[0]) and jaxprs.is_own(derivative.rpartition(":")[0]):
+        # a function of JAX with a rule of the user's
         where = derivative
     names = getattr(body.jaxpr.debug_info, "arg_names", None) or ()
     hoisted = own.params.get("num_consts", 0)
@@ -426,6 +426,27 @@ def stopped(program: Any) -> list[str]:
             caller = frames[inner[-1] + 1] if inner and inner[-1] + 1 < len(frames) else None
             if caller is not None and jaxprs.is_own(caller.file_name):
                 places[str(jaxprs.place_of(equation, installed=False) or Path(caller.file_name).name)] = None
+    return list(places)
+
+
+def used_up(program: Any) -> list[str]:
+    """The lines of rules by hand that a `jax.grad` within the function runs: of these nothing is left to judge."""
+    places: dict[str, None] = {}
+
+    def walk(jaxpr: Any) -> None:
+        for equation in jaxprs.bare(jaxpr).eqns:
+            if equation.primitive.name in jaxprs.CUSTOM:
+                continue
+            frames = list(getattr(equation.source_info.traceback, "frames", ()))
+            runs = [k for k, frame in enumerate(frames) if frame.function_name in ("_flatten_fwd", "_flatten_jvp")]
+            # what that calls, past the wrappers of JAX
+            own = [frame for frame in frames[: min(runs, default=0)] if jaxprs.is_own(frame.file_name)]
+            if own:
+                places[f"{own[-1].function_name}, {Path(own[-1].file_name).name}:{own[-1].line_num}"] = None
+            for inner in jaxprs.inside(equation):
+                walk(inner)
+
+    walk(program)
     return list(places)
 
 

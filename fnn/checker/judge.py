@@ -277,7 +277,7 @@ def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> lis
         settings.count("compared with autodiff", leaf.g.size)
         settings.count("differenced", len(entries[leaf.argument]))
         findings.append(_judged(point, settings, leaf, Differenced(entries[leaf.argument], quotients[leaf.argument])))
-    return _kinks_together(point, settings, leaves, findings)
+    return _kinks_together(point, settings, leaves, quotients, findings)
 
 
 def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[Finding], list[Leaf]]:
@@ -494,23 +494,26 @@ def _suspect(
     return Verdict.FORMULA, ""
 
 
-def _kinks_together(point: Point, settings: Settings, leaves: list[Leaf], findings: list[Finding]) -> list[Finding]:
+def _kinks_together(
+    point: Point, settings: Settings, leaves: list[Leaf], quotients: dict[str, Quotients], findings: list[Finding]
+) -> list[Finding]:
     """At a kink in several entries the gradient must be possible along other directions too, not entry by entry alone.
 
     Where two numbers share a maximum, any share of the slope may go to the one and the rest to the other, but not all
-    of it to both.
+    of it to both. Kinks that have nothing to do with each other, as of relu entry by entry, say nothing together.
     """
     kinks = {f.argument for f in findings if f.verdict == Verdict.KINK}
     if not kinks or sum(len(leaf.suspects) for leaf in leaves if leaf.argument in kinks) < 2:
         return findings
     witnesses, random = settings.witnesses(point.rule), np.random.default_rng(settings.seed + 7)
     starts = {leaf.start: leaf for leaf in leaves}
-    signs, start = [], 0
+    signs, start, alone = [], 0, np.zeros((2, SIDES))
     for value in (v for v in jax.tree.leaves(point.inputs) if is_float(v)):
         steps, leaf = np.zeros((SIDES, value.size), np.int8), starts.get(start)
         if leaf is not None and leaf.argument in kinks:
             steps[:, leaf.suspects] = random.choice([-1, 1], (SIDES, len(leaf.suspects)))
             steps[0, leaf.suspects] = 1
+            alone += _one_by_one(leaf, quotients[leaf.argument], steps[:, leaf.suspects])
         signs.append(steps.reshape(SIDES, *value.shape))
         start += value.size
     compared = witnesses.compare(point)
@@ -519,7 +522,8 @@ def _kinks_together(point: Point, settings: Settings, leaves: list[Leaf], findin
     low, high = np.minimum(ahead, behind), np.maximum(ahead, behind)
     slack = 1e-3 * (np.abs(low) + np.abs(high) + np.abs(own).max()) + 1e-300
     outside = (own < low - slack) | (own > high + slack)
-    if not outside.any():
+    apart = np.maximum(np.abs(ahead - alone[0]), np.abs(behind - alone[1]))
+    if not outside.any() or apart.max() <= 1e-3 * np.abs(alone).max():
         return findings
     k = int(np.argmax(outside))
     says = (
@@ -530,3 +534,12 @@ def _kinks_together(point: Point, settings: Settings, leaves: list[Leaf], findin
         replace(f, verdict=Verdict.FORMULA, message=says, kind="kink") if f.verdict == Verdict.KINK else f
         for f in findings
     ]
+
+
+def _one_by_one(leaf: Leaf, quotients: Quotients, steps: np.ndarray) -> np.ndarray:
+    """The slopes ahead and behind along each direction, if its entries had nothing to do with each other."""
+    count, forward = len(leaf.suspects), size_of(leaf.value) * steps
+    left, right = quotients.left[:count], quotients.right[:count]
+    ahead = np.where(steps > 0, right, left) * forward
+    behind = np.where(steps > 0, left, right) * forward
+    return np.stack([ahead.sum(1), behind.sum(1)])

@@ -29,9 +29,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     `random_state` the weights are the same to rounding. What is new:
 
     Args:
-        hidden_layer_sizes, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle,
-            random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction,
-            beta_1, beta_2, epsilon, n_iter_no_change, max_fun: as in scikit-learn.
+        hidden_layer_sizes, solver, alpha, batch_size, max_iter, tol, early_stopping, …: as in scikit-learn.
         activation: also any activation of this package, such as `"elu"` or a record, or a list with one for each hidden
             layer.
         class_weight: {class: weight}, or "balanced"; multiplied with the `sample_weight` of `fit`.
@@ -178,9 +176,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     `random_state` the weights are the same to rounding. What is new:
 
     Args:
-        hidden_layer_sizes, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle,
-            random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction,
-            beta_1, beta_2, epsilon, n_iter_no_change, max_fun: as in scikit-learn.
+        hidden_layer_sizes, solver, alpha, batch_size, max_iter, tol, early_stopping, …: as in scikit-learn.
         activation: also any activation of this package, or a list with one for each hidden layer.
         loss: "squared_error", which is ½ (p − y)² as in scikit-learn, or a record of this package, such as `fnn.huber`.
 

@@ -69,6 +69,8 @@ class TrainState(NamedTuple):
     best: Best | None = None
     mean_weight: Any = None
     """w̄ of the data of the last call, None where its examples have no weights."""
+    epoch_shape: Any = None
+    """(N, B) of the last call, by which `step` counts; None in a loop of one's own."""
 
     def _repr_html_(self) -> str:
         rows = []

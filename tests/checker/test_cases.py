@@ -241,6 +241,16 @@ def test_ties_of_a_maximum_share_the_slope():
         assert not report.ok and "together they are not" in str(report), str(report)
 
 
+def test_kinks_that_have_nothing_to_do_with_each_other():
+    """One bends up, the other down: along a direction of both the slope may be one number, and each may be chosen."""
+    between = lambda x: jnp.minimum(jnp.maximum(x, 0), 6)  # noqa: E731
+    x = jnp.array([-1.0, 0.0, 6.0, 7.0])
+    for at_border, ok in ((0.0, True), (1.0, True), (3.0, False)):
+        inside = lambda x, v=at_border: jnp.where((x == 0) | (x == 6), v, (x > 0) & (x < 6)).astype(x.dtype)  # noqa: E731
+        f = rule(between, lambda bar, x, slope=inside: (bar * slope(x),))
+        assert fnn.check(lambda x, f=f: jnp.sum(f(x)), x).ok == ok
+
+
 # ---- what is said in place of raw errors -----------------------------------------------------------------------------
 
 

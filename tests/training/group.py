@@ -1,4 +1,4 @@
-"""One process of several: `python -m tests.training.group NUMBER PROCESSES PORT FOLDER EPOCHS`.
+"""One process of several: `python -m tests.training.group NUMBER PROCESSES PORT FOLDER PART`.
 
 It trains with checkpoints, says when it begins, and prints JSON at the end.
 """
@@ -6,6 +6,7 @@ It trains with checkpoints, says when it begins, and prints JSON at the end.
 import hashlib
 import json
 import sys
+import time
 
 import jax
 import numpy as np
@@ -17,6 +18,8 @@ X, Y = fnn.data.digits()
 X, Y = X[:301], Y[:301]
 NET = fnn.mlp(64, 128, 10, activation="tanh")
 ADAM = fnn.optimizers.adam(1e-3)
+#: Epochs of a run that is killed.
+LONG = 40
 
 
 class Counted:
@@ -62,30 +65,32 @@ def enough(number, metrics):
     raise fnn.StopTraining
 
 
-def long_run(folder, epochs):
+def long_run(folder):
     """A run that may be killed."""
 
     def on_epoch(number, metrics):
         if not said:
             said.append(print("training", flush=True))
+        # long enough to be killed
+        time.sleep(0.05)
 
     said = []
     state, history = fit(
-        epochs=epochs, on_epoch=on_epoch, checkpoints=fnn.Checkpoints(f"{folder}/run", every_seconds=0.0)
+        epochs=LONG, on_epoch=on_epoch, checkpoints=fnn.Checkpoints(f"{folder}/run", every_seconds=0.0)
     )
     return digest((state.params, state.optimizer_state, history))
 
 
-def main(number, processes, port, folder, epochs):
+def main(number, processes, port, folder, part):
     if processes > 1:
         address = f"127.0.0.1:{port}"
         jax.distributed.initialize(
             address, processes, number, coordinator_bind_address=address, heartbeat_timeout_seconds=10
         )
-    found = {"run": long_run(folder, epochs)}
-    if epochs > 3:
+    found = {"run": long_run(folder)}
+    if part == "run":
         return found
-    stream = fnn.Stream(Counted(X), Y, rows=64)
+    stream = fnn.Stream(Counted(X), Y, rows=320)
     found["memory"], found["stream"] = (digest(fit(data=data)[0].params) for data in ((X, Y), stream))
     # what a run is known by takes some rows from all over the stream
     found["read"] = stream.x.read
@@ -118,4 +123,4 @@ def main(number, processes, port, folder, epochs):
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*map(int, sys.argv[1:4]), sys.argv[4], int(sys.argv[5]))))
+    print(json.dumps(main(*map(int, sys.argv[1:4]), *sys.argv[4:6])))

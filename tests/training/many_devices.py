@@ -232,12 +232,12 @@ def sweeps(folder):
             "off": off(params[0], params[1]), "curves off": off(*curves), "failed": [one.failed.tolist(),
             many.failed.tolist()], "best": [one.best, many.best],
         }  # fmt: skip
-    whole, called, advance = sweep(mesh(2)), [], _sweep.advance
+    whole, called, before, advance = sweep(mesh(2)), [], [], _sweep.advance
     found["repeats"] = same(sweep(mesh(2)).params, whole.params)
 
     def interrupted(*arguments):
         called.append(0)
-        if len(called) == 2:
+        if len(called) == 2 and not before:
             signal.raise_signal(signal.SIGINT)
         return advance(*arguments)
 
@@ -245,13 +245,13 @@ def sweeps(folder):
     _sweep.advance = interrupted
     with contextlib.suppress(KeyboardInterrupt):
         sweep(mesh(2), **kept)
-    before, _ = len(called), called.clear()
+    before.append(len(called))
     resumed = sweep(mesh(2), **kept)
     called.clear()
     again = sweep(mesh(2), **kept)
     _sweep.advance = advance
     found["resumed"] = {
-        "calls": [before, len(called)], "same": same(resumed.params, whole.params), "again": same(again.params,
+        "calls": [*before, len(called)], "same": same(resumed.params, whole.params), "again": same(again.params,
         whole.params), "curves": same(jax.tree.map(np.nan_to_num, resumed.metrics), jax.tree.map(np.nan_to_num,
         whole.metrics)),
     }  # fmt: skip

@@ -12,31 +12,42 @@ import pytest
 
 from fnn.training.group import Group, GroupError, Word
 
-#: Epochs of a run that is killed, and of the others.
-LONG, SHORT = 100, 3
+STARTED: list[subprocess.Popen] = []
 
 
-def started(processes, devices, folder, epochs=SHORT):
+def started(processes, devices, folder, part="all"):
     """The processes of a group."""
     port = random.SystemRandom().randint(20_000, 60_000)
     # the number of threads changes bits
     mine = {"JAX_NUM_CPU_DEVICES": str(devices), "NPROC": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment = {**os.environ, **mine}
     command = [sys.executable, "-m", "tests.training.group"]
-    return [
+    group = [
         subprocess.Popen(
-            [*command, *map(str, (number, processes, port, folder, epochs))],
+            [*command, *map(str, (number, processes, port, folder, part))],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for number in range(processes)
     ]  # fmt: skip
+    STARTED.extend(group)
+    return group
 
 
 def finished(group):
     """What each process printed last, as JSON."""
-    ends = [process.communicate(timeout=300) for process in group]
+    ends = [process.communicate(timeout=800) for process in group]
     assert not any(process.returncode for process in group), [error[-2000:] for _, error in ends]
     return [json.loads(out.splitlines()[-1]) for out, _ in ends]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def none_is_left():
+    yield
+    for process in STARTED:
+        # of a test that failed
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +95,19 @@ def test_an_error_of_one_process_ends_all(two):
     assert callback[1] == ("GroupError: process 0 of 2 raised ValueError: of the user's own. All processes stop here.")
 
 
-def test_a_killed_group_ends_and_goes_on_bit_for_bit(folder):
-    alone = finished(started(2, 1, folder / "alone", LONG))
-    group = started(2, 1, folder / "killed", LONG)
+def test_a_killed_group_ends_and_goes_on_bit_for_bit(two, folder):
+    group = started(2, 1, folder / "killed", "run")
     for process in group[:1]:
         # the first process alone calls on_epoch
-        assert select.select([process.stdout], [], [], 200)[0]
+        assert select.select([process.stdout], [], [], 600)[0]
         while "training" not in process.stdout.readline():
             pass
     group[1].send_signal(signal.SIGKILL)
-    (out, error), _ = (process.communicate(timeout=60) for process in group)
+    (out, error), _ = (process.communicate(timeout=200) for process in group)
     assert group[0].returncode == 1, (out, error[-2000:])
     assert "GroupError: another process of the group is gone, got " in error and "with checkpoints they go on" in error
-    assert finished(started(2, 1, folder / "killed", LONG)) == alone
+    resumed = finished(started(2, 1, folder / "killed", "run"))
+    assert [each["run"] for each in resumed] == [each["run"] for each in two]
 
 
 def test_one_process_agrees_with_itself():
