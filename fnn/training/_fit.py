@@ -181,7 +181,12 @@ def fit(
         group.tell(error)
         raise
     run.epoch_by_epoch = on_epoch is not None and _takes_state(on_epoch)
-    agreed = {"epochs": epochs, "checkpoints": checkpoints is not None, "epoch by epoch": run.epoch_by_epoch}
+    agreed = {
+        "number of rows": len(source),
+        "epochs": epochs,
+        "checkpoints": checkpoints is not None,
+        "epoch by epoch": run.epoch_by_epoch,
+    }
     group.require_same("fit", agreed | same)
     with ExitStack() as opened:
         save: Callable[[TrainState], None] | None = None

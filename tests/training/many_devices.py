@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import fnn
 from experiments.scale import collectives
@@ -170,9 +170,15 @@ def wide():
     kept = lambda state: (state.params, state.optimizer_state)  # noqa: E731
     found = {}
     for model in (2, 4):
-        state, _ = fit(gradient, params, mesh=mesh(1, model), **options)
+        placed = params
+        if model == 2:
+            # the last layer, too narrow to be split by its outputs, as the user would have it
+            sharding = NamedSharding(mesh(1, 2), PartitionSpec("model", None))
+            placed = (*params[:2], {"W": jax.device_put(params[2]["W"], sharding), "b": params[2]["b"]})
+        state, _ = fit(gradient, placed, mesh=mesh(1, model), **options)
         found[model] = {
             "off": off(kept(one), kept(state)),
+            "last": list(state.params[2]["W"].sharding.spec),
             "share": on_device(kept(state)) / on_device(kept(one)),
         }
     return found
