@@ -215,7 +215,7 @@ def exchanged():
 
 def sweep(on, members=5, **changed):
     """One member fails."""
-    over = {"seed": range(members), "learning_rate": [0.1] * (members - 1) + [1e300]}
+    over = {"seed": range(members), "learning_rate": [0.1] * (members - 1) + [1e308]}
     options = {"optimizer": optax.sgd, "epochs": 4, "batch_size": 29, "dtype": "float64", "mesh": on}
     return fnn.sweep(
         fnn.backprop(NET, "softmax_cross_entropy"), (X, Y), over=over, validation=(X[:31], Y[:31]), **options | changed
