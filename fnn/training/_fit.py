@@ -162,14 +162,14 @@ def fit(
         job = request.job()
         state = request.start(job) if given is None else request.go_on(job, given)
         look = partial(request.look_at_predictions, state.params) if given is None else None
-        source: Source = Memory(job.data)
+        source: Source = Memory(job.rows)
         if isinstance(data, Stream):
             mean = None if data.weights is None else float(data.weights.mean())
             source = Streamed(
                 data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean), look
             )
         elif look is not None:
-            look(job.data)
+            look(job.rows)
         run = Run(job, source, int(state.epoch), int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
         request.require_monitor(job, state)
         same: dict[str, Any] = {}

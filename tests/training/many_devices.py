@@ -63,7 +63,7 @@ def off(one, other):
 
 def same(one, other):
     leaves = [jax.tree.leaves(jax.device_get(tree)) for tree in (one, other)]
-    return all(bool(np.array_equal(a, b)) for a, b in zip(*leaves, strict=True))
+    return all(bool(np.array_equal(a, b, equal_nan=True)) for a, b in zip(*leaves, strict=True))
 
 
 def fit(gradient, params, data=(X, Y), **changed):
