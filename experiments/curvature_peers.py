@@ -32,7 +32,7 @@ class Problem:
     """One net in both worlds, with a batch."""
 
     def __init__(self, sizes: tuple[int, ...], rows: int, dtype: str) -> None:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         random = np.random.default_rng(0)
         self.net = fnn.mlp(*sizes)
@@ -45,8 +45,8 @@ class Problem:
 
     def model(self) -> Any:
         """The net in PyTorch, with the same parameters."""
-        import torch
-        from torch import nn
+        import torch  # pyright: ignore[reportMissingImports]
+        from torch import nn  # pyright: ignore[reportMissingImports]
 
         layers: list[Any] = []
         for params in self.params:
@@ -59,7 +59,7 @@ class Problem:
 
     def torch_vectors(self) -> list[Any]:
         """The vectors as PyTorch orders parameters."""
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         leaves = []
         for layer in self.vectors:
@@ -73,8 +73,8 @@ class Problem:
 
 def operator(problem: Problem, kind: str) -> Any:
     """A linear operator of curvlinops: "Hessian", "GGN" or "KFAC"."""
-    import curvlinops
-    from torch import nn
+    import curvlinops  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
 
     model = problem.model()
     options: dict[str, Any] = {"check_deterministic": False}
@@ -86,9 +86,9 @@ def operator(problem: Problem, kind: str) -> Any:
 
 def backpack(problem: Problem, extension: str, reduction: str = "mean") -> Any:
     """The model after one pass back with an extension of BackPACK, which leaves its result on the parameters."""
-    from backpack import backpack as extended
-    from backpack import extend, extensions
-    from torch import nn
+    from backpack import backpack as extended  # pyright: ignore[reportMissingImports]
+    from backpack import extend, extensions  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
 
     model = extend(problem.model())
     loss = extend(nn.CrossEntropyLoss(reduction=reduction))
@@ -99,9 +99,9 @@ def backpack(problem: Problem, extension: str, reduction: str = "mean") -> Any:
 
 def opacus(problem: Problem) -> Any:
     """The model with `summed_grad` on its parameters: clipped as in a private step, without the noise."""
-    import torch
-    from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
+    import torch  # pyright: ignore[reportMissingImports]
+    from opacus import GradSampleModule  # pyright: ignore[reportMissingImports]
+    from opacus.optimizers import DPOptimizer  # pyright: ignore[reportMissingImports]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -173,8 +173,8 @@ def _apart(ours: list[Any], theirs: list[Any]) -> float:
 
 def timed(sizes: tuple[int, ...], batch: int, rows: int) -> dict[str, Callable[[], Any]]:
     """{what: a call that does it once}, in float32; clipped sums on `rows`, all else on `batch`."""
-    import torch
-    from torch import nn
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(max(1, torch.get_num_threads()))
     small, large = Problem(sizes, batch, "float32"), Problem(sizes, rows, "float32")
