@@ -52,8 +52,8 @@ class Name(NamedTuple):
 
 @functools.cache
 def namespaces() -> tuple[str, ...]:
-    """The modules that `fnn.__all__` names, in the order of their pages."""
-    found = [name for name in fnn.__all__ if inspect.ismodule(getattr(fnn, name))]
+    """The modules that `fnn.__all__` names and the optional ones, in the order of their pages."""
+    found = [name for name in fnn.__all__ if inspect.ismodule(getattr(fnn, name))] + list(fnn._OPTIONAL)
     return tuple(f"fnn.{name}" for name in sorted(found, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)))
 
 
