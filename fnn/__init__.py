@@ -52,7 +52,7 @@ from fnn.network import dense, mlp, repeated, sequential, skip
 from fnn.regularizers import Regularizer, elastic_net, l1, l2
 
 if TYPE_CHECKING:
-    from fnn import checker, curvature, data, differences, glassbox, lectures, storage, training
+    from fnn import checker, curvature, data, differences, glassbox, lectures, storage, summary, training
     from fnn.checker import assert_gradients, check
     from fnn.differences import central_differences, one_sided_differences
     from fnn.glassbox import graph, show_backward
@@ -80,6 +80,7 @@ _LATER = {
     "glassbox": ("graph", "show_backward"),
     "lectures": (),
     "storage": ("load", "save"),
+    "summary": (),
     "training": (
         "CheckpointError",
         "Checkpoints",
@@ -170,6 +171,7 @@ __all__ = [
     "softplus",
     "squared_error",
     "storage",
+    "summary",
     "sweep",
     "tanh",
     "training",

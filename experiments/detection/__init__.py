@@ -112,8 +112,8 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
         if "mistakes" in options.parts:
             result["mistakes"] = users.mistakes(watch, options.seed)
         if "users" in options.parts:
-            seed = options.seed + 1000 * options.share
-            result["users"] = users.at_random(-(-options.checks_of_forms // options.shares), watch, seed)
+            share = slice(options.share, None, options.shares)
+            result["users"] = users.at_random(options.checks_of_forms, watch, options.seed, share)
         if "clock" in options.parts:
             result["measured"] = {"clock": _clock(watch)}
     jax.clear_caches()
@@ -140,7 +140,7 @@ def _compiled_once(folder: str) -> Iterator[None]:
     import jax
 
     names = {
-        "jax_compilation_cache_dir": jax.config.jax_compilation_cache_dir or folder,
+        "jax_compilation_cache_dir": getattr(jax.config, "jax_compilation_cache_dir", None) or folder,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }

@@ -6,7 +6,7 @@ UNDECIDED or ASSUMES is counted apart, and of a mistake neither counts as caught
 
 import re
 from collections import Counter
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -19,8 +19,10 @@ from experiments.progress import Watch
 from fnn.checker import Finding, Report, Verdict
 
 DTYPES = ("float32", "float64")
-#: Checks after which compiled programs are dropped: thousands of them fill the memory.
-FRESH = 40
+#: Functions after which compiled programs are dropped: thousands of programs fill the memory.
+FRESH = 20
+#: Checks of a form at the same sizes, with other numbers.
+SAME = 4
 #: Kinds of findings that describe an error and claim nothing of its cause.
 PLAIN = ("derivative", "pattern", "shape", "structure", "error", "value", "not finite")
 
@@ -60,26 +62,42 @@ def forms(watch: Watch, seed: int = 0) -> dict[str, Any]:
     return {"families": {family: dict(each) for family, each in counts.items()}, "not_ok": said}
 
 
-def at_random(checks: int, watch: Watch, seed: int = 0) -> dict[str, Any]:
-    """The forms at random sizes, numbers and dtypes: how many checks, by word, and each right rule that is blamed."""
-    random = np.random.default_rng([seed, 4])
+def at_random(checks: int, watch: Watch, seed: int = 0, share: slice = slice(None)) -> dict[str, Any]:
+    """The forms at random sizes, numbers and dtypes: how many checks, by word, and each right rule that is blamed.
+
+    Args:
+        checks: how many in all; each form gets as many as any other, or one more.
+        watch: told after each.
+        seed: of everything; what a form gets does not depend on the share.
+        share: of the forms.
+    """
     counts: Counter[str] = Counter()
     alarms, undecided = [], Counter()
-    names = list(FORMS)
-    order = (str(name) for _ in range(checks) for name in random.permutation(names))
-    for number, name in enumerate(islice(order, checks)):
-        _forget(number)
-        dtype = DTYPES[int(random.integers(2))]
-        rows, width, classes = (int(random.integers(*bounds)) for bounds in ((3, 7), (2, 6), (3, 6)))
-        with jax.enable_x64(dtype == "float64"):
-            draw = Draw(np.random.default_rng(random.integers(1 << 60)), jnp.dtype(dtype), rows, width, classes)
-            found, report = word(FORMS[name].make(draw))
-        counts[found] += 1
-        if found == "blamed":
-            alarms.append({"form": name, "dtype": dtype, "sizes": [rows, width, classes], "says": report})
-        undecided.update([name] * (found == "undecided"))
-        watch("the forms at random", number + 1, checks, f"{len(alarms)} alarms")
-    return {"checks": checks, "words": dict(counts), "alarms": alarms, "undecided": dict(undecided)}
+    each, more = divmod(checks, len(FORMS))
+    chosen = list(enumerate(FORMS.items()))[share]
+    for done, (number, (name, form)) in enumerate(chosen):
+        _forget(done)
+        random = np.random.default_rng([seed, 4, number])
+        for dtype, draw in _draws(random, each + (number < more)):
+            with jax.enable_x64(dtype == "float64"):
+                found, report = word(form.make(draw))
+            counts[found] += 1
+            if found == "blamed":
+                sizes = [draw.rows, draw.width, draw.classes]
+                alarms.append({"form": name, "dtype": dtype, "sizes": sizes, "says": report})
+            undecided.update([name] * (found == "undecided"))
+        watch("forms at random", done + 1, len(chosen), f"{counts.total()} checks, {len(alarms)} alarms")
+    return {"checks": counts.total(), "words": dict(counts), "alarms": alarms, "undecided": dict(undecided)}
+
+
+def _draws(random: np.random.Generator, count: int) -> Iterator[tuple[str, Draw]]:
+    """Draws in both dtypes, the sizes new after every SAME of them."""
+    for _ in range(0, count, SAME):
+        sizes = [int(random.integers(*bounds)) for bounds in ((3, 7), (2, 6), (3, 6))]
+        for _ in range(min(SAME, count)):
+            dtype = DTYPES[int(random.integers(2))]
+            yield dtype, Draw(np.random.default_rng(random.integers(1 << 60)), jnp.dtype(dtype), *sizes)
+        count -= SAME
 
 
 def mistakes(watch: Watch, seed: int = 0) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def check(
     # made arrays here, in the caller's own setting: NumPy's float64 means JAX's default dtype
     args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), call.args)
     require_real(args)
+    require_floats(args)
     x64 = bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
     settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
@@ -114,14 +115,13 @@ def check(
             require_sound(lambda *args: f.objective(*args, **options), args)
         traced = _traced(f, call, declared, (options, x64))
         subject = traced(args)
-        require_floats(args)
         _require_names(declared, subject)
         with jax.enable_x64(True):
             findings, missed = _examined(subject, isinstance(f, Backprop), settings, miss)
             if order == 2 and all(f.verdict.fine for f in findings):
                 # of a rule that is wrong already the second order says nothing new
                 findings += _second_order(subject, settings)
-            _note_casts([*subject.parts, subject.whole], settings)
+            _note_inside(subject, settings)
         if subject.parts or gradient is not None:
             findings += _examined_longer(traced, args, subject, findings, settings)
     notes = tuple(settings.notes)
@@ -152,12 +152,28 @@ def _examined(
     assumed = {f.rule: f.message for f in findings if f.kind == "data"}
     data = {name: assumed[rule.name] for rule in parts if rule.name in assumed for name in rule.blank.values()}
     of_whole = [_as_data(f, data[f.argument]) if f.argument in data else f for f in of_whole]
+    if all(f.verdict.fine for f in of_whole):
+        findings = _without_parts_of_jax(findings, parts, settings)
     fine = all(f.verdict.fine for f in [*findings, *of_whole])
     if record and not fine and not any(f.verdict == Verdict.FORMULA for f in findings):
         # something is amiss, and no rule on generic inputs says what: look at each where the real run had it
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]
         findings = graver(findings, again)
     return [*findings, *of_whole], missed
+
+
+def _without_parts_of_jax(findings: list[Finding], parts: list[rules.Rule], settings: Settings) -> list[Finding]:
+    """The findings but for rules of JAX that are right as JAX uses them, and not alone.
+
+    It passes some of them one array as two arguments, and gives the derivative to one of the two only.
+    """
+    foreign = {(rule.name, rule.where) for rule in parts if not rule.own}
+    wrong = {(f.rule, f.where) for f in findings if not f.verdict.fine} & foreign
+    for name, where in wrong:
+        settings.notes[f"{name} ({where}) of JAX is right as part of the whole gradient, and was not judged alone"] = (
+            None
+        )
+    return [f for f in findings if (f.rule, f.where) not in wrong]
 
 
 def _as_data(finding: Finding, message: str) -> Finding:
@@ -197,10 +213,15 @@ def _second_order(subject: rules.Subject, settings: Settings) -> list[Finding]:
     return [*findings, *examine(whole.second(), settings, generic=not parts)]
 
 
-def _note_casts(checked: list[rules.Rule], settings: Settings) -> None:
-    """Say what was computed in a narrower dtype than float64 inside, and could not be judged as it is."""
+def _note_inside(subject: rules.Subject, settings: Settings) -> None:
+    """Say what is stopped or narrow inside, and could not be judged as it is."""
+    for place in () if subject.program is None else inside.stopped(subject.program):
+        settings.notes[f"what stop_gradient stops ({place}) is held in the differences too"] = None
+    for place in () if subject.program is None else inside.used_up(subject.program):
+        says = f"a rule by hand ({place}) is used up by a derivative that the function takes inside, and was not judged"
+        settings.notes[f"{says}. Check what is differentiated there by itself"] = None
     places: dict[tuple, str] = {}
-    for rule in checked:
+    for rule in [*subject.parts, subject.whole]:
         for narrow in settings.witnesses(rule.small or rule).narrow:
             places.setdefault((narrow.dtype, str(narrow.place)), rule.name)
     for (dtype, place), name in places.items():

@@ -4,10 +4,9 @@ Promises: every message says what must hold, what it got and what to do, with th
 compiled here but the value, once.
 """
 
-import traceback
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -108,22 +107,24 @@ def require_traced(f: Callable[..., Any], args: tuple) -> inside.Run:
         return require_sound(f, args)
     except errors.TracerArrayConversionError as error:
         raise TypeError(
-            f"check traces the function, and {_where(error)} uses NumPy on a value that has no numbers then. Use "
-            "jax.numpy; or give the gradient that you wrote in NumPy, fnn.check(f, x, gradient=g): then f may use it."
+            f"check traces the function, and {jaxprs.line_of(error) or 'it'} uses NumPy on a value that has no numbers "
+            "then. Use jax.numpy; or give the gradient that you wrote in NumPy, fnn.check(f, x, gradient=g): then f "
+            "may use it."
         ) from error
     except (errors.ConcretizationTypeError, errors.NonConcreteBooleanIndexError) as error:
         raise TypeError(
-            f"check traces the function, and {_where(error)} decides by the values of its arguments in Python (if, "
-            "while, float(), bool()), which have none then. Use jnp.where or jax.lax.cond."
+            f"check traces the function, and {jaxprs.line_of(error) or 'it'} decides by the values of its arguments in "
+            "Python (if, while, float(), bool()), which have none then. Use jnp.where or jax.lax.cond."
         ) from error
-
-
-def _where(error: BaseException) -> str:
-    """The line of the user's own code at which an error was raised."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if jaxprs.is_own(frame.filename) and not jaxprs.is_installed(frame.filename):
-            return f"{Path(frame.filename).name}:{frame.lineno}"
-    return "it"
+    except AttributeError as error:
+        lacking = re.search(r"No (?:VJP|JVP) defined for (custom_\w+) function (\w+) using (\w+)", str(error))
+        if lacking is None:
+            raise
+        kind, name, method = lacking.groups()
+        raise TypeError(
+            f"{name} is under jax.{kind} and has no rule, called at {jaxprs.line_of(error)}. Give it one by "
+            f"{name}.{method}, or take the decorator away."
+        ) from error
 
 
 def require_sound(call: Callable[..., PyTree], args: tuple) -> inside.Run:
@@ -152,9 +153,14 @@ def _require_one_number(value: PyTree) -> None:
     leaves = jax.tree.leaves(value)
     if len(leaves) != 1 or np.shape(leaves[0]) != () or not is_float(leaves[0]):
         shapes = [f"{np.shape(leaf)} {jnp.result_type(leaf).name}" for leaf in leaves]
+        remedy = (
+            "Sum the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
+        )
+        if isinstance(value, tuple) and len(leaves) > 1 and np.shape(leaves[0]) == () and is_float(leaves[0]):
+            remedy = "If the first is the loss, pass lambda *args: f(*args)[0]."
         raise TypeError(
-            f"check needs a function that gives one floating number; it gives {', '.join(shapes) or 'nothing'}. Sum "
-            "the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
+            "check needs a function that gives one floating number; it gives "
+            f"{', '.join(shapes) or 'nothing'}. {remedy}"
         )
 
 

@@ -167,7 +167,10 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
     shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in own.invars]
     inputs = tuple((shapes if values is None else values)[k] for k in free)
     body = jaxprs.body_of(own)
-    name, where = jaxprs.source_of(body)
+    (name, where), derivative = jaxprs.source_of(body), jaxprs.derivative_of(own)
+    if not jaxprs.is_own(where.rpartition(":")[0]) and jaxprs.is_own(derivative.rpartition(":")[0]):
+        # a function of JAX with a rule of the user's
+        where = derivative
     names = getattr(body.jaxpr.debug_info, "arg_names", None) or ()
     hoisted = own.params.get("num_consts", 0)
     labels = tuple(_argument(k - hoisted, names) for k in free)
@@ -178,11 +181,20 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
     pair = replace(_pair(double, key, held), working=working)
     iterates = any(each.primitive.name == "while" for each in jaxprs.equations(body))
     return Rule(
-        name or "unknown", Path(where).name or "unknown", pair, inputs, labels, optional=unused,
+        name or "unknown", _where(own, where), pair, inputs, labels, optional=unused,
         fixed=frozenset(n for n, k in enumerate(free) if k < hoisted and values is not None),
         own=jaxprs.is_own(where.rpartition(":")[0]), iterates=iterates,
         converges=any(map(_repeats, jaxprs.equations(body))),
     )  # fmt: skip
+
+
+def _where(equation: Any, where: str) -> str:
+    """File and line of a rule; of one that a library makes, the line of the user's that calls it."""
+    file = where.rpartition(":")[0]
+    called = jaxprs.place_of(equation, installed=False)
+    if jaxprs.is_own(file) and jaxprs.is_installed(file) and called is not None:
+        return f"called at {called}"
+    return Path(where).name or "unknown"
 
 
 def _argument(k: int, names: tuple[str, ...]) -> str:
@@ -204,7 +216,9 @@ def _pair(equation: Any, key: Any, held: frozenset[int]) -> OfEquation:
     inner, single = jaxprs.body_of(equation), jaxprs.alone(equation)
 
     def typed(inputs: tuple) -> Values:
-        return [u if is_key(u) else as_dtype_of(u, aval) for u, aval in zip(inputs, avals, strict=True)]
+        # what was captured in a narrower dtype is as the user has it, and is no cast of the user's
+        with jax.named_scope(jaxprs.AS_CAPTURED):
+            return [u if is_key(u) else as_dtype_of(u, aval) for u, aval in zip(inputs, avals, strict=True)]
 
     def floating(outputs: Any) -> tuple:
         # what is whole-numbered has no cotangent
@@ -402,6 +416,40 @@ def _is_made_by_jax(zero: Any) -> bool:
     return False
 
 
+def stopped(program: Any) -> list[str]:
+    """Where a function stops a gradient; the functions of JAX that do so inside, as softmax does, are none of them."""
+    places: dict[str, None] = {}
+    for equation in jaxprs.equations(program):
+        if equation.primitive.name == "stop_gradient":
+            frames = list(getattr(equation.source_info.traceback, "frames", ()))
+            inner = [k for k, frame in enumerate(frames) if frame.function_name == "stop_gradient"]
+            caller = frames[inner[-1] + 1] if inner and inner[-1] + 1 < len(frames) else None
+            if caller is not None and jaxprs.is_own(caller.file_name):
+                places[str(jaxprs.place_of(equation, installed=False) or Path(caller.file_name).name)] = None
+    return list(places)
+
+
+def used_up(program: Any) -> list[str]:
+    """The lines of rules by hand that a `jax.grad` within the function runs: of these nothing is left to judge."""
+    places: dict[str, None] = {}
+
+    def walk(jaxpr: Any) -> None:
+        for equation in jaxprs.bare(jaxpr).eqns:
+            if equation.primitive.name in jaxprs.CUSTOM:
+                continue
+            frames = list(getattr(equation.source_info.traceback, "frames", ()))
+            runs = [k for k, frame in enumerate(frames) if frame.function_name in ("_flatten_fwd", "_flatten_jvp")]
+            # what that calls, past the wrappers of JAX
+            own = [frame for frame in frames[: min(runs, default=0)] if jaxprs.is_own(frame.file_name)]
+            if own:
+                places[f"{own[-1].function_name}, {Path(own[-1].file_name).name}:{own[-1].line_num}"] = None
+            for inner in jaxprs.inside(equation):
+                walk(inner)
+
+    walk(program)
+    return list(places)
+
+
 # ---- values that are not finite -------------------------------------------------------------------------------------
 
 
@@ -423,11 +471,24 @@ def _bad_in(closed: Any, values: Values) -> str:
             # look inside calls: the operation itself says more than the function that holds it
             if (inner := jaxprs.body_of(equation)) is not None:
                 return _bad_in(inner, inputs)
+            if equation.primitive.name == "gather":
+                return _beyond(equation, inputs)
             ranges = ", ".join(f"from {np.min(v):.4g} to {np.max(v):.4g}" for v in inputs if is_float(v) and np.size(v))
             place = jaxprs.place_of(equation, installed=False)
             return f"`{equation.primitive.name}`{f' ({place})' if place else ''} makes it, of inputs {ranges}"
         known.update(zip(equation.outvars, out, strict=True))
     return ""
+
+
+def _beyond(equation: Any, inputs: Values) -> str:
+    """What to say of a look-up that gives NaN of finite numbers."""
+    array, indices = (np.asarray(each) for each in inputs[:2])
+    place = jaxprs.place_of(equation, installed=False)
+    where = f" ({place})" if place else ""
+    return (
+        f"`gather`{where} reads beyond an array of shape {array.shape}, at indices up to {indices.max(initial=0)}: a "
+        "label out of range? Number the classes from 0"
+    )
 
 
 def _finite(value: Any) -> bool:

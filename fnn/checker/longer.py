@@ -20,6 +20,7 @@ from fnn.checker.judge import examine
 from fnn.checker.oracles import is_float
 from fnn.checker.points import Settings
 from fnn.checker.rules import Rule, Subject
+from fnn.checker.witnesses import DOES_NOT_RUN
 from fnn.types import PyTree, is_key
 
 #: Lengths to take in place of 1: the first that no other axis has.
@@ -50,7 +51,7 @@ def examined_longer(
     traced: Traced, args: dict[str, PyTree], here: Subject, findings: list[Finding], settings: Settings, *,
     examples: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """Findings of rules that are right where the run had them and wrong with a longer axis; what was not tried is noted.
+    """Findings of rules that are right where the run had them and wrong with a longer axis; the rest is noted.
 
     Args:
         traced: gives what is checked on other arguments.
@@ -114,10 +115,9 @@ class _Trial:
             rule = there.rules[k]
             if length not in _lengths((rule.inputs, rule.data)):
                 continue
-            with jax.enable_x64(True):
-                findings = examine(rule, self._settings)
-            fits = not any(f.kind in MADE_FOR_SHAPES or _ignores_rows(f, length) for f in findings)
-            right = all(f.verdict.fine for f in findings)
+            findings = self._examined(rule)
+            fits = bool(findings) and not any(f.kind in MADE_FOR_SHAPES or _ignores_rows(f, length) for f in findings)
+            right = bool(findings) and all(f.verdict.fine for f in findings)
             every &= fits and (right or (same and blame))
             if right:
                 self._right.add(k)
@@ -125,6 +125,14 @@ class _Trial:
                 self._wrong.setdefault(k, _with_place(findings, stretch, length))
         if every:
             self.tried.update(stretch)
+
+    def _examined(self, rule: Rule) -> list[Finding]:
+        """The findings on a rule; none where the function itself does not run there."""
+        try:
+            with jax.enable_x64(True):
+                return examine(rule, self._settings)
+        except DOES_NOT_RUN:
+            return []
 
     def wrong(self, places: set[int]) -> list[Finding]:
         """The findings of rules that are wrong wherever they could be blamed, and right nowhere."""

@@ -139,7 +139,8 @@ class Subject:
 
 
 def place(function: Any) -> str:
-    """File and line of a function, "unknown" where Python cannot tell."""
+    """File and line of a function, "unknown" where Python cannot tell; of one that another wraps, of that itself."""
+    function = inspect.unwrap(function) if callable(function) and not isinstance(function, type) else function
     try:
         return f"{Path(inspect.getsourcefile(function) or '').name}:{inspect.getsourcelines(function)[1]}"
     except (TypeError, OSError):

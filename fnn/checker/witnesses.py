@@ -27,6 +27,7 @@ from fnn.checker.oracles import as_dtype_of, floats_of, is_float, pullback, push
 from fnn.checker.pairs import OfFunction, Pair
 from fnn.checker.rounding import rounded
 from fnn.checker.rules import Point
+from fnn.jaxprs import Hooks, Values
 from fnn.types import Array, PyTree
 
 #: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
@@ -251,17 +252,46 @@ class Witnesses:
     def _value(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
         """(f(u), the function u' -> ⟨y_bar, f(u') − f(u)⟩, u as one vector, its inverse, Σ |y_bar f(u)|)."""
         floats, rebuilt = floats_of(inputs)
-        base = self._forward(inputs, data)
+        base, forward = self._held_forward(inputs, data)
         u, unravel = ravel_pytree(floats)
 
         def value(moved: list[Array]) -> Array:
             # the difference entry by entry, and then the sum: what does not change cancels exactly
-            y = self._forward(rebuilt(moved), data)
+            y = forward(rebuilt(moved))
             terms = jax.tree.map(lambda b, m, y: jnp.sum(b * (m - y)), y_bar, y, base)
             return sum(jax.tree.leaves(terms), jnp.zeros(()))
 
         sizes = jax.tree.map(lambda b, y: jnp.sum(jnp.abs(b * y)), y_bar, base)
         return base, value, u, unravel, sum(jax.tree.leaves(sizes), jnp.zeros(()))
+
+    def _held_forward(self, inputs: tuple, data: tuple) -> tuple[PyTree, Callable[[tuple], PyTree]]:
+        """(f(u), the function u' -> f(u') in which what `stop_gradient` holds is as at u), loops left as they are."""
+        program, shape = jax.make_jaxpr(self._forward, return_shape=True)(inputs, data)
+        kept: list[Values] = []
+
+        def run(inputs: tuple, stopped: Callable[[Any, Values], Values]) -> PyTree:
+            def plain(equation: Any, values: Values) -> Values:
+                if equation.primitive.name == "stop_gradient":
+                    return stopped(equation, values)
+                return jaxprs.bind(equation, values)
+
+            # a rule that is left inside counts, as where a function's own forward mode is the derivative by hand
+            hooks = Hooks(
+                plain=plain, custom=lambda equation, values, _: jaxprs.bind(equation, values),
+                loop=lambda equation, values, _: jaxprs.apply(equation, values),
+            )  # fmt: skip
+            out = jaxprs.evaluate(program, jax.tree.leaves((inputs, data)), hooks)
+            return jax.tree.unflatten(jax.tree.structure(shape), out)
+
+        def keep(equation: Any, values: Values) -> Values:
+            kept.append(jaxprs.bind(equation, values))
+            return kept[-1]
+
+        def again(moved: tuple) -> PyTree:
+            rest = iter(kept)
+            return run(moved, lambda *_: next(rest))
+
+        return run(inputs, keep), again
 
     # ---- what they say
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from fnn.checks import require_record, require_size
+from fnn.checks import as_floating, require_record, require_size
 from fnn.curvature.matrices import root_matrix
 from fnn.curvature.products import GaussNewtonProduct
 from fnn.gradients import Backprop
@@ -98,6 +98,7 @@ def levenberg_marquardt(
 
     Raises:
         ValueError: steps below 1, damping not above 0, an objective that is not finite at `params`.
+        TypeError: a product of another kind, parameters that are whole numbers.
 
     >>> x = jnp.linspace(-1, 1, 20)[:, None]
     >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(1, 4, 1), "half_squared_error")
@@ -111,6 +112,7 @@ def levenberg_marquardt(
     if not damping > 0:
         raise ValueError(f"levenberg_marquardt: damping must be above 0, got {damping}. Try 1e-3.")
     flat, unravel = ravel_pytree(params)
+    as_floating("levenberg_marquardt", "every leaf of params", flat)
     dense = flat.size <= 500 if dense is None else dense
     tolerance = float(jnp.finfo(flat.dtype).eps ** (2 / 3)) if tolerance is None else tolerance
     data, options = (params, x, y), {"sample_weight": sample_weight, "strength": strength}

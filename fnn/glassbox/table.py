@@ -20,6 +20,9 @@ from fnn.glassbox.spelling.pieces import Spelling
 Rule: TypeAlias = Callable[..., tuple[Any, ...]]
 #: From the parameters of a step and the shapes and dtypes of its inputs and outputs to arithmetic operations.
 Cost: TypeAlias = Callable[[Mapping[str, Any], Sequence[Any], Sequence[Any]], int]
+#: A formula over {g}, the cotangent of the output, {y}, the output, and {a}, {b}, {c}, the inputs; or a function of the
+#: parameters and the shapes of the inputs that gives one.
+Back: TypeAlias = str | Callable[[Mapping[str, Any], Sequence[tuple[int, ...]]], str]
 
 
 class Symbol(NamedTuple):
@@ -98,6 +101,9 @@ class Primitive:
     sloped: bool = False
     """The slope is never zero, in exact arithmetic, for finite inputs; where the value saturates it rounds to zero."""
 
+    back: tuple[Back, ...] = ()
+    """What the rule hands to each input, for a caption: the last entry for all further inputs, "" for no words."""
+
     def stops(self, *avals: Any) -> bool:
         """True where nothing flows back to inputs of these dtypes."""
         if self.flat_for_reals:
@@ -108,6 +114,13 @@ class Primitive:
     def result(self) -> str:
         """What its result is called when nobody named it."""
         return self.word or re.sub(r"\W+", "_", self.name)
+
+    def handed(self, position: int, params: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> str:
+        """The formula of what the rule hands to an input; "" where none is written."""
+        if not self.back:
+            return ""
+        formula = self.back[min(position, len(self.back) - 1)]
+        return formula if isinstance(formula, str) else formula(params, shapes)
 
     def pull(self, y_bar: Any, y: Any, /, *inputs: Any, **params: Any) -> tuple[Any, ...]:
         """The rule's contributions; releases of JAX add parameters, and a rule is given those that it names."""

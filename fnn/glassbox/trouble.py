@@ -1,8 +1,8 @@
 """Where did it die? The first value, or the first cotangent, that is NaN, infinite, or has underflowed to zero.
 
-Promises: forward first, then backward, in the order in which they were computed. Only entries that count are looked at:
-not those that a `jnp.where` leaves out (`fnn.glassbox.chosen`). A zero is underflow only where the operation cannot make
-one of the numbers that went in; masking by −∞ or by a large negative number is no underflow.
+Promises: forward first, then backward, in the order in which they were computed. Only entries that count are looked at,
+not those that a `jnp.where` leaves out (`fnn.glassbox.chosen`). A zero is underflow only where the operation cannot
+make one of the numbers that went in; masking by −∞ or by a large negative number is no underflow.
 Source: claims A13, A17, C10.
 """
 
@@ -168,7 +168,7 @@ def _lost(node: Node, inputs: Sequence[Node], count: Any, least: float) -> bool:
 
 
 def _unmasked(array: np.ndarray, least: float) -> np.ndarray:
-    return np.isfinite(array) & (array.real > least)
+    return np.isfinite(array) & (np.real(array) > least)
 
 
 def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node], least: float) -> bool:

@@ -170,11 +170,12 @@ def fit(
             )
         elif look is not None:
             look(job.data)
-        run = Run(job, source, int(state.epoch), int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
+        run = Run(job, source, state, int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
         request.require_monitor(job, state)
         same: dict[str, Any] = {}
         if checkpoints is not None or group.several:
-            rows = data if isinstance(data, Stream) else job.data
+            # what JAX reads of a function tells where its arguments lie
+            rows = data if isinstance(data, Stream) else placement.host(job.data)
             same = identity(job, rows, placement.host(state), on_nonfinite=on_nonfinite)
     except Exception as error:
         group.tell(error)
@@ -183,6 +184,7 @@ def fit(
     agreed = {"epochs": epochs, "checkpoints": checkpoints is not None, "epoch by epoch": run.epoch_by_epoch}
     group.require_same("fit", agreed | same)
     with ExitStack() as opened:
+        received = opened.enter_context(signals.remembered(saves=checkpoints is not None or group.several))
         save: Callable[[TrainState], None] | None = None
         if checkpoints is not None:
             home = checkpoints.opened(placement)
@@ -191,10 +193,21 @@ def fit(
         watches: list[Watch] = []
         if group.first:
             watches = _watches(opened, run, int(state.epoch), log, progress_bar, on_epoch)
-        received = opened.enter_context(signals.remembered(saves=save is not None or group.several))
         every = float("inf") if checkpoints is None else checkpoints.every_seconds
         state = _trained(run, group, state, watches, received, save, every)
     return _finished(run, state)
+
+
+def _shown(on_epoch: Callable[..., None], number: int, values: Metrics, state: TrainState) -> None:
+    """Call on_epoch with the state in containers of its own: what it puts into them would else be trained on."""
+    shown = jax.tree.map(lambda leaf: leaf, state)
+    on_epoch(number, values, shown)
+    before, after = jax.tree.leaves(state), jax.tree.leaves(shown)
+    if len(before) != len(after) or any(one is not other for one, other in zip(before, after, strict=True)):
+        raise ValueError(
+            "fit: on_epoch must leave the state as it is, got one that it changed. To change parameters or a rate "
+            "between epochs, let fit return, and continue the state."
+        )
 
 
 def _watches(
@@ -211,7 +224,8 @@ def _watches(
         watches.append(lambda number, values, state: bar(number, values))
     # the user's own last: it may raise, and what is done is to be written by then
     if on_epoch is not None:
-        watches.append(on_epoch if run.epoch_by_epoch else lambda number, values, state: on_epoch(number, values))
+        shown = partial(_shown, on_epoch)
+        watches.append(shown if run.epoch_by_epoch else lambda number, values, state: on_epoch(number, values))
     return watches
 
 

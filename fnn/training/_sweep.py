@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from fnn import notebook
 from fnn.checks import require_dtype, require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
@@ -37,6 +38,9 @@ from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, Va
 from fnn.types import DType, Key, Params, PyTree, is_key
 
 FIELDS = ("seed", "learning_rate", "strength", "weight_init")
+
+#: A notebook shows so many runs, the best first.
+SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,20 @@ class SweepResult:
     def __repr__(self) -> str:
         counts = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"
         return counts if self.best < 0 else f"{counts}, best: run {self.best} {self.runs[self.best]}"
+
+    def _repr_html_(self) -> str:
+        order = sorted(range(len(self.runs)), key=lambda k: k != self.best)
+        fields = tuple(self.runs[0]) if self.runs else ()
+        rows = [
+            (
+                str(k),
+                *(str(self.runs[k][name]) for name in fields),
+                "failed" if self.failed[k] else float(self.value[k]),
+            )
+            for k in order[:SHOWN]
+        ]
+        more = [f"and {len(order) - SHOWN} more"] if len(order) > SHOWN else []
+        return notebook.table(("run", *fields, "value"), rows, above=repr(self), below=more)
 
 
 def grid(**fields: Iterable[Any]) -> dict[str, list[Any]]:
@@ -190,8 +208,8 @@ def sweep(
         try:
             for numbers, request in requests:
                 mine = {k: runs[k] for k in numbers}
-                for k, member in zip(numbers, _trained(request, mine, way, received), strict=False):
-                    members[k] = member
+                # one by one, so that what was finished stays when the next one raises
+                members.update(_trained(request, mine, way, received))
         except BaseException as raised:
             error = lost(raised) if way.group.several and isinstance(raised, jax.errors.JaxRuntimeError) else raised
             way.group.tell(error)
@@ -245,8 +263,8 @@ def _result(runs: list[dict[str, Any]], members: dict[int, _Member], monitor: st
 
 def _trained(
     request: Request, runs: dict[int, dict[str, Any]], way: _Way, received: signals.Received
-) -> Iterator[_Member]:
-    """The runs of one net, as many at a time as the memory holds; those that were finished when a signal came."""
+) -> Iterator[tuple[int, _Member]]:
+    """The runs of one net, numbered, as many at a time as the memory holds; those finished when a signal came."""
     assert request.objective is not None
     job, net = request.job(), request.objective.net
     numbers, columns = list(runs), list(runs.values())
@@ -276,7 +294,7 @@ def _trained(
         params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
         states = programs.call(_starts, some, TrainState(params, (), keys[0][1], None), [keys[k][1] for k in places])
         part = _Part(some, numbers[first], columns[first : first + together], request)
-        yield from _members(part, states, way, received)
+        yield from ((numbers[first + k], member) for k, member in _members(part, states, way, received).items())
 
 
 @dataclass(frozen=True)
@@ -309,8 +327,8 @@ class _Part:
         return jax.tree.map(lambda leaf: leaf[places], states)
 
 
-def _members(part: _Part, states: TrainState, way: _Way, received: signals.Received) -> list[_Member]:
-    """These runs, side by side to their end; none of them if a signal came before."""
+def _members(part: _Part, states: TrainState, way: _Way, received: signals.Received) -> dict[int, _Member]:
+    """These runs by their places, side by side to their end; if a signal comes before, those that had stopped."""
     job, group, together = part.job, way.group, len(states.epoch)
     place = job.config.placement
     dtype, names = measuring_dtype(states.params), job.measured_names(jax.tree.map(lambda leaf: leaf[0], states))
@@ -348,7 +366,7 @@ def _members(part: _Part, states: TrainState, way: _Way, received: signals.Recei
                 save(states)
                 saved_at, unsaved = time.monotonic(), False
             if received:
-                return []
+                break
             began = time.perf_counter()
             states, chunk = advance(job, states, word.budget, way.epochs)
             chunk = jax.device_get(place.host(chunk))
@@ -368,20 +386,23 @@ def _members(part: _Part, states: TrainState, way: _Way, received: signals.Recei
     # runs that all stopped early have no values beyond
     beyond = np.full((way.epochs - done, len(part.runs)), np.nan)
     every = {name: np.concatenate([curve, beyond]) for name, curve in curves.items()}
-    return _finished(part, jax.device_get(place.host(states._replace(key=None))), every)
+    over = done >= way.epochs or bool(stopped(states, job.hyperparams))
+    return _finished(part, jax.device_get(place.host(states._replace(key=None))), every, over=over)
 
 
-def _finished(part: _Part, host: TrainState, curves: dict[str, np.ndarray]) -> list[_Member]:
-    """What these runs gave."""
-    request, members = part.request, []
+def _finished(part: _Part, host: TrainState, curves: dict[str, np.ndarray], *, over: bool) -> dict[int, _Member]:
+    """What these runs gave; where they are not over, those among them that had stopped early."""
+    request, members = part.request, {}
     for place in range(len(part.runs)):
         mine = {name: values[:, place].astype(np.float64) for name, values in curves.items()}
         state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
+        if not over and not bool(stopped(state, part.job.hyperparams)):
+            continue
         value, params = float(mine[request.monitor][-1]), state.params
         if state.best is not None:
             never = state.best.value == np.finfo(state.best.value.dtype).max
             value, params = np.nan if never else request.sign * float(state.best.value), state.best.params
-        members.append(_Member(mine, params, value))
+        members[place] = _Member(mine, params, value)
     return members
 
 

@@ -72,9 +72,12 @@ class Checkpoints:
     keep: int = 3
 
     def __post_init__(self) -> None:
-        if not self.every_seconds >= 0:
-            raise ValueError(f"Checkpoints: every_seconds must be at least 0, got {self.every_seconds}. Try 60.")
-        if not (isinstance(self.keep, int) and self.keep >= 1):
+        if not isinstance(self.folder, str | os.PathLike) or not str(self.folder):
+            raise TypeError(f"Checkpoints: folder must be the name of a folder, got {self.folder!r}. Try 'runs/a'.")
+        seconds = self.every_seconds
+        if isinstance(seconds, str) or np.ndim(seconds) or not seconds >= 0:
+            raise ValueError(f"Checkpoints: every_seconds must be at least 0, got {seconds!r}. Try 60.")
+        if isinstance(self.keep, bool) or not (isinstance(self.keep, int | np.integer) and self.keep >= 1):
             raise ValueError(f"Checkpoints: keep must be a whole number from 1 on, got {self.keep!r}. Try 3.")
 
     @contextlib.contextmanager
@@ -84,6 +87,8 @@ class Checkpoints:
         with contextlib.suppress(RuntimeError):
             # what is nobody's home is a name
             folder = folder.expanduser()
+        # the run stays there when the working directory changes
+        folder = folder.absolute()
         if fcntl is None:
             raise CheckpointError(
                 "checkpoints need file locks of POSIX, which this system lacks, as Windows does. Train without "

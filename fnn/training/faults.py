@@ -67,6 +67,8 @@ def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, do
     else:
         state, number, where = before, done, "the parameters"
     last = losses[max(0, number - 20) : number]
+    # those of an earlier call are not known
+    last = last[np.isfinite(last)]
     return NonFiniteError(f"{where} is not finite in step {number}, {_why(last)}", state, number, where)
 
 

@@ -48,9 +48,10 @@ def program(kind: Callable[..., Any], job: Job, state: TrainState) -> Program:
         if (found := _PROGRAMS.pop(key, None)) is None:
             found = Program(_compiled(kind))
             # a copy of the keys: a function that is freed meanwhile takes its programs with it
-            every = list(_PROGRAMS)
-            same = [each for each in every if each[0] == config]
-            for each in [*same[: max(0, len(same) - SHAPES + 1)], *every[: max(0, len(every) - LIMIT + 1)]]:
+            same = [each for each in list(_PROGRAMS) if each[0] == config]
+            for each in same[: max(0, len(same) - SHAPES + 1)]:
+                _PROGRAMS.pop(each, None)
+            for each in list(_PROGRAMS)[: max(0, len(_PROGRAMS) - LIMIT + 1)]:
                 _PROGRAMS.pop(each, None)
         # the last that was used stands last
         _PROGRAMS[key] = found
@@ -65,6 +66,15 @@ def call(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> A
     token = _CURRENT.set(job.config)
     try:
         return found.run(job.data, job.validation, job.hyperparams, state, *rest)
+    finally:
+        _CURRENT.reset(token)
+
+
+def lowered(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> Any:
+    """The program of kind(job, state, …) for those who read it: `.compile().as_text()`."""
+    token = _CURRENT.set(job.config)
+    try:
+        return program(kind, job, state).run.lower(job.data, job.validation, job.hyperparams, state, *rest)
     finally:
         _CURRENT.reset(token)
 

@@ -130,7 +130,8 @@ class Request:
     def start(self, job: Job) -> TrainState:
         """The state before the first step."""
         try:
-            state = job.config.start(self.params, self.key, job.hyperparams)
+            # parameters of NumPy would need a program of their own for the first call
+            state = job.config.start(jax.tree.map(rows.copied, self.params), self.key, job.hyperparams)
         except (TypeError, ValueError, AttributeError) as error:
             if isinstance(self.optimizer, Optimizer):
                 raise
@@ -138,11 +139,12 @@ class Request:
                 f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. "
                 "Take one that starts from a tree of arrays."
             ) from error
-        state = job.config.watch(state._replace(mean_weight=self.mean_weight()), job.hyperparams, self.watched(job))
-        return job.config.placement.settle(state)
+        state = state._replace(mean_weight=self.mean_weight(), epoch_shape=self.epoch_shape(job))
+        return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
 
     def go_on(self, job: Job, state: TrainState) -> TrainState:
         """The state of an earlier call, if this job can continue it."""
+        state = jax.tree.map(rows.copied, state)
         like = jax.eval_shape(lambda p: job.config.start(p, state.key, job.hyperparams), state.params)
         shapes = [
             (jax.tree.structure(each), [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(each)])
@@ -154,8 +156,24 @@ class Request:
                 f"of another optimizer: {shapes[1][0]} for {shapes[0][0]}. Give those, or begin anew with state.params "
                 "and a key."
             )
-        state = self._with_mean_weight(state)
+        state = self._with_mean_weight(self._in_its_epoch(job, state))
         return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
+
+    def epoch_shape(self, job: Job) -> np.ndarray:
+        """(N, B)."""
+        return np.asarray([len(self.data if job.config.streamed else job.data), job.config.batch_size], np.int32)
+
+    def _in_its_epoch(self, job: Job, state: TrainState) -> TrainState:
+        """The state, if its place in the epoch is one in an epoch of this data; a state between two fits any data."""
+        now, before, step = self.epoch_shape(job), state.epoch_shape, int(state.step)
+        if step and (before is None or tuple(map(int, before)) != tuple(map(int, now))):
+            made = "a loop of one's own" if before is None else "batches of {1} of {0} rows".format(*map(int, before))
+            raise ValueError(
+                f"{self.caller}: a state in the middle of an epoch goes on with as many rows and the same batch_size, "
+                f"got one after step {step} of {made}, for batches of {now[1]} of {now[0]} rows. Give those, or begin "
+                "anew with state.params and a key."
+            )
+        return state._replace(epoch_shape=now)
 
     def _with_mean_weight(self, state: TrainState) -> TrainState:
         """The state with w̄ of this data; a word where that of the call before was another."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fnn import notebook
 from fnn.training import curves, faults
 from fnn.training.checkpoints import Folder
 from fnn.training.config import Job
@@ -44,7 +45,7 @@ class History(NamedTuple):
     """
 
     step_loss: np.ndarray
-    """(E, S): the loss of every batch, before its update."""
+    """(E, S): the loss of every batch, before its update; NaN where an earlier call took the step."""
     metrics: dict[str, np.ndarray]
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
     "validation_accuracy", and the metrics that were asked for."""
@@ -61,16 +62,27 @@ class History(NamedTuple):
         """
         return curves.history(self.metrics, axes)
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, *map(float, (curve[0], curve[-1], np.nanmin(curve), np.nanmax(curve))))
+            for name, curve in self.metrics.items()
+            if len(curve)
+        ]
+        heads = ("curve", "first epoch", "last epoch", "smallest", "largest")
+        return notebook.table(heads, rows, above=f"History of {len(self.step_loss)} epochs")
+
 
 class Run:
     """One run: what does not change, and the curves that grow."""
 
-    def __init__(self, job: Job, source: Source, began: int, until: int, *, on_nonfinite: str) -> None:
-        self.job, self.source, self.began, self.until = job, source, began, until
+    def __init__(self, job: Job, source: Source, state: TrainState, until: int, *, on_nonfinite: str) -> None:
+        self.job, self.source, self.until = job, source, until
+        self.began, step = int(state.epoch), int(state.step)
         self.stops, self.goes_on = on_nonfinite == "stop", on_nonfinite == "continue"
         whole, tail = divmod(len(source), job.config.batch_size)
         self.steps = whole + bool(tail)
-        self.losses: list[np.ndarray] = []
+        self.losses: list[np.ndarray] = [np.full(step, np.nan, np.float32)] if step else []
+        """Of every step from the beginning of an epoch on; NaN for those of an earlier call."""
         self.metrics: dict[str, list[np.ndarray]] = {}
         self.budget, self.calls = 1, 0
         self.names: list[str] | None = None

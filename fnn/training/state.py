@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnn import notebook
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.types import Array, Key, Params, PyTree
@@ -68,6 +69,17 @@ class TrainState(NamedTuple):
     best: Best | None = None
     mean_weight: Any = None
     """w̄ of the data of the last call, None where its examples have no weights."""
+    epoch_shape: Any = None
+    """(N, B) of the last call, by which `step` counts; None in a loop of one's own."""
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
+            values = np.asarray(leaf, np.float64)
+            size = float(np.sqrt(np.mean(np.square(values)))) if values.size else None
+            rows.append((jax.tree_util.keystr(path), " × ".join(map(str, leaf.shape)), leaf.dtype.name, size))
+        heads = ("parameters", "shape", "dtype", "root mean square")
+        return notebook.table(heads, rows, above=f"TrainState, epochs: {np.asarray(self.epoch)}")
 
 
 class Window(NamedTuple):

@@ -95,3 +95,24 @@ def test_a_loss_of_a_net_with_one_example():
     assert fnn.check(fnn.backprop(fnn.dense(4, 3), fnn.squared_error), params, X, T).ok
     report = fnn.check(fnn.backprop(fnn.dense(4, 3), Summed()), params, X, T)
     assert report.culprits == ("summed",) and "along axis 0 of x, axis 0 of y" in str(report), str(report)
+
+
+def test_numbers_that_are_made_up_warn_nobody():
+    """Examples in columns, one output, in NumPy; where warnings are errors, as in these tests."""
+    random_ = np.random.default_rng(3)
+    x, y = random_.normal(size=(4, 5)), np.array([[0.0, 1, 1, 0, 1]])
+    p = {"W": random_.normal(size=(1, 4)), "b": random_.normal(size=(1, 1))}
+
+    def forward(p, x):
+        return 1 / (1 + np.exp(-(p["W"] @ x + p["b"])))
+
+    def cost(p, x, y):
+        a = forward(p, x)
+        return -np.sum(y * np.log(a) + (1 - y) * np.log(1 - a)) / x.shape[1]
+
+    def gradient(p, x, y):
+        z_bar = (forward(p, x) - y) / x.shape[1]
+        return {"W": z_bar @ x.T, "b": z_bar.sum(1, keepdims=True)}
+
+    report = fnn.check(cost, p, x, y, gradient=gradient)
+    assert report.ok, str(report)

@@ -123,6 +123,8 @@ def test_what_is_wrong_is_said():
         levenberg_marquardt(PRODUCT, params, x, y, steps=0)
     with pytest.raises(TypeError, match="a GaussNewtonProduct is needed"):
         levenberg_marquardt(fnn.backprop(NET, "huber"), params, x, y)
+    with pytest.raises(TypeError, match="every leaf of params must have a floating dtype, got int32"):
+        levenberg_marquardt(PRODUCT, jax.tree.map(np.int32, params), x, y)
     with pytest.raises(ValueError, match="the objective must be finite at the start, got nan"):
         levenberg_marquardt(PRODUCT, params, x, y * np.nan)
     with pytest.raises(ValueError, match=r"damping must be at least 0, got -1\. Try"):

@@ -1,13 +1,11 @@
 """Densities, samplers and filters, as users of NumPyro and BlackJAX write their rules."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import digamma, gammaln, log_ndtr
 
-from experiments.detection.forms.drawing import Case, Draw, case, form
+from experiments.detection.forms.drawing import Case, Draw, case, form, static
 
 # ---- log-densities ---------------------------------------------------------------------------------------------------
 
@@ -234,7 +232,7 @@ def potential_of_unconstrained_parameters(draw: Draw) -> Case:
 
 @form("numpyro")
 def interval_transform_with_its_jacobian(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+    @static(1, 2)
     def transform(u, low, high):
         s = jax.nn.sigmoid(u)
         return low + (high - low) * s, jnp.sum(jnp.log(high - low) + jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u))
@@ -342,7 +340,7 @@ def divergence_in_closed_form(draw: Draw) -> Case:
 
 @form("numpyro")
 def relaxed_sample_of_classes(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def sample(logits, key, temperature):
         return jax.nn.softmax((logits + jax.random.gumbel(key, logits.shape, logits.dtype)) / temperature)
 
@@ -379,7 +377,7 @@ def leapfrog_that_runs_back(draw: Draw) -> Case:
     def force(q, w):
         return -w * jnp.sin(q)
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+    @static(3)
     def integrate(q, p, w, steps):
         def step(_, state):
             q, p = state

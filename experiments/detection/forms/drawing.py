@@ -1,5 +1,6 @@
 """What a form is drawn from, and the tables into which forms are entered."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,11 @@ class Case:
 def case(function: Callable[..., Any], *args: Any, **options: Any) -> Case:
     """A case from the call as a user writes it."""
     return Case(function, args, options)
+
+
+def static(*arguments: int) -> Any:
+    """`jax.custom_vjp` as a decorator with static arguments; type checkers lose their way in a partial."""
+    return functools.partial(jax.custom_vjp, nondiff_argnums=arguments)
 
 
 @dataclass(frozen=True)

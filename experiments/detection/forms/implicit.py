@@ -1,12 +1,10 @@
 """Solutions of equations and of problems of optimization, as users of jaxopt and its like write their rules."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.detection.forms.drawing import Case, Draw, case, form
+from experiments.detection.forms.drawing import Case, Draw, case, form, static
 
 # ---- fixed points and roots ------------------------------------------------------------------------------------------
 
@@ -23,7 +21,7 @@ def _settled(step, start, tolerance=1e-12):
 
 @form("jaxopt")
 def fixed_point_of_a_map(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+    @static(0)
     def fixed_point(f, theta, start):
         return _settled(lambda x: f(theta, x), start)
 
@@ -321,7 +319,7 @@ def logistic_regression_at_its_minimum(draw: Draw) -> Case:
 
 @form("jaxopt")
 def argmin_by_gradient_descent(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+    @static(0)
     def argmin(objective, theta):
         return _settled(lambda x: x - 0.3 * jax.grad(objective)(x, theta), jnp.zeros_like(theta))
 
@@ -381,7 +379,7 @@ def projection_onto_the_simplex(draw: Draw) -> Case:
 
 @form("jaxopt")
 def projection_onto_a_ball(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def project(x, radius):
         return x * jnp.minimum(1, radius / jnp.linalg.norm(x))
 
@@ -445,7 +443,7 @@ def adjoint_of_an_integrator(draw: Draw) -> Case:
     def field(theta, y):
         return jnp.tanh(theta @ y)
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+    @static(2, 3)
     def solve(theta, y, step, count):
         return jax.lax.fori_loop(0, count, lambda _, y: y + step * field(theta, y), y)
 
@@ -472,7 +470,7 @@ def adjoint_of_an_integrator(draw: Draw) -> Case:
 def soft_sort_of_time_series(draw: Draw) -> Case:
     """The soft minimum of three, by its own probabilities, in a scan over a table."""
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def soft_min(v, gamma):
         return -gamma * jax.nn.logsumexp(-v / gamma, -1)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from experiments.detection.forms.drawing import Case, Draw, case, form
+from experiments.detection.forms.drawing import Case, Draw, case, form, static
 
 # ---- parameters of every kind ----------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ def nested_modules(draw: Draw) -> Case:
 
 @form("equinox")
 def static_and_dynamic_parts(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+    @static(0)
     def apply(static, dynamic, x):
         activation, power = static
         return activation(x @ dynamic) ** power
@@ -143,7 +143,7 @@ def static_and_dynamic_parts(draw: Draw) -> Case:
 
 @form("flax")
 def activation_by_name(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def activate(x, name="tanh"):
         return jnp.tanh(x) if name == "tanh" else jax.nn.sigmoid(x)
 
@@ -163,7 +163,7 @@ def activation_by_name(draw: Draw) -> Case:
 
 @form("flax")
 def layer_norm(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+    @static(3)
     def norm(x, scale, bias, eps):
         return forward(x, scale, bias, eps)[0]
 
@@ -310,7 +310,7 @@ def embedding_by_one_hot(draw: Draw) -> Case:
 
 @form("flax")
 def segment_sum_of_edges(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def aggregate(messages, receivers, nodes):
         return jax.ops.segment_sum(messages, receivers, nodes)
 
@@ -452,7 +452,7 @@ def prelu_with_a_learned_slope(draw: Draw) -> Case:
 
 @form("flax")
 def glu_in_halves(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def glu(x, axis=-1):
         a, b = jnp.split(x, 2, axis)
         return a * jax.nn.sigmoid(b)
@@ -515,7 +515,7 @@ def heads_by_vmap(draw: Draw) -> Case:
 def attention_that_recomputes(draw: Draw) -> Case:
     """The output and the log of the sum of the exponentials are kept, the probabilities are not."""
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+    @static(3)
     def attend(q, k, v, causal):
         return forward(q, k, v, causal)[0]
 
@@ -842,7 +842,7 @@ def symbolic_zeros_in_forward_mode(draw: Draw) -> Case:
 def closure_that_is_converted(draw: Draw) -> Case:
     """Arrays that a function captured are lifted to arguments, as solvers do it."""
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+    @static(0)
     def squared(f, x, captured):
         return f(x, *captured) ** 2
 
@@ -866,7 +866,7 @@ def closure_that_is_converted(draw: Draw) -> Case:
 
 @form("flax")
 def experts_with_a_router(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def top(logits, k):
         return forward(logits, k)[0]
 
@@ -950,7 +950,7 @@ def half_precision_inside(draw: Draw) -> Case:
 
 @form("flax")
 def dropout_with_a_key(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def dropout(x, key, rate):
         return forward(x, key, rate)[0]
 
@@ -997,7 +997,7 @@ def straight_through_declared(draw: Draw) -> Case:
 
 @form("flax")
 def reversed_gradient_declared(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def reverse(x, strength):
         return x
 

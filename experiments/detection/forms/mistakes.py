@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.detection.forms.drawing import Case, Draw, case, mistake
+from experiments.detection.forms.drawing import Case, Draw, case, mistake, static
 
 #: A factor that is said to be a mean for a sum, or the other way round.
 FIVE, FIFTH = r"factor of 5 too many", r"factor of 1/5 too many"
@@ -69,7 +69,7 @@ def mean_of_the_loss_forgotten(draw: Draw) -> Case:
 def sum_divided_by_the_batch(draw: Draw) -> Case:
     """The reduction is a sum; backward divides by the number of examples all the same."""
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def cross_entropy(z, y, reduction):
         each = jax.nn.logsumexp(z, -1) - z[jnp.arange(len(z)), y]
         return each.mean() if reduction == "mean" else each.sum()
@@ -526,7 +526,7 @@ def selu_scaled_twice(draw: Draw) -> Case:
 def leak_of_zero(draw: Draw) -> Case:
     """The sign is read from the output, which at slope 0 is never negative."""
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def leaky_relu(x, slope):
         return jnp.where(x >= 0, x, slope * x)
 
@@ -540,7 +540,7 @@ def leak_of_zero(draw: Draw) -> Case:
 def leak_that_changes_the_sign(draw: Draw) -> Case:
     """The sign is read from the output, which a negative slope turns round."""
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def leaky_relu(x, slope):
         return jnp.where(x >= 0, x, slope * x)
 
@@ -554,7 +554,7 @@ def leak_that_changes_the_sign(draw: Draw) -> Case:
 def elu_with_a_negative_alpha(draw: Draw) -> Case:
     """The branch is chosen by the output, which is positive on both sides."""
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def elu(x, alpha):
         return jnp.where(x > 0, x, alpha * jnp.expm1(x))
 

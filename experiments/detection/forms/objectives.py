@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.detection.forms.drawing import Case, Draw, case, form
+from experiments.detection.forms.drawing import Case, Draw, case, form, static
 
 # ---- cross-entropies -------------------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ def cross_entropy_with_one_hot_targets(draw: Draw) -> Case:
 
 @form("optax")
 def cross_entropy_with_smoothed_targets(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def loss(logits, targets, alpha):
         smooth = targets * (1 - alpha) + alpha / targets.shape[-1]
         return jnp.sum(smooth * -jax.nn.log_softmax(logits))
@@ -150,7 +150,7 @@ def masked_mean_of_errors(draw: Draw) -> Case:
 
 @form("optax")
 def focal_loss(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def loss(logits, signs, gamma):
         z = logits * signs
         return jnp.sum((1 - jax.nn.sigmoid(z)) ** gamma * -jax.nn.log_sigmoid(z))
@@ -237,7 +237,7 @@ def poisson_loss(draw: Draw) -> Case:
 
 @form("optax")
 def huber_with_a_static_delta(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def huber(prediction, target, delta=1.0):
         error = jnp.abs(prediction - target)
         return jnp.where(error <= delta, 0.5 * error**2, delta * (error - 0.5 * delta))
@@ -254,7 +254,7 @@ def huber_with_a_static_delta(draw: Draw) -> Case:
 
 @form("optax")
 def squared_error_by_reduction(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def loss(prediction, target, reduction):
         return {"sum": jnp.sum, "mean": jnp.mean}[reduction]((prediction - target) ** 2)
 
@@ -293,7 +293,7 @@ def logarithm_of_cosh(draw: Draw) -> Case:
 
 @form("optax")
 def quantile_loss_at_its_kink(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def pinball(p, t, tau):
         return jnp.mean(jnp.maximum(tau * (t - p), (tau - 1) * (t - p)))
 
@@ -308,7 +308,7 @@ def quantile_loss_at_its_kink(draw: Draw) -> Case:
 
 @form("optax")
 def cosine_distance(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    @static(2)
     def cosine(a, b, eps):
         return jnp.sum(a * b, -1) / (jnp.linalg.norm(a, axis=-1) * jnp.linalg.norm(b, axis=-1) + eps)
 
@@ -341,7 +341,7 @@ def hinge_of_signs(draw: Draw) -> Case:
 
 @form("optax")
 def triplets_with_a_margin(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+    @static(3)
     def triplet(a, p, n, margin):
         return jnp.sum(jnp.maximum(0, jnp.sum((a - p) ** 2 - (a - n) ** 2, -1) + margin))
 
@@ -388,7 +388,7 @@ def log_softmax_by_its_output(draw: Draw) -> Case:
 
 @form("optax")
 def softmax_along_an_axis(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def softmax(z, axis=-1):
         e = jnp.exp(z - jax.lax.stop_gradient(z.max(axis, keepdims=True)))
         return e / e.sum(axis, keepdims=True)
@@ -446,7 +446,7 @@ def clip_to_a_global_norm(draw: Draw) -> Case:
 
 @form("optax")
 def penalty_of_a_tree(draw: Draw) -> Case:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    @static(1)
     def penalty(params, rate):
         return 0.5 * rate * sum(jnp.vdot(w, w) for w in jax.tree.leaves(params))
 

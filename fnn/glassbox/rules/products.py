@@ -66,8 +66,33 @@ def _ragged(g, p, y):
     return f"lax.ragged_dot({', '.join([listed(g), *words])})"
 
 
-enter(Primitive("dot_general", dot_general, py.product, tex.product, "product", Symbol("@"), _cost))
+#: {which axes are contracted: the two cotangents}, of products of matrices.
+_OF_MATRICES = {
+    (1, 0): ("{g} @ {b}ᵀ", "{a}ᵀ @ {g}"),
+    (1, 1): ("{g} @ {b}", "{g}ᵀ @ {a}"),
+    (0, 0): ("{b} @ {g}ᵀ", "{a} @ {g}"),
+    (0, 1): ("{b}ᵀ @ {g}ᵀ", "{g}ᵀ @ {a}ᵀ"),
+}
+
+
+def _back(position):
+    def formula(params, shapes):
+        (of_a, of_b), (batch, _) = params["dimension_numbers"]
+        ranks = [len(shape) for shape in shapes]
+        if batch or len(of_a) != 1 or max(ranks) > 2:
+            return ("{g} · {b}, summed over what {a} lacks", "{a} · {g}, summed over what {b} lacks")[position]
+        if ranks == [1, 1]:
+            return ("{g} × {b}", "{g} × {a}")[position]
+        return _OF_MATRICES[of_a[0], of_b[0]][position]
+
+    return formula
+
+
 enter(
+    Primitive(
+        "dot_general", dot_general, py.product, tex.product, "product", Symbol("@"), cost=_cost,
+        back=(_back(0), _back(1)),
+    ),
     Primitive(
         "ragged_dot_general", ragged_dot_general, py.call(_ragged), word="product", symbol=Symbol(label="@ by groups"),
         cost=_ragged_cost,
