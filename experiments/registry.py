@@ -19,6 +19,7 @@ NAMES = (
     "digits", "perceptron", "xor", "logistic", "trees", "universal_approximation", "softmax", "graphs",
     "finite_differences", "matrix_chain", "layers", "losses", "linear_collapse", "learning_rate", "depth",
     "initialisation", "regularization", "bias_variance", "curvature", "what_made_it_work", "wine",
+    "units", "descents", "paths", "excess_risk",
     "speed", "detection", "faults",
 )  # fmt: skip
 #: What takes long to import; the head of a file ends where the first of these is imported.
