@@ -329,6 +329,6 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         axes.plot(
             np.arange(len(each["curve"])) * (LOSS_STEPS // 100), each["curve"], style, color=colour, lw=2, label=name
         )
-    axes.set(xlabel="step", ylabel="cost", title="A linear loss never comes to rest", ylim=(-12, 2))
+    axes.set(xlabel="step", ylabel="cost", title="A linear loss never comes to rest", ylim=(-12, 2), xlim=(0, 200))
     axes.legend()
     return {"steps.svg": steps, "steepest.svg": steepest, "losses.svg": losses}

@@ -177,6 +177,9 @@ class Prediction(NamedTuple):
 def _held(value: Any, relation: str, bound: Any, miss: bool | None) -> bool | None:
     if value is None:
         return None
+    if relation != "is" and not isinstance(value, int | float):
+        # what is no number stands in no relation
+        return miss
     holds = {
         "is": lambda: value == bound,
         "at most": lambda: value <= bound,
@@ -280,7 +283,7 @@ def judge(experiment: Any, result: dict[str, Any], others: Sequence[Mapping[str,
     judged = {}
     for claim, patterns in head.claims.items():
         rests_on = {key: made[key] for key in keys_of(patterns, made, claim)}
-        seeds = [verdict(each.held for each in rests_on.values())]
+        seeds: list[Verdict] = [verdict(each.held for each in rests_on.values())]
         for values in others:
             again = {key: each for key, each in rests_on.items() if key not in head.once}
             seeds.append(verdict(_held(values[k], p.relation, p.bound, p.miss) for k, p in again.items()))

@@ -92,7 +92,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     return {"any_start": any_start, "decision": decision, "separable": separable, "tangled": tangled, "slide": slide}
 
 
-def _decisions(random: np.random.Generator) -> dict[str, int]:
+def _decisions(random: np.random.Generator) -> dict[str, Any]:
     """The decision beside the rule, on whole numbers many of which lie on the plane itself."""
     x, w = random.integers(-3, 4, (5000, 3)).astype(float), np.array([1.0, -2.0, 1.0])
     sums = x @ w - 1

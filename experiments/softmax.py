@@ -322,7 +322,7 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     least = min(row["least"] for row in result["identities"].values())
     probabilities = ", ".join(f"{p:.4f}" for p in result["lecture"]["probabilities"])
     hot, plain, many = result["one_hot"], result["plain_formula"], result["too_many"]
-    smallest = min(each for each in many["curvatures"] if each > ROUNDING)
+    smallest = min((each for each in many["curvatures"] if each > ROUNDING), default=float("nan"))
     losses = many["losses"]
     return {
         "A5": Evidence(f"{hot['wrong']} of {hot['rows']} rows differ from the unit rows (predicted 0).", "one_hot.svg"),

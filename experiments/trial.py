@@ -100,7 +100,7 @@ def lines(record: dict[str, Any]) -> list[str]:
 
 def told(judgement: Sequence[Any]) -> str:
     """The verdict, and at how many of the seeds that is so: "confirmed at 20 of 20 seeds"."""
-    verdict, _, _, seeds = (*judgement, "", ())[:4]
+    verdict, seeds = str(judgement[0]), list(judgement[3]) if len(judgement) > 3 else []
     if not seeds or verdict == "not judged":
         return verdict
     count = seeds.count("confirmed")

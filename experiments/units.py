@@ -392,7 +392,7 @@ def _drawn_ridges(ridges: dict[str, Any]) -> Any:
     from experiments import figures
 
     figure, (spots,) = figures.blank(13, 4.2, columns=3)
-    side = np.array(ridges["side"])
+    side, shade = np.array(ridges["side"]), None
     for axes, (bias, values) in zip(spots, ridges["shown"].items(), strict=True):
         shade = axes.contourf(side, side, values, levels=20, cmap="cividis")
         axes.contour(side, side, values, levels=[0.5], colors="white", linewidths=2)
@@ -401,6 +401,7 @@ def _drawn_ridges(ridges: dict[str, Any]) -> Any:
         axes.set(title=f"bias {bias}", xlabel="$x_1$", aspect="equal")
         axes.grid(False)
     spots[0].set_ylabel("$x_2$")
+    assert shade is not None
     figure.colorbar(shade, ax=spots, label="output", shrink=0.9)
     figure.suptitle("The bias moves the ridge along the weights (arrow) and leaves the range")
     return figure

@@ -17,7 +17,7 @@ from typing import Any
 import generated
 import reference
 
-from experiments import frame, report, trial
+from experiments import criteria, frame, report, trial
 from experiments.claims import CLAIMS, LECTURES, witnesses
 from experiments.registry import EXPERIMENTS, load, summary
 from experiments.report import Run
@@ -208,6 +208,9 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
             lines += [f"{_judged(judgement)} by the experiment {link}: {plain(evidence)}", ""]
         if figure in _figures(run):
             lines += [_figure(run, figure, _figures(run)[figure], "../"), ""]
+        entries = _account().get(claim, {}).get(run.name, {}).get("criteria", [])
+        if verdict and entries:
+            lines += [_details(f"The criterion of {run.name}, fixed on {entries[-1]['date']}", _fixed(entries)), ""]
     pages = [(page, *about) for page, about in derivations().items() if claim in about[2]]
     read = ", ".join(f"[{title}](../../../derivations/{page}.md)" for page, title, _, _ in pages)
     files = dict.fromkeys(file for *_, each, _ in pages for file in each)
@@ -220,6 +223,26 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
         lines += [f"({claim.lower()}-tests)=", "Tests:", ""]
         lines += [each for test in tests for each in (_test(test), "")]
     return lines
+
+
+@cache
+def _account() -> criteria.Account:
+    return criteria.account()
+
+
+def _fixed(entries: list[dict[str, Any]]) -> str:
+    """When a criterion was fixed and changed, and why, the oldest entry first; what it says now."""
+    lines = []
+    for entry in entries:
+        old = f" By the old bounds: {entry['old_bounds_say']}." if "old_bounds_say" in entry else ""
+        lines += [plain(f"{entry['date']}, commit {entry['commit']}: {entry['why']}.{old}"), ""]
+    last = entries[-1].get("criterion", {})
+    for sentence, relation, bound, miss in last.get("predictions", {}).values():
+        must = "" if relation == "is" and bound is True else f": {frame.Prediction('', None, relation, bound).words}"
+        lines += [f"- {plain(sentence + must)}{' (a miss leaves it open)' if miss is None else ''}"]
+    if "seeds" in last:
+        lines += [f"- at {last['share']:.0%} of {last['seeds']} seeds"]
+    return "\n".join([*lines, "", f"SHA-256 `{entries[-1].get('sha256', '')}`"])
 
 
 @cache

@@ -127,7 +127,10 @@ def predictions(curves: dict[str, Any]) -> dict[str, Prediction]:
             1e-9,
         ),
         "two": Prediction(
-            "the lecture's curve has two minima, at 0 and 4", sorted({round(e) for e in lecture["ends"]}), "is", [0, 4]
+            "the lecture's curve has two minima, at 0 and 4",
+            sorted({float(np.round(e)) for e in lecture["ends"]}),
+            "is",
+            [0, 4],
         ),
         "equal_height": Prediction("of equal height 0", lecture["heights"], "at most", 1e-2),
         "stuck": Prediction(

@@ -154,7 +154,7 @@ def test_exchanged_predictions_are_noticed(judged, name):
     for a, b in combinations(made, 2):
         # another order alone changes nothing
         turned = {b: made[b], a: made[a]} | made
-        again = frame.judge(with_predictions(module, turned), trial.seen(record), record["seeds"])
+        again = frame.judge(with_predictions(module, turned), trial.seen(record), record.get("seeds", ()))
         assert results.as_read(again) == record["verdicts"]
         # two sentences, or two keys
         for exchanged in (

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import criteria, frame, registry, report, results, series, trial
+from experiments import criteria, frame, registry, results, series, trial
 from experiments.__main__ import main
 from experiments.claims import CLAIMS, witnesses
 from experiments.frame import Evidence, Prediction
@@ -62,7 +62,7 @@ def test_the_account_is_whole():
             for before, entry in zip([None, *entries["criteria"]], entries["criteria"], strict=False):
                 if "criterion" in entry:
                     assert frame.digest(entry["criterion"]) == entry["sha256"], (claim, name)
-                    assert before is None or "old_bounds_say" in entry, (claim, name)
+                    assert before is None or "criterion" not in before or "old_bounds_say" in entry, (claim, name)
 
 
 def one(value, bound=1.0):
@@ -81,9 +81,7 @@ def test_a_change_needs_a_reason_and_is_told_with_what_the_old_bound_says():
     kept = criteria.explained(module, record, {}, "as it was first fixed", "abc")
     assert criteria.unexplained(module, record, kept) == []
     looser, worse = one(2.0, 3.0)
-    with pytest.raises(
-        ValueError, match=r'the criterion of A1 changed; its entry needs a reason of some words, got ""'
-    ):
+    with pytest.raises(ValueError, match="the criterion of A1 changed; its entry needs a reason of some words, got ''"):
         criteria.explained(looser, worse, kept, "", "abd")
     entry = criteria.explained(looser, worse, kept, "the old bound was a guess", "abd")["A1"]["xor"]["criteria"][-1]
     assert entry["old_bounds_say"] == "refuted; missed: small" and entry["commit"] == "abd"
@@ -148,9 +146,9 @@ def test_a_claim_is_judged_at_every_seed():
         (
             [0.1, 2.0, 0.1, math.nan],
             "refuted",
-            "refuted (confirmed at 3 of 5 seeds; refuted at seed 2, refuted at seed 4)",
+            "refuted (confirmed at 3 of 5 seeds; refuted at seed 2, 4)",
         ),
-        ([0.1, None, 0.1, None], "open", "open (confirmed at 3 of 5 seeds; open at seed 2, open at seed 4)"),
+        ([0.1, None, 0.1, None], "open", "open (confirmed at 3 of 5 seeds; open at seed 2, 4)"),
     ):
         judgement = frame.judge(module, {"value": 0.5}, [{"small": each} for each in others])["A1"]
         assert (judgement.verdict, trial.told(judgement)) == (verdict, told)
@@ -167,8 +165,8 @@ def test_every_committed_claim_that_draws_numbers_was_tried_at_five_seeds(record
         assert len(records[name]["seeds"]) == head.seeds - 1, name
 
 
-#: What draws no number on which a verdict rests.
-DETERMINED = ("graphs",)
+#: What draws no number on which a verdict rests; and what is too dear for several seeds, and draws many sets at one.
+DETERMINED = ("graphs", "trees", "bias_variance")
 
 
 # ---- exit statuses --------------------------------------------------------------------------------------------------
@@ -241,5 +239,4 @@ def test_every_claim_has_a_test_with_its_number_and_a_picture(records):
 
 def test_every_claim_has_a_mutant_of_the_library():
     assert list(mutants.OF) == list(CLAIMS)
-    assert {each.name for each in mutants.OF.values()} <= set(mutants.MUTANTS)
-    assert report.SIGNS["refuted"] == "✗"
+    assert set(mutants.OF.values()) <= set(mutants.MUTANTS)

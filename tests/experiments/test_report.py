@@ -318,7 +318,8 @@ def test_committed_results_say_what_their_code_says():
     runs = [run for run in report.runs(Path("/nowhere")) if run.committed]
     for module, name in ((detection, "detection"), (faults, "faults")):
         (saved,) = (run.record for run in runs if run.name == name)
-        assert saved["predictions"] == trial.judged(module, saved)["predictions"]
+        told = {key: each[:2] for key, each in trial.judged(module, saved)["predictions"].items()}
+        assert {key: each[:2] for key, each in saved["predictions"].items()} == told
     (saved,) = (run.record for run in runs if run.name == "speed" and "training" in run.record["measured"])
     told = training.verdicts(training.table(saved["measured"]["training"]))
     assert saved["predictions"] == {
