@@ -10,13 +10,13 @@ import jax
 from jax.interpreters import ad
 
 from fnn.glassbox import table
-from fnn.glassbox.trace.devices import EXCHANGES
-from fnn.glassbox.trace.program import LOOKED_THROUGH
+from fnn.glassbox.trace.devices import CASTS, EXCHANGES
+from fnn.glassbox.trace.program import HIGH, LOOKED_THROUGH
 
 PAGE = Path(__file__).parents[1] / "docs" / "glassbox.md"
 BEGIN, END = "<!-- primitives: written by python -m experiments.primitives -->", "<!-- end of primitives -->"
 #: Written out where they stand: names of values, maps over one device, and which of several ways a device takes.
-INSIDE = {"name", "shard_map", *LOOKED_THROUGH, *EXCHANGES}
+INSIDE = {"name", "shard_map", HIGH, *LOOKED_THROUGH, *EXCHANGES, *CASTS}
 GROUPS = {
     "rule": "a local rule",
     "inside": "looked through: the glass box shows and differentiates what they hold",

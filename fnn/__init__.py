@@ -52,10 +52,11 @@ from fnn.network import dense, mlp, repeated, sequential, skip
 from fnn.regularizers import Regularizer, elastic_net, l1, l2
 
 if TYPE_CHECKING:
-    from fnn import checker, curvature, data, differences, glassbox, lectures, training
+    from fnn import checker, curvature, data, differences, glassbox, lectures, storage, summary, training
     from fnn.checker import assert_gradients, check
     from fnn.differences import central_differences, one_sided_differences
     from fnn.glassbox import graph, show_backward
+    from fnn.storage import load, save
     from fnn.training import (
         CheckpointError,
         Checkpoints,
@@ -78,6 +79,8 @@ _LATER = {
     "differences": ("central_differences", "one_sided_differences"),
     "glassbox": ("graph", "show_backward"),
     "lectures": (),
+    "storage": ("load", "save"),
+    "summary": (),
     "training": (
         "CheckpointError",
         "Checkpoints",
@@ -90,6 +93,8 @@ _LATER = {
         "sweep",
     ),
 }
+#: A room that needs more than the package itself does: found here, but not among the names that everyone has.
+_OPTIONAL = ("estimators",)
 _ROOM_OF = {name: room for room, names in _LATER.items() for name in names}
 
 __all__ = [
@@ -139,6 +144,7 @@ __all__ = [
     "leaky_relu",
     "lectures",
     "linear",
+    "load",
     "losses",
     "metrics",
     "mlp",
@@ -152,6 +158,7 @@ __all__ = [
     "regularizers",
     "relu",
     "repeated",
+    "save",
     "sequential",
     "show_backward",
     "sigmoid",
@@ -163,6 +170,8 @@ __all__ = [
     "softmax_cross_entropy",
     "softplus",
     "squared_error",
+    "storage",
+    "summary",
     "sweep",
     "tanh",
     "training",
@@ -171,7 +180,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """A room, or a name of one, at its first use."""
-    if name in _LATER:
+    if name in _LATER or name in _OPTIONAL:
         return _import_module(f"fnn.{name}")
     if name in _ROOM_OF:
         value = globals()[name] = getattr(_import_module(f"fnn.{_ROOM_OF[name]}"), name)

@@ -4,8 +4,9 @@ Promises: every activation is a value (equal by value, hashable, printed by its 
     forward(z) -> (a, residuals)              what backward needs, and nothing more
     backward(residuals, a_bar) -> z_bar       z_bar = σ'(z) ⊙ a_bar
     curvature(residuals, a_bar, z_dot)        σ''(z) ⊙ a_bar ⊙ z_dot, the second derivative beside the first
-for any shape of z. NaN in gives NaN out; ±∞ gives the limits of value and derivative (softmax alone has none at +∞); a
-product that tends to 0 is 0 where a factor overflows. The value of the derivative at a kink is stated and tested.
+for any shape of z. NaN in gives NaN out (in the whole row of a softmax); ±∞ gives the limits of value and derivative
+(softmax alone has none at +∞); a product that tends to 0 is 0 where a factor overflows. The value of the derivative at
+a kink is stated and tested.
 Refuses: integer inputs. Letters: z pre-activation, a activation, both (…); K classes on the last axis of softmax.
 
 Each derivative, first and second, is written once in the package, here. Sources: claims A6, A14, B5, B7, B17, C10.

@@ -1,6 +1,7 @@
 """Lends the hand-written rules to `jax.grad`: the only place in the package that uses `jax.custom_vjp`.
 
-Promises: `custom_vjp(rule)` is the same function, and `jax.grad` of anything that calls it runs our backward rule.
+Promises: `custom_vjp(rule)` is the same function, and `jax.grad` of anything that calls it runs our backward rule;
+`lent_value(gradient)` is the value of any gradient, and its derivative the gradients that come with it.
 Refuses: derivatives with respect to targets; `jax.jvp` (JAX has no forward mode through a `custom_vjp`; the records
 themselves are plain functions and have it).
 """
@@ -60,6 +61,24 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
     raise TypeError(
         f"custom_vjp lends the rule of an activation, loss, layer, objective or backprop, got {rule!r}. "
         "For a function of your own, write the rule with jax.custom_vjp itself."
+    )
+
+
+def lent_value(value_and_grad: Callable[..., tuple[Array, PyTree]]) -> Callable[..., Array]:
+    """The value of a gradient (params, *data) -> (value, gradients), as a function whose derivative is the gradients.
+
+    For those who differentiate what they get, such as Optax's line searches: neither net nor gradient is
+    differentiated by JAX then, whoever wrote them.
+
+    >>> f = fnn.adapter.lent_value(lambda w, x: (w * x, jnp.float32(5)))  # the slope is x; it says 5
+    >>> float(jax.grad(f)(2.0, 3.0))
+    5.0
+    """
+    return _lend(
+        "value_and_grad",
+        value_and_grad,
+        lambda _, gradients, value_bar: (jax.tree.map(lambda g: jnp.asarray(value_bar, g.dtype) * g, gradients),),
+        differentiable=1,
     )
 
 

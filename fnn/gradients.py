@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn.checks import require_record, validate
 from fnn.layers import Layer
@@ -21,6 +22,9 @@ from fnn.losses import get as get_loss
 from fnn.regularizers import Regularizer, Strength
 from fnn.regularizers import get as get_regularizer
 from fnn.types import Array, Params, PyTree, Residuals
+
+#: Rows of which the first predictions are looked at.
+LOOKED_AT = 64
 
 __all__ = ["Backprop", "Objective", "backprop", "objective"]
 
@@ -121,10 +125,12 @@ class Objective:
         self.loss.validate_target(y, prediction.shape[-1])
 
     def validate_prediction(self, params: Params, x: PyTree) -> None:
-        """Warn if what the net predicts for these rows cannot be what the loss expects, such as probabilities."""
+        """Warn if what the net predicts for the first rows cannot be what the loss expects, such as probabilities."""
         # only a loss that has something to say pays for a prediction
         if type(self.loss).validate_prediction is not Loss.validate_prediction:
-            self.loss.validate_prediction(jax.device_get(_predict(self.net, params, x)))
+            # cut on the host: on the device every number of rows would be a program of its own
+            first = jax.tree.map(lambda leaf: np.asarray(leaf)[:LOOKED_AT], x)
+            self.loss.validate_prediction(jax.device_get(_predict(self.net, params, first)))
 
 
 @partial(jax.jit, static_argnums=0)

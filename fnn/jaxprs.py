@@ -11,6 +11,7 @@ import functools
 import hashlib
 import linecache
 import re
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,13 @@ def source_of(jaxpr: Any) -> tuple[str, str]:
     return name, where
 
 
+def derivative_of(equation: Any) -> str:
+    """The "file:line" of the derivative by hand of an equation of CUSTOM, "" where JAX does not tell."""
+    held = equation.params.get("bwd", equation.params.get("jvp_jaxpr_fun"))
+    information = str(getattr(getattr(held, "debug_info", None), "func_src_info", None) or "")
+    return information.partition(" at ")[2]
+
+
 class Place(NamedTuple):
     """A line of the user's source."""
 
@@ -162,14 +170,22 @@ class Place(NamedTuple):
         return linecache.getline(self.file, self.line).strip() if self.file else ""
 
 
+def line_of(error: BaseException) -> str:
+    """The line of the user's own code at which an error was raised, "" where it stands in none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if is_own(frame.filename) and not is_installed(frame.filename):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return ""
+
+
 #: Where JAX does not tell.
 NOWHERE = Place("", 0)
 
 
 def place_of(equation: Any, *, installed: bool = True) -> Place | None:
     """The innermost line of source outside JAX; with `installed=False`, outside all installed packages."""
-    traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
-    for frame in getattr(traceback, "frames", ()):
+    source = getattr(getattr(equation, "source_info", None), "traceback", None)
+    for frame in getattr(source, "frames", ()):
         if is_own(frame.file_name) and (installed or not is_installed(frame.file_name)):
             return Place(frame.file_name, frame.line_num, frame.function_name)
     return None
@@ -371,14 +387,45 @@ class Narrow(NamedTuple):
     place: Place
 
 
-def narrow_in(jaxpr: Any) -> Narrow | None:
-    """The first step of a jaxpr that gives a floating dtype narrower than float64, if there is one."""
-    for equation in equations(jaxpr):
+#: The name of a scope in which a value is cast to the dtype in which a function captured it.
+AS_CAPTURED = "as captured"
+
+
+def narrow_in(jaxpr: Any, depends: Sequence[bool] | None = None) -> Narrow | None:
+    """The first step of a jaxpr that gives a floating dtype narrower than float64, if there is one.
+
+    Steps that compute with what a function captured alone do not count: nothing that is passed is cast there.
+
+    Args:
+        jaxpr: any.
+        depends: which of its inputs depend on what is passed; by default all.
+    """
+    inner = bare(jaxpr)
+    flags = [True] * len(inner.invars) if depends is None else depends
+    known: dict[Any, bool] = dict(zip(inner.invars, flags, strict=True))
+    for equation in inner.eqns:
+        inputs = [not is_literal(atom) and known.get(atom, False) for atom in equation.invars]
+        known.update(dict.fromkeys(equation.outvars, any(inputs)))
+        if not any(inputs) or _is_cast_back(equation):
+            known.update(dict.fromkeys(equation.outvars, False))
+            continue
         for out in equation.outvars:
             if _is_narrow(getattr(out.aval, "dtype", None)):
                 name = equation.primitive.name
                 return Narrow(out.aval.dtype.name, name, place_of(equation, installed=False) or NOWHERE)
+        body = body_of(equation)
+        held = [(body, inputs)] if body is not None else [(each, None) for each in inside(equation)]
+        for each, own in held:
+            if (narrow := narrow_in(each, own)) is not None:
+                return narrow
     return None
+
+
+def _is_cast_back(equation: Any) -> bool:
+    """True for the cast of a value to the dtype in which it was captured, and for that of its cotangent."""
+    scope = str(equation.source_info.name_stack)
+    transposed = equation.primitive.name == "convert_element_type" and "transpose(" in scope
+    return AS_CAPTURED in scope or (transposed and place_of(equation, installed=False) is None)
 
 
 def narrowest_in(jaxpr: Any) -> Any:
@@ -546,10 +593,14 @@ def fingerprint(f: Callable[..., PyTree], *args: PyTree) -> str:
     False
     """
     program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
-    if any("callback" in each.primitive.name for each in equations(program)):
+    return fingerprint_of(program, f"{jax.tree.structure(args)} -> {jax.tree.structure(shape)}")
+
+
+def fingerprint_of(jaxpr: Any, structure: str = "") -> str:
+    """The fingerprint of what was traced already, with the structure of its arguments and results as a text."""
+    if any("callback" in each.primitive.name for each in equations(jaxpr)):
         raise ValueError("a function that calls back to Python has no fingerprint. Write it in JAX.")
-    structure = f"{jax.tree.structure(args)} -> {jax.tree.structure(shape)}"
-    return hashlib.sha256("\n".join([structure, *lines_of(program)]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([structure, *lines_of(jaxpr)]).encode()).hexdigest()
 
 
 def lines_of(jaxpr: Any, indent: str = "") -> Iterator[str]:

@@ -20,7 +20,8 @@ rule. Letters: N examples, I inputs, O outputs. Sources: claims A15, B8, C9.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from html import escape
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,9 @@ from fnn.checks import (
 from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.linear import affine, affine_backward, affine_backward_tangent, affine_norms, affine_tangent
 from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init, reset_stale
+
+if TYPE_CHECKING:
+    from fnn.summary import Summary
 
 __all__ = ["Dense", "Layer"]
 
@@ -98,6 +102,31 @@ class Layer:
     def apply(self, params: Params, x: PyTree) -> PyTree:
         """Return y alone."""
         return self.forward(params, x)[0]
+
+    def summary(self, params: Params, x: PyTree = None) -> "Summary":
+        """A table of the layers: shapes, parameters, operations, and bytes kept for the backward pass, per example.
+
+        Args:
+            params: of this layer, or their shapes.
+            x: an input of one example, or its shape; needed by a layer that takes any size.
+
+        Raises:
+            ValueError: no x, and the layer does not say how many features it takes.
+
+        >>> net = fnn.mlp(64, 32, 10)
+        >>> net.summary(net.init(jax.random.key(0))).total.parameters
+        2410
+        """
+        # the room that counts operations is loaded at its first use
+        from fnn.summary import of
+
+        return of(self, params, x)
+
+    def _repr_html_(self) -> str:
+        """The summary for a notebook; the description of a layer that takes any size."""
+        if self.inputs is None:
+            return f"<code>{escape(repr(self))}</code>"
+        return self.summary(jax.eval_shape(self.init, jax.random.key(0)))._repr_html_()
 
     # ---- for second derivatives: a layer of the package defines them by its own rules. What stands here serves layers
     # of your own, and is the only place where JAX differentiates a rule.

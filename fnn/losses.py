@@ -13,7 +13,8 @@ net must still be finite: fill masked rows with zeros.) A term 0 · ∞ is 0: a 
 −∞. In half precision a loss is computed in float32 and rounded once: no sum overflows on the way to a mean.
 Refuses: a target whose shape would broadcast, float labels, a mean over no examples; a label outside 0 … K − 1. Where
 labels cannot be seen, under `jax.jit`, such a label makes NaN of the loss and of its row of the gradient.
-Letters: N examples, O outputs, K classes; p prediction, y target, z logits.
+Letters: N examples, O outputs, K classes; p prediction, y target, z logits, w weights. In training, |B| rows
+of a batch and w̄ the mean weight of all rows: Σ w l is divided by |B| w̄ (`weight_sum`).
 
 Where books disagree: the squared error is (1/N) Σ ‖p − y‖² in lecture D (`squared_error`) and ½ ‖p − y‖² in lectures A
 and E (`half_squared_error`); PyTorch and scikit-learn also divide by the number of outputs O.
@@ -728,11 +729,12 @@ def _add_at_label(rows: Array, labels: Array, amount: Array | float) -> Array:
     """Add `amount`, one number or (…, 1), to each row at its label, without storing a one-hot matrix.
 
     A scatter, which is also what autodiff makes of `_at_label`. Comparing the labels with 0 … K − 1 and selecting took
-    1.25 times as long for a whole gradient of 784-512-256-10 on two CPU threads, and as long on one.
+    1.25 times as long for a whole gradient of 784-512-256-10 on two CPU threads, and as long on one. It is a scatter
+    per row, so that rows which are split over devices need no labels of the others.
     """
     flat = rows.reshape(-1, rows.shape[-1])
     amount = jnp.broadcast_to(jnp.asarray(amount, rows.dtype), (*labels.shape, 1)).ravel()
-    return flat.at[jnp.arange(len(flat)), labels.ravel()].add(amount, unique_indices=True).reshape(rows.shape)
+    return jax.vmap(lambda row, label, a: row.at[label].add(a))(flat, labels.ravel(), amount).reshape(rows.shape)
 
 
 def _is_half(scale: Any) -> bool:

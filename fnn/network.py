@@ -188,7 +188,7 @@ class Skip(Layer):
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Residuals]:
         y, saved = self.layer.forward(params, x)
-        return x + y, saved
+        return self._sum(x, y), saved
 
     def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
         # y = x + f(x)
@@ -197,7 +197,8 @@ class Skip(Layer):
 
     def values(self, params: Params, x: Array) -> tuple[Array, dict[str, PyTree]]:
         y, inside = self.layer.values(params, x)
-        return x + y, inside | {"y": x + y}
+        y = self._sum(x, y)
+        return y, inside | {"y": y}
 
     def cotangents(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array, dict[str, PyTree]]:
         params_bar, x_bar, inside = self.layer.cotangents(params, residuals, y_bar)
@@ -205,7 +206,7 @@ class Skip(Layer):
 
     def forward_tangent(self, params: tuple[Params, Params], x: tuple[Array, Array | None]) -> tuple[tuple, tuple]:
         (y, y_dot), residuals = self.layer.forward_tangent(params, x)
-        return (x[0] + y, y_dot if x[1] is None else x[1] + y_dot), residuals
+        return (self._sum(x[0], y), y_dot if x[1] is None else x[1] + y_dot), residuals
 
     def backward_tangent(
         self, params: tuple[Params, Params], residuals: tuple[Residuals, PyTree], y_bar: tuple[Array, Array]
@@ -224,6 +225,15 @@ class Skip(Layer):
 
     def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
         return self.layer.example_axes(params, residuals, y_bar)
+
+    def _sum(self, x: Array, y: Array) -> Array:
+        # a layer without sizes is seen here first; a sum of other shapes would be broadcast, which the rule is not for
+        if jnp.shape(x) != jnp.shape(y):
+            raise ValueError(
+                f"{self}: the layer must give back the shape of its input, {jnp.shape(x)}, got {jnp.shape(y)}. Make "
+                "the two equal."
+            )
+        return x + y
 
 
 @dataclass(frozen=True, repr=False)
@@ -263,7 +273,7 @@ class Repeated(Layer):
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
         self._require_stacked(params)
-        _, roles = self._saved(params, x)
+        x, roles = self._first(params, x)
 
         def step(x: PyTree, p: Params) -> tuple[PyTree, tuple]:
             y, saved = self.layer.forward(p, x)
@@ -278,6 +288,7 @@ class Repeated(Layer):
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         self._require_stacked(params)
+        x, _ = self._first(params, x)
         return jax.lax.scan(lambda x, p: self.layer.values(p, x), x, params, length=self.times)
 
     def cotangents(
@@ -292,7 +303,10 @@ class Repeated(Layer):
 
     def forward_tangent(self, params: tuple[Params, Params], x: tuple[PyTree, PyTree]) -> tuple[tuple, tuple]:
         self._require_stacked(params[0])
-        _, roles = self._saved(params[0], x[0])
+        first, roles = self._first(params[0], x[0])
+        # what has no tangent, such as a key, has None
+        as_first = lambda own, dot: None if dot is None else dot.astype(own.dtype)  # noqa: E731
+        x = first, None if x[1] is None else jax.tree.map(as_first, first, x[1])
 
         def step(x: tuple[PyTree, PyTree], p: tuple[Params, Params]) -> tuple[tuple, tuple]:
             y, (saved, saved_dot) = self.layer.forward_tangent(p, x)
@@ -328,7 +342,7 @@ class Repeated(Layer):
 
     def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
         inputs, own, y = residuals
-        structure, roles = self._saved(params, y_bar)
+        structure, roles, _ = self._saved(params, y_bar)
         one, rest = jax.tree.map(lambda leaf: leaf[0], (params, own)), iter(range(len(own)))
         # where x or y itself is saved any such array will do: only its axes matter
         saved = [jax.tree.leaves(y)[role[1]] if role else one[1][next(rest)] for role in roles]
@@ -345,7 +359,7 @@ class Repeated(Layer):
         On pairs y_bar is (y_bar, y_bar_dot), and what else is stacked comes in `also`: p is then (p, *also).
         """
         inputs, own, y = residuals
-        structure, roles = self._saved(params, y_bar[0] if also else y_bar)
+        structure, roles, _ = self._saved(params, y_bar[0] if also else y_bar)
 
         def step(carry: tuple[PyTree, PyTree], one: tuple) -> tuple[tuple[PyTree, PyTree], PyTree]:
             y_bar, y = carry
@@ -361,8 +375,27 @@ class Repeated(Layer):
         )
         return stacked, x_bar
 
-    def _saved(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None]]:
-        """What one repetition saves: (its structure, for each leaf its place in x or y, or None if it is in neither).
+    def _first(self, params: Params, x: PyTree) -> tuple[PyTree, list[tuple[str, int] | None]]:
+        """(the first input, in the dtypes that the layer gives back; the places of what one repetition saves).
+
+        Each output is the next input: where a layer casts its input to the dtype of its parameters, and says so, so
+        does the first of them.
+        """
+        _, roles, y = self._saved(params, x)
+        taken, given = ((jax.tree.structure(each), [leaf.shape for leaf in jax.tree.leaves(each)]) for each in (x, y))
+        if taken != given:
+            raise ValueError(
+                f"{self}: the layer must give back what it takes, arrays of shape {taken[1]}, got {given[1]}. Make the "
+                "two equal."
+            )
+        cast = jax.tree.map(lambda own, after: own if own.dtype == after.dtype else own.astype(after.dtype), x, y)
+        if all(own is after for own, after in zip(jax.tree.leaves(x), jax.tree.leaves(cast), strict=True)):
+            return x, roles
+        return cast, self._saved(params, cast)[1]
+
+    def _saved(self, params: Params, x: PyTree) -> tuple[Any, list[tuple[str, int] | None], PyTree]:
+        """What one repetition saves: (its structure, for each leaf its place in x or y, or None if it is in neither),
+        and the shapes of its output.
 
         The output of one repetition is the input of the next, so x and y need to be stacked only once between them.
         """
@@ -373,7 +406,7 @@ class Repeated(Layer):
         invars, outvars = closed.jaxpr.invars, closed.jaxpr.outvars
         places = {id(v): ("y", k) for k, v in enumerate(outvars[:y_count])}
         places |= {id(v): ("x", k) for k, v in enumerate(invars[len(invars) - x_count :])}
-        return jax.tree.structure(saved), [places.get(id(v)) for v in outvars[y_count:]]
+        return jax.tree.structure(saved), [places.get(id(v)) for v in outvars[y_count:]], y
 
     def _require_stacked(self, params: Params) -> None:
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):

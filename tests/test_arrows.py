@@ -48,7 +48,7 @@ def unit(file: str, room: str) -> str:
     return file.removeprefix(f"{room}/").split("/")[0]
 
 
-@pytest.mark.parametrize("room", ["", "curvature", "training", "checker", "glassbox"])
+@pytest.mark.parametrize("room", ["", "curvature", "training", "estimators", "checker", "glassbox"])
 def test_the_arrows_of_the_page_are_those_of_the_source(room):
     drawn: dict[str, set[str]] = {}
     inside = [file for file in FILES if file.startswith(f"{room}/") or not room]
@@ -75,5 +75,6 @@ def test_rooms_are_loaded_when_they_are_used():
     script = "import sys, fnn; print(*sorted(m for m in sys.modules if m.startswith('fnn.')))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     rooms = {"checker", "curvature", "glassbox", "training", "lectures", "data", "differences", "jaxprs", "cli"}
+    rooms |= {"storage", "leaves", "estimators"}
     assert not {name.split(".")[1] for name in loaded} & rooms
     assert {name for name in dir(fnn) if not hasattr(fnn, name)} == set()

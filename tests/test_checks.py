@@ -40,6 +40,16 @@ def layer_params(*sizes):
     )
 
 
+class Thrice(fnn.Layer):
+    """A layer without sizes that gives more than it takes."""
+
+    def forward(self, params, x):
+        return jnp.concatenate([x, x, x], axis=-1), ()
+
+    def backward(self, params, residuals, y_bar):
+        raise AssertionError("refused before")
+
+
 def floats(*shape):
     return np.ones(shape, np.float32)
 
@@ -177,6 +187,10 @@ MESSAGES = [
     row("skip over unequal sizes", ValueError, "skip", "got 4 inputs and 5 outputs", "equal")(
         lambda: fnn.skip(fnn.dense(4, 5))),
     row("skip of no layer", TypeError, "skip: a Layer is needed", "4", "Subclass fnn.Layer")(lambda: fnn.skip(4)),
+    row("skip of what gives more than it takes", ValueError, "skip(Thrice())", "its input, (5, 1)", "got (5, 3)",
+        "equal")(lambda: fnn.skip(Thrice()).apply((), floats(5, 1))),
+    row("repeated of what gives more than it takes", ValueError, "repeated(Thrice(), 2)", "shape [(5, 1)]",
+        "got [(5, 3)]", "equal")(lambda: fnn.repeated(Thrice(), 2).apply((), floats(5, 1))),
     row("repeated with unequal sizes", ValueError, "repeated", "got 4 inputs and 5 outputs", "equal")(
         lambda: fnn.repeated(fnn.dense(4, 5), 2)),
     row("repeated 0 times", ValueError, "repeated: times must be at least 1", "0")(
@@ -396,7 +410,8 @@ MESSAGES = [
         lambda: fit(gradient=bare_gradient, validation=(X, LABELS))),
     row("bad data for a bare function", ValueError, "x must be finite", "row 0, column 0 is nan")(
         lambda: fit((spoiled(X, (0, 0), np.nan), LABELS), gradient=bare_gradient)),
-    row("nothing to train", ValueError, "no floating array", "net.init(key)")(lambda: fit(params={"W": LABELS})),
+    row("nothing to train", ValueError, "hold a floating array, got none", "net.init(key)")(
+        lambda: fit(params={"W": LABELS})),
     row("fit: labels out of range", ValueError, "0 … 2", "row 5 is -1 (and 0 more)")(
         lambda: fit((X, spoiled(LABELS, 5, -1)))),
     row("fit: validation labels", ValueError, "0 … 2", "row 2 is 3 (and 0 more)")(

@@ -231,6 +231,23 @@ def test_repeated_equals_the_layers_written_out(x64):
     assert_close(last_bar, wanted_last, tolerances.FORWARD["float64"])
 
 
+def test_repeated_casts_its_input_as_its_layer_does():
+    net = fnn.repeated(fnn.dense(4, 4, activation="tanh"), 2)
+    params = drawn(net, random("cast"), jnp.bfloat16)
+    x, dot = _rows((3,), jnp.float32), jnp.ones((3, 4), jnp.float32)
+    with pytest.warns(fnn.CastWarning, match=r"dense\(4, 4, activation=tanh\): x is float32; cast to bfloat16"):
+        y, saved = net.forward(params, x)
+    wanted, kept = net.forward(params, x.astype(jnp.bfloat16))
+    assert y.dtype == jnp.bfloat16 and (y == wanted).all()
+    chex.assert_trees_all_equal(net.backward(params, saved, y), net.backward(params, kept, y))
+    with pytest.warns(fnn.CastWarning):
+        assert (net.values(params, x)[0] == wanted).all()
+    zero = jax.tree.map(jnp.zeros_like, params)
+    with pytest.warns(fnn.CastWarning):
+        (after, moved), _ = net.forward_tangent((params, zero), (x, dot))
+    assert (after == wanted).all() and moved.dtype == jnp.bfloat16
+
+
 def test_the_program_of_repeated_does_not_grow_with_the_number_of_layers():
     def equations(times):
         net = fnn.repeated(fnn.dense(8, 8, activation="relu"), times)

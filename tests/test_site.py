@@ -259,12 +259,27 @@ CUT = """
     return true;
   }).map(e => e.textContent.trim().slice(0, 60)).filter(text => text)
 """
+#: Code, tables and formulas that are wider than their box: a part of them is hidden until one scrolls.
+WIDE = """
+[...document.querySelectorAll('article :is(pre, .highlight, table, .table-wrapper, div.math, mjx-container)')]
+  .filter(e => e.checkVisibility() && e.clientWidth && e.scrollWidth > e.clientWidth)
+  .map(e => [e.scrollWidth, e.clientWidth, e.textContent.trim().slice(0, 60)])
+"""
+#: On a phone they scroll; a shade at the edge must say so.
+WITHOUT_CUE = """
+[...document.querySelectorAll('article pre, article .table-wrapper, article div.math')]
+  .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
+  .filter(e => !getComputedStyle(e).backgroundImage.includes('gradient')).map(e => e.textContent.trim().slice(0, 60))
+"""
+#: Windows in which nothing is wider than its box.
+WINDOWS = (1280, 1400, 1920)
 RENDERED = "window.MathJax?.startup ? MathJax.startup.promise.then(() => 0) : 0"
 PHONE = 390
 
 
 def test_every_page_as_it_is_read():
-    """Maths rendered, console silent, nothing asked of a network, readable in both themes, no wider than a phone."""
+    """Maths rendered, console silent, nothing asked of a network, readable in both themes, nothing wider than its box
+    in a window, no wider than a phone."""
     wrong = []
     formulas = 0
     with open_page(SITE / "index.html" if site() else "") as page:
@@ -278,13 +293,30 @@ def test_every_page_as_it_is_read():
             for dark in (False, True):
                 page.emulate(dark=dark)
                 wrong += [(file.name, dark, each) for each in page.evaluate(CONTRASTS) if each[0] < tolerances.CONTRAST]
+            for window in WINDOWS:
+                # the dark theme differs in colours alone
+                page.emulate(width=window)
+                wrong += [(file.name, f"wider than its box at {window}", each) for each in page.evaluate(WIDE)]
             page.emulate(width=PHONE)
             if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
                 wrong.append((file.name, "wider than a phone", width))
             wrong += [(file.name, "cut on a phone", text) for text in page.evaluate(CUT)]
+            wrong += [(file.name, "scrolls without a cue", text) for text in page.evaluate(WITHOUT_CUE)]
         wrong += page.console + [url for url in page.requests if not url.startswith("file:")]
     assert not wrong, wrong[:20]
     assert formulas > 500
+
+
+def test_what_is_wider_than_its_box_is_seen():
+    with open_page(SITE / "tutorial.html" if site() else "") as page:
+        page.emulate(width=1400)
+        assert page.evaluate(WIDE) == []
+        page.evaluate("document.querySelector('article pre').textContent = 'x'.repeat(200)")
+        assert len(page.evaluate(WIDE)) == 1
+        page.emulate(width=PHONE)
+        assert page.evaluate(WITHOUT_CUE) == []
+        page.evaluate("document.querySelector('article pre').style.background = 'white'")
+        assert len(page.evaluate(WITHOUT_CUE)) == 1
 
 
 def test_a_typed_query_finds_a_page():

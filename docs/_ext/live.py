@@ -32,7 +32,7 @@ class Frames(SphinxPostTransform):
         svg = Path(self.app.srcdir, image["uri"]).read_text(encoding="utf-8")
         width, height = (int(size) for size in re.findall(r'(?:width|height)="(\d+)"', svg)[:2])
         # the page draws a picture that is wider than the column smaller, but by no more than this
-        height = round(height * min(1, max(0.85, COLUMN / width)))
+        height = round(height * min(1, max(0.65, COLUMN / width)))
         name = Path(page).stem
         title = escape(f"{name}, to step through: {image['alt']}")
         return (

@@ -21,7 +21,7 @@ import fnn
 #: The order of the pages; a namespace that is not named here comes last.
 ORDER = (
     *("activations", "linear", "losses", "regularizers", "initializers", "layers", "network", "gradients"),
-    *("differences", "optimizers", "metrics", "data", "training", "checker", "glassbox", "lectures"),
+    *("differences", "optimizers", "metrics", "data", "training", "storage", "checker", "glassbox", "lectures"),
 )
 
 
@@ -52,8 +52,8 @@ class Name(NamedTuple):
 
 @functools.cache
 def namespaces() -> tuple[str, ...]:
-    """The modules that `fnn.__all__` names, in the order of their pages."""
-    found = [name for name in fnn.__all__ if inspect.ismodule(getattr(fnn, name))]
+    """The modules that `fnn.__all__` names and the optional ones, in the order of their pages."""
+    found = [name for name in fnn.__all__ if inspect.ismodule(getattr(fnn, name))] + list(fnn._OPTIONAL)
     return tuple(f"fnn.{name}" for name in sorted(found, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)))
 
 

@@ -8,7 +8,8 @@ Refuted by: one mutant that is missed and is not equivalent; one alarm; a peer t
 The mutants are made by operators (`operators.py`) and drawn by a seed (`bank.py`), not chosen. The checker was
 developed against the first draw; the held-out draw, of other mutants on other nets, was run for the first time when it
 was finished. A mutant that is missed must be shown to be equivalent (`equivalence.py`): on 1000 random probes, in
-arithmetic of 200 digits, it gives what the original gives.
+arithmetic of 200 digits, it gives what the original gives. Beside the mutants stands what users bring (`users.py`):
+right rules in the forms of public code, which must not be blamed, and published mistakes, which must be caught.
 """
 
 import json
@@ -33,14 +34,19 @@ class Options(frame.Options):
     Everything takes about two hours on two cores. Start one process per core with shares, and other parts apart.
     """
 
-    parts: tuple[Literal["mutants", "peers", "alarms", "clock"], ...] = ("mutants", "peers", "alarms", "clock")
-    """What to run: our checker on both halves of the bank, other checkers, false alarms, and the time of one check."""
+    parts: tuple[Literal["mutants", "peers", "alarms", "clock", "forms", "mistakes", "users"], ...] = (
+        "mutants", "peers", "alarms", "clock", "forms", "mistakes", "users",
+    )  # fmt: skip
+    """What to run: our checker on both halves of the bank, other checkers, false alarms, the time of one check; right
+    rules in the forms of users, published mistakes, and these forms at random."""
     mutants: int = frame.at_least(1, 100)
     """How many wrong rules are drawn for each half of the bank."""
     points: tuple[str, ...] = ("fresh", "trained", "weights x 10", "weights x 0.01", "inputs x 100")
     """Kinds of parameter points at which each is checked."""
     checks: int = frame.at_least(1, 10_000)
     """How many checks of right rules."""
+    checks_of_forms: int = frame.at_least(1, 1000)
+    """How many checks of right rules in the forms of users."""
     points_at_kinks: int = frame.at_least(1, 10_000)
     """How many points on a kink, or within a step of one."""
     shares: int = frame.at_least(1, 1)
@@ -75,7 +81,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Run the parts that were asked for; times stand under "measured"."""
     import jax
 
-    from experiments.detection import alarms, bank, measure, peers
+    from experiments.detection import alarms, bank, measure, peers, users
 
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, _compiled_once(folder):
@@ -101,6 +107,13 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
             seed = options.seed + 1000 * options.share
             result["alarms"] = alarms.measured(-(-options.checks // options.shares), watch, seed)
             result["kinks"] = alarms.at_kinks(-(-options.points_at_kinks // options.shares), watch, seed)
+        if "forms" in options.parts:
+            result["forms"] = users.forms(watch, options.seed)
+        if "mistakes" in options.parts:
+            result["mistakes"] = users.mistakes(watch, options.seed)
+        if "users" in options.parts:
+            share = slice(options.share, None, options.shares)
+            result["users"] = users.at_random(options.checks_of_forms, watch, options.seed, share)
         if "clock" in options.parts:
             result["measured"] = {"clock": _clock(watch)}
     jax.clear_caches()
@@ -120,11 +133,14 @@ def _equivalence(mutant: Any, watch: Watch) -> dict[str, Any]:
 
 @contextmanager
 def _compiled_once(folder: str) -> Iterator[None]:
-    """A mutant shares nearly all its programs with the others: what was compiled is kept in a folder for the run."""
+    """A mutant shares nearly all its programs with the others: what was compiled is kept in a folder for the run.
+
+    In the user's own, where `JAX_COMPILATION_CACHE_DIR` names one: then shares find what others compiled.
+    """
     import jax
 
     names = {
-        "jax_compilation_cache_dir": folder,
+        "jax_compilation_cache_dir": getattr(jax.config, "jax_compilation_cache_dir", None) or folder,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
@@ -170,6 +186,17 @@ def summary(half: dict[str, Any]) -> dict[str, Any]:
     return {"mutants": len(counted), "equivalent": len(half["mutants"]) - len(counted), **total}
 
 
+def words(forms: dict[str, Any]) -> Counter[str]:
+    """Over all families: how many right forms are ok, under an assumption, undecided or blamed."""
+    return sum(map(Counter, forms["families"].values()), Counter())
+
+
+def counts(mistakes: dict[str, Any]) -> Counter[str]:
+    """Over all published mistakes: how many are caught, named and diagnosed, and wrong diagnoses stated as certain."""
+    kinds = ("caught", "named", "diagnosed", "wrong_but_certain")
+    return Counter({kind: sum(each[kind] for each in mistakes.values()) for kind in kinds})
+
+
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
     made: dict[str, Prediction] = {}
@@ -188,7 +215,20 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
                 f"{half}: no wrong diagnosis is stated as certain", s["wrong_but_certain"] == 0
             ),
         }
-    for part in ("alarms", "kinks"):
+    if "forms" in result:
+        of = words(result["forms"])
+        made["forms blamed"] = Prediction("no right rule in the form of a user is blamed", of["blamed"] == 0)
+        made["forms open"] = Prediction(
+            "at most 5 of them are undecided, and 10 right under an assumption",
+            of["undecided"] <= 5 and of["assumes"] <= 10,
+        )
+    if "mistakes" in result:
+        of, n = counts(result["mistakes"]), len(result["mistakes"])
+        made["mistakes caught"] = Prediction("every published mistake is caught", of["caught"] == n)
+        made["mistakes named"] = Prediction("52 of 57 of them are named", 57 * of["named"] >= 52 * n)
+        made["mistakes diagnosed"] = Prediction("40 of 57 get the right diagnosis", 57 * of["diagnosed"] >= 40 * n)
+        made["mistakes certain"] = Prediction("none gets a wrong one as certain", of["wrong_but_certain"] == 0)
+    for part in ("alarms", "kinks", "users"):
         if part in result:
             made[part] = Prediction(f"no alarm: {part}", not result[part]["alarms"])
     return made
@@ -210,6 +250,14 @@ def tables(result: dict[str, Any]) -> list[list[list[str]]]:
         }
         cells = [[told, *(cell(s) for s in halves.values())] for told, cell in rows.items()]
         found.append([["`fnn.check`", *halves], *cells])
+    if "forms" in result:
+        kinds = ("ok", "assumes", "undecided", "blamed")
+        rows = {**result["forms"]["families"], "all": words(result["forms"])}
+        cells = [[name, str(sum(row.values())), *(str(row.get(k, 0)) for k in kinds)] for name, row in rows.items()]
+        found.append([["right rules in the form of", "rules", "ok", "ASSUMES", "UNDECIDED", "blamed"], *cells])
+    if "mistakes" in result:
+        of, n = counts(result["mistakes"]), len(result["mistakes"])
+        found.append([[f"of {n} published mistakes", ""], *([kind.replace("_", " "), str(of[kind])] for kind in of)])
     if "peers" in result:
         peers = result["peers"]
         points = list(next(iter(peers["rejected"].values())))
@@ -243,7 +291,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    for part, what in (("alarms", "checks"), ("kinks", "points")):
+    for part, what in (("alarms", "checks"), ("kinks", "points"), ("users", "checks")):
         if part in result:
             number, bad = result[part][what], len(result[part]["alarms"])
             bound = f"; the rate is below {3 / number:.1g} with 95 % confidence" if not bad else ""

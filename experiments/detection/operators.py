@@ -101,7 +101,9 @@ def _inside(tree: ast.AST) -> dict[int, str]:
         elif isinstance(node, ast.FunctionDef):
             part = ("annotation", node.returns)
         for each in ast.walk(part[1]) if part[1] is not None else ():
-            found[id(each)] = part[0]
+            # what an annotation holds stays one: tuple[Array, Array | None] has an index
+            if found.get(id(each)) != "annotation":
+                found[id(each)] = part[0]
     return found
 
 

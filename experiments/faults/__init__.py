@@ -2,10 +2,12 @@
 
 Prediction: a run that was killed (SIGKILL) at random moments, the writing of checkpoints included, ends with the same
 bits in parameters, optimizer state and curves as one that was left alone; SIGINT and SIGTERM save and leave; a damaged
-checkpoint is refused by name and the one before is used; a full disk leaves the last good one.
-Refuted by: one run of other bits, or one damaged checkpoint that is read without a word.
+checkpoint is refused by name and the one before is used; a full disk leaves the last good one; a sweep that is
+interrupted (SIGINT) at random moments gives back every run that was finished, with the same bits.
+Refuted by: one run of other bits, one damaged checkpoint that is read without a word, or one finished run lost.
 """
 
+import json
 import os
 import random
 import select
@@ -33,6 +35,8 @@ class Options(frame.Options):
 
     kills: int = frame.at_least(1, 50)
     """How many times a run is killed, at random moments, five times each run."""
+    interrupts: int = frame.at_least(1, 10)
+    """How many sweeps are interrupted, each once, at a random moment."""
     epochs: int = frame.at_least(1, 150)
     """Length of a run; it must outlast its kills."""
 
@@ -85,7 +89,8 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
         watch("damage", 1, 1, "")
         full = starved(place / "full", options.epochs, environment, alone)
         watch("full disk", 1, 1, "")
-    return {"kills": kills, "signals": signals, "damage": damage, "full_disk": full}
+        sweeps = swept(options.interrupts, environment, order, watch)
+    return {"kills": kills, "signals": signals, "damage": damage, "full_disk": full, "sweeps": sweeps}
 
 
 def surroundings(place: Path) -> dict[str, str]:
@@ -204,9 +209,40 @@ def starved(folder: Path, epochs: int, environment: dict[str, str], alone: str) 
     }
 
 
+def swept(interrupts: int, environment: dict[str, str], order: random.Random, watch: Watch) -> list[dict[str, Any]]:
+    """Interrupt sweeps at random moments: how many runs were finished by then, and whether each came back."""
+    sweep(environment, None)
+    # once more, now that the programs are there: how long a sweep takes
+    alone, _, seconds = sweep(environment, None)
+    times = []
+    for k in range(interrupts):
+        kept, finished, _ = sweep(environment, order.uniform(0, 0.9 * seconds))
+        same = all(alone[seed] == digest for seed, digest in kept.items())
+        times.append({"finished": finished, "kept": len(kept), "of": len(alone), "same_bits": same})
+        watch("sweeps", k + 1, interrupts, f"{sum(each['finished'] for each in times)} finished runs at stake")
+    return times
+
+
+def sweep(environment: dict[str, str], seconds: float | None) -> tuple[dict[str, str], int, float]:
+    """A sweep, interrupted after so many seconds: (digests of what came back, how many it had finished, its time)."""
+    command = [sys.executable, "-m", "experiments.faults.sweeping"]
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    waited_for(child)
+    began = time.monotonic()
+    if seconds is not None:
+        time.sleep(seconds)
+        child.send_signal(signal.SIGINT)
+    out, error = child.communicate(timeout=600)
+    *said, last = out.strip().splitlines() or [""]
+    if not last.startswith("{"):
+        raise RuntimeError(f"the sweep gave nothing back: {error[-2000:]}")
+    counts = [int(line.split()[1]) for line in said if line.startswith("finished ")]
+    return json.loads(last), max(counts, default=0), time.monotonic() - began
+
+
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
-    kills = result["kills"]
+    kills, sweeps = result["kills"], result["sweeps"]
     return {
         "kills": Prediction(
             f"{len(kills)} kills: every run ends with the same bits", all(k["same_bits"] for k in kills)
@@ -222,6 +258,10 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         "full_disk": Prediction(
             "a full disk is said and leaves the last good checkpoint", all(result["full_disk"].values())
         ),
+        "sweeps": Prediction(
+            f"{len(sweeps)} interrupts of sweeps lose no finished run",
+            all(s["kept"] >= s["finished"] and s["same_bits"] for s in sweeps),
+        ),
     }
 
 
@@ -234,6 +274,9 @@ def show(saved: dict[str, Any], console: Console) -> None:
     for name, each in result["damage"].items():
         table.add_row(name, str(each["named"]), str(each["same_bits"]))
     console.print(table)
+    sweeps = result["sweeps"]
+    stake, kept = (sum(each[name] for each in sweeps) for name in ("finished", "kept"))
+    console.print(f"{len(sweeps)} interrupts of sweeps, {stake} finished runs at stake, {kept} kept", highlight=False)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

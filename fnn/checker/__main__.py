@@ -42,8 +42,8 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
         if file is not None and not file.parent.is_dir():
             raise Refused(f"{file} cannot be written: there is no folder {file.parent}.")
     module, dotted = target(options.target, own)
-    asked = {"order": options.order, "batched": options.batched or None}
-    asked = {name: value for name, value in asked.items() if value is not None}
+    asked = {name: getattr(options, name) for name in ("order", "batched", "expected", "data", "strict")}
+    asked = {name: value for name, value in asked.items() if value}
     if not dotted:
         return _every(module, options, asked)
     function = lookup(module, dotted, own)
@@ -83,7 +83,7 @@ def _every(module: ModuleType, options: argparse.Namespace, asked: dict[str, Any
     width = max(map(len, rules))
     for name, rule in rules.items():
         try:
-            reports = reports_of(name, rule, seed=options.seed, **asked)
+            reports = reports_of(name, rule, seed=options.seed, **_own(asked, name))
         except (TypeError, ValueError) as error:
             print(f"{name:<{width}}  not checked: {error}\n{'':<{width}}  Here: {PROGRAM} {options.target}:{name} …")
             status = status or 2
@@ -96,6 +96,12 @@ def _every(module: ModuleType, options: argparse.Namespace, asked: dict[str, Any
     if options.json is not None:
         options.json.write_text(json.dumps(reports_as_data, indent=1, ensure_ascii=False))
     return status
+
+
+def _own(asked: dict[str, Any], name: str) -> dict[str, Any]:
+    """What was asked for, with the declarations that name this rule alone."""
+    declared = tuple(each for each in asked.get("expected", ()) if each == name)
+    return {**asked, "expected": declared} if "expected" in asked else asked
 
 
 def _summed(function: Callable[..., Any], args: tuple, seed: int, asked: dict[str, Any]) -> Report:
@@ -124,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     parser.add_argument("--order", type=int, help="2 checks the derivative of the gradient too")
     parser.add_argument("--batched", action="store_true", help="check under jax.vmap too")
+    parser.add_argument(
+        "--expected", metavar="RULE", action="append", help="a rule that differs on purpose; repeatable"
+    )
+    parser.add_argument(
+        "--data", metavar="NAME", action="append", help="an argument of a rule that is data; repeatable"
+    )
+    parser.add_argument("--strict", action="store_true", help="what is right under an assumption counts as wrong")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the report: .png, .pdf or .svg")
     return parser

@@ -22,6 +22,7 @@ from fnn.checker.arguments import (
     require_real,
     require_same_twice,
     require_sound,
+    require_sound_on_host,
     require_traced,
     require_usable,
     without_others,
@@ -31,6 +32,7 @@ from fnn.checker.findings import Finding, Verdict, graver
 from fnn.checker.host import needs_host
 from fnn.checker.inside import Declared, stripped
 from fnn.checker.judge import DECLARED, examine, judged_at
+from fnn.checker.longer import Traced, examined_longer
 from fnn.checker.oracles import is_float, lent, pullback
 from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
 from fnn.checker.points import Settings, at, is_known
@@ -103,27 +105,27 @@ def check(
     # made arrays here, in the caller's own setting: NumPy's float64 means JAX's default dtype
     args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), call.args)
     require_real(args)
+    require_floats(args)
     x64 = bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
     settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
         if isinstance(f, Backprop):
             # first what the data say: a label out of range is named, not the NaN that it makes
             f.objective.validate(args[0], *args[1:])
-            require_sound(lambda *args: f.objective(*args, **options), args, on_host=False)
-            with jax.enable_x64(True):
-                whole, parts = _of_record(f, args, options, declared)
-        else:
-            whole, parts = _of_function(f, replace(call, args=args), declared, (options, x64))
-        require_floats(args)
-        _require_names(declared, whole, parts)
+            require_sound(lambda *args: f.objective(*args, **options), args)
+        traced = _traced(f, call, declared, (options, x64))
+        subject = traced(args)
+        _require_names(declared, subject)
         with jax.enable_x64(True):
-            findings, missed = _examined(whole, parts, isinstance(f, Backprop), settings, miss)
+            findings, missed = _examined(subject, isinstance(f, Backprop), settings, miss)
             if order == 2 and all(f.verdict.fine for f in findings):
                 # of a rule that is wrong already the second order says nothing new
-                findings += _second_order(whole, parts, settings)
-            _note_casts([*parts, whole], settings)
+                findings += _second_order(subject, settings)
+            _note_inside(subject, settings)
+        if subject.parts or gradient is not None:
+            findings += _examined_longer(traced, args, subject, findings, settings)
     notes = tuple(settings.notes)
-    if not parts and gradient is None:
+    if not subject.parts and gradient is None:
         notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
     return Report(tuple(findings), (*_skipped(f, args), *call.fixed), notes, settings.counts, missed, strict)
 
@@ -140,21 +142,38 @@ def _skipped(f: Any, args: tuple) -> tuple[str, ...]:
 
 
 def _examined(
-    whole: rules.Rule, parts: list[rules.Rule], record: bool, settings: Settings, miss: float
+    subject: rules.Subject, record: bool, settings: Settings, miss: float
 ) -> tuple[list[Finding], float | None]:
     """The findings of every rule and of the whole gradient, and the chance that something was missed."""
+    whole, parts = subject.whole, subject.parts
     # an equation has the shapes of the real run anyway: to try it there costs no further compilation
     findings = [each for rule in rules.distinct(parts) for each in examine(rule, settings, recorded=not record)]
     of_whole, missed = _whole_examined(whole, settings, miss, generic=not parts)
     assumed = {f.rule: f.message for f in findings if f.kind == "data"}
     data = {name: assumed[rule.name] for rule in parts if rule.name in assumed for name in rule.blank.values()}
     of_whole = [_as_data(f, data[f.argument]) if f.argument in data else f for f in of_whole]
+    if all(f.verdict.fine for f in of_whole):
+        findings = _without_parts_of_jax(findings, parts, settings)
     fine = all(f.verdict.fine for f in [*findings, *of_whole])
     if record and not fine and not any(f.verdict == Verdict.FORMULA for f in findings):
         # something is amiss, and no rule on generic inputs says what: look at each where the real run had it
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]
         findings = graver(findings, again)
     return [*findings, *of_whole], missed
+
+
+def _without_parts_of_jax(findings: list[Finding], parts: list[rules.Rule], settings: Settings) -> list[Finding]:
+    """The findings but for rules of JAX that are right as JAX uses them, and not alone.
+
+    It passes some of them one array as two arguments, and gives the derivative to one of the two only.
+    """
+    foreign = {(rule.name, rule.where) for rule in parts if not rule.own}
+    wrong = {(f.rule, f.where) for f in findings if not f.verdict.fine} & foreign
+    for name, where in wrong:
+        settings.notes[f"{name} ({where}) of JAX is right as part of the whole gradient, and was not judged alone"] = (
+            None
+        )
+    return [f for f in findings if (f.rule, f.where) not in wrong]
 
 
 def _as_data(finding: Finding, message: str) -> Finding:
@@ -185,18 +204,24 @@ def _whole_examined(
     return findings, missed
 
 
-def _second_order(whole: rules.Rule, parts: list[rules.Rule], settings: Settings) -> list[Finding]:
+def _second_order(subject: rules.Subject, settings: Settings) -> list[Finding]:
     """The findings on the backward passes themselves, as functions."""
+    whole, parts = subject.whole, subject.parts
     # some rules of JAX itself hold at one place only, where its functions use them; the whole gradient tells of them
     second = [rule.second() for rule in rules.distinct(parts) if rule.own and not rule.expected]
     findings = [each for rule in second for each in examine(rule, settings, recorded=False)]
     return [*findings, *examine(whole.second(), settings, generic=not parts)]
 
 
-def _note_casts(checked: list[rules.Rule], settings: Settings) -> None:
-    """Say what was computed in a narrower dtype than float64 inside, and could not be judged as it is."""
+def _note_inside(subject: rules.Subject, settings: Settings) -> None:
+    """Say what is stopped or narrow inside, and could not be judged as it is."""
+    for place in () if subject.program is None else inside.stopped(subject.program):
+        settings.notes[f"what stop_gradient stops ({place}) is held in the differences too"] = None
+    for place in () if subject.program is None else inside.used_up(subject.program):
+        says = f"a rule by hand ({place}) is used up by a derivative that the function takes inside, and was not judged"
+        settings.notes[f"{says}. Check what is differentiated there by itself"] = None
     places: dict[tuple, str] = {}
-    for rule in checked:
+    for rule in [*subject.parts, subject.whole]:
         for narrow in settings.witnesses(rule.small or rule).narrow:
             places.setdefault((narrow.dtype, str(narrow.place)), rule.name)
     for (dtype, place), name in places.items():
@@ -221,11 +246,35 @@ def assert_gradients(f: Backprop | Callable[..., Array], *args: PyTree, **option
     return report
 
 
-def _of_record(
-    by_hand: Backprop, args: tuple, options: dict[str, Any], declared: Declared
-) -> tuple[rules.Rule, list[rules.Rule]]:
+def _traced(f: Any, call: Call, declared: Declared, setting: tuple) -> Traced:
+    """From arguments to what is checked there."""
+    if isinstance(f, Backprop):
+        return lambda args: _of_record(f, args, setting[0], declared)
+    return lambda args: _of_function(f, replace(call, args=args), declared, setting)
+
+
+def _examined_longer(
+    traced: Traced, args: tuple, subject: rules.Subject, findings: list[Finding], settings: Settings
+) -> list[Finding]:
+    """What rules say that have an axis of length 1, where it is longer."""
+    if not isinstance(subject.whole.pair, OfRecord):
+        named = {f"argument {k}": arg for k, arg in enumerate(args)}
+        return examined_longer(traced, named, subject, findings, settings)
+    params, x, y = args
+    pair, (_, options) = subject.whole.pair, subject.whole.data
+
+    def with_examples(rest: tuple) -> rules.Subject:
+        # whether the examples fit each other is for the net and the loss to say
+        jax.eval_shape(lambda *args: pair.forward(args[:2], (args[2], options)), params, *rest)
+        return traced((params, *rest))
+
+    return examined_longer(with_examples, {"x": x, "y": y}, subject, findings, settings, examples=True)
+
+
+def _of_record(by_hand: Backprop, args: tuple, options: dict[str, Any], declared: Declared) -> rules.Subject:
     reasons = dict.fromkeys(declared.expected, declared.reason)
-    parts = rules.of_objective(by_hand.objective, args, options, reasons)
+    with jax.enable_x64(True):
+        parts = rules.of_objective(by_hand.objective, args, options, reasons)
     params, x, y = args
     truth = lent(by_hand.objective, lambda part: bool(part.expected or rules.name_of(part) in declared.expected))
     where, labels = rules.place(type(by_hand).__call__), ("params", "x")
@@ -233,12 +282,10 @@ def _of_record(
         "gradient", where, OfRecord(by_hand, truth), (params, x), labels, (y, options), whole=True,
         declared_inside=any(rule.expected for rule in parts),
     )  # fmt: skip
-    return whole, parts
+    return rules.Subject(whole, parts)
 
 
-def _of_function(
-    f: Callable[..., Array], call: Call, declared: Declared, setting: tuple
-) -> tuple[rules.Rule, list[rules.Rule]]:
+def _of_function(f: Callable[..., Array], call: Call, declared: Declared, setting: tuple) -> rules.Subject:
     """The whole gradient of a function, or one written beside it, and the rules inside."""
     options, x64 = setting
     args = call.args
@@ -248,11 +295,10 @@ def _of_function(
 
     if call.gradient is not None:
         beside = call.gradient
-        return _beside(called, lambda *args: beside(*args, **options), args, rules.place(beside), x64), []
-    require_traced(called, args)
-    require_sound(called, args, on_host=False)
+        return _beside(called, lambda *args: beside(*args, **options), args, rules.place(beside), x64)
+    run = require_traced(called, args)
     with jax.enable_x64(True):
-        parts = inside.of_function(called, args, x64, declared)
+        parts = inside.of_function(called, args, run, x64, declared)
     keep = frozenset(rule.name for rule in parts if rule.expected)
     plain = stripped(called, keep)
     key = inside.key_of(lambda *args: (plain(*args), _gradients(called, args)), *args)
@@ -260,23 +306,31 @@ def _of_function(
     labels = tuple(f"argument {k}" for k in range(len(args)))
     names = {name for rule in parts for name in rule.blank.values()}
     data = {k: label for k, label in enumerate(labels) if label in names}
-    whole = rules.Rule("gradient", rules.place(f), pair, args, labels, whole=True, blank=data)
-    return replace(whole, declared_inside=bool(keep)), parts
+    named = {rule.straight[k] for rule in parts for k in rule.named_data if k < len(rule.straight)}
+    whole = rules.Rule(
+        "gradient", rules.place(f), pair, args, labels, whole=True, blank=data, declared_inside=bool(keep),
+        named_data=frozenset(k for k, label in enumerate(labels) if label in named),
+    )  # fmt: skip
+    return rules.Subject(whole, parts, run.program)
 
 
-def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: bool) -> rules.Rule:
-    """The rule of a gradient that is written beside its function."""
+def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: bool) -> rules.Subject:
+    """A gradient that is written beside its function."""
     function, beside = needs_host(called, args), needs_host(gradient, args)
-    require_sound(called, args, on_host=function)
+    program = None
+    if function:
+        require_sound_on_host(called, args)
+    else:
+        program = require_sound(called, args).program
     require_same_twice(gradient, args, on_host=beside)
-    if function or beside:
-        pair = OfGradient(object(), called if function else stripped(called), gradient, function, beside)
-        return rules.Rule("gradient", where, pair, args[:1], ("argument 0",), args[1:], whole=True, loose=True)
-    plain = stripped(called)
-    with jax.enable_x64(x64):
-        key = inside.key_of(lambda *args: (plain(*args), gradient(*args)), *args)
-    pair = OfGradient(key, plain, gradient)
-    return rules.Rule("gradient", where, pair, args[:1], ("argument 0",), args[1:], whole=True, loose=True)
+    key: Any = object()
+    if not (function or beside):
+        with jax.enable_x64(x64):
+            key = inside.key_of(lambda *args: (stripped(called)(*args), gradient(*args)), *args)
+    pair = OfGradient(key, called if function else stripped(called), gradient, function, beside)
+    labels = ("argument 0",)
+    whole = rules.Rule("gradient", where, pair, args[:1], labels, args[1:], whole=True, loose=True)
+    return rules.Subject(whole, [], program)
 
 
 def _gradients(f: Callable[..., Array], args: tuple) -> PyTree:
@@ -290,14 +344,15 @@ def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _require_names(declared: Declared, whole: rules.Rule, parts: list[rules.Rule]) -> None:
+def _require_names(declared: Declared, subject: rules.Subject) -> None:
     """Every name that is declared must be one of a rule, or of an argument of a rule."""
+    whole, parts = subject.whole, subject.parts
     names = dict.fromkeys(rule.name for rule in parts)
     for name in declared.expected:
         if name not in names:
             known = f"The rules are {', '.join(names)}." if names else "There is no rule by hand inside."
             raise ValueError(f"expected must name rules of what is checked, got {name!r}. {known}")
-    labels = dict.fromkeys(label for rule in [whole, *parts] for label in rule.labels)
+    labels = dict.fromkeys(label for rule in [*parts, whole] for label in rule.labels)
     for name in declared.data:
         if name not in labels:
             raise ValueError(f"data must name arguments of rules, got {name!r}. They are {', '.join(labels)}.")

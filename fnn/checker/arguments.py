@@ -4,10 +4,9 @@ Promises: every message says what must hold, what it got and what to do, with th
 compiled here but the value, once.
 """
 
-import traceback
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -101,63 +100,97 @@ def require_floats(args: tuple) -> None:
         )
 
 
-def require_traced(f: Callable[..., Any], args: tuple) -> None:
-    """A function that JAX can trace; or a sentence with the line at which it asks for the numbers themselves."""
+def require_traced(f: Callable[..., Any], args: tuple) -> inside.Run:
+    """The run of a function that JAX can trace; or a sentence with the line at which it asks for the numbers."""
     errors = jax.errors
     try:
-        jax.eval_shape(f, *args)
+        return require_sound(f, args)
     except errors.TracerArrayConversionError as error:
         raise TypeError(
-            f"check traces the function, and {_where(error)} uses NumPy on a value that has no numbers then. Use "
-            "jax.numpy; or give the gradient that you wrote in NumPy, fnn.check(f, x, gradient=g): then f may use it."
+            f"check traces the function, and {jaxprs.line_of(error) or 'it'} uses NumPy on a value that has no numbers "
+            "then. Use jax.numpy; or give the gradient that you wrote in NumPy, fnn.check(f, x, gradient=g): then f "
+            "may use it."
         ) from error
     except (errors.ConcretizationTypeError, errors.NonConcreteBooleanIndexError) as error:
         raise TypeError(
-            f"check traces the function, and {_where(error)} decides by the values of its arguments in Python (if, "
-            "while, float(), bool()), which have none then. Use jnp.where or jax.lax.cond."
+            f"check traces the function, and {jaxprs.line_of(error) or 'it'} decides by the values of its arguments in "
+            "Python (if, while, float(), bool()), which have none then. Use jnp.where or jax.lax.cond."
+        ) from error
+    except AttributeError as error:
+        lacking = re.search(r"No (?:VJP|JVP) defined for (custom_\w+) function (\w+) using (\w+)", str(error))
+        if lacking is None:
+            raise
+        kind, name, method = lacking.groups()
+        raise TypeError(
+            f"{name} is under jax.{kind} and has no rule, called at {jaxprs.line_of(error)}. Give it one by "
+            f"{name}.{method}, or take the decorator away."
         ) from error
 
 
-def _where(error: BaseException) -> str:
-    """The line of the user's own code at which an error was raised."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if jaxprs.is_own(frame.filename) and not jaxprs.is_installed(frame.filename):
-            return f"{Path(frame.filename).name}:{frame.lineno}"
-    return "it"
+def require_sound(call: Callable[..., PyTree], args: tuple) -> inside.Run:
+    """The run of a function that gives one floating number, the same twice, and finite."""
+    run = inside.run(call, args)
+    _require_one_number(run.out)
+    if list(jaxprs.lines_of(run.program)) != _lines(call, args):
+        raise ValueError(NOT_PURE)
+    _require_finite(run.out, lambda: f": {inside.first_bad(run.program, args)}")
+    return run
 
 
-def require_sound(call: Callable[..., PyTree], args: tuple, *, on_host: bool) -> None:
-    """One floating number, the same twice, and finite."""
-    value = as_it_stands(call, args) if on_host else jax.jit(call)(*args)
+def require_sound_on_host(call: Callable[..., PyTree], args: tuple) -> None:
+    """The same of a function that cannot be traced."""
+    value = as_it_stands(call, args)
+    _require_one_number(value)
+    if not _is_same_twice(call, args):
+        raise ValueError(NOT_PURE)
+    _require_finite(value, lambda: "")
+
+
+NOT_PURE = "two calls of the function on the same arguments differ: it is not pure. Pass its key along."
+
+
+def _require_one_number(value: PyTree) -> None:
     leaves = jax.tree.leaves(value)
     if len(leaves) != 1 or np.shape(leaves[0]) != () or not is_float(leaves[0]):
         shapes = [f"{np.shape(leaf)} {jnp.result_type(leaf).name}" for leaf in leaves]
-        raise TypeError(
-            f"check needs a function that gives one floating number; it gives {', '.join(shapes) or 'nothing'}. Sum "
-            "the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
+        remedy = (
+            "Sum the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
         )
-    if not is_same_twice(call, args, on_host=on_host):
-        raise ValueError("two calls of the function on the same arguments differ: it is not pure. Pass its key along.")
-    if not np.isfinite(np.asarray(leaves[0], np.float64)):
-        first = "" if on_host else f": {inside.first_bad(call, args)}"
-        raise ValueError(f"the value of the function is {leaves[0]} there{first}. Mend the value before its gradient.")
+        if isinstance(value, tuple) and len(leaves) > 1 and np.shape(leaves[0]) == () and is_float(leaves[0]):
+            remedy = "If the first is the loss, pass lambda *args: f(*args)[0]."
+        raise TypeError(
+            "check needs a function that gives one floating number; it gives "
+            f"{', '.join(shapes) or 'nothing'}. {remedy}"
+        )
+
+
+def _require_finite(value: PyTree, first: Callable[[], str]) -> None:
+    (number,) = jax.tree.leaves(value)
+    if not np.isfinite(np.asarray(number, np.float64)):
+        raise ValueError(f"the value of the function is {number} there{first()}. Mend the value before its gradient.")
 
 
 def require_same_twice(gradient: Callable[..., PyTree], args: tuple, *, on_host: bool) -> None:
     """The gradient written beside the function, too, must be the same twice."""
-    if not is_same_twice(gradient, args, on_host=on_host):
+    same = _is_same_twice(gradient, args) if on_host else _is_traced_alike(gradient, args)
+    if not same:
         raise ValueError("two calls of the gradient on the same arguments differ: it is not pure. Pass its key along.")
 
 
-def is_same_twice(call: Callable[..., PyTree], args: tuple, *, on_host: bool) -> bool:
-    """Whether two calls compute the same: by their traces, or on the host by their results."""
-    if not on_host:
-        try:
-            first, again = (list(jaxprs.lines_of(jax.make_jaxpr(lambda *args: call(*args))(*args))) for _ in range(2))
-        except Exception:
-            # whatever an unknown function raises: the judge says so
-            return True
-        return first == again
+def _is_traced_alike(call: Callable[..., PyTree], args: tuple) -> bool:
+    try:
+        return _lines(call, args) == _lines(call, args)
+    except Exception:
+        # whatever an unknown function raises: the judge says so
+        return True
+
+
+def _lines(call: Callable[..., PyTree], args: tuple) -> list[str]:
+    """What a call computes, as a text; traced as a function of its own, for JAX remembers what it traced."""
+    return list(jaxprs.lines_of(jax.make_jaxpr(lambda *args: call(*args))(*args)))
+
+
+def _is_same_twice(call: Callable[..., PyTree], args: tuple) -> bool:
     first, again = (jax.tree.map(np.asarray, as_it_stands(call, args)) for _ in range(2))
     same = jax.tree.map(lambda a, b: a.shape == b.shape and np.array_equal(a, b, equal_nan=True), first, again)
     return all(jax.tree.leaves(same))

@@ -16,6 +16,10 @@ import numpy as np
 EXPLAINED = 1e-9
 
 
+#: How the clues begin that are right gradients of other arguments.
+GRADIENT_OF = "the gradient of"
+
+
 class Diagnosis(NamedTuple):
     """A sentence, whether it is certain, and its kind in one word."""
 
@@ -202,7 +206,12 @@ def _terms(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
     equal = _common([_factor(look, look.clues[name], look.hand) for look in looks])
     if equal is not None:
         times = "" if abs(equal - 1) <= EXPLAINED else f"{equal:.6g} times "
-        yield Diagnosis(f"it equals {times}{name}: a local derivative is missing", True, "missing derivative")
+        if name.startswith(GRADIENT_OF):
+            yield Diagnosis(f"it equals {times}{name}: exchanged, or copied", True, "exchanged")
+        says = f"it equals {times}{name}: a local derivative is missing{_one_side(looks)}"
+        yield Diagnosis(says, True, "missing derivative")
+    if name.startswith(GRADIENT_OF):
+        return
     off = _common([_factor(look, look.clues[name], look.hand - look.truth) for look in looks])
     if off is not None and abs(off + 1) <= 10 * EXPLAINED:
         branch = ": a branch whose gradient was not added" if "cotangent" in name else ""
@@ -218,6 +227,14 @@ def _terms(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
         yield Diagnosis(says, True, "term")
     if all(_row_by_row(look, look.clues[name]) for look in looks):
         yield Diagnosis(f"it is off by a multiple of {name}, another for each row: a wrong term", True, "term")
+
+
+def _one_side(looks: list[Look]) -> str:
+    """What to add where it is wrong on one side of 0 of the input only: a branch is chosen wrongly."""
+    for where, side in (("at most 0", lambda c: c <= 0), ("above 0", lambda c: c > 0)):
+        if all(_only_there(look, look.clues.get("the input"), side) for look in looks):
+            return f"; wrong only where the input is {where}"
+    return ""
 
 
 def _mixture(look: Look, clue: np.ndarray) -> tuple[float, float] | None:

@@ -25,6 +25,8 @@ from fnn.checker.witnesses import Directions, size_of
 
 #: Slopes ahead and behind that differ by more than this share, at a step of a millionth, have a kink between.
 ROUGH = 1e-3
+#: Slopes by forward mode and by hand that differ by more than this share do not agree.
+AGREES = 1e-6
 
 
 @dataclass(frozen=True)
@@ -83,19 +85,22 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
     scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(auto)) if g.size]
     # what a single entry of each leaf must be off by to be seen, as a share of the leaf's largest
     entries = [2 * room / size / scale for size, scale in zip(sizes, scales, strict=True) if scale]
-    note = (
-        f"along {int(usable.sum())} of {len(usable)} random directions differences agree to "
-        f"{_agreement(seen, usable):.0e}; an entry wrong by {max(entries, default=0):.0e} of its leaf's largest is "
-        f"missed with chance ≤ {missed:.1g}"
-    )
+    along = f"along {int(usable.sum())} of {len(usable)} random directions"
+    note = f"{along} differences agree to {_agreement(seen, usable):.0e}"
+    if entries:
+        note += f"; an entry wrong by {max(entries):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
     return Along([], (note, *_forward_note(seen), *_taylor_note(seen)), missed)
 
 
 def _directions(point: Point, settings: Settings, count: int) -> Directions:
     """The gradient along ± the size of its leaf for each entry, so that none is multiplied by nearly nothing."""
     random = np.random.default_rng(settings.seed + 8)
-    leaves = [leaf for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
-    signs = [2 * random.integers(0, 2, (count, *leaf.shape), np.int8) - 1 for leaf in leaves]
+    # what the user names as data stays where it is
+    leaves = [
+        (leaf, path[0].idx not in point.rule.named_data)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(point.inputs) if is_float(leaf)
+    ]  # fmt: skip
+    signs = [free * (2 * random.integers(0, 2, (count, *leaf.shape), np.int8) - 1) for leaf, free in leaves]
     witnesses = settings.witnesses(point.rule)
     return witnesses.along(point, witnesses.compare(point).hand, signs)
 
@@ -122,6 +127,8 @@ def _forward_note(seen: Directions) -> tuple[str, ...]:
     if np.isnan(seen.pushed):
         return ()
     off = abs(seen.pushed - seen.by_hand[0]) / max(abs(seen.by_hand).max(), 1e-300)
+    if off > AGREES:
+        return (f"forward mode along one direction differs by {off:.0e}: autodiff of the function is another",)
     return (f"forward mode along one direction: agrees to {off:.0e} (the adjoint identity)",)
 
 

@@ -4,15 +4,16 @@ Promises: nothing here decides whether a rule is wrong; every look runs a progra
 repaired rules.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from fnn.checker.diagnosis import Diagnosis, Look, diagnose
+from fnn.checker.diagnosis import GRADIENT_OF, Diagnosis, Look, diagnose
 from fnn.checker.oracles import is_float
 from fnn.checker.points import Settings
-from fnn.checker.promises import COARSE
+from fnn.checker.promises import COARSE, argument_of
 from fnn.checker.rules import Point
 from fnn.checker.witnesses import DOES_NOT_RUN
 from fnn.types import PyTree
@@ -30,7 +31,7 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     places += [point.moved(inputs=inputs, y_bar=y_bar), point.moved(inputs=inputs)]
     if point.generic and not point.rule.iterates:
         # what is off at the one is on at the other
-        mirrored = jax.tree.map(lambda leaf: -leaf if is_float(leaf) else leaf, point.inputs)
+        mirrored = _changed(point, lambda leaf: -leaf)
         places.append(point.moved(inputs=mirrored))
     looks = [_look(place, path, settings) for place in places]
     cotangent = None if point.rule.whole else looks[0]
@@ -44,39 +45,62 @@ def _elsewhere(point: Point, random: np.random.Generator) -> tuple[tuple, PyTree
     """Other inputs and another cotangent: fresh ones in place of generic ones, near ones where the user called it."""
 
     def other(leaf: Any) -> Any:
-        if not is_float(leaf):
-            return leaf
         if point.generic and not point.rule.iterates and (np.asarray(leaf) < 0).any():
             return random.normal(0.1, 1, leaf.shape)
         # generic inputs of one sign were drawn so, for the function has no value elsewhere
         return leaf * (1 + 0.1 * random.uniform(-1, 1, leaf.shape))
 
-    inputs = jax.tree.map(other, point.inputs)
+    inputs = _changed(point, other)
     if point.rule.whole:
         return inputs, point.y_bar
     return inputs, jax.tree.map(lambda leaf: random.normal(0.3, 1, leaf.shape), point.y_bar)
 
 
+def _changed(point: Point, change: Callable[[Any], Any]) -> tuple:
+    """The floating inputs changed, but for captured values, which the rule knows."""
+    return tuple(
+        leaf if k in point.rule.fixed else jax.tree.map(lambda each: change(each) if is_float(each) else each, leaf)
+        for k, leaf in enumerate(point.inputs)
+    )
+
+
 def _identity(point: Point, path: tuple, hand: np.ndarray, settings: Settings) -> str:
     """A structural identity that the gradient breaks, a witness without any derivative.
 
-    Where adding a number to a row changes no value, as in softmax cross-entropy, each row of the gradient sums to 0.
+    Where adding a number to a row changes no value, as in softmax cross-entropy, each row of the gradient sums to 0;
+    and each column where that holds of columns, as in a batch norm.
     """
     if hand.ndim == 0 or not np.isfinite(hand).all():
         return ""
+    lines = {"row": -1, "column": -2} if hand.ndim > 1 else {"row": -1}
+    for line, axis in lines.items():
+        sums, sizes = np.abs(hand.sum(axis)), np.abs(hand).sum(axis)
+        if hand.shape[axis] > 1 and sums.max() > 1e-9 * sizes.max() and _is_shiftable(point, path, axis, settings):
+            return f"; its {line}s must sum to 0, for a number added to a {line} changes no value"
+    return ""
 
-    def shifted(by: float) -> tuple:
-        return jax.tree_util.tree_map_with_path(lambda p, leaf: leaf + by if p == path else leaf, point.inputs)
+
+def _is_shiftable(point: Point, path: tuple, axis: int, settings: Settings) -> bool:
+    """True where a number added to one line of a leaf, the first or the last, changes no value."""
+
+    def shifted(by: float, place: int) -> tuple:
+        def moved(at: tuple, leaf: Any) -> Any:
+            if at != path:
+                return leaf
+            # every line is a column of this
+            lines = np.moveaxis(np.array(leaf, np.float64), axis, 0)
+            lines.reshape(len(lines), -1)[:, place] += by
+            return np.moveaxis(lines, 0, axis)
+
+        return jax.tree_util.tree_map_with_path(moved, point.inputs)
 
     witnesses = settings.witnesses(point.rule)
     values = [
         np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(witnesses.value(inputs, point.data))])
-        for inputs in (point.inputs, shifted(0.7), shifted(-1.3))
+        for inputs in (point.inputs, shifted(0.7, 0), shifted(-1.3, -1))
     ]
     size = np.abs(values[0]).max(initial=0)
-    unchanged = all(np.abs(each - values[0]).max(initial=0) <= 1e-12 * size for each in values[1:])
-    off = np.abs(hand.sum(axis=-1)).max() > 1e-9 * np.abs(hand).sum(axis=-1).max()
-    return "; its rows must sum to 0, for a number added to a row changes no value" if unchanged and off else ""
+    return all(np.abs(each - values[0]).max(initial=0) <= 1e-12 * size for each in values[1:])
 
 
 def _look(point: Point, path: tuple, settings: Settings) -> Look:
@@ -95,6 +119,13 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
         for k, each in enumerate(v for v in jax.tree.leaves(tree) if is_float(v)):
             clues[name if k == 0 else f"{name}, part {k + 1}"] = np.asarray(each)
     bars = [np.asarray(each) for each in jax.tree.leaves(point.y_bar)]
+    if len(bars) == 1 and bars[0].size == 1 and not point.rule.whole:
+        # a rule of one number: what should be times its cotangent is so in every look
+        clues |= {f"{name} times the cotangent": clue * bars[0].ravel()[0] for name, clue in clues.items()}
+    right = dict(jax.tree_util.tree_leaves_with_path(compared.auto))[path]
+    for other, truth in jax.tree_util.tree_leaves_with_path(compared.auto):
+        if other != path and np.shape(truth) == np.shape(right):
+            clues[f"{GRADIENT_OF} {argument_of(point.rule, other)}"] = np.asarray(truth)
     alone = bars[0] if len(bars) == 1 and not point.rule.whole else None
     noise = COARSE * witnesses.coarse
     if compared.uncertainty is not None:

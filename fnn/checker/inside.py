@@ -5,8 +5,10 @@ compute forward and backward, their static arguments and what they captured incl
 its primal computation with every rule inside stripped. Every argument of a rule is a variable of its own.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from fnn import jaxprs
 from fnn.checker.oracles import as_dtype_of, is_float, pushforward
 from fnn.checker.pairs import OfEquation
-from fnn.checker.points import cast
+from fnn.checker.points import cast, kind_of
 from fnn.checker.rules import Rule
 from fnn.checker.witnesses import DOES_NOT_RUN
 from fnn.jaxprs import Hooks, Values
@@ -47,14 +49,33 @@ class Declared:
     reason: str = ""
 
 
-def of_function(f: Callable[..., Array], args: tuple, x64: bool, declared: Declared) -> list[Rule]:
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A function as the user runs it: its trace, its results, and what each rule inside is called on."""
+
+    program: Any
+    out: PyTree
+    inputs: tuple[Values | None, ...]
+    """Of each equation with a rule in turn, the first time; in a loop, on its first turn. None where not reached."""
+
+
+def run(f: Callable[..., PyTree], args: tuple) -> Run:
+    """Trace f and run it, in the setting of the user; what computes the same is compiled once."""
+    program, shape = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)(*args)
+    try:
+        key: Any = jaxprs.fingerprint_of(program)
+    except ValueError:
+        # it calls back to Python, and is known by nothing
+        key = object()
+    out, inputs = jax.device_get(_recorded(_Known(key, program), *jax.tree.leaves(args)))
+    return Run(program, jax.tree.unflatten(jax.tree.structure(shape), out), tuple(inputs))
+
+
+def of_function(f: Callable[..., Array], args: tuple, run: Run, x64: bool, declared: Declared) -> list[Rule]:
     """Every `custom_vjp` and `custom_jvp` equation that f reaches, on what it was called on; each rule once."""
-    with jax.enable_x64(x64):
-        program = jax.make_jaxpr(f)(*args)
-        here = list(_custom_equations(program))
-        if not here:
-            return []
-        values = _recorded(program, args)
+    here = list(_custom_equations(run.program))
+    if not here:
+        return []
     try:
         wide = list(_custom_equations(jax.make_jaxpr(f)(*cast(args, np.float64))))
     except DOES_NOT_RUN:
@@ -62,18 +83,20 @@ def of_function(f: Callable[..., Array], args: tuple, x64: bool, declared: Decla
         wide = []
     if [_label(each) for each in wide] != [_label(each) for each in here]:
         wide = here
-    used, straight = _used(program), _straight(program, args)
+    used, straight = _used(run.program), _straight(run.program, args)
     rules = []
-    for own, double in zip(here, wide, strict=True):
+    for own, double, values in zip(here, wide, run.inputs, strict=True):
         free = used.get(id(own), ())
         unused = frozenset(k for k, each in enumerate(free) if not each)
-        rule = _of_equation(own, double, values.get(id(own)), unused, x64)
-        rules.append(_declared(replace(rule, blank=_blank(own, rule, straight.get(id(own), ()), x64)), declared))
+        rule = _of_equation(own, double, values, unused, x64)
+        rule = replace(rule, straight=straight.get(id(own), ()))
+        rules.append(_declared(_with_blanks(own, rule, x64), declared))
     return rules
 
 
 def _declared(rule: Rule, declared: Declared) -> Rule:
-    named = frozenset(k for k, label in enumerate(rule.labels) if label in declared.data)
+    names = itertools.zip_longest(rule.labels, rule.straight, fillvalue="")
+    named = frozenset(k for k, each in enumerate(names) if set(each) & set(declared.data))
     expected = declared.reason if rule.name in declared.expected else ""
     return replace(rule, named_data=named, expected=expected)
 
@@ -99,8 +122,17 @@ def _label(equation: Any) -> str:
     return jaxprs.source_of(jaxprs.body_of(equation))[0]
 
 
-def _recorded(program: Any, args: tuple) -> dict[int, Values]:
-    """What each equation with a rule is called on, the first time; in a loop, on its first turn. One program."""
+@dataclass(frozen=True)
+class _Known:
+    """A program, known by what it computes; equal ones share what is compiled."""
+
+    key: Any
+    program: Any = field(compare=False)
+
+
+@partial(jax.jit, static_argnums=0)
+def _recorded(known: _Known, *leaves: Any) -> tuple[Values, list[Values | None]]:
+    """(the results, what each equation with a rule is called on)."""
     kept: dict[int, Values] = {}
 
     def record(equation: Any, values: Values, _: Hooks) -> Values:
@@ -125,12 +157,8 @@ def _recorded(program: Any, args: tuple) -> dict[int, Values]:
                 jaxprs.evaluate(jaxprs.closed(branch), values[1:], hooks)
         return jaxprs.apply(equation, values)
 
-    def run(*leaves: Any) -> dict[int, Values]:
-        kept.clear()
-        jaxprs.evaluate(program, leaves, Hooks(custom=record, loop=first_turn))
-        return dict(kept)
-
-    return jax.device_get(jax.jit(run)(*jax.tree.leaves(args)))
+    out = jaxprs.evaluate(known.program, leaves, Hooks(custom=record, loop=first_turn))
+    return out, [kept.get(id(equation)) for equation in _custom_equations(known.program)]
 
 
 def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset[int], x64: bool) -> Rule:
@@ -139,7 +167,10 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
     shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in own.invars]
     inputs = tuple((shapes if values is None else values)[k] for k in free)
     body = jaxprs.body_of(own)
-    name, where = jaxprs.source_of(body)
+    (name, where), derivative = jaxprs.source_of(body), jaxprs.derivative_of(own)
+    if not jaxprs.is_own(where.rpartition(":")[0]) and jaxprs.is_own(derivative.rpartition(":")[0]):
+        # a function of JAX with a rule of the user's
+        where = derivative
     names = getattr(body.jaxpr.debug_info, "arg_names", None) or ()
     hoisted = own.params.get("num_consts", 0)
     labels = tuple(_argument(k - hoisted, names) for k in free)
@@ -150,11 +181,20 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
     pair = replace(_pair(double, key, held), working=working)
     iterates = any(each.primitive.name == "while" for each in jaxprs.equations(body))
     return Rule(
-        name or "unknown", Path(where).name or "unknown", pair, inputs, labels, optional=unused,
+        name or "unknown", _where(own, where), pair, inputs, labels, optional=unused,
         fixed=frozenset(n for n, k in enumerate(free) if k < hoisted and values is not None),
         own=jaxprs.is_own(where.rpartition(":")[0]), iterates=iterates,
         converges=any(map(_repeats, jaxprs.equations(body))),
     )  # fmt: skip
+
+
+def _where(equation: Any, where: str) -> str:
+    """File and line of a rule; of one that a library makes, the line of the user's that calls it."""
+    file = where.rpartition(":")[0]
+    called = jaxprs.place_of(equation, installed=False)
+    if jaxprs.is_own(file) and jaxprs.is_installed(file) and called is not None:
+        return f"called at {called}"
+    return Path(where).name or "unknown"
 
 
 def _argument(k: int, names: tuple[str, ...]) -> str:
@@ -176,7 +216,9 @@ def _pair(equation: Any, key: Any, held: frozenset[int]) -> OfEquation:
     inner, single = jaxprs.body_of(equation), jaxprs.alone(equation)
 
     def typed(inputs: tuple) -> Values:
-        return [u if is_key(u) else as_dtype_of(u, aval) for u, aval in zip(inputs, avals, strict=True)]
+        # what was captured in a narrower dtype is as the user has it, and is no cast of the user's
+        with jax.named_scope(jaxprs.AS_CAPTURED):
+            return [u if is_key(u) else as_dtype_of(u, aval) for u, aval in zip(inputs, avals, strict=True)]
 
     def floating(outputs: Any) -> tuple:
         # what is whole-numbered has no cotangent
@@ -324,45 +366,99 @@ def _paths(tree: PyTree) -> list[tuple[tuple, Any]]:
     return jax.tree_util.tree_leaves_with_path(tree)
 
 
-def _blank(equation: Any, rule: Rule, straight: tuple[str, ...], x64: bool) -> dict[int, str]:
-    """The inputs of a loss, but for the first, that its rule treats as data: nothing or zeros come back for them."""
+def _with_blanks(equation: Any, rule: Rule, x64: bool) -> Rule:
+    """The rule of a loss, with the inputs for which nothing or zeros come back; the first is never one of them.
+
+    Nothing, None, says that an input is data. Zeros may be a mistake: they say so only of what data look like.
+    """
     is_loss = len(equation.outvars) == 1 and equation.outvars[0].aval.shape == ()
-    pair = rule.pair.real
+    pair, straight = rule.pair.real, rule.straight
     if not is_loss or not any(straight) or not isinstance(pair, OfEquation) or pair.forward_mode:
-        return {}
+        return rule
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in rule.inputs]
     try:
         with jax.enable_x64(x64):
             program = jax.make_jaxpr(lambda *inputs: pair.derived(inputs, (), (jnp.ones(()),))[1])(*shapes)
     except DOES_NOT_RUN:
-        return {}
+        return rule
     floats = [k for k, leaf in enumerate(shapes) if is_float(leaf) and k not in pair.held]
-    zeros = [k for k, atom in zip(floats, program.jaxpr.outvars, strict=True) if _is_zero(program.jaxpr, atom)]
-    return {k: straight[k] for k in zeros if k > floats[0] and straight[k]}
+    outputs = dict(zip(floats, program.jaxpr.outvars, strict=True))
+    zeros = [k for k in floats[1:] if straight[k] and _zero_of(program.jaxpr, outputs[k]) is not None]
+    blank = {
+        k: straight[k] for k in zeros
+        if _is_made_by_jax(_zero_of(program.jaxpr, outputs[k])) or kind_of(rule.inputs[k]) is not None
+    }  # fmt: skip
+    return replace(rule, blank=blank, zeroed=frozenset(zeros) - frozenset(blank))
 
 
-def _is_zero(jaxpr: Any, atom: Any) -> bool:
-    """True for zeros that are written down as such, and not computed."""
+def _zero_of(jaxpr: Any, atom: Any) -> Any:
+    """The equation, or the literal, that writes zeros down, not computed; None for what is no such zero."""
     if jaxprs.is_literal(atom):
-        return not np.any(np.asarray(atom.val))
+        return None if np.any(np.asarray(atom.val)) else atom
     for equation in jaxpr.eqns:
         if atom in equation.outvars:
             if (body := jaxprs.body_of(equation)) is not None:
-                return _is_zero(body.jaxpr, body.jaxpr.outvars[equation.outvars.index(atom)])
+                inner = _zero_of(body.jaxpr, body.jaxpr.outvars[equation.outvars.index(atom)])
+                return None if inner is None else equation
             passes = equation.primitive.name in ("broadcast_in_dim", "convert_element_type")
-            return passes and _is_zero(jaxpr, equation.invars[0])
+            return equation if passes and _zero_of(jaxpr, equation.invars[0]) is not None else None
+    return None
+
+
+def _is_made_by_jax(zero: Any) -> bool:
+    """True where zeros stand for None: no line of a rule wrote them, but JAX, called from here."""
+    traceback = getattr(getattr(zero, "source_info", None), "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        if frame.file_name == __file__:
+            return True
+        if jaxprs.is_own(frame.file_name) and not jaxprs.is_installed(frame.file_name):
+            return False
     return False
+
+
+def stopped(program: Any) -> list[str]:
+    """Where a function stops a gradient; the functions of JAX that do so inside, as softmax does, are none of them."""
+    places: dict[str, None] = {}
+    for equation in jaxprs.equations(program):
+        if equation.primitive.name == "stop_gradient":
+            frames = list(getattr(equation.source_info.traceback, "frames", ()))
+            inner = [k for k, frame in enumerate(frames) if frame.function_name == "stop_gradient"]
+            caller = frames[inner[-1] + 1] if inner and inner[-1] + 1 < len(frames) else None
+            if caller is not None and jaxprs.is_own(caller.file_name):
+                places[str(jaxprs.place_of(equation, installed=False) or Path(caller.file_name).name)] = None
+    return list(places)
+
+
+def used_up(program: Any) -> list[str]:
+    """The lines of rules by hand that a `jax.grad` within the function runs: of these nothing is left to judge."""
+    places: dict[str, None] = {}
+
+    def walk(jaxpr: Any) -> None:
+        for equation in jaxprs.bare(jaxpr).eqns:
+            if equation.primitive.name in jaxprs.CUSTOM:
+                continue
+            frames = list(getattr(equation.source_info.traceback, "frames", ()))
+            runs = [k for k, frame in enumerate(frames) if frame.function_name in ("_flatten_fwd", "_flatten_jvp")]
+            # what that calls, past the wrappers of JAX
+            own = [frame for frame in frames[: min(runs, default=0)] if jaxprs.is_own(frame.file_name)]
+            if own:
+                places[f"{own[-1].function_name}, {Path(own[-1].file_name).name}:{own[-1].line_num}"] = None
+            for inner in jaxprs.inside(equation):
+                walk(inner)
+
+    walk(program)
+    return list(places)
 
 
 # ---- values that are not finite -------------------------------------------------------------------------------------
 
 
-def first_bad(f: Callable[..., Array], args: tuple) -> str:
-    """Where NaN or infinity first appears when f runs on these arguments: operation, place in the source, inputs."""
+def first_bad(program: Any, args: tuple) -> str:
+    """Where NaN or infinity first appears when a trace runs on these arguments: operation, place in the source."""
     for k, leaf in enumerate(jax.tree.leaves(args)):
         if is_float(leaf) and not _finite(leaf):
             return f"argument leaf {k} (shape {leaf.shape}) is not finite already"
-    return _bad_in(jax.make_jaxpr(f)(*args), jax.tree.leaves(args)) or "no single operation shows it"
+    return _bad_in(program, jax.tree.leaves(args)) or "no single operation shows it"
 
 
 def _bad_in(closed: Any, values: Values) -> str:
@@ -375,11 +471,24 @@ def _bad_in(closed: Any, values: Values) -> str:
             # look inside calls: the operation itself says more than the function that holds it
             if (inner := jaxprs.body_of(equation)) is not None:
                 return _bad_in(inner, inputs)
+            if equation.primitive.name == "gather":
+                return _beyond(equation, inputs)
             ranges = ", ".join(f"from {np.min(v):.4g} to {np.max(v):.4g}" for v in inputs if is_float(v) and np.size(v))
             place = jaxprs.place_of(equation, installed=False)
             return f"`{equation.primitive.name}`{f' ({place})' if place else ''} makes it, of inputs {ranges}"
         known.update(zip(equation.outvars, out, strict=True))
     return ""
+
+
+def _beyond(equation: Any, inputs: Values) -> str:
+    """What to say of a look-up that gives NaN of finite numbers."""
+    array, indices = (np.asarray(each) for each in inputs[:2])
+    place = jaxprs.place_of(equation, installed=False)
+    where = f" ({place})" if place else ""
+    return (
+        f"`gather`{where} reads beyond an array of shape {array.shape}, at indices up to {indices.max(initial=0)}: a "
+        "label out of range? Number the classes from 0"
+    )
 
 
 def _finite(value: Any) -> bool:

@@ -6,6 +6,7 @@ and not with the rule. Then the same inputs in the working dtype: PRECISION is s
 autodiff does. Letters: g by hand, t by autodiff, d ± u by differences.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from fnn import jaxprs
 from fnn.checker import explain, promises
 from fnn.checker.diagnosis import Diagnosis
 from fnn.checker.findings import Finding, Verdict, graver
 from fnn.checker.oracles import is_float
-from fnn.checker.points import Settings, at, generic_points, is_data, is_known, kind_of, near, points
-from fnn.checker.promises import COARSE, SHARE, argument_of, raised, said
+from fnn.checker.points import Settings, at, generic_points, is_data, is_known, is_symmetric, kind_of, near, points
+from fnn.checker.promises import COARSE, SHARE, argument_of, of_shape, raised, said
 from fnn.checker.rules import Point, Rule
 from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, NoWitness, Quotients, size_of
 from fnn.types import PyTree
@@ -64,10 +66,26 @@ def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: 
     if not is_known(rule) or not _is_right(judged_at(at(rule, settings), settings) if before is None else before):
         return findings
     assumption = _assumption(rule, settings)
+    if not assumption and (place := _symmetric(rule, settings)):
+        says = f"right where {place} is symmetric, as in your run; off them it differs, and no other number is usable"
+        return [
+            replace(f, verdict=Verdict.UNDECIDED, message=says) if f.verdict == Verdict.FORMULA else f for f in findings
+        ]
     if not assumption:
         says = "; at random inputs, and right where your run called it"
         return [replace(f, message=f.message + says) if f.verdict == Verdict.FORMULA else f for f in findings]
     return [replace(f, **_assuming(f, assumption)) if f.verdict == Verdict.FORMULA else f for f in findings]
+
+
+def _symmetric(rule: Rule, settings: Settings) -> str:
+    """The matrix on whose symmetry an iteration relies that is right where the run had it; "" if there is none."""
+    matrices = [
+        label for label, leaf in zip(rule.labels, rule.inputs, strict=False) if is_float(leaf) and is_symmetric(leaf)
+    ]
+    if not rule.iterates or not matrices:
+        return ""
+    judged = [judged_at(point, settings) for point in near(rule, settings, symmetric=True)]
+    return " and ".join(matrices) if judged and all(map(_is_right, judged)) else ""
 
 
 def _is_right(findings: list[Finding]) -> bool:
@@ -161,6 +179,8 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
     hand, structure = _aligned(rule, point.inputs, compared)
     if structure:
         says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {structure}"
+        if _has_value(compared.hand, point.inputs):
+            says = "it gives a value beside its gradient. Pass lambda *args: g(*args)[1]"
         return [said(rule, Verdict.FORMULA, says, kind="structure")]
     findings, leaves = _leaves(point, compared._replace(hand=hand), settings)
     leaves = _with_noise(point, leaves, settings)
@@ -178,9 +198,38 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
     return [_as_declared(rule, f) for f in findings] if rule.expected else findings
 
 
+#: What JAX says of a backward pass whose cotangent has another shape than the argument.
+ANOTHER_SHAPE = re.compile(
+    r"at output\[(\d+)\]((?:\[[^\]]*\])*) the bwd rule produced an output of (?:type|shape/dtype) \w+\[([\d,]*)\]"
+    r" corresponding to an input of (?:type|shape/dtype) \w+\[([\d,]*)\]"
+)
+
+
 def _does_not_run(rule: Rule, error: BaseException) -> Finding:
+    if (shape := ANOTHER_SHAPE.search(str(error))) is not None:
+        number, rest, got, wanted = shape.groups()
+        axes = [tuple(int(size) for size in text.split(",") if size) for text in (wanted, got)]
+        if axes[0] != axes[1]:
+            return said(rule, Verdict.FORMULA, of_shape(*axes), f"argument {number}{rest}", "shape")
+    if (says := _told(error)) is not None:
+        return said(rule, Verdict.FORMULA, says, kind="error")
     linear = "; the tangent of a custom_jvp must be linear in its tangents" if rule.pair.has_forward_rule else ""
     return said(rule, Verdict.FORMULA, f"the rule does not run: {raised(error)}{linear}", kind="error")
+
+
+def _told(error: BaseException) -> str | None:
+    """What the commonest errors of rules mean; None of any other."""
+    place = jaxprs.line_of(error) or "a line that is unknown"
+    if isinstance(error, jax.errors.TracerArrayConversionError):
+        return f"the rule does not run: it uses NumPy on a traced value, at {place}. Use jax.numpy in it"
+    if isinstance(error, jax.errors.ConcretizationTypeError):
+        return f"the rule does not run: it decides by traced values in Python, at {place}. Use jnp.where in it"
+    if "bwd rule must produce" in str(error) or "tuple of length equal to the number of arguments" in str(error):
+        return (
+            "the rule does not run: backward must give a tuple with one gradient for each argument, or None for data. "
+            "Return (g,) for one argument"
+        )
+    return None
 
 
 #: What is no difference of a gradient that its author declares to differ: it must run, and fit.
@@ -228,7 +277,7 @@ def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> lis
         settings.count("compared with autodiff", leaf.g.size)
         settings.count("differenced", len(entries[leaf.argument]))
         findings.append(_judged(point, settings, leaf, Differenced(entries[leaf.argument], quotients[leaf.argument])))
-    return _kinks_together(point, settings, leaves, findings)
+    return _kinks_together(point, settings, leaves, quotients, findings)
 
 
 def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[Finding], list[Leaf]]:
@@ -254,21 +303,22 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
             says = "its gradient must be an array, got None"
             findings.append(said(rule, Verdict.FORMULA, says, argument, "shape"))
         elif g.shape != value.shape:
-            says = f"its gradient must have shape {value.shape}, got shape {g.shape}"
-            findings.append(said(rule, Verdict.FORMULA, says, argument, "shape"))
+            findings.append(said(rule, Verdict.FORMULA, of_shape(value.shape, g.shape), argument, "shape"))
         elif not is_float(g):
             says = f"its gradient must be floating, got {g.dtype.name}"
             findings.append(said(rule, Verdict.FORMULA, says, argument, "dtype"))
-        elif not np.isfinite(t).all():
-            says = "autodiff gives NaN or infinity here; look at the function itself"
-            findings.append(said(rule, Verdict.UNDECIDED, says, argument))
+        elif not np.isfinite(t).all() and not np.isfinite(g).all():
+            findings.append(said(rule, Verdict.UNDECIDED, NOT_FINITE, argument))
         elif value.size:
-            exact = np.broadcast_to(share * np.abs(t).max() + 1e-300, t.shape)
+            exact = np.broadcast_to(share * np.abs(t[np.isfinite(t)]).max(initial=0) + 1e-300, t.shape)
             if compared.uncertainty is not None:
                 exact = exact + 10 * compared.uncertainty[first : first + value.size].reshape(t.shape)
             most = SUSPECTS if point.generic else FEW
             leaves.append(Leaf(argument, path, first, np.asarray(value), g.astype(np.float64), t, exact, exact, most))
     return findings, leaves
+
+
+NOT_FINITE = "autodiff gives NaN or infinity here; look at the function itself"
 
 
 def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]:
@@ -280,6 +330,12 @@ def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]
     if own != tree:
         return compared.hand, _structure(compared.hand)
     return tree.unflatten(g if is_float(leaf) else None for leaf, g in zip(leaves, hand, strict=True)), ""
+
+
+def _has_value(hand: tuple, inputs: tuple) -> bool:
+    """True for (value, gradient) in place of the gradient, as `jax.value_and_grad` gives it."""
+    pair = hand[0] if len(hand) == 1 and isinstance(hand[0], tuple) else ()
+    return len(pair) == 2 and np.shape(pair[0]) == () and jax.tree.structure(pair[1]) == jax.tree.structure(inputs[0])
 
 
 def _structure(tree: PyTree) -> str:
@@ -377,13 +433,19 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
             kinked = k if kinked is None else kinked
             continue
         verdict, says = _suspect(point, settings, leaf, (views, differenced), k)
+        if verdict == Verdict.FORMULA and not np.isfinite(views.t[k]):
+            low, high = sorted((q.left[k], q.right[k]))
+            says = f"the slopes there go from {low:.4g} to {high:.4g}, and autodiff gives NaN or infinity"
+            return finding(k, verdict, Diagnosis(says, True, "kink"))
         if verdict == Verdict.FORMULA:
-            return finding(k, verdict, explain.explained(point, leaf.path, settings))
+            return finding(k, verdict, _with_remedy(rule, leaf, explain.explained(point, leaf.path, settings)))
         if verdict != Verdict.OK:
             return finding(k, verdict, Diagnosis(says, True, verdict.value.lower()))
     if kinked is not None:
         low, high = sorted((q.left[kinked], q.right[kinked]))
         says = f"there is no derivative here; any value from {low:.4g} to {high:.4g} is possible"
+        if not np.isfinite(views.t[kinked]):
+            says += "; autodiff gives NaN or infinity, the rule does not"
         return finding(kinked, Verdict.KINK, Diagnosis(says, True, "kink"))
     for k in range(count, len(differenced.entries)):
         if not views.auto_agrees[k] and not q.kink[k]:
@@ -391,6 +453,13 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
             return finding(k, Verdict.UNDECIDED, Diagnosis(says, True, "undecided"))
     whole = (leaf.g, leaf.t) if rule.whole else None
     return Finding(rule.name, rule.where, leaf.argument, Verdict.OK, relative=leaf.relative, leaf=whole)
+
+
+def _with_remedy(rule: Rule, leaf: Leaf, diagnosis: Diagnosis) -> Diagnosis:
+    """Zeros for an argument that looks like a parameter are wrong, unless the user says that it is data."""
+    if diagnosis.kind != "zero" or leaf.path[0].idx not in rule.zeroed:
+        return diagnosis
+    return diagnosis._replace(message=f"{diagnosis.message}; if it is data, say so: data=({leaf.argument!r},)")
 
 
 def _suspect(
@@ -405,6 +474,9 @@ def _suspect(
     if point.rule.declared_inside:
         return Verdict.FORMULA, ""
     hand, auto = bool(seen.hand_agrees[k]), bool(seen.auto_agrees[k])
+    if not np.isfinite(seen.t[k]) and not q.kink[k]:
+        # differences alone are a witness for the rule, and none against it
+        return (Verdict.OK, "") if hand else (Verdict.UNDECIDED, NOT_FINITE)
     if not q.kink[k] and hand and not auto:
         # as of an iteration, whose own derivative is another than that of what it ends at
         return Verdict.OK, ""
@@ -422,23 +494,26 @@ def _suspect(
     return Verdict.FORMULA, ""
 
 
-def _kinks_together(point: Point, settings: Settings, leaves: list[Leaf], findings: list[Finding]) -> list[Finding]:
+def _kinks_together(
+    point: Point, settings: Settings, leaves: list[Leaf], quotients: dict[str, Quotients], findings: list[Finding]
+) -> list[Finding]:
     """At a kink in several entries the gradient must be possible along other directions too, not entry by entry alone.
 
     Where two numbers share a maximum, any share of the slope may go to the one and the rest to the other, but not all
-    of it to both.
+    of it to both. Kinks that have nothing to do with each other, as of relu entry by entry, say nothing together.
     """
     kinks = {f.argument for f in findings if f.verdict == Verdict.KINK}
     if not kinks or sum(len(leaf.suspects) for leaf in leaves if leaf.argument in kinks) < 2:
         return findings
     witnesses, random = settings.witnesses(point.rule), np.random.default_rng(settings.seed + 7)
     starts = {leaf.start: leaf for leaf in leaves}
-    signs, start = [], 0
+    signs, start, alone = [], 0, np.zeros((2, SIDES))
     for value in (v for v in jax.tree.leaves(point.inputs) if is_float(v)):
         steps, leaf = np.zeros((SIDES, value.size), np.int8), starts.get(start)
         if leaf is not None and leaf.argument in kinks:
             steps[:, leaf.suspects] = random.choice([-1, 1], (SIDES, len(leaf.suspects)))
             steps[0, leaf.suspects] = 1
+            alone += _one_by_one(leaf, quotients[leaf.argument], steps[:, leaf.suspects])
         signs.append(steps.reshape(SIDES, *value.shape))
         start += value.size
     compared = witnesses.compare(point)
@@ -447,7 +522,8 @@ def _kinks_together(point: Point, settings: Settings, leaves: list[Leaf], findin
     low, high = np.minimum(ahead, behind), np.maximum(ahead, behind)
     slack = 1e-3 * (np.abs(low) + np.abs(high) + np.abs(own).max()) + 1e-300
     outside = (own < low - slack) | (own > high + slack)
-    if not outside.any():
+    apart = np.maximum(np.abs(ahead - alone[0]), np.abs(behind - alone[1]))
+    if not outside.any() or apart.max() <= 1e-3 * np.abs(alone).max():
         return findings
     k = int(np.argmax(outside))
     says = (
@@ -458,3 +534,12 @@ def _kinks_together(point: Point, settings: Settings, leaves: list[Leaf], findin
         replace(f, verdict=Verdict.FORMULA, message=says, kind="kink") if f.verdict == Verdict.KINK else f
         for f in findings
     ]
+
+
+def _one_by_one(leaf: Leaf, quotients: Quotients, steps: np.ndarray) -> np.ndarray:
+    """The slopes ahead and behind along each direction, if its entries had nothing to do with each other."""
+    count, forward = len(leaf.suspects), size_of(leaf.value) * steps
+    left, right = quotients.left[:count], quotients.right[:count]
+    ahead = np.where(steps > 0, right, left) * forward
+    behind = np.where(steps > 0, left, right) * forward
+    return np.stack([ahead.sum(1), behind.sum(1)])

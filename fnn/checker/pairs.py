@@ -5,7 +5,7 @@ Promises: `forward` holds no hand-written derivative that counts, `derived` is t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -209,6 +209,8 @@ class OfEquation(Pair):
     """The same equation as the user's own run has it."""
     held: frozenset[int] = frozenset()
     """Inputs that are data, for which the rule refuses a derivative."""
+    keeps: int | None = None
+    """None, or which value a repaired rule of one array keeps: 0 the input, 1 the output."""
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.plain(*inputs)
@@ -220,13 +222,29 @@ class OfEquation(Pair):
             every = dict(zip(free, moved, strict=True))
             return self.bound(*(every.get(k, u) for k, u in enumerate(inputs)))
 
+        if self.keeps is not None:
+            return self._keeping(inputs, y_bar)
         y, bars = pullback(bound, tuple(inputs[k] for k in free), y_bar)
         every = dict(zip(free, bars, strict=True))
         return y, tuple(every.get(k) for k in range(len(inputs)))
 
+    def _keeping(self, inputs: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        """The rule with another value in place of each that it keeps of the shape of its input and output."""
+        y, back = jax.vjp(self.bound, *inputs)
+        if len(inputs) != 1 or len(y) != 1 or inputs[0].shape != y[0].shape:
+            raise NotImplementedError("only a rule from one array to one of the same shape is repaired")
+        value = (inputs[0], y[0])[self.keeps or 0]
+        back = jax.tree.map(lambda kept: value if jnp.shape(kept) == value.shape else kept, back)
+        return y, back(y_bar)
+
     @property
     def has_forward_rule(self) -> bool:
         return self.forward_mode
+
+    def repairs(self) -> dict[str, Pair]:
+        if self.forward_mode or self.keeps is not None:
+            return {}
+        return {"the input kept": replace(self, keeps=0), "the output kept": replace(self, keeps=1)}
 
     def pushed(self, inputs: tuple, data: tuple, tangents: list) -> PyTree:
         return pushforward(self.bound, inputs, tangents)

@@ -124,8 +124,14 @@ def generic_points(rule: Rule, settings: Settings, kinds: "dict[int, Kind] | Non
     yield from near(rule, settings)
 
 
-def near(rule: Rule, settings: Settings) -> Iterator[Point]:
-    """The rule at small moves around what the real run had, for a function that has no value anywhere else."""
+def near(rule: Rule, settings: Settings, *, symmetric: bool = False) -> Iterator[Point]:
+    """The rule at small moves around what the real run had, for a function that has no value anywhere else.
+
+    Args:
+        rule: the rule.
+        settings: of the check.
+        symmetric: True for moves that leave a symmetric matrix symmetric.
+    """
     if not is_known(rule):
         return
     random = np.random.default_rng(settings.seed + 6)
@@ -135,14 +141,24 @@ def near(rule: Rule, settings: Settings) -> Iterator[Point]:
             return leaf
         value = np.asarray(leaf, np.float64)
         size = float(np.sqrt(np.mean(value**2))) or 1.0
-        return value * (1 + by * random.uniform(-1, 1, value.shape)) + np.where(value == 0, by * size, 0)
+        other = value * (1 + by * random.uniform(-1, 1, value.shape)) + np.where(value == 0, by * size, 0)
+        return (other + other.T) / 2 if symmetric and is_symmetric(leaf) else other
 
     for k, by in enumerate((0.03, 0.1, 0.3)):
-        place = jax.tree.map(partial(moved, by=by), (rule.inputs, rule.data if rule.loose else ()))
-        inputs, data = place[0], place[1] if rule.loose else rule.data
+        # captured values stay, for the rule knows them
+        inputs = tuple(
+            leaf if n in rule.fixed else jax.tree.map(partial(moved, by=by), leaf) for n, leaf in enumerate(rule.inputs)
+        )
+        data = jax.tree.map(partial(moved, by=by), rule.data) if rule.loose else rule.data
         point = at(_placed(rule, inputs, data), settings, generic=True, seed=settings.seed + k)
         if _is_finite(point, settings) is not False:
             yield point
+
+
+def is_symmetric(leaf: Any) -> bool:
+    """True for a symmetric matrix of more than one entry."""
+    value = np.asarray(leaf)
+    return value.ndim == 2 and value.shape[0] == value.shape[1] > 1 and bool((value == value.T).all())
 
 
 def _drawn(rule: Rule, numbers: list[np.ndarray], shift: int) -> Rule:

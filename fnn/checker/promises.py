@@ -38,6 +38,19 @@ def raised(error: BaseException) -> str:
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
+def of_shape(wanted: tuple[int, ...], got: tuple[int, ...]) -> str:
+    """What is wrong with the shape of a gradient."""
+    says = f"its gradient must have shape {wanted}, got shape {got}"
+    ahead = len(got) - len(wanted)
+    if ahead < 0:
+        return says
+    wide = [k for k, size in enumerate(got) if k < ahead or (wanted[k - ahead] == 1 and size != 1)]
+    if all(size == wanted[k - ahead] for k, size in enumerate(got) if k not in wide) and wide:
+        axes = "axis " + str(wide[0]) if len(wide) == 1 else f"axes {', '.join(map(str, wide))}"
+        says += f": not summed over {axes}, along which it is broadcast?"
+    return says
+
+
 def argument_of(rule: Rule, path: tuple) -> str:
     return rule.labels[path[0].idx] + jax.tree_util.keystr(path[1:])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fnn import notebook
 from fnn.checker.findings import Finding, Verdict, culprits, is_whole
 from fnn.checker.picture import draw
 
@@ -21,6 +22,8 @@ COLOURS = {
     "OK": "32", "KINK": "36", "EXPECTED": "36", "ASSUMES": "34", "UNDECIDED": "33", "PRECISION": "35",
     "FORMULA": "1;31",
 }  # fmt: skip
+
+HEADS = ("rule", "argument", "verdict", "by hand", "truth", "error")
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,17 @@ class Report:
         """
         room = max(width or shutil.get_terminal_size((100, 24)).columns, 60)
         lines = _table([*_bad_rows(self.findings), *_good_rows(self.findings)], room, colour)
+        return "\n".join([*lines, *self._sentences(), self._summary(colour)])
+
+    def _repr_html_(self) -> str:
+        rows = [*_bad_rows(self.findings), *_good_rows(self.findings)]
+        shown = _shown(rows)
+        cells = [[row[k] for k in shown] for row in rows]
+        return notebook.table([HEADS[k] for k in shown], cells, above=self._summary(False), below=self._sentences())
+
+    def _sentences(self) -> list[str]:
+        """What stands below the table."""
+        lines = []
         if any(f.error is not None and not f.verdict.fine for f in self.findings):
             lines.append("error: in units of the truth's own uncertainty; 1 is nothing")
         messages = dict.fromkeys(
@@ -101,7 +115,7 @@ class Report:
             lines += ["", *messages]
         if self.skipped:
             lines += ["", f"without derivative, skipped: {', '.join(self.skipped)}"]
-        return "\n".join([*lines, "", *self.notes, self._summary(colour)])
+        return [*lines, "", *self.notes]
 
     def _summary(self, colour: bool) -> str:
         looked = ", ".join(f"{count} entries {what}" for what, count in self.looked_at.items())
@@ -135,11 +149,14 @@ def _good_rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
     ]
 
 
+def _shown(rows: list[tuple[str, ...]]) -> list[int]:
+    """The columns: those without a word are left out, since a report that is OK has no numbers."""
+    return [k for k in range(len(HEADS)) if k < 3 or any(row[k] for row in rows)]
+
+
 def _table(rows: list[tuple[str, ...]], room: int, colour: bool) -> list[str]:
-    heads = ("rule", "argument", "verdict", "by hand", "truth", "error")
-    # columns without a word are left out: a report that is OK has no numbers
-    shown = [k for k in range(len(heads)) if k < 3 or any(row[k] for row in rows)]
-    widths = {k: max(len(heads[k]), *(len(row[k]) for row in rows), 1) for k in shown}
+    shown = _shown(rows)
+    widths = {k: max(len(HEADS[k]), *(len(row[k]) for row in rows), 1) for k in shown}
     spare = room - 2 * (len(shown) - 1) - sum(widths[k] for k in shown if k > 1)
     for k, share in ((0, spare // 2), (1, spare - min(widths[0], spare // 2))):
         widths[k] = min(widths[k], max(share, 12))
@@ -150,7 +167,7 @@ def _table(rows: list[tuple[str, ...]], room: int, colour: bool) -> list[str]:
             texts[2] = _painted(texts[2], cells[2], colour)
         return "  ".join(texts).rstrip()
 
-    return [line(heads, False), "  ".join("─" * widths[k] for k in shown), *(line(row, True) for row in rows)]
+    return [line(HEADS, False), "  ".join("─" * widths[k] for k in shown), *(line(row, True) for row in rows)]
 
 
 def _painted(text: str, verdict: str, colour: bool) -> str:

@@ -54,9 +54,13 @@ class Rule:
     """Which inputs nobody differentiates with respect to: the rule may give None or zero for them."""
     fixed: frozenset[int] = frozenset()
     """Inputs that are captured values, which the rule knows: they are never drawn."""
+    straight: tuple[str, ...] = ()
+    """Which argument of the check each input is, as it stands; "" for others."""
     blank: dict[int, str] = field(default_factory=dict)
-    """Inputs of a loss for which its rule returns nothing or zeros, and which an argument of the check is: by number,
-    the name of that argument. As for targets, data, masks; never the first input."""
+    """Inputs of a loss that its rule takes for data, and which an argument of the check is: by number, the name of
+    that argument. Nothing comes back for them; or zeros, and they are such as targets and masks are."""
+    zeroed: frozenset[int] = frozenset()
+    """Inputs of a loss for which its rule writes zeros, and which look like no data."""
     named_data: frozenset[int] = frozenset()
     """Which inputs the user names as data."""
     loose: bool = False
@@ -119,8 +123,24 @@ class Point:
         return dataclasses.replace(self, results={}, **changes)
 
 
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a check is about: the gradient that the user asked for, and the rules inside."""
+
+    whole: Rule
+    parts: list[Rule]
+    program: Any = None
+    """The trace of the function, where it was traced."""
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules inside, or the gradient itself where none is."""
+        return self.parts or [self.whole]
+
+
 def place(function: Any) -> str:
-    """File and line of a function, "unknown" where Python cannot tell."""
+    """File and line of a function, "unknown" where Python cannot tell; of one that another wraps, of that itself."""
+    function = inspect.unwrap(function) if callable(function) and not isinstance(function, type) else function
     try:
         return f"{Path(inspect.getsourcefile(function) or '').name}:{inspect.getsourcelines(function)[1]}"
     except (TypeError, OSError):

@@ -27,6 +27,7 @@ from fnn.checker.oracles import as_dtype_of, floats_of, is_float, pullback, push
 from fnn.checker.pairs import OfFunction, Pair
 from fnn.checker.rounding import rounded
 from fnn.checker.rules import Point
+from fnn.jaxprs import Hooks, Values
 from fnn.types import Array, PyTree
 
 #: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
@@ -108,7 +109,14 @@ class Witnesses:
         """Steps that compute in a narrower dtype than their inputs, and were widened."""
         self._reverse = True
         self._outputs: dict[Any, PyTree] = {}
-        self._compile()
+        # the truth is compiled with little optimization, the user's own run as the user compiles it
+        self._compare, self._by_hand, self._output_of = map(_lightly, (self._compared_in, self._hand, self._forward))
+        self._pushed_entries, self._changes = map(_lightly, (self._pushed_in, self._changes_in))
+        self._along = _lightly(self._along_in, static_argnames="push")
+        self._complex, self._batched = map(_lightly, (self._complex_in, self._batched_in))
+        self._forward_mode, self._noise = map(_lightly, (self._forward_mode_in, _apart(self._cotangents_in)))
+        self._working = jax.jit(self._working_in)
+        self._own_noise = jax.jit(_apart(lambda *place: self._working_in(*place)[1:]))
 
     # ---- the functions of a rule, in float64 throughout
 
@@ -162,103 +170,128 @@ class Witnesses:
 
     # ---- the programs
 
-    def _compile(self) -> None:
-        def compare(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
-            return *self._hand(inputs, data, y_bar), *self._auto(inputs, data, y_bar)
+    def _compared_in(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
+        return *self._hand(inputs, data, y_bar), *self._auto(inputs, data, y_bar)
 
-        def working(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, tuple]:
-            y, auto = pullback(lambda *u: self.pair.forward(u, data), inputs, y_bar)
-            return y, self.pair.derived(inputs, data, jax.tree.map(as_dtype_of, y_bar, y))[1], auto
+    def _working_in(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, tuple]:
+        y, auto = pullback(lambda *u: self.pair.forward(u, data), inputs, y_bar)
+        return y, self.pair.derived(inputs, data, jax.tree.map(as_dtype_of, y_bar, y))[1], auto
 
-        def both(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[tuple, tuple]:
-            return self._hand(inputs, data, y_bar)[1], self._auto(inputs, data, y_bar)[1]
+    def _cotangents_in(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[tuple, tuple]:
+        return self._hand(inputs, data, y_bar)[1], self._auto(inputs, data, y_bar)[1]
 
-        def pushed_entries(inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, Array]:
-            y, value, u, unravel, _ = self._value(inputs, data, y_bar)
+    def _pushed_in(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, Array]:
+        y, value, u, unravel, _ = self._value(inputs, data, y_bar)
 
-            def entry(i: Array) -> Array:
-                tangent = unravel(jnp.zeros_like(u).at[i].set(1))
-                return jax.jvp(value, (unravel(u),), (tangent,))[1]
+        def entry(i: Array) -> Array:
+            tangent = unravel(jnp.zeros_like(u).at[i].set(1))
+            return jax.jvp(value, (unravel(u),), (tangent,))[1]
 
-            return y, jax.lax.map(entry, jnp.arange(u.size), batch_size=CHUNK)
+        return y, jax.lax.map(entry, jnp.arange(u.size), batch_size=CHUNK)
 
-        def changes(inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array) -> tuple[Array, Array]:
-            _, value, u, unravel, weight = self._value(inputs, data, y_bar)
+    def _changes_in(
+        self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array
+    ) -> tuple[Array, Array]:
+        _, value, u, unravel, weight = self._value(inputs, data, y_bar)
 
-            def moved(at: tuple[Array, Array]) -> Array:
-                return value(unravel(u.at[at[0]].add(at[1])))
+        def moved(at: tuple[Array, Array]) -> Array:
+            return value(unravel(u.at[at[0]].add(at[1])))
 
-            return jax.lax.map(moved, (entries, shifts), batch_size=CHUNK), weight
+        return jax.lax.map(moved, (entries, shifts), batch_size=CHUNK), weight
 
-        def along(
-            inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, signs: list[Array], scales: list[Array], push: bool
-        ) -> dict[str, Array]:
-            _, value, u, unravel, weight = self._value(inputs, data, y_bar)
-            floats = unravel(u)
+    def _along_in(
+        self, inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, signs: list[Array], scales: list[Array],
+        push: bool,
+    ) -> dict[str, Array]:  # fmt: skip
+        _, value, u, unravel, weight = self._value(inputs, data, y_bar)
+        floats = unravel(u)
 
-            def steps(signs: list[Array]) -> list[Array]:
-                return [scale * each.astype(jnp.float64) for scale, each in zip(scales, signs, strict=True)]
+        def steps(signs: list[Array]) -> list[Array]:
+            return [scale * each.astype(jnp.float64) for scale, each in zip(scales, signs, strict=True)]
 
-            def ahead(h: Array | float, v: list[Array]) -> Array:
-                return value([u + h * step for u, step in zip(floats, v, strict=True)])
+        def ahead(h: Array | float, v: list[Array]) -> Array:
+            return value([u + h * step for u, step in zip(floats, v, strict=True)])
 
-            def phi(signs: list[Array]) -> tuple[Array, Array, Array]:
-                v = steps(signs)
-                dots = [jnp.sum(g * step) for g, step in zip(jax.tree.leaves(hand), v, strict=True)]
-                return ahead(ALONG, v), ahead(-ALONG, v), sum(dots, jnp.zeros(()))
+        def phi(signs: list[Array]) -> tuple[Array, Array, Array]:
+            v = steps(signs)
+            dots = [jnp.sum(g * step) for g, step in zip(jax.tree.leaves(hand), v, strict=True)]
+            return ahead(ALONG, v), ahead(-ALONG, v), sum(dots, jnp.zeros(()))
 
-            up, down, dots = jax.lax.map(phi, signs)
-            first = steps([each[0] for each in signs])
-            taylor = jax.lax.map(lambda h: ahead(h, first) - h * dots[0], jnp.asarray(TAYLOR))
-            slopes = {"up": up, "down": down, "dots": dots, "taylor": taylor, "weight": weight}
-            return {**slopes, "pushed": jax.jvp(value, (floats,), (first,))[1]} if push else slopes
+        up, down, dots = jax.lax.map(phi, signs)
+        first = steps([each[0] for each in signs])
+        taylor = jax.lax.map(lambda h: ahead(h, first) - h * dots[0], jnp.asarray(TAYLOR))
+        slopes = {"up": up, "down": down, "dots": dots, "taylor": taylor, "weight": weight}
+        return {**slopes, "pushed": jax.jvp(value, (floats,), (first,))[1]} if push else slopes
 
-        def complex_step(inputs: tuple, data: tuple, y_bar: PyTree, entries: Array) -> Array:
-            floats, rebuilt = floats_of(inputs)
-            u, unravel = ravel_pytree([leaf.astype(jnp.complex128) for leaf in floats])
+    def _complex_in(self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array) -> Array:
+        floats, rebuilt = floats_of(inputs)
+        u, unravel = ravel_pytree([leaf.astype(jnp.complex128) for leaf in floats])
 
-            def slope(i: Array) -> Array:
-                y = self.pair.forward(rebuilt(unravel(u.at[i].add(1j * COMPLEX))), data)
-                terms = jax.tree.map(lambda b, y: jnp.sum(b * jnp.imag(y)), y_bar, y)
-                return sum(jax.tree.leaves(terms), jnp.zeros(())) / COMPLEX
+        def slope(i: Array) -> Array:
+            y = self.pair.forward(rebuilt(unravel(u.at[i].add(1j * COMPLEX))), data)
+            terms = jax.tree.map(lambda b, y: jnp.sum(b * jnp.imag(y)), y_bar, y)
+            return sum(jax.tree.leaves(terms), jnp.zeros(())) / COMPLEX
 
-            return jax.lax.map(slope, entries)
+        return jax.lax.map(slope, entries)
 
-        def batched(inputs: tuple, data: tuple, y_bars: PyTree) -> tuple[tuple, tuple]:
-            def backward(y_bar: PyTree) -> tuple:
-                return self._hand(inputs, data, y_bar)[1]
+    def _batched_in(self, inputs: tuple, data: tuple, y_bars: PyTree) -> tuple[tuple, tuple]:
+        def backward(y_bar: PyTree) -> tuple:
+            return self._hand(inputs, data, y_bar)[1]
 
-            return jax.vmap(backward)(y_bars), jax.lax.map(backward, y_bars)
+        return jax.vmap(backward)(y_bars), jax.lax.map(backward, y_bars)
 
-        def forward_mode(inputs: tuple, data: tuple, tangents: list[Array]) -> tuple[PyTree, PyTree]:
-            def own(pair: Pair, inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
-                return pair.pushed(inputs, data, _like_floats(tangents, inputs))
+    def _forward_mode_in(self, inputs: tuple, data: tuple, tangents: list[Array]) -> tuple[PyTree, PyTree]:
+        def own(pair: Pair, inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
+            return pair.pushed(inputs, data, _like_floats(tangents, inputs))
 
-            def auto(pair: Pair, inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
-                return pushforward(lambda *u: pair.forward(u, data), inputs, _like_floats(tangents, inputs))
+        def auto(pair: Pair, inputs: tuple, data: tuple, tangents: list[Array]) -> PyTree:
+            return pushforward(lambda *u: pair.forward(u, data), inputs, _like_floats(tangents, inputs))
 
-            return self._doubled(own)(inputs, data, tangents), self._doubled(auto)(inputs, data, tangents)
-
-        self._compare, self._by_hand, self._output_of = jax.jit(compare), jax.jit(self._hand), jax.jit(self._forward)
-        self._working, self._pushed_entries = jax.jit(working), jax.jit(pushed_entries)
-        self._noise, self._own_noise = jax.jit(_apart(both)), jax.jit(_apart(lambda *place: working(*place)[1:]))
-        self._changes, self._along = jax.jit(changes), jax.jit(along, static_argnames="push")
-        self._complex, self._batched, self._forward_mode = map(jax.jit, (complex_step, batched, forward_mode))
+        return self._doubled(own)(inputs, data, tangents), self._doubled(auto)(inputs, data, tangents)
 
     def _value(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
         """(f(u), the function u' -> ⟨y_bar, f(u') − f(u)⟩, u as one vector, its inverse, Σ |y_bar f(u)|)."""
         floats, rebuilt = floats_of(inputs)
-        base = self._forward(inputs, data)
+        base, forward = self._held_forward(inputs, data)
         u, unravel = ravel_pytree(floats)
 
         def value(moved: list[Array]) -> Array:
             # the difference entry by entry, and then the sum: what does not change cancels exactly
-            y = self._forward(rebuilt(moved), data)
+            y = forward(rebuilt(moved))
             terms = jax.tree.map(lambda b, m, y: jnp.sum(b * (m - y)), y_bar, y, base)
             return sum(jax.tree.leaves(terms), jnp.zeros(()))
 
         sizes = jax.tree.map(lambda b, y: jnp.sum(jnp.abs(b * y)), y_bar, base)
         return base, value, u, unravel, sum(jax.tree.leaves(sizes), jnp.zeros(()))
+
+    def _held_forward(self, inputs: tuple, data: tuple) -> tuple[PyTree, Callable[[tuple], PyTree]]:
+        """(f(u), the function u' -> f(u') in which what `stop_gradient` holds is as at u), loops left as they are."""
+        program, shape = jax.make_jaxpr(self._forward, return_shape=True)(inputs, data)
+        kept: list[Values] = []
+
+        def run(inputs: tuple, stopped: Callable[[Any, Values], Values]) -> PyTree:
+            def plain(equation: Any, values: Values) -> Values:
+                if equation.primitive.name == "stop_gradient":
+                    return stopped(equation, values)
+                return jaxprs.bind(equation, values)
+
+            # a rule that is left inside counts, as where a function's own forward mode is the derivative by hand
+            hooks = Hooks(
+                plain=plain, custom=lambda equation, values, _: jaxprs.bind(equation, values),
+                loop=lambda equation, values, _: jaxprs.apply(equation, values),
+            )  # fmt: skip
+            out = jaxprs.evaluate(program, jax.tree.leaves((inputs, data)), hooks)
+            return jax.tree.unflatten(jax.tree.structure(shape), out)
+
+        def keep(equation: Any, values: Values) -> Values:
+            kept.append(jaxprs.bind(equation, values))
+            return kept[-1]
+
+        def again(moved: tuple) -> PyTree:
+            rest = iter(kept)
+            return run(moved, lambda *_: next(rest))
+
+        return run(inputs, keep), again
 
     # ---- what they say
 
@@ -430,6 +463,11 @@ class Witnesses:
         except DOES_NOT_RUN:
             # a function without forward mode: there is one witness less
             return jax.device_get(self._along(*place, push=False))
+
+
+def _lightly(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """f compiled with little optimization: it runs a few times only."""
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0}, **options)
 
 
 def shaped(slopes: np.ndarray, inputs: tuple) -> tuple:

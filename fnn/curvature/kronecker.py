@@ -5,7 +5,7 @@ Promises: for a dense layer with x̂ = (x, 1) and the cotangents z_bar_nc of the
     G = Σ_n Σ_c z_bar_nc z_bar_ncᵀ   (O, O)      with the scale of the loss: 1 / N for a mean, 1 for a sum
 and A ⊗ G stands for the layer's block of the Gauss-Newton matrix, in the order of [W; b] row by row, that is of
 `jax.flatten_util.ravel_pytree`. It is exact for one example and for a linear net under a squared error. The penalty is
-not in the factors: an L2 penalty of strength λ is a damping of 2 λ, on the bias too.
+not in the factors: for an L2 penalty of strength λ add a damping of 2 λ, which damps the bias too, as L2 does not.
 A `repeated` layer has factors of each repetition, with an axis for them in front. Refuses: layers other than dense.
 Letters: I inputs, O outputs, N examples, c the columns of the root. Source: Martens & Grosse 2015.
 """

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from fnn.checks import require_record, require_size
+from fnn.checks import as_floating, require_record, require_size
 from fnn.curvature.matrices import root_matrix
 from fnn.curvature.products import GaussNewtonProduct
 from fnn.gradients import Backprop
@@ -35,7 +35,7 @@ class LeastSquaresFit:
     """What `levenberg_marquardt` returns.
 
     >>> list(fnn.curvature.LeastSquaresFit.__dataclass_fields__)
-    ['params', 'value', 'values', 'gradient_norm', 'converged', 'steps', 'gradients']
+    ['params', 'value', 'values', 'gradient_norm', 'converged', 'steps', 'work']
     """
 
     params: Params
@@ -49,8 +49,13 @@ class LeastSquaresFit:
     """Whether the gradient became as small as asked, or the decrease of the model one rounding of the value."""
     steps: int
     """Steps tried."""
-    gradients: float
-    """The work in gradients: a value counts 1/3, a product 1.8, a matrix one for each output."""
+    work: np.ndarray
+    """The gradients spent up to each of `values`: a value counts 1/3, a product 1.8, a matrix one for each output."""
+
+    @property
+    def gradients(self) -> float:
+        """All of them."""
+        return float(self.work[-1])
 
 
 class _State(NamedTuple):
@@ -62,9 +67,9 @@ class _State(NamedTuple):
     scale: Array
     growth: Array
     step: Array
-    work: Array
     done: Array
     values: Array
+    work: Array
 
 
 def levenberg_marquardt(
@@ -93,6 +98,7 @@ def levenberg_marquardt(
 
     Raises:
         ValueError: steps below 1, damping not above 0, an objective that is not finite at `params`.
+        TypeError: a product of another kind, parameters that are whole numbers.
 
     >>> x = jnp.linspace(-1, 1, 20)[:, None]
     >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(1, 4, 1), "half_squared_error")
@@ -106,6 +112,7 @@ def levenberg_marquardt(
     if not damping > 0:
         raise ValueError(f"levenberg_marquardt: damping must be above 0, got {damping}. Try 1e-3.")
     flat, unravel = ravel_pytree(params)
+    as_floating("levenberg_marquardt", "every leaf of params", flat)
     dense = flat.size <= 500 if dense is None else dense
     tolerance = float(jnp.finfo(flat.dtype).eps ** (2 / 3)) if tolerance is None else tolerance
     data, options = (params, x, y), {"sample_weight": sample_weight, "strength": strength}
@@ -122,7 +129,7 @@ def levenberg_marquardt(
         float(np.abs(end.gradient).max()),
         bool(end.done),
         int(end.step),
-        float(end.work),
+        np.asarray(end.work[: int(end.step) + 1]),
     )
 
 
@@ -136,82 +143,107 @@ def _run(
     damping: Array,
     tolerance: Array,
 ) -> _State:
-    params, x, y = data
-    start, unravel = ravel_pytree(params)
-    by_hand, dtype = Backprop(product.objective), start.dtype
-    outputs = jax.eval_shape(product.net.apply, params, x).shape[-1]
+    flat, unravel = ravel_pytree(data[0])
+    problem = _Problem(product, dense, unravel, data, options, tolerance)
+    first = problem.first(flat, steps, damping)
+    return jax.lax.while_loop(lambda s: ~s.done & (s.step < steps) & jnp.isfinite(s.damping), problem.step, first)
 
-    def at(flat: Array) -> tuple[Array, Array, Array]:
+
+@dataclass(frozen=True)
+class _Problem:
+    """What a step needs to know beside its state, on flat parameters."""
+
+    product: GaussNewtonProduct
+    dense: bool
+    unravel: Callable[[Array], Params]
+    data: tuple
+    options: dict[str, Any]
+    tolerance: Array
+
+    def value(self, flat: Array) -> Array:
+        return self.product.objective(self.unravel(flat), *self.data[1:], **self.options)
+
+    def at(self, flat: Array) -> tuple[Array, Array, Array]:
         """(value, gradient, matrix or what stands for it)."""
-        value, gradient = by_hand(unravel(flat), x, y, **options)
-        whole = root_matrix(product, unravel(flat), x, y, **options) if dense else jnp.zeros((0, 0), dtype)
+        params, (_, x, y) = self.unravel(flat), self.data
+        value, gradient = Backprop(self.product.objective)(params, x, y, **self.options)
+        empty = jnp.zeros((0, 0), flat.dtype)
+        whole = root_matrix(self.product, params, x, y, **self.options) if self.dense else empty
         return value, ravel_pytree(gradient)[0], whole
 
-    def times(flat: Array, matrix: Array) -> Callable[[Array], Array]:
-        if dense:
-            return lambda v: matrix @ v
-        return lambda v: ravel_pytree(product(unravel(flat), x, y, unravel(v), **options))[0]
+    def cost(self) -> int:
+        """Of `at`, in gradients: a matrix takes one for each output."""
+        params, x, _ = self.data
+        return 1 + (jax.eval_shape(self.product.net.apply, params, x).shape[-1] if self.dense else 0)
 
-    def direction(state: _State) -> tuple[Array, Array]:
-        if dense:
+    def times(self, flat: Array, v: Array) -> Array:
+        """G v by the product."""
+        params, (_, x, y) = self.unravel(flat), self.data
+        return ravel_pytree(self.product(params, x, y, self.unravel(v), **self.options))[0]
+
+    def first(self, flat: Array, steps: int, damping: Array) -> _State:
+        """The state before the first step."""
+        value, gradient, matrix = self.at(flat)
+        dtype = flat.dtype
+        if self.dense:
+            # a parameter that changes nothing gets a little of the others' damping, so that it stays where it is
+            scale = jnp.diag(matrix)
+            scale = jnp.maximum(scale, jnp.sqrt(jnp.finfo(dtype).eps) * jnp.max(scale))
+        else:
+            scale = jnp.full_like(flat, jnp.linalg.norm(self.times(flat, gradient)) / jnp.linalg.norm(gradient))
+        return _State(
+            params=flat,
+            value=value,
+            gradient=gradient,
+            matrix=matrix,
+            damping=jnp.asarray(damping, dtype),
+            scale=jnp.where(scale > 0, scale, jnp.ones_like(scale)),
+            growth=jnp.full((), 2, dtype),
+            step=jnp.zeros((), jnp.int32),
+            done=jnp.max(jnp.abs(gradient)) <= self.tolerance,
+            values=jnp.full(steps + 1, jnp.nan, dtype).at[0].set(value),
+            work=jnp.zeros(steps + 1, jnp.float32).at[0].set(self.cost() + (0 if self.dense else 1.8)),
+        )
+
+    def direction(self, state: _State) -> tuple[Array, Array]:
+        """(d, the work for it)."""
+        if self.dense:
             damped = state.matrix + jnp.diag(state.damping * state.scale)
             return jax.scipy.linalg.solve(damped, -state.gradient, assume_a="pos"), jnp.zeros((), jnp.float32)
-        apply = times(state.params, state.matrix)
-        solved, products = _conjugate_gradients(lambda v: apply(v) + state.damping * state.scale * v, -state.gradient)
+        solved, products = _conjugate_gradients(
+            lambda v: self.times(state.params, v) + state.damping * state.scale * v, -state.gradient
+        )
         return solved, 1.8 * products
 
-    def step(state: _State) -> _State:
-        d, work = direction(state)
+    def step(self, state: _State) -> _State:
+        d, work = self.direction(state)
         moved = state.params + d
-        value = product.objective(unravel(moved), x, y, **options)
+        value = self.value(moved)
         # the model's decrease −gᵀd − ½ dᵀGd, with G d = −g − μ D d
         predicted = 0.5 * jnp.sum(d * (state.damping * state.scale * d - state.gradient))
         ratio = (state.value - value) / jnp.where(predicted > 0, predicted, jnp.ones_like(predicted))
         taken = (value < state.value) & (predicted > 0)
         # Nielsen: a good step lowers μ to a third at most, the growth of a row of bad ones doubles
-        lower = jnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3).astype(dtype)
-        value, gradient, matrix = jax.lax.cond(
-            taken, at, lambda _: (state.value, state.gradient, state.matrix), jnp.where(taken, moved, state.params)
-        )
-        full = 1 + outputs if dense else 1
+        lower = jnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3).astype(moved.dtype)
+        params = jnp.where(taken, moved, state.params)
+        kept = lambda _: (state.value, state.gradient, state.matrix)  # noqa: E731
+        value, gradient, matrix = jax.lax.cond(taken, self.at, kept, params)
         # a decrease below the rounding of the value can no longer be seen
-        small = predicted <= jnp.finfo(dtype).eps * jnp.abs(state.value)
+        small = predicted <= jnp.finfo(moved.dtype).eps * jnp.abs(state.value)
+        k, spent = state.step, work + 1 / 3 + jnp.where(taken, self.cost(), 0).astype(jnp.float32)
         return _State(
-            jnp.where(taken, moved, state.params),
-            value,
-            gradient,
-            matrix,
-            state.damping * jnp.where(taken, lower, state.growth),
-            jnp.maximum(state.scale, jnp.diag(matrix)) if dense else state.scale,
-            jnp.where(taken, jnp.full_like(state.growth, 2), 2 * state.growth),
-            state.step + 1,
-            state.work + work + 1 / 3 + jnp.where(taken, full, 0).astype(jnp.float32),
-            small | (jnp.max(jnp.abs(gradient)) <= tolerance),
-            state.values.at[state.step + 1].set(value),
+            params=params,
+            value=value,
+            gradient=gradient,
+            matrix=matrix,
+            damping=state.damping * jnp.where(taken, lower, state.growth),
+            scale=jnp.maximum(state.scale, jnp.diag(matrix)) if self.dense else state.scale,
+            growth=jnp.where(taken, jnp.full_like(state.growth, 2), 2 * state.growth),
+            step=k + 1,
+            done=small | (jnp.max(jnp.abs(gradient)) <= self.tolerance),
+            values=state.values.at[k + 1].set(value),
+            work=state.work.at[k + 1].set(state.work[k] + spent),
         )
-
-    value, gradient, matrix = at(start)
-    if dense:
-        # a parameter that changes nothing gets a little of the others' damping, so that it stays where it is
-        scale = jnp.diag(matrix)
-        scale = jnp.maximum(scale, jnp.sqrt(jnp.finfo(dtype).eps) * jnp.max(scale))
-    else:
-        scale = jnp.full_like(start, jnp.linalg.norm(times(start, matrix)(gradient)) / jnp.linalg.norm(gradient))
-    scale = jnp.where(scale > 0, scale, jnp.ones_like(scale))
-    first = _State(
-        start,
-        value,
-        gradient,
-        matrix,
-        jnp.asarray(damping, dtype),
-        scale,
-        jnp.full((), 2, dtype),
-        jnp.zeros((), jnp.int32),
-        jnp.full((), 1 + outputs if dense else 2.8, jnp.float32),
-        jnp.max(jnp.abs(gradient)) <= tolerance,
-        jnp.full(steps + 1, jnp.nan, dtype).at[0].set(value),
-    )
-    return jax.lax.while_loop(lambda s: ~s.done & (s.step < steps) & jnp.isfinite(s.damping), step, first)
 
 
 def _conjugate_gradients(apply: Callable[[Array], Array], right: Array) -> tuple[Array, Array]:

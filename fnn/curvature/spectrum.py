@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from fnn.checks import require_key, require_size
+from fnn.checks import as_floating, require_key, require_size
 from fnn.curvature.matrices import diagonal, matrix
 from fnn.curvature.products import GaussNewtonProduct, Product
 from fnn.regularizers import Strength
@@ -139,7 +139,7 @@ def largest_eigenvalue(
 
     Raises:
         ValueError: steps below 1, delta outside (0, 1), a start of 0, values that are not finite.
-        TypeError: neither key nor start, or both.
+        TypeError: neither key nor start, or both; parameters that are whole numbers.
 
     >>> product = fnn.curvature.hessian_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
@@ -152,6 +152,7 @@ def largest_eigenvalue(
     if not 0 < delta < 1:
         raise ValueError(f"largest_eigenvalue: delta must lie between 0 and 1, got {delta}. Try 0.01.")
     flat, unravel = ravel_pytree(params)
+    as_floating("largest_eigenvalue", "every leaf of params", flat)
     first = _start(flat, key, start)
     data, options = (params, x, y), {"sample_weight": sample_weight, "strength": strength}
     steps = min(steps, flat.size)
@@ -250,6 +251,7 @@ def spectrum_density(
     starts = require_size("spectrum_density", "starts", starts, "Each is one run of Lanczos: try 8.")
     require_key("spectrum_density", key)
     flat, _ = ravel_pytree(params)
+    as_floating("spectrum_density", "every leaf of params", flat)
     data, options = (params, x, y), {"sample_weight": sample_weight, "strength": strength}
     vectors = jax.random.normal(key, (starts, flat.size), flat.dtype)
     values, shares = map(np.asarray, _quadrature(product, min(steps, flat.size), vectors, data, options))

@@ -39,7 +39,7 @@ class Graph(Record):
     @property
     def trouble(self) -> Trouble | None:
         """The first value or cotangent that is NaN, infinite or has underflowed to 0; None if all is well."""
-        return trouble.first(self.nodes)
+        return trouble.first(self.nodes, self.outputs)
 
     def sizes(self) -> list[Size]:
         """How large each value is and how large what flows back into it, in topological order."""
@@ -126,7 +126,7 @@ def graph(
             )
         )  # fmt: skip
     outputs = tuple(dict.fromkeys(index[n] for n, _ in starts))
-    first = trouble.first(nodes)
+    first = trouble.first(nodes, outputs)
     by_argument = jax.device_get(gradients(args, program, bars))
     large = (f"Values of more than {LARGEST:,} entries are shown by their range; the gradients are whole.",)
     summed = any(isinstance(each, Summary) for node in nodes for each in (node.value, node.cotangent))

@@ -10,7 +10,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ from fnn.glassbox.spelling.pieces import Spelling
 Rule: TypeAlias = Callable[..., tuple[Any, ...]]
 #: From the parameters of a step and the shapes and dtypes of its inputs and outputs to arithmetic operations.
 Cost: TypeAlias = Callable[[Mapping[str, Any], Sequence[Any], Sequence[Any]], int]
+#: A formula over {g}, the cotangent of the output, {y}, the output, and {a}, {b}, {c}, the inputs; or a function of the
+#: parameters and the shapes of the inputs that gives one.
+Back: TypeAlias = str | Callable[[Mapping[str, Any], Sequence[tuple[int, ...]]], str]
 
 
 class Symbol(NamedTuple):
@@ -87,6 +90,8 @@ class Primitive:
     """True for a loop or branch, which is written over several lines."""
     foldable: bool = True
     """Whether equal steps may be written once, and steps of constants worked out."""
+    entrywise: bool = False
+    """Whether an entry of the output depends on the same entry of each input of that shape and on no other."""
     passes_on: bool = False
     """Whether every entry is handed on as it is."""
     positive: bool = False
@@ -95,6 +100,9 @@ class Primitive:
     """Zero only where an input is zero (the second input of a quotient apart)."""
     sloped: bool = False
     """The slope is never zero, in exact arithmetic, for finite inputs; where the value saturates it rounds to zero."""
+
+    back: tuple[Back, ...] = ()
+    """What the rule hands to each input, for a caption: the last entry for all further inputs, "" for no words."""
 
     def stops(self, *avals: Any) -> bool:
         """True where nothing flows back to inputs of these dtypes."""
@@ -106,6 +114,13 @@ class Primitive:
     def result(self) -> str:
         """What its result is called when nobody named it."""
         return self.word or re.sub(r"\W+", "_", self.name)
+
+    def handed(self, position: int, params: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> str:
+        """The formula of what the rule hands to an input; "" where none is written."""
+        if not self.back:
+            return ""
+        formula = self.back[min(position, len(self.back) - 1)]
+        return formula if isinstance(formula, str) else formula(params, shapes)
 
     def pull(self, y_bar: Any, y: Any, /, *inputs: Any, **params: Any) -> tuple[Any, ...]:
         """The rule's contributions; releases of JAX add parameters, and a rule is given those that it names."""
@@ -127,9 +142,9 @@ class Primitive:
 TABLE: dict[str, Primitive] = {}
 
 
-def enter(*primitives: Primitive) -> None:
-    """Enter records into the table."""
-    TABLE.update((each.name, each) for each in primitives)
+def enter(*primitives: Primitive, entrywise: bool = False) -> None:
+    """Enter records into the table; `entrywise` for a family that is."""
+    TABLE.update((each.name, replace(each, entrywise=entrywise)) for each in primitives)
 
 
 def known(name: str) -> Primitive:

@@ -1,14 +1,17 @@
 """Where did it die? The first value, or the first cotangent, that is NaN, infinite, or has underflowed to zero.
 
-Promises: forward first, then backward, in the order in which they were computed; a zero counts as underflow only where
-the operation cannot make one of the numbers that went in. Source: claims A13, A17, C10.
+Promises: forward first, then backward, in the order in which they were computed. Only entries that count are looked at,
+not those that a `jnp.where` leaves out (`fnn.glassbox.chosen`). A zero is underflow only where the operation cannot
+make one of the numbers that went in; masking by −∞ or by a large negative number is no underflow.
+Source: claims A13, A17, C10.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fnn.glassbox.chosen import counting_cotangents, counting_values
 from fnn.glassbox.records import Node, Summary
 from fnn.glassbox.table import known
 
@@ -39,6 +42,8 @@ class Trouble(NamedTuple):
         return f"forward, {node.name} {_WORDS[self.what]}: {made}{' of ' + origins if origins else ''}."
 
 
+#: A constant of at most this is there to mask.
+MASK = -9000.0
 _WORDS = {"NaN": "is NaN", "infinite": "is infinite", "underflow": "has underflowed to 0"}
 
 
@@ -57,24 +62,49 @@ class Size(NamedTuple):
     """Share of entries that are exactly 0."""
 
 
-def first(nodes: Sequence[Node]) -> Trouble | None:
+def first(nodes: Sequence[Node], outputs: Iterable[int]) -> Trouble | None:
     """The first trouble of a graph, or None."""
+    return _forward(nodes, outputs) or _backward(nodes)
+
+
+def _forward(nodes: Sequence[Node], outputs: Iterable[int]) -> Trouble | None:
+    counts, least = counting_values(nodes, outputs), _masking(nodes)
     fixed: set[int] = set()
-    for node in nodes:
+    for node, count in zip(nodes, counts, strict=True):
         if node.operation != "argument" and all(k in fixed for k in node.inputs):
             fixed.add(node.index)
             if _one_number(node.value):
                 # a number of the source, such as the NaN that marks what is invalid: where it is chosen shows there
                 continue
         inputs = tuple(nodes[k] for k in dict.fromkeys(node.inputs))
-        if what := _wrong(node.value) or ("underflow" if _lost(node, inputs) else ""):
+        if what := _wrong(node.value, count) or ("underflow" if _lost(node, inputs, count, least) else ""):
             return Trouble(node, False, what, tuple(n for n in inputs if n.operation != "constant"))
+    return None
+
+
+def _backward(nodes: Sequence[Node]) -> Trouble | None:
+    counts, least = counting_cotangents(nodes), _masking(nodes)
     for node in reversed(nodes):
+        count = counts[node.index]
         consumers = tuple(nodes[share.consumer] for share in node.shares)
-        lost = any(_lost_back(node, nodes[share.consumer], share.bar, nodes) for share in node.shares)
-        if what := _wrong(node.cotangent) or ("underflow" if lost else ""):
+        lost = any(_lost_back(node, nodes[share.consumer], share.bar, nodes, least) for share in node.shares)
+        if what := _wrong(node.cotangent, count) or ("underflow" if lost else ""):
             return Trouble(node, True, what, consumers)
     return None
+
+
+def _masking(nodes: Sequence[Node]) -> float:
+    """At and below this a number is a mask: half of the smallest constant of at most −9000; −∞ where there is none.
+
+    Attention masks by −10⁴, −10⁹ or the least number of the dtype where it does not mask by −∞, so that exp makes 0.
+    """
+    masks = [
+        float(_wide(node.value).flat[0])
+        for node in nodes
+        if node.operation == "constant" and _numbers(node.value) and node.size == 1 and node.dtype.kind != "c"
+    ]
+    masks = [mask for mask in masks if np.isfinite(mask) and mask <= MASK]
+    return max(masks) / 2 if masks else -np.inf
 
 
 def sizes(nodes: Sequence[Node]) -> list[Size]:
@@ -86,12 +116,12 @@ def sizes(nodes: Sequence[Node]) -> list[Size]:
     ]
 
 
-def _wrong(value: Any) -> str:
+def _wrong(value: Any, count: Any) -> str:
     if isinstance(value, Summary):
         return "NaN" if value.not_finite else ""
     if value is None or not _numbers(value):
         return ""
-    array = _wide(value)
+    array = np.where(count, _wide(value), 0.0)
     if np.isnan(array).any():
         return "NaN"
     # minus infinity is how attention masks: what it does to others shows there
@@ -120,14 +150,14 @@ def _wide(value: Any) -> np.ndarray:
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
-def _lost(node: Node, inputs: Sequence[Node]) -> bool:
+def _lost(node: Node, inputs: Sequence[Node], count: Any, least: float) -> bool:
     if not inputs or not _numbers(node.value) or not all(_numbers(n.value) for n in inputs):
         return False
-    zero = np.asarray(node.value) == 0
+    zero = (np.asarray(node.value) == 0) & count
     arrays = [_wide(n.value) for n in inputs]
     primitive = known(node.operation)
     if primitive.positive:
-        return bool((zero & np.isfinite(arrays[0])).any())
+        return bool((zero & _unmasked(arrays[0], least)).any())
     if not primitive.product:
         return False
     read = arrays[:1] if node.operation == "div" else arrays
@@ -137,14 +167,18 @@ def _lost(node: Node, inputs: Sequence[Node]) -> bool:
     return bool((zero & ~might).any())
 
 
-def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node]) -> bool:
+def _unmasked(array: np.ndarray, least: float) -> np.ndarray:
+    return np.isfinite(array) & (np.real(array) > least)
+
+
+def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node], least: float) -> bool:
     """True if a consumer hands back 0 where its own cotangent is not 0 and its slope cannot be."""
     if not _numbers(bar) or not _numbers(consumer.cotangent) or np.shape(bar) != np.shape(consumer.cotangent):
         return False
     gone = (np.asarray(bar) == 0) & (np.asarray(consumer.cotangent) != 0)
     if known(consumer.operation).sloped:
         # an infinite input has slope 0
-        return bool((gone & np.isfinite(_wide(node.value))).any())
+        return bool((gone & _unmasked(_wide(node.value), least)).any())
     if consumer.operation == "mul" and len(set(consumer.inputs)) == 2:
         other = nodes[next(k for k in consumer.inputs if k != node.index)]
         return _numbers(other.value) and bool((gone & (np.asarray(other.value) != 0)).any())

@@ -4,6 +4,8 @@ from fnn.training._fit import StopTraining, fit
 from fnn.training._sweep import SweepResult, grid, sweep
 from fnn.training.checkpoints import CheckpointError, Checkpoints
 from fnn.training.faults import NonFiniteError
+from fnn.training.group import GroupError
+from fnn.training.placement import cores
 from fnn.training.run import History
 from fnn.training.shuffle import permutation
 from fnn.training.state import Batch, TrainState
@@ -14,12 +16,14 @@ __all__ = [
     "Batch",
     "CheckpointError",
     "Checkpoints",
+    "GroupError",
     "History",
     "NonFiniteError",
     "StopTraining",
     "Stream",
     "SweepResult",
     "TrainState",
+    "cores",
     "fit",
     "grid",
     "initial_state",

@@ -18,11 +18,16 @@ from functools import partial
 from os import PathLike
 from typing import Any
 
+import jax
+from jax.sharding import Mesh
+
 from fnn.checks import require_key, require_size
 from fnn.regularizers import Strength
 from fnn.training import faults, progress, signals
 from fnn.training.checkpoints import CheckpointError, Checkpoints
+from fnn.training.group import Group, GroupError, Word, lost
 from fnn.training.identity import identity
+from fnn.training.placement import placed
 from fnn.training.request import Request
 from fnn.training.run import History, Run
 from fnn.training.source import Memory, Source, Streamed
@@ -74,6 +79,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     progress_bar: bool = False,
     log: str | PathLike[str] | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, History]:
     """Train with mini-batches, reshuffled every epoch.
 
@@ -110,6 +116,9 @@ def fit(
         checkpoints: where to keep them; a run that finds its own there goes on from the last.
         progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere.
         log: a file that gets a JSON line for every epoch while the run goes on.
+        mesh: devices to train on, those of other processes included: the rows of each batch are split over its axis
+            "data", wide layers over its axis "model" if it has one. Of several processes, the first one writes and
+            calls `on_epoch`.
 
     Returns:
         (state, history): `state.params` are the trained parameters.
@@ -118,6 +127,7 @@ def fit(
         ValueError, TypeError: invalid data, sizes or options; before the first step.
         NonFiniteError: see `on_nonfinite`; it holds the last good state.
         CheckpointError: checkpoints of another run, or a folder that cannot be used.
+        GroupError: another process failed, is gone, or was given another run.
         KeyboardInterrupt, and what a callback raises: with the attributes `state` and `history` of the run so far.
 
     >>> import optax
@@ -133,53 +143,90 @@ def fit(
         raise TypeError(
             f"fit: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
         )
-    given = params if isinstance(params, TrainState) else None
-    if (key is None) == (given is None):
-        raise ValueError(
-            "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
-            + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
-        )
-    if key is not None:
-        require_key("fit", key)
-    request = Request(
-        "fit", value_and_grad, params.params if isinstance(params, TrainState) else params, data, optimizer, batch_size,
-        (learning_rate,), (strength,), validation, clip_norm, accumulate, metrics, patience, min_improvement, monitor,
-        direction, on_nonfinite, key=key,
-    )  # fmt: skip
-    job = request.job()
-    state = request.start(job) if given is None else request.go_on(job, given)
-    source: Source = Memory(job.data)
-    if isinstance(data, Stream):
-        mean = None if data.weights is None else float(data.weights.mean())
-        source = Streamed(data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean))
-    if given is None:
-        request.look_at_predictions(job, state.params)
-    run = Run(job, source, int(state.epoch), int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
-    request.require_monitor(job, state)
+    placement = placed("fit", mesh)
+    group = Group(placement.processes > 1)
+    try:
+        given = params if isinstance(params, TrainState) else None
+        if (key is None) == (given is None):
+            raise ValueError(
+                "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
+                + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
+            )
+        if key is not None:
+            require_key("fit", key)
+        request = Request(
+            "fit", value_and_grad, params.params if isinstance(params, TrainState) else params, data, optimizer,
+            batch_size, (learning_rate,), (strength,), validation, clip_norm, accumulate, metrics, patience,
+            min_improvement, monitor, direction, on_nonfinite, key=key, placement=placement,
+        )  # fmt: skip
+        job = request.job()
+        state = request.start(job) if given is None else request.go_on(job, given)
+        look = partial(request.look_at_predictions, state.params) if given is None else None
+        source: Source = Memory(job.data)
+        if isinstance(data, Stream):
+            mean = None if data.weights is None else float(data.weights.mean())
+            source = Streamed(
+                data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean), look
+            )
+        elif look is not None:
+            look(job.data)
+        run = Run(job, source, state, int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
+        request.require_monitor(job, state)
+        same: dict[str, Any] = {}
+        if checkpoints is not None or group.several:
+            # what JAX reads of a function tells where its arguments lie
+            rows = data if isinstance(data, Stream) else placement.host(job.data)
+            same = identity(job, rows, placement.host(state), on_nonfinite=on_nonfinite)
+    except Exception as error:
+        group.tell(error)
+        raise
+    run.epoch_by_epoch = on_epoch is not None and _takes_state(on_epoch)
+    agreed = {"epochs": epochs, "checkpoints": checkpoints is not None, "epoch by epoch": run.epoch_by_epoch}
+    group.require_same("fit", agreed | same)
     with ExitStack() as opened:
+        received = opened.enter_context(signals.remembered(saves=checkpoints is not None or group.several))
         save: Callable[[TrainState], None] | None = None
         if checkpoints is not None:
-            folder = opened.enter_context(checkpoints.opened())
-            same = identity(job, data if isinstance(data, Stream) else job.data, state, on_nonfinite=on_nonfinite)
-            state = run.resume(folder, state, same)
-
+            home = checkpoints.opened(placement)
+            state, folder = run.resume(group, lambda: opened.enter_context(home), state, same)
             save = partial(run.save, folder, same)
-
         watches: list[Watch] = []
-        if log is not None:
-            line = opened.enter_context(progress.written(log, int(state.epoch), own=run.resumed))
-            watches.append(lambda number, values, state: line(number, values))
-        if progress_bar:
-            bar = opened.enter_context(progress.shown(int(state.epoch) + 1, run.until))
-            watches.append(lambda number, values, state: bar(number, values))
-        # the user's own last: it may raise, and what is done is to be written by then
-        if on_epoch is not None:
-            run.epoch_by_epoch = _takes_state(on_epoch)
-            watches.append(on_epoch if run.epoch_by_epoch else lambda number, values, state: on_epoch(number, values))
-        received = opened.enter_context(signals.remembered(saves=save is not None))
+        if group.first:
+            watches = _watches(opened, run, int(state.epoch), log, progress_bar, on_epoch)
         every = float("inf") if checkpoints is None else checkpoints.every_seconds
-        state = _trained(run, state, watches, received, save, every)
+        state = _trained(run, group, state, watches, received, save, every)
     return _finished(run, state)
+
+
+def _shown(on_epoch: Callable[..., None], number: int, values: Metrics, state: TrainState) -> None:
+    """Call on_epoch with the state in containers of its own: what it puts into them would else be trained on."""
+    shown = jax.tree.map(lambda leaf: leaf, state)
+    on_epoch(number, values, shown)
+    before, after = jax.tree.leaves(state), jax.tree.leaves(shown)
+    if len(before) != len(after) or any(one is not other for one, other in zip(before, after, strict=True)):
+        raise ValueError(
+            "fit: on_epoch must leave the state as it is, got one that it changed. To change parameters or a rate "
+            "between epochs, let fit return, and continue the state."
+        )
+
+
+def _watches(
+    opened: ExitStack, run: Run, done: int, log: str | PathLike[str] | None, progress_bar: bool,
+    on_epoch: Callable[..., None] | None,
+) -> list[Watch]:  # fmt: skip
+    """What is told of every epoch."""
+    watches: list[Watch] = []
+    if log is not None:
+        line = opened.enter_context(progress.written(log, done, own=run.resumed))
+        watches.append(lambda number, values, state: line(number, values))
+    if progress_bar:
+        bar = opened.enter_context(progress.shown(done + 1, run.until))
+        watches.append(lambda number, values, state: bar(number, values))
+    # the user's own last: it may raise, and what is done is to be written by then
+    if on_epoch is not None:
+        shown = partial(_shown, on_epoch)
+        watches.append(shown if run.epoch_by_epoch else lambda number, values, state: on_epoch(number, values))
+    return watches
 
 
 def _takes_state(on_epoch: Callable[..., None]) -> bool:
@@ -193,29 +240,39 @@ def _takes_state(on_epoch: Callable[..., None]) -> bool:
 
 
 def _trained(
-    run: Run, state: TrainState, watches: list[Watch], received: signals.Received,
+    run: Run, group: Group, state: TrainState, watches: list[Watch], received: signals.Received,
     save: Callable[[TrainState], None] | None, seconds: float,
 ) -> TrainState:  # fmt: skip
     """Call after call until the run is over; saved in between, and before anything that ends it early."""
-    saved, unsaved = time.monotonic(), False
+    saved, unsaved, enough = time.monotonic(), False, False
     try:
-        while not run.over(state) and not received:
-            state, finished = run.advance(state)
-            unsaved = True
-            for watch in watches:
-                for number, values in finished:
-                    watch(number, values, state)
-            if save is not None and time.monotonic() - saved >= seconds:
+        while not run.over(state):
+            if not (enough or received):
+                run.source.make_ready(run.job, state)
+            due = save is not None and unsaved and time.monotonic() - saved >= seconds
+            word = group.agree(Word(run.budget, due, enough, received.first))
+            if word.save and save is not None:
                 save(state)
                 saved, unsaved = time.monotonic(), False
-    except (StopTraining, StopIteration):
-        pass
+            received.take(word.signal)
+            if word.enough or received:
+                break
+            run.budget = word.budget
+            state, finished = run.advance(state)
+            unsaved = True
+            # on one process of several no array may be asked for of which the others hold a part
+            seen = run.job.config.placement.host(state) if group.several and run.epoch_by_epoch else state
+            enough = _watched(watches, finished, seen)
     except (faults.NonFiniteError, CheckpointError) as error:
         # what is not finite is not worth keeping, and what could not be saved cannot be saved again
+        group.tell(error)
         raise _carrying(error, getattr(error, "state", state), run) from None
-    except BaseException as error:
-        # a callback that raises, or a second signal
-        if unsaved and save is not None:
+    except BaseException as raised:
+        # a callback that raises, a second signal, or another process
+        error = lost(raised) if group.several and isinstance(raised, jax.errors.JaxRuntimeError) else raised
+        saves = unsaved and save is not None and getattr(error, "saves", True)
+        group.tell(error, saves=saves)
+        if saves and save is not None:
             try:
                 save(state)
             except CheckpointError as failed:
@@ -224,11 +281,24 @@ def _trained(
     try:
         if unsaved and save is not None:
             save(state)
-    except CheckpointError as error:
+        received.take(group.agree(Word(signal=received.first)).signal)
+    except (CheckpointError, GroupError) as error:
+        group.tell(error)
         raise _carrying(error, state, run) from None
     if received:
         raise _carrying(received.error(), state, run)
     return state
+
+
+def _watched(watches: list[Watch], finished: list[tuple[int, Metrics]], state: TrainState) -> bool:
+    """Whether one of those who watch has seen enough."""
+    try:
+        for watch in watches:
+            for number, values in finished:
+                watch(number, values, state)
+    except (StopTraining, StopIteration):
+        return True
+    return False
 
 
 def _carrying(error: BaseException, state: TrainState, run: Run) -> BaseException:

@@ -8,29 +8,39 @@ Letters: M runs, E epochs, N rows, B batch size.
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from fnn.checks import require_size
+from fnn import notebook
+from fnn.checks import require_dtype, require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
-from fnn.training import programs, signals
+from fnn.training import curves, programs, signals
+from fnn.training.checkpoints import Checkpoints, Folder
 from fnn.training.config import Job, objective_of
+from fnn.training.group import Group, Word, lost
+from fnn.training.identity import identity
+from fnn.training.placement import placed
 from fnn.training.program import advance, axes, stopped
 from fnn.training.request import Request
 from fnn.training.run import next_budget
-from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, ValueAndGrad
-from fnn.types import Key, Params, PyTree, is_key
+from fnn.training.state import AnyOptimizer, Hyperparams, Metric, TrainState, ValueAndGrad, measuring_dtype
+from fnn.types import DType, Key, Params, PyTree, is_key
 
 FIELDS = ("seed", "learning_rate", "strength", "weight_init")
+
+#: A notebook shows so many runs, the best first.
+SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +69,34 @@ class SweepResult:
     best: int
     """The run with the best value; -1 if all failed."""
 
+    def plot(self, metric: str = "loss", axes: Any = None) -> Any:
+        """Draw one curve of every run with Matplotlib, the best in colour, and return the axes.
+
+        Args:
+            metric: the name of a curve of `metrics`.
+            axes: to draw in; a new figure by default.
+        """
+        if metric not in self.metrics:
+            raise ValueError(f"plot: metric must be one of {', '.join(self.metrics)}, got {metric!r}. Pick one.")
+        return curves.sweep(self.metrics[metric], self.best, self.runs[self.best] if self.runs else {}, metric, axes)
+
     def __repr__(self) -> str:
         counts = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"
         return counts if self.best < 0 else f"{counts}, best: run {self.best} {self.runs[self.best]}"
+
+    def _repr_html_(self) -> str:
+        order = sorted(range(len(self.runs)), key=lambda k: k != self.best)
+        fields = tuple(self.runs[0]) if self.runs else ()
+        rows = [
+            (
+                str(k),
+                *(str(self.runs[k][name]) for name in fields),
+                "failed" if self.failed[k] else float(self.value[k]),
+            )
+            for k in order[:SHOWN]
+        ]
+        more = [f"and {len(order) - SHOWN} more"] if len(order) > SHOWN else []
+        return notebook.table(("run", *fields, "value"), rows, above=repr(self), below=more)
 
 
 def grid(**fields: Iterable[Any]) -> dict[str, list[Any]]:
@@ -91,6 +126,9 @@ def sweep(
     direction: str | None = None,
     shared_shuffle: bool = False,
     memory: int = 2**30,
+    dtype: DType = jnp.float32,
+    checkpoints: Checkpoints | None = None,
+    mesh: Mesh | None = None,
 ) -> SweepResult:
     """Train many nets at once.
 
@@ -106,10 +144,16 @@ def sweep(
         validation, clip_norm, metrics, patience, min_improvement, direction: as in `fnn.fit`.
         monitor: by which the best run is chosen: "validation_loss" if there is validation data, else "loss".
         shared_shuffle: one order of the rows for all runs: faster, but the runs are not independent.
-        memory: bytes that the runs of one call may take, about; more runs are more calls.
+        memory: bytes that the runs of one call may take on a device, about; more runs are more calls.
+        dtype: of the parameters.
+        checkpoints: where to keep them; a sweep that finds its own there goes on from the last.
+        mesh: devices to train on, those of other processes included: the runs are split over all of them, and none
+            waits for another.
 
     Raises:
         ValueError, TypeError: unknown fields, unequal lengths, and what `fnn.fit` raises.
+        CheckpointError: checkpoints of another sweep, or a folder that cannot be used.
+        GroupError: another process failed, is gone, or was given another sweep.
         KeyboardInterrupt: with the attribute `result`, a `SweepResult` of the runs that were finished, or None.
 
     >>> import optax
@@ -134,6 +178,13 @@ def sweep(
     groups: dict[Any, list[int]] = {}
     for k, gradient in enumerate(gradients):
         groups.setdefault(gradient, []).append(k)
+    placement = placed("sweep", mesh, members=True)
+    way = _Way(epochs, memory, Group(placement.processes > 1), checkpoints)
+    if not isinstance(checkpoints, Checkpoints | None):
+        raise TypeError(
+            f"sweep: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
+        )
+    dtype = require_dtype(dtype)
     requests: list[tuple[list[int], Request]] = []
     for gradient, numbers in groups.items():
         objective = objective_of(gradient)
@@ -144,25 +195,38 @@ def sweep(
             )
         mine = [runs[k] for k in numbers]
         request = Request(
-            "sweep", gradient, jax.eval_shape(objective.net.init, jax.random.key(0)), data, optimizer, batch_size,
+            "sweep", gradient, jax.eval_shape(partial(objective.net.init, dtype=dtype), jax.random.key(0)), data,
+            optimizer, batch_size,
             tuple(run.get("learning_rate") for run in mine), tuple(run.get("strength") for run in mine),
             validation, clip_norm, 1, metrics, patience, min_improvement, monitor, direction, "continue",
-            "shared" if shared_shuffle else "each",
+            "shared" if shared_shuffle else "each", placement=placement,
         )  # fmt: skip
         requests.append((numbers, request))
     members: dict[int, _Member] = {}
     sign = requests[0][1].sign
-    with signals.remembered(saves=False) as received:
+    with signals.remembered(saves=checkpoints is not None or way.group.several) as received:
         try:
             for numbers, request in requests:
-                mine = [runs[k] for k in numbers]
-                for k, member in zip(numbers, _trained(request, mine, epochs, memory, received), strict=False):
-                    members[k] = member
-        except BaseException as error:
+                mine = {k: runs[k] for k in numbers}
+                # one by one, so that what was finished stays when the next one raises
+                members.update(_trained(request, mine, way, received))
+        except BaseException as raised:
+            error = lost(raised) if way.group.several and isinstance(raised, jax.errors.JaxRuntimeError) else raised
+            way.group.tell(error)
             raise _carrying(error, runs, members, monitor, sign) from None
     if received:
         raise _carrying(received.error(), runs, members, monitor, sign)
     return _result(runs, members, monitor, sign)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How all runs of a sweep are trained."""
+
+    epochs: int
+    memory: int
+    group: Group
+    checkpoints: Checkpoints | None
 
 
 @dataclass(frozen=True)
@@ -198,70 +262,153 @@ def _result(runs: list[dict[str, Any]], members: dict[int, _Member], monitor: st
 
 
 def _trained(
-    request: Request, runs: list[dict[str, Any]], epochs: int, memory: int, received: signals.Received
-) -> Iterator[_Member]:
-    """The runs of one net, as many at a time as the memory holds; those that were finished when a signal came."""
+    request: Request, runs: dict[int, dict[str, Any]], way: _Way, received: signals.Received
+) -> Iterator[tuple[int, _Member]]:
+    """The runs of one net, numbered, as many at a time as the memory holds; those finished when a signal came."""
     assert request.objective is not None
     job, net = request.job(), request.objective.net
-    keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in runs]
+    numbers, columns = list(runs), list(runs.values())
+    keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in columns]
+    if request.runs == "shared":
+        # one order for all, whatever device a run is on and whatever runs go with it
+        keys = [jnp.stack([key[0], keys[0][1]]) for key in keys]
     # parameters first, each as its own run would make them
-    nets = {name: net if name is None else _initialized(net, name) for name in {run.get("weight_init") for run in runs}}
+    nets = {
+        name: net if name is None else _initialized(net, name) for name in {run.get("weight_init") for run in columns}
+    }
     starts = jax.device_get(
-        [_start(nets[run.get("weight_init")], key) for run, (key, _) in zip(runs, keys, strict=True)]
+        [_start(nets[run.get("weight_init")], request.dtype, key) for run, (key, _) in zip(columns, keys, strict=True)]
     )
     one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
     request.require_monitor(job, one)
-    request.look_at_predictions(job, starts[0])
-    together = max(1, min(len(runs), memory // _bytes(one, job.config.batch_size)))
+    request.look_at_predictions(starts[0], job.data)
+    devices = job.config.placement.devices
+    on_each = max(1, min(-(-len(runs) // devices), way.memory // _bytes(one, job.config.batch_size)))
+    together = on_each * devices
     for first in range(0, len(runs), together):
         if received:
             return
-        # the last call is filled up, so that it needs no program of its own
+        # the last call is filled up, so that it needs no program of its own and divides by the devices
         places = [min(first + k, len(runs) - 1) for k in range(together)]
         some = dataclasses.replace(job, hyperparams=_member(job.hyperparams, np.array(places)))
         params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
         states = programs.call(_starts, some, TrainState(params, (), keys[0][1], None), [keys[k][1] for k in places])
-        yield from _members(some, states, epochs, request, received)[: len(runs) - first]
+        part = _Part(some, numbers[first], columns[first : first + together], request)
+        yield from ((numbers[first + k], member) for k, member in _members(part, states, way, received).items())
 
 
-def _members(job: Job, states: TrainState, epochs: int, request: Request, received: signals.Received) -> list[_Member]:
-    """These runs, side by side to their end; none of them if a signal came before."""
-    curves: list[dict[str, np.ndarray]] = []
-    done, over, budget, calls = 0, False, 1, 0
-    while done < epochs and not over:
-        if received:
-            return []
-        began = time.perf_counter()
-        states, chunk = advance(job, states, budget, epochs)
-        chunk = jax.device_get(chunk)
-        calls, taken = calls + 1, time.perf_counter() - began
-        if calls > 1:
-            # the first call compiled; the calls are short, so that a signal is heard
-            budget = next_budget(int(chunk.steps), taken, budget)
-        finished = int(chunk.finished)
-        assert chunk.stopped is not None
-        gone = chunk.stopped[:, :finished]
-        curves.append({name: np.where(gone, np.nan, values[:, :finished]) for name, values in chunk.metrics.items()})
-        done, over = done + finished, bool(stopped(states, job.hyperparams))
+@dataclass(frozen=True)
+class _Part:
+    """Runs that go together."""
+
+    job: Job
+    number: int
+    """Of the first of them."""
+    runs: list[dict[str, Any]]
+    """Without those that only fill up the call."""
+    request: Request
+
+    def identity(self, states: TrainState, epochs: int) -> dict[str, Any]:
+        """By what these runs are known: the first of them as `fit` would know it, and the fields of all."""
+        place = self.job.config.placement
+        first = dataclasses.replace(self.job, hyperparams=_member(self.job.hyperparams, 0))
+        state = jax.tree.map(lambda leaf: leaf[0], states)
+        known = identity(first, place.host(self.job.data), state, on_nonfinite="continue")
+        own = {"epochs": epochs, "runs": [repr(run) for run in self.runs], "order of the rows": self.request.runs}
+        return known | own
+
+    def cut(self, states: TrainState) -> TrainState:
+        """The states of these runs alone."""
+        return jax.tree.map(lambda leaf: leaf[: len(self.runs)], states)
+
+    def filled(self, states: TrainState, together: int) -> TrainState:
+        """The states, with copies of the last until they are so many."""
+        places = np.minimum(np.arange(together), len(self.runs) - 1)
+        return jax.tree.map(lambda leaf: leaf[places], states)
+
+
+def _members(part: _Part, states: TrainState, way: _Way, received: signals.Received) -> dict[int, _Member]:
+    """These runs by their places, side by side to their end; if a signal comes before, those that had stopped."""
+    job, group, together = part.job, way.group, len(states.epoch)
+    place = job.config.placement
+    dtype, names = measuring_dtype(states.params), job.measured_names(jax.tree.map(lambda leaf: leaf[0], states))
+    # (epochs, runs), so that they grow on the first axis
+    curves = {name: np.zeros((0, len(part.runs)), dtype) for name in names}
+    save: Callable[[TrainState], None] | None = None
+    with contextlib.ExitStack() as opened:
+        if way.checkpoints is not None or group.several:
+            same = part.identity(states, way.epochs)
+            group.require_same("sweep", same)
+        if way.checkpoints is not None:
+            home = dataclasses.replace(way.checkpoints, folder=Path(way.checkpoints.folder) / f"run {part.number}")
+            folders: list[Folder] = []
+            like = {"states": part.cut(states), "curves": curves}
+
+            def latest() -> PyTree | None:
+                folders.append(opened.enter_context(home.opened(place)))
+                return folders[0].latest(like, same)
+
+            if (saved := group.from_first(latest, like)) is not None:
+                states, curves = part.filled(saved["states"], together), saved["curves"]
+
+            def save(states: TrainState) -> None:
+                whole = {"states": part.cut(place.host(states)), "curves": curves}
+                for folder in folders:
+                    folder.save(whole, same)
+
+        states = place.spread_out(states)
+        done, budget, calls, saved_at, unsaved = len(curves[names[0]]), 1, 0, time.monotonic(), False
+        while done < way.epochs and not bool(stopped(states, job.hyperparams)):
+            due = way.checkpoints is not None and time.monotonic() - saved_at >= way.checkpoints.every_seconds
+            word = group.agree(Word(budget, due and unsaved, signal=received.first))
+            received.take(word.signal)
+            if save is not None and unsaved and (word.save or received):
+                save(states)
+                saved_at, unsaved = time.monotonic(), False
+            if received:
+                break
+            began = time.perf_counter()
+            states, chunk = advance(job, states, word.budget, way.epochs)
+            chunk = jax.device_get(place.host(chunk))
+            calls, taken, unsaved = calls + 1, time.perf_counter() - began, True
+            if calls > 1:
+                # the first call compiled; the calls are short, so that a signal is heard
+                budget = next_budget(int(chunk.steps), taken, budget)
+            finished = int(chunk.finished)
+            assert chunk.stopped is not None
+            gone = chunk.stopped[: len(part.runs), :finished]
+            for name, values in chunk.metrics.items():
+                new = np.where(gone, np.nan, values[: len(part.runs), :finished])
+                curves[name] = np.concatenate([curves[name], new.T.astype(dtype)])
+            done += finished
+        if save is not None and unsaved:
+            save(states)
     # runs that all stopped early have no values beyond
-    curves.append({name: np.full((len(values), epochs - done), np.nan) for name, values in curves[0].items()})
-    every = {name: np.concatenate([each[name] for each in curves], axis=1) for name in curves[0]}
-    host = jax.device_get(states._replace(key=None))
-    members = []
-    for place in range(len(host.epoch)):
-        mine = {name: values[place].astype(np.float64) for name, values in every.items()}
+    beyond = np.full((way.epochs - done, len(part.runs)), np.nan)
+    every = {name: np.concatenate([curve, beyond]) for name, curve in curves.items()}
+    over = done >= way.epochs or bool(stopped(states, job.hyperparams))
+    return _finished(part, jax.device_get(place.host(states._replace(key=None))), every, over=over)
+
+
+def _finished(part: _Part, host: TrainState, curves: dict[str, np.ndarray], *, over: bool) -> dict[int, _Member]:
+    """What these runs gave; where they are not over, those among them that had stopped early."""
+    request, members = part.request, {}
+    for place in range(len(part.runs)):
+        mine = {name: values[:, place].astype(np.float64) for name, values in curves.items()}
         state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
+        if not over and not bool(stopped(state, part.job.hyperparams)):
+            continue
         value, params = float(mine[request.monitor][-1]), state.params
         if state.best is not None:
             never = state.best.value == np.finfo(state.best.value.dtype).max
             value, params = np.nan if never else request.sign * float(state.best.value), state.best.params
-        members.append(_Member(mine, params, value))
+        members[place] = _Member(mine, params, value)
     return members
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _start(net: Layer, key: Key) -> Params:
-    return net.init(key)
+@partial(jax.jit, static_argnums=(0, 1))
+def _start(net: Layer, dtype: Any, key: Key) -> Params:
+    return net.init(key, dtype)
 
 
 def _starts(job: Job, state: TrainState, keys: list[Key]) -> TrainState:

@@ -15,18 +15,19 @@ import platform
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from fnn import leaves
 from fnn.training.identity import READ_BY_JAX, UNREADABLE
-from fnn.types import PyTree, is_key
+from fnn.training.placement import HERE, Placement
+from fnn.types import PyTree
 
 try:
     import fcntl
@@ -71,18 +72,23 @@ class Checkpoints:
     keep: int = 3
 
     def __post_init__(self) -> None:
-        if not self.every_seconds >= 0:
-            raise ValueError(f"Checkpoints: every_seconds must be at least 0, got {self.every_seconds}. Try 60.")
-        if not (isinstance(self.keep, int) and self.keep >= 1):
+        if not isinstance(self.folder, str | os.PathLike) or not str(self.folder):
+            raise TypeError(f"Checkpoints: folder must be the name of a folder, got {self.folder!r}. Try 'runs/a'.")
+        seconds = self.every_seconds
+        if isinstance(seconds, str) or np.ndim(seconds) or not seconds >= 0:
+            raise ValueError(f"Checkpoints: every_seconds must be at least 0, got {seconds!r}. Try 60.")
+        if isinstance(self.keep, bool) or not (isinstance(self.keep, int | np.integer) and self.keep >= 1):
             raise ValueError(f"Checkpoints: keep must be a whole number from 1 on, got {self.keep!r}. Try 3.")
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator["Folder"]:
+    def opened(self, placement: Placement = HERE) -> Iterator["Folder"]:
         """The folder, locked for this run."""
         folder = Path(self.folder)
         with contextlib.suppress(RuntimeError):
             # what is nobody's home is a name
             folder = folder.expanduser()
+        # the run stays there when the working directory changes
+        folder = folder.absolute()
         if fcntl is None:
             raise CheckpointError(
                 "checkpoints need file locks of POSIX, which this system lacks, as Windows does. Train without "
@@ -100,7 +106,7 @@ class Checkpoints:
                 raise CheckpointError(
                     f"another run is at work in {folder}. Wait for it, or give this one a folder of its own."
                 ) from error
-            yield Folder(folder, self.keep)
+            yield Folder(folder, self.keep, placement)
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Folder:
 
     path: Path
     keep: int
+    placement: Placement = HERE
 
     def numbers(self) -> list[int]:
         """The checkpoints that are there, the last one first."""
@@ -117,22 +124,23 @@ class Folder:
     def save(self, tree: PyTree, run: dict[str, Any]) -> Path:
         """Write a checkpoint of these arrays, and drop those that are too old."""
         number = next(iter(self.numbers()), 0) + 1
-        arrays, described = {}, {}
-        for name, leaf in named(tree):
-            arrays[name], described[name] = _stored(leaf)
+        arrays: dict[str, Any] = {name: leaves.stored(leaf) for name, leaf in leaves.named(tree)}
         target = self.path / f"{number:08d}.npz"
         _written(target, lambda file: np.savez(file, **arrays))
         manifest = {
             "format": FORMAT,
             "version": VERSION,
             "run": run,
-            "made_with": made_with(),
+            "made_with": made_with(self.placement),
             "bytes": target.stat().st_size,
             "sha256": _digest(target),
-            "arrays": described,
+            "arrays": {name: leaves.described(leaf) for name, leaf in leaves.named(tree)},
         }
         text = json.dumps(manifest, indent=1).encode()
         _written(target.with_suffix(".json"), lambda file: file.write(text))
+        for half in self.path.glob("*.part"):
+            # of a run that was killed while it wrote: the folder is locked, so nobody writes it now
+            half.unlink(missing_ok=True)
         for old in self.numbers()[self.keep :]:
             # the manifest first: without it the arrays are no checkpoint
             (self.path / f"{old:08d}.json").unlink(missing_ok=True)
@@ -165,7 +173,7 @@ class Folder:
                 continue
             if refused:
                 warnings.warn(f"{'; '.join(refused)}. {target.name}, the one before, is used.", stacklevel=3)
-            then, now = manifest["made_with"], made_with()
+            then, now = manifest["made_with"], made_with(self.placement)
             if then != now:
                 text = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (then, now)]
                 warnings.warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.", stacklevel=3)
@@ -175,8 +183,8 @@ class Folder:
         return None
 
 
-def made_with() -> dict[str, str]:
-    """What the bits of a run depend on, beside its data: versions, device, CPU threads."""
+def made_with(placement: Placement) -> dict[str, str]:
+    """What the bits of a run depend on, beside its data: versions, devices, processes, CPU threads."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = os.environ.get("NPROC") or str(allowed)
     return {
@@ -186,61 +194,17 @@ def made_with() -> dict[str, str]:
         "machine": platform.machine(),
         "device": jax.devices()[0].device_kind,
         "threads": threads,
+        "devices": str(placement.devices),
+        "processes": str(placement.processes),
     }
 
 
-def named(tree: PyTree) -> list[tuple[str, Any]]:
-    """(path, leaf) of every array; names are those of an npz member, so they hold no "/"."""
-    return [
-        (jax.tree_util.keystr(path).replace("/", "\\") or "array", leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    ]
-
-
-def _described(leaf: Any) -> dict[str, Any]:
-    """Shape and dtype as the manifest tells them."""
-    if is_key(leaf):
-        return {"shape": list(leaf.shape), "dtype": f"key<{jax.random.key_impl(leaf)}>"}
-    return {"shape": list(np.shape(leaf)), "dtype": jnp.result_type(leaf).name}
-
-
-def _stored(leaf: Any) -> tuple[np.ndarray, dict[str, Any]]:
-    """The array as an npz file can hold it, and its description."""
-    described = _described(leaf)
-    if is_key(leaf):
-        return np.asarray(jax.random.key_data(leaf)), described
-    array = np.asarray(leaf)
-    # NumPy's file format knows no bfloat16 and the like: their bits are kept
-    return array if array.dtype.kind in "biufc" else array.view(f"u{array.dtype.itemsize}"), described
-
-
-def _restored(array: np.ndarray, described: dict[str, Any]) -> jax.Array:
-    kind = described["dtype"]
-    if kind.startswith("key<"):
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=kind[4:-1])
-    dtype = jnp.dtype(kind)
-    return jnp.asarray(array if array.dtype == dtype else array.view(dtype))
-
-
-def _written(target: Path, write: Any) -> None:
-    """A file that is there as a whole or not at all."""
-    temporary = target.with_name(target.name + ".part")
+def _written(target: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """A file of the folder that is there as a whole or not at all."""
     try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        leaves.written(target, write)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{target} could not be written: {error}. The checkpoint before is as it was.") from error
-    if os.name == "posix":
-        # the rename itself: a folder cannot be opened elsewhere
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _digest(path: Path) -> str:
@@ -295,7 +259,7 @@ def _shortened(value: Any) -> str:
 
 
 def _require_same_arrays(path: Path, arrays: dict[str, Any], like: PyTree) -> None:
-    own = {name: _described(leaf) for name, leaf in named(like)}
+    own = {name: leaves.described(leaf) for name, leaf in leaves.named(like)}
     for name in sorted(own.keys() ^ arrays.keys()):
         here, there = ("here", "not in the checkpoint") if name in own else ("in the checkpoint", "not here")
         raise CheckpointError(
@@ -322,35 +286,15 @@ def _read(path: Path, manifest: dict[str, Any], like: PyTree) -> PyTree:
             raise CheckpointError(f"{refused} {path.stat().st_size} bytes long, {manifest['bytes']} were written")
         if _digest(path) != manifest["sha256"]:
             raise CheckpointError(f"{refused} its SHA-256 is not that of the manifest")
-        leaves = []
+        arrays = []
         with zipfile.ZipFile(path) as file:
-            for name, _ in named(like):
-                described = manifest["arrays"][name]
+            for name, _ in leaves.named(like):
+                promised = manifest["arrays"][name]
                 with file.open(f"{name}.npy") as member:
-                    leaves.append(
-                        _restored(_array(member, file.getinfo(f"{name}.npy").file_size, described), described)
-                    )
+                    array = leaves.read(member, file.getinfo(f"{name}.npy").file_size, promised)
+                arrays.append(leaves.restored(array, promised))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{refused} {error}") from error
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-def _array(member: Any, size: int, described: dict[str, Any]) -> np.ndarray:
-    """One array; its header must say what the manifest says, and no more bytes may follow."""
-    layout = np.lib.format.read_magic(member)
-    if layout != (1, 0):
-        raise ValueError(f"an array of format {layout}")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
-    wanted = tuple(described["shape"])
-    if described["dtype"].startswith("key<"):
-        shape_of_keys = shape[: len(wanted)]
-        if shape_of_keys != wanted or dtype != np.uint32 or len(shape) != len(wanted) + 1 or shape[-1] > 8:
-            raise ValueError(f"keys of shape {shape} and dtype {dtype}")
-    elif shape != wanted or dtype.kind not in "biufc" or dtype.itemsize != jnp.dtype(described["dtype"]).itemsize:
-        raise ValueError(f"an array of shape {shape} and dtype {dtype} where {described} was promised")
-    count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if size - member.tell() != count:
-        raise ValueError(f"{size - member.tell()} bytes of data where {count} were promised")
-    return np.frombuffer(member.read(count), dtype).reshape(shape, order="F" if fortran else "C")
+    return jax.tree.unflatten(jax.tree.structure(like), arrays)

@@ -13,13 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.adapter import lent_value
 from fnn.gradients import Backprop, Objective
 from fnn.metrics import accuracy
 from fnn.regularizers import Strength
+from fnn.training.placement import HERE, Placement
 from fnn.training.state import (
     AnyOptimizer,
     Batch,
     Best,
+    Dealt,
     Hyperparams,
     Metric,
     TrainState,
@@ -54,10 +57,14 @@ class Config:
     weights: str = ""
     """"mean": weights are divided by their mean over all rows, and the gradient takes the denominator of the batch;
     "own": the gradient takes the weights as they are and does with them what it will."""
+    placement: Placement = HERE
+    """Where the arrays lie."""
+    caller: str = "fit"
+    """Whom the messages name that are raised while a step is traced."""
 
     def start(self, params: Params, key: Key, hyperparams: Hyperparams) -> TrainState:
         """The state before the first step."""
-        zero = jnp.zeros((), measuring_dtype(params))
+        zero = jnp.zeros((), measuring_dtype(params, self.caller))
         count = jnp.zeros((), jnp.int32)
         optimizer_state = self.build(hyperparams.rate).init(params)
         if self.accumulate > 1:
@@ -82,13 +89,13 @@ class Config:
     def gradient(self, params: Params, batch: Batch, strength: Strength | None) -> tuple[Array, Params]:
         """(value, gradients) on these rows."""
         assert self.value_and_grad is not None
-        return _require_pair(self.value_and_grad(params, batch.x, batch.y, **self.options(batch, strength)), params)
+        result = self.value_and_grad(params, batch.x, batch.y, **self.options(batch, strength))
+        return _require_pair(self.caller, result, params)
 
     def value(self, params: Params, batch: Batch, strength: Strength | None) -> Array:
-        """The value that the gradient is of: Optax's line searches ask for it at other parameters."""
-        if self.objective is None:
-            return self.gradient(params, batch, strength)[0]
-        return self.objective(params, batch.x, batch.y, **self.options(batch, strength))
+        """The value that the gradient is of: Optax's line searches ask for it at other parameters, and differentiate
+        it. What they get then are the gradients that come with it."""
+        return lent_value(self.gradient)(params, batch, strength)
 
     def options(self, batch: Batch, strength: Strength | None) -> dict[str, Any]:
         """What the gradient takes beside parameters and rows."""
@@ -114,13 +121,15 @@ class Config:
                 "optax.scale_by_adam(), optax.scale_by_schedule(s), optax.scale_by_learning_rate(rate))."
             ) from error
 
-    def measure(self, state: TrainState, data: Batch, validation: Batch | None) -> dict[str, Array]:
+    def measure(self, state: TrainState, data: Batch | Dealt, validation: Batch | None) -> dict[str, Array]:
         """What an epoch measures: the mean loss over its rows; the metrics of all rows, where they are at hand; and the
         same of the validation rows."""
         dtype = measuring_dtype(state.params)
+        validation = self.placement.rows(validation)
         values: dict[str, Any] = {"loss": state.loss_sum / state.weight_sum}
-        if not self.streamed:
-            values |= {name: _metric(name, metric, state.params, data) for name, metric in self.metrics}
+        if isinstance(data, Batch) and not self.streamed:
+            data = self.placement.rows(data)
+            values |= {name: self._metric(name, metric, state.params, data) for name, metric in self.metrics}
         if validation is not None:
             if self.objective is not None:
                 scores = self.objective.net.apply(state.params, validation.x)
@@ -128,19 +137,19 @@ class Config:
                 if jnp.issubdtype(validation.y.dtype, jnp.integer) and validation.y.ndim == scores.ndim - 1:
                     values["validation_accuracy"] = _accuracy(scores, validation)
             for name, metric in self.metrics:
-                values[f"validation_{name}"] = _metric(name, metric, state.params, validation)
+                values[f"validation_{name}"] = self._metric(name, metric, state.params, validation)
         return {name: jnp.asarray(value, dtype) for name, value in values.items()}
 
-
-def _metric(name: str, metric: Metric, params: Params, batch: Batch) -> Array:
-    """The metric on these rows; with their weights if it takes them by that name."""
-    options = {"sample_weight": batch.sample_weight} if "sample_weight" in parameters_of(metric) else {}
-    value = metric(params, batch.x, batch.y, **options)
-    if jnp.ndim(value):
-        raise ValueError(
-            f"fit: the metric {name!r} must give one number, got shape {jnp.shape(value)}. Take its mean: jnp.mean."
-        )
-    return value
+    def _metric(self, name: str, metric: Metric, params: Params, batch: Batch) -> Array:
+        """The metric on these rows; with their weights if it takes them by that name."""
+        options = {"sample_weight": batch.sample_weight} if "sample_weight" in parameters_of(metric) else {}
+        value = metric(params, batch.x, batch.y, **options)
+        if jnp.ndim(value):
+            raise ValueError(
+                f"{self.caller}: the metric {name!r} must give one number, got shape {jnp.shape(value)}. Take its "
+                "mean: jnp.mean."
+            )
+        return value
 
 
 def _accuracy(scores: Array, batch: Batch) -> Array:
@@ -158,7 +167,7 @@ class Job:
     """All that stays the same during a run; `data` is the piece at hand where rows are streamed."""
 
     config: Config
-    data: Batch
+    data: Batch | Dealt
     validation: Batch | None
     hyperparams: Hyperparams
 
@@ -177,18 +186,18 @@ def objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
     return function if isinstance(function, Objective) else None
 
 
-def _require_pair(result: Any, params: Params) -> tuple[Array, Params]:
+def _require_pair(caller: str, result: Any, params: Params) -> tuple[Array, Params]:
     """What the gradient gave, if it is (value, gradients): seen while tracing, before the first step."""
     pair = isinstance(result, tuple) and len(result) == 2
     if pair and isinstance(result[0], tuple):
         raise TypeError(
-            "fit: the gradient must give (value, gradients), got ((value, auxiliary), gradients), as has_aux=True "
-            "makes it. Leave has_aux out; measure with metrics={name: f}."
+            f"{caller}: the gradient must give (value, gradients), got ((value, auxiliary), gradients), as "
+            "has_aux=True makes it. Leave has_aux out; measure with metrics={name: f}."
         )
     if pair and jax.tree.structure(result[1]) == jax.tree.structure(params):
         return result
     raise TypeError(
-        "fit: the gradient must give (value, gradients in the structure of params), got something else. "
+        f"{caller}: the gradient must give (value, gradients in the structure of params), got something else. "
         "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
     )
 

@@ -59,12 +59,16 @@ def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, do
     """
     for back in range(min(bad, BACK) + 1):
         state, number = source.replay(job, before, bad - back), done + bad - back
-        if not _bad_leaf(state.params):
-            where = _bad_place(job, state, source.batch(job, state))
+        # looked at on the host, each array as a whole
+        whole = job.config.placement.host(state)
+        if not _bad_leaf(whole.params):
+            where = _bad_place(job, whole, source.batch(job, state))
             break
     else:
         state, number, where = before, done, "the parameters"
     last = losses[max(0, number - 20) : number]
+    # those of an earlier call are not known
+    last = last[np.isfinite(last)]
     return NonFiniteError(f"{where} is not finite in step {number}, {_why(last)}", state, number, where)
 
 

@@ -45,7 +45,9 @@ def identity(job: Job, data: Batch | Stream, start: TrainState, *, on_nonfinite:
         "optimizer": _optimizer(job, start),
         "gradient": _read(lambda p, batch, s: config.gradient(p, batch, s), start.params, rows, numbers["strength"]),
         "metrics": [_read(metric, start.params, rows.x, rows.y) for _, metric in sorted(config.metrics)],
-        "start (parameters, optimizer state, key)": digest(start._replace(best=None, mean_weight=None)),
+        "start (parameters, optimizer state, key)": digest(
+            start._replace(best=None, mean_weight=None, epoch_shape=None)
+        ),
     }
 
 

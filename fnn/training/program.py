@@ -48,20 +48,33 @@ def epochs(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[Tr
         budget: 1 to CAPACITY steps; an incomplete batch is a step.
         until: how many epochs are to be finished, those of `state` included.
     """
+    axis = axes(job.hyperparams)
+    own = Hyperparams(*(getattr(axis, name) == 0 for name in Hyperparams._fields))
+    out = ChunkMetrics(losses=False, steps=False, metrics=True, finished=False, finite=False, stopped=True)
+    job_of = replace(job, data=False, validation=False, hyperparams=own)
+    return job.config.placement.spread(on_device, (job_of, True, False, False), (True, out))(job, state, budget, until)
+
+
+def on_device(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[TrainState, ChunkMetrics]:
+    """`epochs` of one run, or of the runs of one device."""
     lanes = Lanes(with_optimizer(job))
     chunk = lanes.nothing(state)
 
     def goes_on(carry: tuple[TrainState, ChunkMetrics]) -> Array:
         state, chunk = carry
         more = (chunk.steps < budget) & (lanes.first(state.epoch) < until) & (chunk.finished < lanes.room)
+        if job.config.placement.members:
+            # the runs of one device may have stopped before those of another, which it does not ask
+            return more
         return more & ~stopped(state, job.hyperparams)
 
     def epoch(carry: tuple[TrainState, ChunkMetrics]) -> tuple[TrainState, ChunkMetrics]:
         state, chunk = carry
         next_key, order = lanes.order(state)
+        order = job.config.placement.whole(order)
         return part_of_epoch(lanes, state, chunk, order, budget, next_key=next_key)
 
-    return looked_at(*jax.lax.while_loop(goes_on, epoch, (state, chunk)))
+    return looked_at(lanes, *jax.lax.while_loop(goes_on, epoch, (state, chunk)))
 
 
 def piece(job: Job, state: TrainState, budget: Array, start: Array, ends: Array) -> tuple[TrainState, ChunkMetrics]:
@@ -76,12 +89,13 @@ def piece(job: Job, state: TrainState, budget: Array, start: Array, ends: Array)
     order = jnp.arange(len(job.data), dtype=jnp.int32)
     next_key = jax.random.split(state.key)[0]
     chunk = lanes.nothing(state)
-    return looked_at(*part_of_epoch(lanes, state, chunk, order, budget, next_key=next_key, start=start, ends=ends))
+    state, chunk = part_of_epoch(lanes, state, chunk, order, budget, next_key=next_key, start=start, ends=ends)
+    return looked_at(lanes, state, chunk)
 
 
-def looked_at(state: TrainState, chunk: ChunkMetrics) -> tuple[TrainState, ChunkMetrics]:
+def looked_at(lanes: "Lanes", state: TrainState, chunk: ChunkMetrics) -> tuple[TrainState, ChunkMetrics]:
     """What a call gives, with the word whether its parameters are finite: once a call, so that it costs nothing."""
-    return state, chunk._replace(finite=all_finite(state.params))
+    return state, chunk if lanes.many else chunk._replace(finite=all_finite(state.params))
 
 
 def with_optimizer(job: Job) -> Job:
@@ -193,8 +207,11 @@ def one_batch(
     """One step on the rows with these numbers; its loss is written at this place."""
 
     def step(hyperparams: Hyperparams, state: TrainState, batch: Array) -> tuple[TrainState, Array]:
-        examples = jax.tree.map(lambda leaf: leaf[batch], lanes.job.data)
-        return take_step(lanes.job.config, hyperparams, state, examples, closes)
+        config = lanes.job.config
+        # the numbers whole on every device, lest the order of all rows be split and gathered in every step
+        examples = config.placement.rows(lanes.job.data.take(config.placement.whole(batch)))
+        state, value = take_step(config, hyperparams, config.placement.settled(state), examples, closes)
+        return config.placement.settled(state), value
 
     if batch.ndim == 1:
         state, value = lanes.each(step)(state, batch)

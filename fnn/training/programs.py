@@ -17,7 +17,7 @@ import optax
 
 from fnn import jaxprs
 from fnn.training.config import Config, Job, parameters_of
-from fnn.training.state import TrainState
+from fnn.training.state import Dealt, TrainState
 
 #: Programs that are kept in all, and of one config at different shapes of the rows.
 LIMIT, SHAPES = 64, 4
@@ -49,7 +49,9 @@ def program(kind: Callable[..., Any], job: Job, state: TrainState) -> Program:
             found = Program(_compiled(kind))
             # a copy of the keys: a function that is freed meanwhile takes its programs with it
             same = [each for each in list(_PROGRAMS) if each[0] == config]
-            for each in [*same[: len(same) - SHAPES + 1], *list(_PROGRAMS)[: len(_PROGRAMS) - LIMIT + 1]]:
+            for each in same[: max(0, len(same) - SHAPES + 1)]:
+                _PROGRAMS.pop(each, None)
+            for each in list(_PROGRAMS)[: max(0, len(_PROGRAMS) - LIMIT + 1)]:
                 _PROGRAMS.pop(each, None)
         # the last that was used stands last
         _PROGRAMS[key] = found
@@ -64,6 +66,15 @@ def call(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> A
     token = _CURRENT.set(job.config)
     try:
         return found.run(job.data, job.validation, job.hyperparams, state, *rest)
+    finally:
+        _CURRENT.reset(token)
+
+
+def lowered(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> Any:
+    """The program of kind(job, state, …) for those who read it: `.compile().as_text()`."""
+    token = _CURRENT.set(job.config)
+    try:
+        return program(kind, job, state).run.lower(job.data, job.validation, job.hyperparams, state, *rest)
     finally:
         _CURRENT.reset(token)
 
@@ -87,7 +98,7 @@ def _tokens(job: Job, state: TrainState) -> tuple[Any, ...]:
     config = job.config
     numbers = (
         config.objective, config.batch_size, config.accumulate, config.monitor, config.sign, config.skip, config.runs,
-        config.streamed, config.weights,
+        config.streamed, config.weights, config.placement,
     )  # fmt: skip
     optimizer: Any = config.optimizer
     if isinstance(optimizer, optax.GradientTransformation):
@@ -95,7 +106,7 @@ def _tokens(job: Job, state: TrainState) -> tuple[Any, ...]:
     else:
         optimizer = _identity(optimizer)
     one = jax.tree.map(lambda leaf: leaf[0], state.params) if config.runs != "one" else state.params
-    rows = job.data if job.data.x is not None and not config.streamed else job.validation
+    rows = job.validation if config.streamed or isinstance(job.data, Dealt) else job.data
     metrics = tuple((name, _function_token(metric, one, rows)) for name, metric in config.metrics)
     return (*numbers, _identity(config.value_and_grad), optimizer, metrics)
 

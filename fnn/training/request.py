@@ -6,6 +6,7 @@ Refuses: options and data that training would accept without complaint and that 
 Letters: N rows, w̄ the mean of their weights.
 """
 
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from fnn.layers import Layer
 from fnn.optimizers import Optimizer
 from fnn.training import rows
 from fnn.training.config import Config, Job, objective_of, parameters_of
+from fnn.training.placement import HERE, Placement
 from fnn.training.state import (
     Batch,
     Hyperparams,
@@ -36,8 +38,6 @@ from fnn.training.state import (
 from fnn.training.stream import Stream
 from fnn.types import Params
 
-#: Rows of which the first predictions are looked at.
-LOOKED_AT = 64
 #: What may be done when a loss or a gradient is not finite.
 NOT_FINITE = ("stop", "skip", "continue")
 #: caller -> what to do where the two differ.
@@ -47,13 +47,14 @@ REMEDIES = {
         "has a rate": "Give optimizer=optax.adam, or leave learning_rate out",
         "needs a strength": "Give strength=1e-4",
         "monitor": 'Give validation=(x, y), or monitor="loss"',
-        "stream": "Give a Stream as data",
+        "traced": "Call it outside, or train many runs at once with fnn.sweep",
     },
     "sweep": {
         "needs a rate": "Name it in over=fnn.grid(learning_rate=[1e-3, 1e-2]), or give optax.adam(1e-3)",
         "has a rate": "Give optimizer=optax.adam, or leave learning_rate out of over",
         "needs a strength": "Name it in over=fnn.grid(strength=[1e-4, 1e-3])",
         "monitor": "Give one of them, or validation=(x, y)",
+        "traced": "Call it outside",
     },
 }
 
@@ -89,13 +90,14 @@ class Request:
     on_nonfinite: str = "stop"
     runs: str = "one"
     key: Any = None
+    placement: Placement = HERE
     objective: Objective | None = field(init=False)
     dtype: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self._require_params()
         object.__setattr__(self, "objective", objective_of(self.value_and_grad))
-        object.__setattr__(self, "dtype", floating_dtype(self.params))
+        object.__setattr__(self, "dtype", floating_dtype(self.params, self.caller))
         if (
             self.caller == "fit"
             and callable(self.rates[0])
@@ -120,13 +122,16 @@ class Request:
             self.value_and_grad, self.objective, self.optimizer, int(self.batch_size), int(self.accumulate),
             tuple((self.metrics or {}).items()), self.monitor if self.patience is not None else "", self.sign,
             self.on_nonfinite == "skip", self.runs, isinstance(self.data, Stream), self._weights_mode(),
+            self.placement.of(self.caller, self.params), self.caller,
         )  # fmt: skip
+        data, validation = self.placement.everywhere((data, validation))
         return Job(config, data, validation, self._hyperparams())
 
     def start(self, job: Job) -> TrainState:
         """The state before the first step."""
         try:
-            state = job.config.start(self.params, self.key, job.hyperparams)
+            # parameters of NumPy would need a program of their own for the first call
+            state = job.config.start(jax.tree.map(rows.copied, self.params), self.key, job.hyperparams)
         except (TypeError, ValueError, AttributeError) as error:
             if isinstance(self.optimizer, Optimizer):
                 raise
@@ -134,10 +139,12 @@ class Request:
                 f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. "
                 "Take one that starts from a tree of arrays."
             ) from error
-        return job.config.watch(state._replace(mean_weight=self.mean_weight()), job.hyperparams, self.watched(job))
+        state = state._replace(mean_weight=self.mean_weight(), epoch_shape=self.epoch_shape(job))
+        return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
 
     def go_on(self, job: Job, state: TrainState) -> TrainState:
         """The state of an earlier call, if this job can continue it."""
+        state = jax.tree.map(rows.copied, state)
         like = jax.eval_shape(lambda p: job.config.start(p, state.key, job.hyperparams), state.params)
         shapes = [
             (jax.tree.structure(each), [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(each)])
@@ -149,7 +156,35 @@ class Request:
                 f"of another optimizer: {shapes[1][0]} for {shapes[0][0]}. Give those, or begin anew with state.params "
                 "and a key."
             )
-        return job.config.watch(state, job.hyperparams, self.watched(job))
+        state = self._with_mean_weight(self._in_its_epoch(job, state))
+        return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
+
+    def epoch_shape(self, job: Job) -> np.ndarray:
+        """(N, B)."""
+        return np.asarray([len(self.data if job.config.streamed else job.data), job.config.batch_size], np.int32)
+
+    def _in_its_epoch(self, job: Job, state: TrainState) -> TrainState:
+        """The state, if its place in the epoch is one in an epoch of this data; a state between two fits any data."""
+        now, before, step = self.epoch_shape(job), state.epoch_shape, int(state.step)
+        if step and (before is None or tuple(map(int, before)) != tuple(map(int, now))):
+            made = "a loop of one's own" if before is None else "batches of {1} of {0} rows".format(*map(int, before))
+            raise ValueError(
+                f"{self.caller}: a state in the middle of an epoch goes on with as many rows and the same batch_size, "
+                f"got one after step {step} of {made}, for batches of {now[1]} of {now[0]} rows. Give those, or begin "
+                "anew with state.params and a key."
+            )
+        return state._replace(epoch_shape=now)
+
+    def _with_mean_weight(self, state: TrainState) -> TrainState:
+        """The state with w̄ of this data; a word where that of the call before was another."""
+        now, before = self.mean_weight(), state.mean_weight
+        if now is not None and before is not None and now != before and self._weights_mode() == "mean":
+            warnings.warn(
+                f"{self.caller}: weights count by their ratio to the mean of this data, {float(now):.6g}, where the "
+                f"call before took {float(before):.6g}.",
+                stacklevel=4,
+            )
+        return state._replace(mean_weight=now)
 
     def watched(self, job: Job) -> int:
         """A number for what is watched, the same in every process: name, direction, validation data."""
@@ -182,10 +217,10 @@ class Request:
 
     # ---- data -------------------------------------------------------------------------------------------------------
 
-    def look_at_predictions(self, job: Job, params: Params) -> None:
-        """Warn where the first predictions cannot be what the loss expects; of a stream no rows are at hand yet."""
-        if self.objective is not None and not job.config.streamed:
-            self.objective.validate_prediction(params, jax.tree.map(lambda leaf: leaf[:LOOKED_AT], job.data.x))
+    def look_at_predictions(self, params: Params, rows: Batch) -> None:
+        """Warn where the first predictions cannot be what the loss expects."""
+        if self.objective is not None:
+            self.objective.validate_prediction(self.placement.host(params), rows.x)
 
     def prepare(self, data: Any, name: str) -> Batch:
         """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
@@ -261,7 +296,7 @@ class Request:
             mean = float(array.mean())
         # divided by their mean, so that large weights fit into narrow numbers and a batch needs its size alone
         scaled = array / mean if name == "data" and self._weights_mode() == "mean" else array
-        return jnp.asarray(scaled, wide(self.dtype))
+        return rows.copied(scaled, wide(self.dtype))
 
     def _validation(self) -> Batch:
         if self.objective is None and not self.metrics:
@@ -314,8 +349,8 @@ class Request:
         ]
         if traced or any(isinstance(rate, Tracer) for rate in self.rates):
             raise TypeError(
-                f"{where} trains whole runs, outside jit, vmap and grad, got a traced value. Call it outside, or train "
-                "many runs at once with fnn.sweep."
+                f"{where} trains whole runs, outside jit, vmap and grad, got a traced value. "
+                f"{REMEDIES[where]['traced']}."
             )
 
     def _require_number(self, name: str, value: Any, low: float, remedy: str, *, above: bool = False) -> None:
@@ -369,6 +404,13 @@ class Request:
                 f"Use {count} or less."
             )
         batches = -(-count // int(self.batch_size))
+        parts = self.placement.parts
+        if self.batch_size < parts:
+            warnings.warn(
+                f"{self.caller}: a batch must have a row for each device to be worth a mesh, got batch_size "
+                f'{self.batch_size} for {parts} devices along "data". Use {parts} or more, or fewer devices.',
+                stacklevel=5,
+            )
         if self.accumulate > batches:
             raise ValueError(
                 f"{self.caller}: accumulate must be at most the {batches} batches of an epoch, with which every window "

@@ -35,8 +35,8 @@ def host(what: str, value: Any) -> Any:
     """An array of numbers in native byte order, on the host unless it was an array of JAX."""
     if isinstance(value, Tracer):
         raise TypeError(
-            f"{what} is traced: fit trains whole runs, outside jit, vmap and grad, got {value}. Call it outside, or "
-            "train many runs at once with fnn.sweep."
+            f"{what} must be an array, got the traced {value}: whole runs are trained outside jit, vmap and grad. Call "
+            "it outside, or train many runs at once with fnn.sweep."
         )
     if isinstance(value, jax.Array):
         return value
@@ -90,12 +90,24 @@ def on_device(what: str, array: Any, dtype: DType) -> jax.Array:
     """The array, floats in the dtype of the parameters; never a number that wraps around or overflows."""
     own = array.dtype
     if not jnp.issubdtype(own, jnp.floating) or own == dtype:
-        return jnp.asarray(array)
+        return copied(array)
     warn_cast(what, own, dtype)
-    cast = jnp.asarray(array, dtype)
+    with np.errstate(over="ignore"):
+        cast = copied(array, dtype)
     if not np.isfinite(np.asarray(cast, np.float64)).all():
         require_finite(f"{what}, cast to {jnp.dtype(dtype).name},", cast)
     return cast
+
+
+def copied(array: Any, dtype: DType | None = None) -> jax.Array:
+    """The array on the device, a copy of what was on the host, made without a program.
+
+    `jnp.asarray` and `jnp.array` compile one for every new shape, and JAX keeps it: some 3 MiB for each number of rows.
+    """
+    if isinstance(array, jax.Array):
+        return array if dtype is None else array.astype(dtype)
+    # a copy of our own: what was put on a device may lie in the memory of the array that was passed
+    return jax.device_put(np.array(array, dtype))
 
 
 def whole_numbers(what: str, array: Any, dtype: DType, *, casts: bool) -> Any:
@@ -173,7 +185,7 @@ class Seen:
                 return value
             self.known.pop(key, None)
         value = make()
-        for each in list(self.known)[: len(self.known) - self.limit + 1]:
+        for each in list(self.known)[: max(0, len(self.known) - self.limit + 1)]:
             self.known.pop(each, None)
         gone = lambda reference, key=key: self.known.pop(key, None)  # noqa: E731
         self.known[key] = ([weakref.ref(each, gone) for each in arrays], marks, value)

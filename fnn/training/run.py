@@ -5,14 +5,17 @@ Promises: how a run is cut into calls changes no bit; the calls are short, so th
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from fnn.training import faults
+from fnn import notebook
+from fnn.training import curves, faults
 from fnn.training.checkpoints import Folder
 from fnn.training.config import Job
+from fnn.training.group import Group
 from fnn.training.program import CAPACITY, stopped
 from fnn.training.source import Source
 from fnn.training.state import ChunkMetrics, Metrics, TrainState, measuring_dtype
@@ -42,21 +45,44 @@ class History(NamedTuple):
     """
 
     step_loss: np.ndarray
-    """(E, S): the loss of every batch, before its update."""
+    """(E, S): the loss of every batch, before its update; NaN where an earlier call took the step."""
     metrics: dict[str, np.ndarray]
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
     "validation_accuracy", and the metrics that were asked for."""
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the curves with Matplotlib, a panel for each quantity, and return the axes.
+
+        Args:
+            axes: to draw in, one for each quantity; a new figure by default.
+
+        >>> history = fnn.training.History(np.zeros((2, 1)), {"loss": np.array([2.0, 1.0])})
+        >>> history.plot()[0].get_ylabel()
+        'loss'
+        """
+        return curves.history(self.metrics, axes)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, *map(float, (curve[0], curve[-1], np.nanmin(curve), np.nanmax(curve))))
+            for name, curve in self.metrics.items()
+            if len(curve)
+        ]
+        heads = ("curve", "first epoch", "last epoch", "smallest", "largest")
+        return notebook.table(heads, rows, above=f"History of {len(self.step_loss)} epochs")
 
 
 class Run:
     """One run: what does not change, and the curves that grow."""
 
-    def __init__(self, job: Job, source: Source, began: int, until: int, *, on_nonfinite: str) -> None:
-        self.job, self.source, self.began, self.until = job, source, began, until
+    def __init__(self, job: Job, source: Source, state: TrainState, until: int, *, on_nonfinite: str) -> None:
+        self.job, self.source, self.until = job, source, until
+        self.began, step = int(state.epoch), int(state.step)
         self.stops, self.goes_on = on_nonfinite == "stop", on_nonfinite == "continue"
         whole, tail = divmod(len(source), job.config.batch_size)
         self.steps = whole + bool(tail)
-        self.losses: list[np.ndarray] = []
+        self.losses: list[np.ndarray] = [np.full(step, np.nan, np.float32)] if step else []
+        """Of every step from the beginning of an epoch on; NaN for those of an earlier call."""
         self.metrics: dict[str, list[np.ndarray]] = {}
         self.budget, self.calls = 1, 0
         self.names: list[str] | None = None
@@ -72,7 +98,7 @@ class Run:
         began = time.perf_counter()
         until = min(self.until, int(before.epoch) + 1) if self.epoch_by_epoch else self.until
         state, chunk = self.source.advance(self.job, before, self.budget, until)
-        chunk = jax.device_get(chunk)
+        chunk = jax.device_get(self.job.config.placement.host(chunk))
         taken = time.perf_counter() - began
         self.calls += 1
         if self.calls > 1:
@@ -123,23 +149,36 @@ class Run:
         metrics = {name: np.asarray(self.metrics.get(name, []), dtype) for name in self.names}
         return {"state": state, "losses": flat.astype(dtype), "metrics": metrics}
 
-    def save(self, folder: Folder, run: dict[str, Any], state: TrainState) -> None:
-        """Write a checkpoint of this state and the curves."""
-        folder.save(self.snapshot(state), run)
+    def save(self, folder: Folder | None, run: dict[str, Any], state: TrainState) -> None:
+        """Write a checkpoint of this state and the curves; a process that has no folder helps to gather them."""
+        whole = self.snapshot(self.job.config.placement.host(state))
+        if folder is not None:
+            folder.save(whole, run)
 
-    def resume(self, folder: Folder, state: TrainState, run: dict[str, Any]) -> TrainState:
-        """The state of the last good checkpoint in the folder, or the one that was passed if there is none."""
-        saved = folder.latest(self.snapshot(state), run)
+    def resume(
+        self, group: Group, enter: Callable[[], Folder], state: TrainState, run: dict[str, Any]
+    ) -> tuple[TrainState, Folder | None]:
+        """The state of the last good checkpoint in the folder, or the one that was passed if there is none; and the
+        folder, of which only the first process of a group knows."""
+        like, placement = self.snapshot(self.job.config.placement.host(state)), self.job.config.placement
+        folders: list[Folder] = []
+
+        def latest() -> PyTree | None:
+            folders.append(enter())
+            return folders[0].latest(like, run)
+
+        saved = group.from_first(latest, like)
+        folder = folders[0] if folders else None
         if saved is None:
-            return state
+            return state, folder
         self.resumed = True
         self.losses = [np.asarray(saved["losses"])]
         self.metrics = {name: list(np.asarray(values)) for name, values in saved["metrics"].items()}
-        state = saved["state"]
+        state = placement.settle(saved["state"])
         if int(state.epoch) > self.until:
             warnings.warn(
-                f"fit: the run in {folder.path} has {int(state.epoch)} epochs, {self.until} were asked for; it comes "
-                "back as it is. For fewer give this run a folder of its own.",
+                f"fit: the run of these checkpoints has {int(state.epoch)} epochs, {self.until} were asked for; it "
+                "comes back as it is. For fewer give this run a folder of its own.",
                 stacklevel=4,
             )
-        return state
+        return state, folder

@@ -25,6 +25,16 @@ class Received:
             raise KeyboardInterrupt
         self.numbers.append(number)
 
+    @property
+    def first(self) -> int:
+        """The number of the first of them, or 0."""
+        return self.numbers[0] if self.numbers else 0
+
+    def take(self, number: int) -> None:
+        """A signal that another process of the run received; 0 is none."""
+        if number and not self.numbers:
+            self.numbers.append(number)
+
     def error(self) -> BaseException:
         """What the first of them asks for."""
         return KeyboardInterrupt() if self.numbers[0] == signal.SIGINT else SystemExit(128 + self.numbers[0])

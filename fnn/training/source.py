@@ -13,12 +13,13 @@ import jax
 import numpy as np
 
 from fnn.training.config import Job
+from fnn.training.placement import Deal
 from fnn.training.program import advance, advance_piece
 from fnn.training.shuffle import permutation
-from fnn.training.state import Batch, ChunkMetrics, TrainState
+from fnn.training.state import Batch, ChunkMetrics, Dealt, TrainState
 from fnn.training.stream import Piece, Stream
 
-#: A piece as it was read -> its rows on the device, looked at.
+#: A piece as it was read -> its rows, looked at.
 Prepare = Callable[[Piece], Batch]
 
 
@@ -27,6 +28,10 @@ class Source(Protocol):
 
     def __len__(self) -> int:
         """N."""
+        ...
+
+    def make_ready(self, job: Job, state: TrainState) -> None:
+        """Read what the next call needs; here, and not in the call, a source may fail."""
         ...
 
     def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
@@ -51,6 +56,9 @@ class Memory:
     def __len__(self) -> int:
         return len(self.data)
 
+    def make_ready(self, job: Job, state: TrainState) -> None:
+        pass
+
     def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
         return advance(job, state, budget, until)
 
@@ -60,29 +68,41 @@ class Memory:
 
     def batch(self, job: Job, state: TrainState) -> Batch:
         order = np.asarray(permutation(jax.random.split(state.key)[1], len(self.data)))
-        return _rows(self.data, order, int(state.step), job.config.batch_size)
+        return _rows(self.data, order, int(state.step), job)
 
 
 class Streamed:
     """Rows of a stream; a call trains on one piece, or a part of it."""
 
-    def __init__(self, stream: Stream, prepare: Prepare) -> None:
-        self.stream, self.prepare = stream, prepare
-        self.pieces: Iterator[Piece] | None = None
-        self.piece: Batch | None = None
+    def __init__(self, stream: Stream, prepare: Prepare, look: Callable[[Batch], None] | None = None) -> None:
+        self.stream, self.prepare, self.look = stream, prepare, look
+        self.pieces: Iterator[tuple[Deal, Piece]] | None = None
+        self.piece: Batch | Dealt | None = None
         self.start = 0
         """The step of the epoch that the piece begins with."""
 
     def __len__(self) -> int:
         return len(self.stream)
 
-    def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
-        size, step = job.config.batch_size, int(state.step)
+    def make_ready(self, job: Job, state: TrainState) -> None:
+        size, placement = job.config.batch_size, job.config.placement
         if self.pieces is None:
-            self.pieces = self.stream.pieces(jax.random.split(state.key)[1], step * size, size)
+            key = jax.random.split(placement.local(state.key))[1]
+            self.pieces = self.stream.pieces(key, int(state.step) * size, size, placement)
         if self.piece is None:
-            self.piece, self.start = self.prepare(next(self.pieces)), step
-        piece, end = self.piece, self.start * size + len(self.piece)
+            deal, read = next(self.pieces)
+            rows = self.prepare(read)
+            if self.look is not None:
+                # no row is read for this alone
+                self.look(rows)
+                self.look = None
+            self.start = int(state.step)
+            self.piece = rows if placement.mesh is None else Dealt(deal.laid_out(rows), deal.count, size)
+
+    def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
+        self.make_ready(job, state)
+        assert self.piece is not None
+        size, piece, end = job.config.batch_size, self.piece, self.start * job.config.batch_size + len(self.piece)
         ends = end >= len(self.stream)
         state, chunk = advance_piece(replace(job, data=piece), state, budget, self.start, ends=ends)
         self.used = piece, self.start, ends
@@ -100,9 +120,10 @@ class Streamed:
 
     def batch(self, job: Job, state: TrainState) -> Batch:
         piece, start, _ = self.used
-        return _rows(piece, np.arange(len(piece)), int(state.step) - start, job.config.batch_size)
+        return _rows(piece, np.arange(len(piece)), int(state.step) - start, job)
 
 
-def _rows(data: Batch, order: np.ndarray, step: int, size: int) -> Batch:
+def _rows(data: Batch | Dealt, order: np.ndarray, step: int, job: Job) -> Batch:
     """The rows of this step in this order."""
-    return jax.tree.map(lambda leaf: leaf[order[step * size : (step + 1) * size]], data)
+    size = job.config.batch_size
+    return job.config.placement.host(data.take(order[step * size : (step + 1) * size]))

@@ -5,6 +5,8 @@ Letters: N examples, B batch size.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -12,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnn import notebook
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.types import Array, Key, Params, PyTree
@@ -66,6 +69,17 @@ class TrainState(NamedTuple):
     best: Best | None = None
     mean_weight: Any = None
     """w̄ of the data of the last call, None where its examples have no weights."""
+    epoch_shape: Any = None
+    """(N, B) of the last call, by which `step` counts; None in a loop of one's own."""
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
+            values = np.asarray(leaf, np.float64)
+            size = float(np.sqrt(np.mean(np.square(values)))) if values.size else None
+            rows.append((jax.tree_util.keystr(path), " × ".join(map(str, leaf.shape)), leaf.dtype.name, size))
+        heads = ("parameters", "shape", "dtype", "root mean square")
+        return notebook.table(heads, rows, above=f"TrainState, epochs: {np.asarray(self.epoch)}")
 
 
 class Window(NamedTuple):
@@ -95,6 +109,29 @@ class Batch(NamedTuple):
     def __len__(self) -> int:
         return len(jax.tree.leaves(self.x)[0])
 
+    def take(self, numbers: Any) -> "Batch":
+        """The rows with these numbers."""
+        return jax.tree.map(lambda leaf: leaf[numbers], self)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["batches"], meta_fields=["count", "batch_size"])
+@dataclass(frozen=True)
+class Dealt:
+    """Rows of a stream that were dealt to many devices, batch by batch."""
+
+    batches: Batch
+    """Leaves (batches, columns, …): at least as many columns as a batch has rows."""
+    count: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def take(self, numbers: Any) -> Batch:
+        """The rows with these numbers, which are those of one batch."""
+        batch = numbers[0] // self.batch_size
+        return jax.tree.map(lambda leaf: leaf[batch][: len(numbers)], self.batches)
+
 
 class Hyperparams(NamedTuple):
     """What may change from call to call without a new program; None where it is not used."""
@@ -121,17 +158,20 @@ class ChunkMetrics(NamedTuple):
     """Like each curve: True where a run among many had stopped before the epoch."""
 
 
-def floating_dtype(params: Params) -> Any:
+def floating_dtype(params: Params, caller: str = "fit") -> Any:
     """The dtype of the first floating leaf."""
     for leaf in jax.tree.leaves(params):
         if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             return jnp.result_type(leaf)
-    raise ValueError("fit: params hold no floating array, so there is nothing to train. Make them with net.init(key).")
+    raise ValueError(
+        f"{caller}: params must hold a floating array, got none, so there is nothing to train. Make them with "
+        "net.init(key)."
+    )
 
 
-def measuring_dtype(params: Params) -> Any:
+def measuring_dtype(params: Params, caller: str = "fit") -> Any:
     """The dtype of losses and their sums: that of the parameters, but no narrower than float32."""
-    return wide(floating_dtype(params))
+    return wide(floating_dtype(params, caller))
 
 
 def wide(dtype: Any) -> Any:

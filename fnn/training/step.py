@@ -27,7 +27,7 @@ def initial_state(params: Params, optimizer: AnyOptimizer, *, key: Key) -> Train
     >>> int(state.epoch), int(state.step)
     (0, 0)
     """
-    return Config(None, None, optimizer, 1).start(params, key, Hyperparams())
+    return Config(None, None, optimizer, 1, caller="initial_state").start(params, key, Hyperparams())
 
 
 def train_step(
@@ -60,7 +60,7 @@ def train_step(
     >>> float(fnn.accuracy(net.apply(state.params, x), y)), int(state.step)
     (1.0, 200)
     """
-    config = Config(value_and_grad, None, optimizer, 1)
+    config = Config(value_and_grad, None, optimizer, 1, caller="train_step")
     state, value = take_step(config, Hyperparams(None, strength, clip_norm), state, batch)
     return state._replace(step=state.step + 1), value
 
@@ -116,10 +116,11 @@ def updated(
     except (TypeError, AttributeError) as error:
         if isinstance(optimizer, Optimizer):
             raise
+        remedy = "A line search needs accumulate=1" if config.accumulate > 1 else "Take one that needs no more"
         raise TypeError(
-            f"fit: the optimizer must run on these parameters with {', '.join(sorted(more))}, got "
-            f"{type(error).__name__}: {error}. A line search needs accumulate=1; optax.lookahead, with two sets "
-            "of parameters, needs a loop of your own."
+            f"{config.caller}: the optimizer must run on these parameters with {', '.join(sorted(more))}, got "
+            f"{type(error).__name__}: {error}. {remedy}; optax.lookahead, with two sets of parameters, needs a loop of "
+            "your own."
         ) from error
     return optax.apply_updates(params, updates), optimizer_state
 

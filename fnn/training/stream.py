@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from fnn.checks import require_size
+from fnn.training.placement import Deal, Placement
 from fnn.training.shuffle import part_of_permutation
 from fnn.types import Array, Key
 
@@ -101,13 +102,15 @@ class Stream:
             )
         return read
 
-    def pieces(self, key: Key, first: int, batch_size: int) -> Iterator["Piece"]:
-        """The pieces of one epoch from row `first` of its order on; the next is read while this one is used."""
+    def pieces(self, key: Key, first: int, batch_size: int, placement: Placement) -> Iterator[tuple[Deal, "Piece"]]:
+        """The pieces of one epoch from row `first` of its order on, of each the rows that this process needs; the next
+        is read while this one is used."""
         size = self.size(batch_size)
 
-        def read(start: int) -> Piece:
-            count = min(size, len(self) - start)
-            return self.piece(np.asarray(_numbers(key, len(self), count, np.int32(start))))
+        def read(start: int) -> tuple[Deal, Piece]:
+            deal = placement.deal(batch_size, min(size, len(self) - start))
+            numbers = np.asarray(_numbers(key, len(self), deal.count, np.int32(start)))
+            return deal, self.piece(numbers[deal.mine()])
 
         starts = range(first, len(self), size)
         with ThreadPoolExecutor(1) as reader:

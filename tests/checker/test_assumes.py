@@ -9,6 +9,7 @@ import fnn
 from fnn.checker import Verdict
 from fnn.checker.points import kind_of
 from tests.cases import random
+from tests.checker.nets import V
 
 
 @pytest.fixture(autouse=True)
@@ -180,3 +181,29 @@ def test_an_argument_that_the_user_names_as_data():
     assert not fnn.check(both, Z, ONE_HOT).ok
     report = fnn.check(both, Z, ONE_HOT, data=("argument 1",))
     assert report.ok and "each row of argument 1 is one-hot" in str(report), str(report)
+
+
+def squared(w, b):
+    return jnp.sum((w - b) ** 2)
+
+
+#: What a rule writes for its second argument.
+WRITTEN = {"None": lambda b: None, "zeros": jnp.zeros_like, "zeros of a shape": lambda b: jnp.zeros(b.shape)}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_zeros_for_what_looks_like_a_parameter_are_wrong(written):
+    """None says that an argument is data; zeros do so only of what targets and masks look like."""
+    f = rule(squared, lambda bar, w, b: (2 * bar * (w - b), WRITTEN[written](b)), "squared")
+    mask = jnp.array([0.0, 1.0, 1.0])
+    for b in (V, jnp.zeros(3)) if written == "zeros" else (V,):
+        report = fnn.check(f, 2 * V, b)
+        assert report.ok == (written == "None"), str(report)
+        if not report.ok:
+            assert report.culprits == ("squared",)
+            assert "the gradient is zero: a term is missing" in str(report)
+            assert "if it is data, say so: data=('argument 1',)" in str(report)
+            assert fnn.check(f, 2 * V, b, data=("argument 1",)).ok
+    report = fnn.check(f, 2 * V, mask)
+    assert report.ok and Verdict.ASSUMES in {finding.verdict for finding in report.findings}, str(report)
+    assert not fnn.check(f, 2 * V, mask, strict=True).ok

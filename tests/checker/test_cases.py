@@ -1,6 +1,7 @@
 """Situations from public bug reports of other projects: right code is never called wrong, wrong code never ok."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -240,6 +241,16 @@ def test_ties_of_a_maximum_share_the_slope():
         assert not report.ok and "together they are not" in str(report), str(report)
 
 
+def test_kinks_that_have_nothing_to_do_with_each_other():
+    """One bends up, the other down: along a direction of both the slope may be one number, and each may be chosen."""
+    between = lambda x: jnp.minimum(jnp.maximum(x, 0), 6)  # noqa: E731
+    x = jnp.array([-1.0, 0.0, 6.0, 7.0])
+    for at_border, ok in ((0.0, True), (1.0, True), (3.0, False)):
+        inside = lambda x, v=at_border: jnp.where((x == 0) | (x == 6), v, (x > 0) & (x < 6)).astype(x.dtype)  # noqa: E731
+        f = rule(between, lambda bar, x, slope=inside: (bar * slope(x),))
+        assert fnn.check(lambda x, f=f: jnp.sum(f(x)), x).ok == ok
+
+
 # ---- what is said in place of raw errors -----------------------------------------------------------------------------
 
 
@@ -288,7 +299,139 @@ def test_a_fresh_closure_compiles_nothing():
         assert fnn.check(f(), V).ok
         first = len(compiled)
         assert fnn.check(f(), V).ok
-        # the value itself, and what the rules are called on
-        assert 0 < first <= 25 and len(compiled) - first <= 2, (first, len(compiled))
+        assert 0 < first <= 25 and len(compiled) == first, (first, len(compiled))
     finally:
         jax.monitoring.clear_event_listeners()
+
+
+# ---- what libraries and solvers do -----------------------------------------------------------------------------------
+
+
+def test_a_rule_may_mend_what_autodiff_makes_nan_at_a_kink():
+    def safe_norm(at_zero):
+        def backward(bar, x):
+            size = jnp.sqrt(jnp.sum(x * x))
+            return (jnp.where(size > 0, bar * x / jnp.where(size > 0, size, 1), at_zero),)
+
+        return rule(lambda x: jnp.sqrt(jnp.sum(x * x)), backward)
+
+    zero = jnp.zeros(3)
+    report = fnn.check(safe_norm(0.0), zero)
+    assert report.ok and "any value from -1 to 1 is possible; autodiff gives NaN or infinity" in str(report), str(
+        report
+    )
+    report = fnn.check(safe_norm(3.0), zero)
+    assert not report.ok and "and autodiff gives NaN or infinity" in str(report), str(report)
+
+
+def test_what_the_function_stops_is_held_in_the_differences_too():
+    def with_metrics(z):
+        return jnp.mean(z**2), jax.lax.stop_gradient(jax.nn.softmax(z))
+
+    for factor in (1, 2):
+        f = rule(with_metrics, lambda bars, z, factor=factor: (factor * bars[0] * 2 * z / z.size,))
+        report = fnn.check(lambda z, f=f: f(z)[0], V)
+        assert report.ok == (factor == 1), str(report)
+    assert re.search(r"what stop_gradient stops \(test_cases.py:\d+\) is held in the differences too", str(report))
+
+
+def test_data_captured_in_the_dtype_of_the_run_are_no_cast():
+    f = rule(lambda z, t: jnp.sum(t * jnp.sin(z)), lambda bar, z, t: (bar * t * jnp.cos(z), None))
+    report = fnn.check(lambda z: f(z, jnp.array([0.1, 0.2, 0.3])), V)
+    assert report.ok and not any("float32" in note for note in report.notes), report.notes
+
+
+def test_a_rule_of_jax_that_is_right_as_a_part_alone():
+    def solve(f, start):
+        newton = lambda s: (s[0] + 1, s[1] - f(s[1]) / jax.grad(f)(s[1]))  # noqa: E731
+        return jax.lax.while_loop(lambda s: s[0] < 30, newton, (0, start))[1]
+
+    def found_root(a):
+        return jax.lax.custom_root(
+            lambda x: x**3 + x - a, jnp.zeros_like(a), solve, lambda g, y: y / g(jnp.ones_like(y))
+        )
+
+    report = fnn.check(lambda a: jnp.sin(found_root(a)), jnp.float32(0.7))
+    assert report.ok and "of JAX is right as part of the whole gradient, and was not judged alone" in str(report)
+
+
+def conjugate_gradients(a, b):
+    def step(state):
+        x, r, p, k = state
+        rate = jnp.vdot(r, r) / jnp.vdot(p, a @ p)
+        new = r - rate * (a @ p)
+        return x + rate * p, new, new + jnp.vdot(new, new) / jnp.vdot(r, r) * p, k + 1
+
+    start = jnp.zeros_like(b), b, b, 0
+    return jax.lax.while_loop(lambda s: (s[3] < 12) & (jnp.vdot(s[1], s[1]) > 1e-26), step, start)[0]
+
+
+def test_a_solver_for_symmetric_matrices_is_not_called_wrong():
+    solve = jax.custom_vjp(conjugate_gradients)
+
+    def backward(kept, bar):
+        b_bar = conjugate_gradients(kept[0], bar)
+        return -jnp.outer(b_bar, kept[1]), b_bar
+
+    solve.defvjp(lambda a, b: ((x := conjugate_gradients(a, b)), (a, x)), backward)
+    a = jnp.array([[2.0, 0.3, 0.1], [0.3, 1.5, -0.2], [0.1, -0.2, 1.8]])
+    report = fnn.check(lambda s, b: jnp.sum(solve(a * s, b) ** 2), jnp.float32(1.3), V)
+    assert report.culprits == () and "right where argument 0 is symmetric, as in your run" in str(report), str(report)
+
+
+def test_what_a_rule_captured_stays_where_it_iterates():
+    target = jnp.array([0.5, -0.2])
+
+    def minimum(rate):
+        step = lambda w: w - 0.4 * ((w - target) + rate * w)  # noqa: E731
+        on = lambda s: (jnp.max(jnp.abs(s[1] - s[0])) > 1e-13) & (s[2] < 500)  # noqa: E731
+        return jax.lax.while_loop(on, lambda s: (s[1], step(s[1]), s[2] + 1), (0 * target, step(0 * target), 0))[1]
+
+    f = jax.custom_vjp(minimum)
+    f.defvjp(lambda rate: ((w := minimum(rate)), (w, rate)), lambda kept, bar: (-bar @ kept[0] / (1 + kept[1]),))
+    report = fnn.check(lambda rate: jnp.sum(f(rate) ** 2), jnp.float32(1.3))
+    assert report.ok, str(report)
+
+
+#: Mistakes, with what is said of them.
+TOLD = {
+    "the input for the output": (jax.nn.sigmoid, lambda bar, x: (bar * x * (1 - x),), "right with the output kept"),
+    "at the output": (jnp.tanh, lambda bar, x: (bar * (1 - jnp.tanh(jnp.tanh(x)) ** 2),), "taken at the output, not"),
+    "no cotangent": (jnp.tanh, lambda bar, x: (1 - jnp.tanh(x) ** 2,), "does not depend on the cotangent of the"),
+    "wrong branch": (
+        lambda x: jnp.where(x > 0, x, 0.1 * x), lambda bar, x: (bar,), "; wrong only where the input is at most 0",
+    ),
+    "square for the norm": (
+        lambda w: 0.3 * jnp.sqrt(jnp.sum(w * w)), lambda bar, w: (bar * 0.3 * w,),
+        "it equals 0.3 times the input times the cotangent",
+    ),
+    "exchanged": (
+        lambda x, g, b: x * g + b, lambda bar, x, g, b: (bar * g, bar.sum(0), (bar * x).sum(0)),
+        "it equals the gradient of argument 2: exchanged, or copied",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TOLD)
+def test_what_is_wrong_with_a_rule_of_a_function(what):
+    forward, backward, says = TOLD[what]
+    args = (jnp.outer(V, V), V, V + 1) if what == "exchanged" else (V,)
+    report = fnn.check(lambda *args: jnp.sum(jnp.sin(rule(forward, backward)(*args))), *args)
+    assert any(says in f.message and f.certain for f in report.findings if f.rule != "gradient"), str(report)
+
+
+def test_a_mistake_at_one_place_is_not_told_as_a_stale_value():
+    keep = jnp.asarray([[1, 0, 1], [0, 1, 1]], jnp.float32)
+    forward = lambda x: 2 * x * keep  # noqa: E731
+    f = rule(forward, lambda bar, x: (bar * jnp.where(x == 0, 1, forward(x) / jnp.where(x == 0, 1, x)),))
+    x = jnp.array([[0.3, 0.0, -1.0], [0.5, 2.0, 0.7]])
+    report = fnn.check(lambda x: jnp.sum(jnp.sin(f(x)) + f(x)), x)
+    assert "one entry only: [0, 1]" in str(report) and "does not depend on the inputs" not in str(report)
+
+
+@pytest.mark.parametrize(("axis", "line"), [(1, "row"), (0, "column")])
+def test_lines_whose_gradient_must_sum_to_0(axis, line):
+    """A softmax along rows, and along columns; neither says anything of the other's."""
+    f = rule(lambda z: jax.nn.softmax(z, axis), lambda bar, z: (bar * jax.nn.softmax(z, axis),))
+    report = fnn.check(lambda z: jnp.sum(jnp.sin(f(z))), jnp.outer(V, V))
+    assert f"its {line}s must sum to 0, for a number added to a {line} changes no value" in str(report), str(report)

@@ -214,6 +214,9 @@ def test_the_command_line_checks_one_function(file, tmp_path, capsys):
     assert main([f"{file}:product", "2,:bfloat16", "--seed", "1"]) == 0
     assert "more than one number" in capsys.readouterr().out
     assert main([f"{file}:at_label", "1:int", "3,2"]) == 0
+    # what differs on purpose
+    assert main([f"{file}:loss", "2,", "0.5", "--expected", "cube"]) == 0
+    assert "differs from the derivative on purpose, as declared" in capsys.readouterr().out
 
 
 def test_the_command_line_checks_every_rule(file, tmp_path, capsys):

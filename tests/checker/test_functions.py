@@ -1,6 +1,7 @@
 """Rules by hand inside any JAX function, and gradients beside one."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +82,19 @@ def test_none_among_the_arguments_is_no_argument():
 def test_no_rule_at_all_is_said():
     report = fnn.check(lambda x: jnp.sum(jnp.sin(x)), jnp.asarray([0.3, 1.0]))
     assert report.ok and "no hand-written rule was found" in str(report)
+
+
+def test_a_rule_that_a_derivative_inside_uses_up_is_noted():
+    sine = jax.custom_vjp(jnp.sin)
+
+    def forward(x):
+        return jnp.sin(x), x
+
+    sine.defvjp(forward, lambda x, bar: (2 * bar * jnp.cos(x),))
+    penalty = lambda x: jnp.sum(jax.grad(lambda x: jnp.sum(sine(x) * jax.nn.relu(x)))(x) ** 2)  # noqa: E731
+    (note,) = [each for each in fnn.check(penalty, jnp.asarray([0.3, 1.0])).notes if "used up" in each]
+    assert re.fullmatch(r"a rule by hand \(forward, test_functions.py:\d+\) is used up by .* by itself", note), note
+    assert "used up" not in str(fnn.check(lambda x: jnp.sum(square(x)), jnp.asarray([0.3, 1.0])))
 
 
 def test_the_report_is_data():

@@ -68,7 +68,10 @@ def test_conjugate_gradients_and_a_penalty_come_to_the_same_minimum(x64):
     params, x, y = regression(0)
     options = {"sample_weight": np.arange(30.0), "strength": 0.01}
     dense, sparse = (levenberg_marquardt(product, params, x, y, dense=d, **options) for d in (True, False))
-    assert dense.converged and sparse.converged and dense.gradients > 0 and sparse.gradients > 0
+    assert dense.converged and sparse.converged
+    for fit in (dense, sparse):
+        assert len(fit.work) == len(fit.values) == fit.steps + 1
+        assert (np.diff(fit.work) > 0.3).all() and fit.gradients == fit.work[-1] > 2
     assert_close(dense.value, sparse.value, tolerances.OPTIMUM)
     gradient = fnn.backprop(NET, "squared_error", "l2")(dense.params, x, y, **options)[1]
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient)) == pytest.approx(
@@ -120,6 +123,8 @@ def test_what_is_wrong_is_said():
         levenberg_marquardt(PRODUCT, params, x, y, steps=0)
     with pytest.raises(TypeError, match="a GaussNewtonProduct is needed"):
         levenberg_marquardt(fnn.backprop(NET, "huber"), params, x, y)
+    with pytest.raises(TypeError, match="every leaf of params must have a floating dtype, got int32"):
+        levenberg_marquardt(PRODUCT, jax.tree.map(np.int32, params), x, y)
     with pytest.raises(ValueError, match="the objective must be finite at the start, got nan"):
         levenberg_marquardt(PRODUCT, params, x, y * np.nan)
     with pytest.raises(ValueError, match=r"damping must be at least 0, got -1\. Try"):

@@ -457,7 +457,8 @@ def test_the_root_of_a_loss_without_one_comes_from_its_hessian(x64):
 
 
 def test_what_it_costs_as_xla_counts():
-    """At most 2.0 gradients for the Hessian and 1.8 for Gauss-Newton, and not more than 1.05 of jax.jvp's."""
+    """At most 2.0 gradients for the Hessian and 1.8 for Gauss-Newton, and not more than 1.05 of jax.jvp's; the diagonal
+    at most one gradient for each of ten classes and one more."""
     net, loss = fnn.mlp(784, 512, 256, 10), fnn.softmax_cross_entropy
     params = jax.eval_shape(lambda: net.init(jax.random.key(0)))
     data = params, jax.ShapeDtypeStruct((128, 784), "float32"), jax.ShapeDtypeStruct((128,), "int32")
@@ -469,12 +470,20 @@ def test_what_it_costs_as_xla_counts():
     def of_jax(p, x, y, v):
         return jax.jvp(lambda q: by_hand(q, x, y)[1], (p,), (v,))[1]
 
+    def newton_of_jax(p, x, y, v):
+        prediction, dot = jax.jvp(lambda q: net.apply(q, x), (p,), (v,))
+        middle = jax.jvp(jax.grad(lambda out: loss(out, y)), (prediction,), (dot,))[1]
+        return jax.vjp(lambda q: net.apply(q, x), p)[1](middle)[0]
+
     once = flops(by_hand, *data)
     hessian, newton = (
         flops(make(net, loss), *data, params) for make in (hessian_vector_product, gauss_newton_vector_product)
     )
     assert hessian <= 2.0 * once and newton <= 1.8 * once
     assert hessian <= 1.05 * flops(of_jax, *data, params)
+    assert newton <= 1.05 * flops(newton_of_jax, *data, params)
+    diagonal = functools.partial(fnn.curvature.diagonal, gauss_newton_vector_product(net, loss))
+    assert flops(diagonal, *data) <= (10 + 1) * once
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -214,6 +214,12 @@ def test_what_is_wrong_is_said(x64):
     refused(ValueError, "62 numbers that are not all 0, got 3 numbers", start=np.ones(3))
     with pytest.raises(ValueError, match="the products must be finite, got nan"):
         largest_eigenvalue(HESSIAN, jax.tree.map(lambda p: p * np.nan, params), x, y, key=key)
+    whole = jax.tree.map(np.int32, params)
+    for function in (largest_eigenvalue, spectrum_density):
+        with pytest.raises(
+            TypeError, match=f"{function.__name__}: every leaf of params must have a floating dtype, got"
+        ):
+            function(HESSIAN, whole, x, y, key=key)
     with pytest.raises(ValueError, match=r"width must be above 0, got 0\.0"):
         spectrum_density(HESSIAN, params, x, y, key=key, width=0.0)
     assert certain_bound(NEWTON, params, x, y) >= one(0)[4][-1]

@@ -174,6 +174,13 @@ def test_a_cell_of_a_notebook_shows_the_graph_in_its_theme(tmp_path, dark):
         encoding="utf-8",
     )
     with open_page(path, dark=not dark) as page:
+        inside = "document.querySelector('iframe').contentDocument"
+        page.evaluate(f"{inside}.getElementById('next').click()")
+        assert page.evaluate(f"{inside}.getElementById('caption').textContent").startswith("Given: a = 3")
+        assert page.evaluate("document.querySelector('iframe').contentWindow.dark()") is dark
+        # viewers without scripts or frames have the picture
+        page.evaluate("document.querySelectorAll('iframe').forEach(e => e.remove())")
+        page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true })")
         found = page.evaluate(COLOURS)
         assert len(found) > 40 and [each for each in found if each[1] < CONTRAST] == []
         sheet = page.evaluate("getComputedStyle(document.querySelector('.sheet')).fill")
@@ -210,6 +217,24 @@ def test_nothing_overflows_the_page(page_of, width):
             "return p.left < f.right && p.right > f.left && p.top < f.bottom && p.bottom > f.top })()"
         )
         assert inside
+        assert page.console == []
+
+
+@pytest.mark.parametrize("width", [350, 684])
+def test_a_frame_opens_at_the_output_and_is_filled(page_of, width):
+    address = page_of(neuron, *CORPUS["e4"][1]).as_uri() + "?framed"
+    with open_page(address, width=width, height=640) as page:
+        inside = page.evaluate(
+            "(() => { const p = document.querySelector('.part.output').getBoundingClientRect(),"
+            "f = document.getElementById('whole').getBoundingClientRect();"
+            "return p.left >= f.left && p.right <= f.right + 1 && p.top >= f.top && p.bottom <= f.bottom + 1 })()"
+        )
+        assert inside
+        last = "Math.max(...[...document.querySelectorAll('#details dd')].map(e => e.getBoundingClientRect().bottom))"
+        assert page.evaluate(last) > 2 / 3 * 640
+        # the first step shows what is given
+        page.press("ArrowRight")
+        assert page.evaluate("document.querySelector('#details h2').textContent") == "theta_0"
         assert page.console == []
 
 

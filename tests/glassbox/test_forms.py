@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -14,7 +13,6 @@ from jax import lax
 import fnn
 from fnn.glassbox.spelling import python as py
 from fnn.glassbox.table import TABLE
-from fnn.glassbox.trace.devices import refuse_many
 from tests import tolerances
 from tests.witnesses import named_leaves
 
@@ -51,6 +49,19 @@ def squared(x):
 
 squared.def_vmap(lambda size, batched, x: (x * x, True))
 
+#: Comparisons in the total order of floating numbers, which JAX has under no other name.
+COMPARE = {name: getattr(lax, f"{name}_p").bind for name in ("eq_to", "le_to", "lt_to")}
+
+
+def looked_at(x):
+    """Printing, calling back, and asking where an array lies change nothing."""
+    jax.debug.print("{}", x[0])
+    jax.debug.callback(lambda x: None, x)
+    jax.debug.inspect_array_sharding(x, callback=lambda _: None)
+    lax.dce_sink(x)
+    return jnp.sum(x * x)
+
+
 #: What a user may write: (the function, its arguments).
 FORMS = {
     "None": (lambda p, x: jnp.sum((p["w"] * x) ** 2), {"w": X, "b": None}, 3.0),
@@ -71,6 +82,31 @@ FORMS = {
     "a complex constant": (lambda x: jnp.real(jnp.sum(jnp.exp(1j * x) * (2 - 1j) * np.array([1j, 2.0, 3.0]))), X),
     "nothing to sum": (lambda x: jnp.sum(jnp.zeros((0, 3)) * x) + x[0], X),
     "a key": (lambda x: jnp.sum(jax.random.normal(jax.random.key(1), x.shape, x.dtype) * x * x), X),
+    "keys of keys": (
+        lambda x: jnp.sum(
+            x * jax.random.uniform(
+                jax.random.fold_in(
+                    jax.random.split(jax.random.wrap_key_data(jax.random.key_data(jax.random.key(1))))[0], 3
+                ), x.shape, x.dtype,
+            )
+        ), X,
+    ),
+    "whole numbers and truths": (
+        lambda x: x[jnp.argmin(x)] * (jnp.argmax(x) << 2 >> 1) * x[2]
+        + jnp.sum(jnp.where(~(x > 1.5) ^ (x < 2.5), x * x, 1.0))
+        + jnp.floor(x[1]) * jnp.ceil(x[0]) * jnp.round(x[2]) * x[0]
+        + jnp.sum(x[jnp.searchsorted(x, x + 0.5) % 3] * x), X,
+    ),
+    "numbers in total order": (
+        lambda x: jnp.sum(
+            jnp.where(COMPARE["eq_to"](x, x), x, 0.0) * jnp.where(COMPARE["le_to"](x, 2 * x), x, 0.0)
+            * jnp.where(COMPARE["lt_to"](x, x), 0.0, x)
+        ), X,
+    ),
+    "what only looks": (looked_at, X),
+    "logarithms of base 2": (lambda x: jnp.sum(jnp.log2(x) * x), X),
+    "a slope of tanh": (lambda x: jnp.sum(jax.grad(lambda x: jnp.sum(jnp.tanh(x)))(x) * x), X),
+    "a named value": (lambda x: jnp.sum(fnn.glassbox.name(jnp.sin(x), "wave") * x), X),
     "a sample of a gamma": (lambda a: jnp.sum(jax.random.gamma(jax.random.key(3), a)), X),
     "a sample in logarithms": (lambda a: jnp.sum(jax.random.loggamma(jax.random.key(3), a)), X),
     "clipped indices": (lambda x: jnp.sum(jnp.take(x, np.array([-1, 2]), mode="clip") ** 2), X),
@@ -96,6 +132,9 @@ FORMS = {
         lambda x: jnp.sum(jax.custom_derivatives.linear_call(lambda r, x: r * x, lambda r, y: r * y, X, x * x)), X,
     ),
 }  # fmt: skip
+if hasattr(lax, "mulhi"):  # a newer release of JAX, which differentiates `nextafter` too
+    FORMS["high words"] = (lambda x: jnp.sum(x * lax.mulhi(jnp.uint32(2**31), jnp.uint32(6))), X)
+    FORMS["the next number"] = (lambda x: jnp.sum(jnp.nextafter(x * x, 2 * x) * x), X)
 
 
 pytestmark = pytest.mark.usefixtures("small_functions")
@@ -191,12 +230,6 @@ def test_what_has_no_rule_is_refused_in_a_sentence(what):
 def test_a_function_with_a_rule_for_batches_is_looked_through():
     # JAX itself has no way back through it
     np.testing.assert_array_equal(fnn.graph(lambda x: jnp.sum(squared(x)), X).gradients[0], 2 * X)
-
-
-def test_a_map_over_several_devices_is_refused():
-    equation = SimpleNamespace(params={"mesh": SimpleNamespace(size=4)})
-    with pytest.raises(NotImplementedError, match=r"`shard_map` .lecture.py:7. maps over 4 devices"):
-        refuse_many(equation, "lecture.py:7")
 
 
 def test_a_shared_maximum_of_many_in_half_precision():

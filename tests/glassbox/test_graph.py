@@ -231,6 +231,10 @@ def test_a_value_too_large_to_keep_is_summed_up_and_its_gradient_is_whole(monkey
         (lambda x: jnp.tanh(x * 100) * 2, 1.0, True, "underflow", "product"),
         (lambda x: jnp.sqrt(x * 0) * 2, 1.0, True, "infinite", "product"),
         (lambda x: jnp.sum(jnp.where(x > 0, jnp.sqrt(x), 0.0)), jnp.zeros(2), True, "NaN", "x"),
+        # where is no guard when it chooses what is wrong
+        (lambda x: jnp.sum(jnp.where(x < 0, jnp.log(x), 0.0)), -1.0, False, "NaN", "log"),
+        # a mask beside a number that is simply too small
+        (lambda x: jnp.sum(jnp.exp(jnp.stack([x - 1e4, x]))), -2000.0, False, "underflow", "exp"),
     ],
 )
 def test_the_first_trouble_is_named_with_its_place(f, x, backward, what, node):
@@ -240,6 +244,31 @@ def test_the_first_trouble_is_named_with_its_place(f, x, backward, what, node):
     assert str(found) in box.notes[-1]
     if found.node.operation != "argument":
         assert "test_graph.py:" in str(found)
+
+
+HEALTHY = {
+    "variance": (jnp.var, jnp.arange(4.0)),
+    "deviation": (lambda x: jnp.std(x, ddof=1), jnp.arange(4.0)),
+    "guarded outside": (lambda x: jnp.sum(jnp.where(x > 0, jnp.log(x), 0.0)), jnp.array([1.0, -1.0])),
+    "guarded inside": (
+        lambda x: jnp.sum(jnp.where(x > 0, 1 / jnp.where(x > 0, x, 1.0), 0.0)), jnp.array([1.0, 0.0]),
+    ),
+    "guarded on the way back": (
+        lambda x: jnp.sum(jnp.sqrt(jnp.where(x > 0, x, 0.0))[:1]) + jnp.sum(jnp.where(x > 0, x, 1.0)),
+        jnp.array([4.0, -1.0]),
+    ),
+    "missing numbers": (jnp.nanmean, jnp.array([1.0, jnp.nan])),
+    "a large negative mask": (
+        lambda x: jnp.sum(jax.nn.softmax(jnp.where(x > 0, x, -1e9)) * jnp.arange(3.0)), jnp.array([1.0, 2.0, -1.0]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HEALTHY)
+def test_what_is_not_chosen_is_no_trouble(what):
+    f, x = HEALTHY[what]
+    box = fnn.graph(f, x)
+    assert box.trouble is None and np.isfinite(box.gradients[0]).all()
 
 
 def test_a_healthy_graph_has_no_trouble():

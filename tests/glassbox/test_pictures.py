@@ -3,6 +3,7 @@
 import re
 import sys
 from html import unescape
+from inspect import signature
 from random import Random
 
 import jax
@@ -23,8 +24,10 @@ from fnn.glassbox.picture.scenes import foldable, scene
 from fnn.glassbox.picture.steps import steps
 from fnn.glassbox.picture.svg import SIDE_BY_SIDE, on_curve
 from fnn.glassbox.picture.symbols import number
+from fnn.glassbox.table import TABLE
+from tests.cases import random
 from tests.corpus import CORPUS
-from tests.tolerances import PRINTED
+from tests.tolerances import LEAF, PRINTED
 
 #: Of the corpus, what is drawn: the lectures' graphs, and one function of each kind of box (a mask, steps with several
 #: outputs, a loop, a branch, indices, a nested call, named layers, a scan of layers, what no gradient passes).
@@ -273,6 +276,63 @@ def test_the_other_outputs_of_a_step_are_no_contributions_to_it(boxes):
 
 
 # ---- numbers and maps -----------------------------------------------------------------------------------------------
+
+
+#: How the signs of a formula are typed.
+TYPED = {"×": "*", "−": "-", "√": "sqrt", "²": "**2", "³": "**3", "ᵀ": ".T", "^": "**", "ln(": "log("}
+#: {primitive: its parameters}, for those whose formula depends on them.
+WITH = {
+    "integer_pow": [{"y": n} for n in (2, 3, -1, -2)],
+    "dot_general": [{"dimension_numbers": (((i,), (j,)), ((), ()))} for i in (0, 1) for j in (0, 1)],
+    "transpose": [{"permutation": (1, 0)}],
+}
+
+
+def formulas():
+    """(primitive, its parameters, the formula for its first input, and so on), for those without words."""
+    for name, primitive in TABLE.items():
+        for params in WITH.get(name, [{}]) if primitive.back else ():
+            texts = [primitive.handed(k, params, [(3, 3)] * 2) for k in range(len(primitive.back))]
+            if {*re.findall("[a-z]{2,}", " ".join(texts))} <= {"sign", "ln", "cos", "sin", "cosh", "sinh"}:
+                yield name, params, texts
+
+
+def test_a_formula_in_a_caption_is_the_rule(small_functions):
+    a, b, g = (jnp.asarray(random(name).uniform(0.2, 0.8, (3, 3))) for name in ("a", "b", "g"))
+    told = [*formulas()]
+    assert len({name for name, *_ in told}) >= 30
+    for name, params, texts in told:
+        count = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature(TABLE[name].rule).parameters.values()) - 2
+        inputs = (a, b)[: max(count, 1)]
+        y = jnp.tanh(a) if name == "tanh" else a * b
+        handed = TABLE[name].pull(g, y, *inputs, **params)
+        for text, right in zip(texts, handed, strict=False):
+            for sign, typed in TYPED.items():
+                text = text.replace(sign, typed)
+            scope = vars(jnp) | {"g": g, "y": y, "a": a, "b": b}
+            exec(f"value = {text.format(g='g', y='y', a='a', b='b')}", scope)
+            np.testing.assert_allclose(scope["value"], right, rtol=LEAF, err_msg=f"{name}: {text}")
+            assert not np.allclose(2 * scope["value"], right), name
+
+
+def test_a_step_on_arrays_says_its_rule():
+    def f(x, w):
+        z = x @ w
+        a = -z * z
+        return jnp.sum(jnp.where(a > 0, a, 0.1 * a) + jnp.max(z))
+
+    with jax.numpy_dtype_promotion("standard"):
+        box = graph(f, np.ones((2, 3), np.float32), np.arange(6, dtype=np.float32).reshape(3, 2))
+    captions = "\n".join(step.caption for step in steps(scene(box)).steps)
+    for told in (
+        "z = x @ w, so x\u0304 = z_bar @ wᵀ (2 × 3), w\u0304 = xᵀ @ z_bar (3 × 2).".replace("z_bar", "z\u0304"),
+        "negative = −z, so z\u0304 += −negative_bar (2 × 2); z\u0304 is the sum of 3.",
+        "so z\u0304 += largest_bar where z is largest, shared at ties, 0 elsewhere (2 × 2)",
+        "largest_bar = the sum of added_bar; largest_bar = 4.",
+        "product_bar = choice_bar where greater is false, 0 elsewhere (2 × 2)",
+        "z = x @ w (2 × 2).",
+    ):
+        assert told in captions, captions
 
 
 def test_numbers_are_short():

@@ -29,6 +29,7 @@ TALL, B = draw.normal(size=(4, 3)), draw.normal(size=(3, 2))
 IMAGE, KERNEL = draw.normal(size=(2, 5, 6, 2)), draw.normal(size=(3, 2, 2, 4))
 AXES = ("NHWC", "HWIO", "NHWC")
 AT = np.array([1, 1, 2, 9])
+GROUPS = np.array([1, 2])  # the last of four rows belongs to none
 
 
 def spd(x):
@@ -43,16 +44,6 @@ def signless(*arrays):
 
 def pool(operation, start):
     return lambda x: lax.reduce_window(x, start, operation, (1, 3, 2, 1), (1, 2, 1, 1), "SAME")
-
-
-def on_one_device(f, out="i", **options):
-    """f mapped over a mesh of one device."""
-
-    def mapped(x):
-        mesh = jax.make_mesh((1,), ("i",), axis_types=(AxisType.Auto,))
-        return jax.shard_map(f, mesh=mesh, in_specs=P("i"), out_specs=P(out), **options)(x)
-
-    return mapped
 
 
 def placed(x):
@@ -185,25 +176,10 @@ CASES = {
         "about the largest": ("approx_top_k", lambda x: lax.approx_max_k(x, 2)[0], V),
         "along an axis": ("top_k", lambda x: lax.top_k(x, 2, axis=0)[0], A),
         "held": ("optimization_barrier", lambda x, y: lax.optimization_barrier((x * x, y)), V, W),
+        "rows by groups": ("ragged_dot_general", lambda x, w: lax.ragged_dot(x, w, GROUPS), TALL, np.stack([A, A + S])),
         "put": ("device_put", lambda x: jax.device_put(x) * x, V),
         "placed": ("sharding_constraint", placed, V),
         "root": ("cbrt", jnp.cbrt, V),
-    },
-    "devices": {
-        "sum": ("sin", on_one_device(lambda x: lax.psum(jnp.sin(x), "i"), None), V),
-        "gathered": (
-            "sin",
-            on_one_device(lambda x: jnp.sin(lax.all_gather(lax.ppermute(x, "i", [(0, 0)]), "i")[0]), check_vma=False),
-            V,
-        ),
-        "sent to nobody": ("sin", on_one_device(lambda x: jnp.sin(x) + lax.ppermute(x, "i", [])), V),
-        "numbered": ("sin", on_one_device(lambda x: jnp.sin(x + lax.axis_index("i"))), V),
-        "scattered": (
-            "sin", on_one_device(lambda x: lax.psum_scatter(jnp.sin(x), "i", tiled=True), check_vma=False), V,
-        ),
-        "exchanged": (
-            "sin", on_one_device(lambda x: lax.all_to_all(jnp.sin(x), "i", 0, 0, tiled=True), check_vma=False), V,
-        ),
     },
 }  # fmt: skip
 #: What a planted mistake multiplies all that a rule hands back with.

@@ -181,6 +181,13 @@ def test_two_runs_in_one_folder_and_folders_that_cannot_be_used_are_refused(tmp_
     (tmp_path / "file").write_text("")
     with pytest.raises(fnn.CheckpointError, match=r"no checkpoints can be kept in .*file"):
         resumed(tmp_path / "file" / "below")
+    with pytest.raises(TypeError, match=r"folder must be the name of a folder, got 5. Try 'runs/a'."):
+        fnn.Checkpoints(5)
+    with pytest.raises(ValueError, match=r"every_seconds must be at least 0, got '60'\. Try 60\."):
+        fnn.Checkpoints("a", every_seconds="60")
+    with pytest.raises(ValueError, match=r"keep must be a whole number from 1 on, got True\. Try 3\."):
+        fnn.Checkpoints("a", keep=True)
+    assert fnn.Checkpoints("a", keep=np.int64(2)).keep == 2
     with pytest.raises(ValueError, match="every_seconds must be at least 0, got -1"):
         fnn.Checkpoints(tmp_path, every_seconds=-1)
     with pytest.raises(ValueError, match="keep must be a whole number from 1 on, got 0"):
@@ -227,6 +234,15 @@ def test_kills_and_a_full_disk_in_real_processes(tmp_path):
         faults.killed(tmp_path / "killed", 80, environment, order)
     assert faults.finished(tmp_path / "killed", 80, environment) == alone
     assert all(faults.starved(tmp_path / "full", 80, environment, alone).values())
+
+
+def test_a_run_keeps_its_folder_when_the_working_directory_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    options = {"optimizer": optax.sgd(0.1), "epochs": 1, "log": "run.jsonl"}
+    run(**options, checkpoints=fnn.Checkpoints("runs"), on_epoch=lambda *_: os.chdir("elsewhere"))
+    assert list((tmp_path / "runs").glob("*.npz")) and (tmp_path / "run.jsonl").exists()
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_the_published_faults_are_those_of_the_committed_results(capsys):

@@ -11,6 +11,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -18,7 +19,7 @@ import fnn
 from fnn.training import checkpoints as kept_files
 from fnn.training import progress
 from fnn.training import run as run_module
-from tests.training.test_run import X, Y, run, same
+from tests.training.test_run import BY_HAND, X, Y, run, same
 
 SGD = optax.sgd(0.1)
 
@@ -74,10 +75,10 @@ def test_a_callback_that_takes_three_gets_the_state_after_each_epoch():
 
 def test_a_save_that_fails_carries_the_work(tmp_path, monkeypatch):
     def full(target, write):
-        raise kept_files.CheckpointError("the disk is full. Free it.")
+        raise OSError(28, "the disk is full")
 
-    monkeypatch.setattr(kept_files, "_written", full)
-    with pytest.raises(fnn.CheckpointError, match="the disk is full") as raised:
+    monkeypatch.setattr(kept_files.leaves, "written", full)
+    with pytest.raises(fnn.CheckpointError, match=r"could not be written: .*the disk is full") as raised:
         run(optimizer=SGD, epochs=3, checkpoints=fnn.Checkpoints(tmp_path))
     assert int(raised.value.state.epoch) == 3 and len(raised.value.history.metrics["loss"]) == 3
 
@@ -138,6 +139,30 @@ def test_an_interrupted_sweep_keeps_what_is_finished(monkeypatch):
             assert same(result.params[k], whole.params[k]) and result.runs[k] == whole.runs[k]
     print(f"{stake} finished members were at stake in ten interrupts")
     assert stake > 3
+
+
+def test_an_interrupted_sweep_keeps_the_runs_that_had_stopped_beside_others(monkeypatch):
+    over = {"learning_rate": [1e-30, 0.05, 1e-30], "seed": [0, 1, 2]}
+    options = {"optimizer": optax.sgd, "epochs": 40, "batch_size": 4, "patience": 3, "min_improvement": 1e-5}
+    whole = fnn.sweep(BY_HAND, (X, Y), over=over, **options)
+    from fnn.training import _sweep
+
+    advance = _sweep.advance
+
+    def advanced(*args):
+        states, chunk = advance(*args)
+        if int(states.best.waited[0]) >= 3:
+            signal.raise_signal(signal.SIGINT)
+        return states, chunk
+
+    monkeypatch.setattr(_sweep, "advance", advanced)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        fnn.sweep(BY_HAND, (X, Y), over=over, **options)
+    result = raised.value.result
+    assert result.runs == [whole.runs[0], whole.runs[2]]
+    for one, k in zip(range(2), (0, 2), strict=True):
+        assert same(result.params[one], whole.params[k])
+        assert np.array_equal(result.metrics["loss"][one], whole.metrics["loss"][k], equal_nan=True)
 
 
 # ---- what watches a run ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The messages of the training room: what must hold, what it got, what to do; every check is reached by a row."""
 
 import ast
+import functools
 import pathlib
 import re
 from collections.abc import Callable
@@ -24,6 +25,9 @@ SGD = optax.sgd(0.1)
 FILES = ("state", "config", "request", "rows", "stream", "step", "shuffle", "_fit", "_sweep")
 STREAM = fnn.Stream(X, Y, 4)
 KEY = jax.random.key(0)
+RECORD = fnn.optimizers.sgd(0.1)
+BEGUN = fnn.training.initial_state(PARAMS, RECORD, key=KEY)
+BATCH = fnn.training.Batch(jnp.asarray(X), jnp.asarray(Y))
 
 
 class Row(NamedTuple):
@@ -42,9 +46,9 @@ def train(**changed):
     return lambda: run(**{"optimizer": SGD, "epochs": 1} | changed)
 
 
-def sweep(over=None, data=(X, Y), **changed):
+def sweep(over=None, data=(X, Y), gradient=BY_HAND, **changed):
     options = {"optimizer": SGD, "epochs": 1, "batch_size": 4} | changed
-    return lambda: fnn.sweep(BY_HAND, data, over={"seed": [0]} if over is None else over, **options)
+    return lambda: fnn.sweep(gradient, data, over={"seed": [0]} if over is None else over, **options)
 
 
 class Odd(kinds.Zarr):
@@ -61,6 +65,10 @@ class Broken(kinds.Zarr):
 
 def bare(w, x, y):
     return w, w
+
+
+def more(p, x, y, **options):
+    return BY_HAND.objective(p, x, y), x
 
 
 def curve(p, x, y):
@@ -110,10 +118,17 @@ MESSAGES = {
     "a state of another optimizer": row(
         train(params=fnn.training.initial_state(PARAMS, fnn.optimizers.adam(0.1), key=jax.random.key(0))),
         "the optimizer and the accumulate that it began with", "got a state of another", "begin anew"),
+    "a state within an epoch, other batches": row(
+        train(params=BEGUN._replace(step=jnp.int32(1), epoch_shape=np.array([11, 4])), optimizer=RECORD, batch_size=3),
+        "middle of an epoch", "got one after step 1 of batches of 4 of 11 rows, for batches of 3 of 11 rows", "begin"),
+    "a state of one's own loop": row(train(params=BEGUN._replace(step=jnp.int32(5)), optimizer=RECORD),
+                                     "got one after step 5 of a loop of one's own", "begin anew with state.params"),
+    "a callback that changes the state": row(train(on_epoch=lambda n, m, state: state.params[0].update(W=0)),
+                                             "on_epoch must leave the state as it is, got one that it changed", "let"),
     "inside jit": row(lambda: jax.jit(lambda key: run(params=BY_HAND.net.init(key))[0].params)(jax.random.key(0)),
                       "outside jit, vmap and grad, got a traced value", "fnn.sweep", error=TypeError),
     "rows inside jit": row(lambda: jax.jit(lambda x: run(data=(x, Y), key=KEY)[0].params)(X),
-                           "x of data is traced", "fnn.sweep", error=TypeError),
+                           "x of data must be an array, got the traced", "fnn.sweep", error=TypeError),
     "text for a norm": row(train(clip_norm="1"), "clip_norm must be a number, got '1'", error=TypeError),
     "masked": row(train(data=(np.ma.masked_array(X, X > 1), Y)), "an ordinary array, got a masked one", ".filled(0)",
                   error=TypeError),
@@ -141,7 +156,27 @@ MESSAGES = {
     "a line search over windows": row(train(optimizer=optax.lbfgs(), accumulate=2),
                                       "run on these parameters with grad, value", "got",
                                       "accumulate=1", error=TypeError),
-    "nothing to train": row(lambda: floating_dtype(()), "no floating array", "net.init(key)"),
+    "nothing to train": row(lambda: floating_dtype(()), "fit: params must hold a floating array, got none", "net.init"),
+    # what is raised while a step is traced names whoever traces it
+    "a sweep of jax.grad": row(sweep(gradient=jax.grad(BY_HAND.objective)), "sweep: the gradient must give (value, "
+                               "gradients in the structure", "got something else", error=TypeError),
+    "a sweep with more": row(
+        sweep(gradient=jax.value_and_grad(functools.wraps(BY_HAND.objective)(more), has_aux=True)),
+        "sweep: the gradient must give (value, gradients), got ((value", "Leave has_aux out", error=TypeError),
+    "a sweep of many numbers": row(sweep(metrics={"a": curve}), "sweep: the metric 'a' must give one number", "mean"),
+    "a sweep of an optimizer of two": row(sweep(optimizer=optax.lookahead(SGD, 5, 0.5)),
+                                          "sweep: the optimizer must run on these parameters", "got", error=TypeError),
+    "a sweep inside jit": row(lambda: jax.jit(lambda x: sweep(data=(x, Y))())(X), "sweep: x of data must be an array",
+                              "got the traced", error=TypeError),
+    "a traced strength": row(lambda: jax.jit(lambda s: sweep({"strength": [s]})())(0.1), "sweep trains whole runs",
+                             "got a traced value. Call it outside.", error=TypeError),
+    "a step of jax.grad": row(lambda: fnn.training.train_step(jax.grad(BY_HAND.objective), RECORD, BEGUN, BATCH),
+                              "train_step: the gradient must give", "got something else", error=TypeError),
+    "a step of an optimizer of two": row(
+        lambda: fnn.training.train_step(BY_HAND, optax.lookahead(SGD, 5, 0.5), BEGUN, BATCH),
+        "train_step: the optimizer must run on these parameters", "needs a loop of your own", error=TypeError),
+    "a state of nothing": row(lambda: fnn.training.initial_state((), RECORD, key=KEY),
+                              "initial_state: params must hold a floating array, got none", "net.init(key)"),
 }  # fmt: skip
 
 

@@ -42,6 +42,59 @@ def test_an_optimizer_that_asks_for_the_value_gets_it(name):
     assert history.metrics["loss"][-1] < history.metrics["loss"][0]
 
 
+def keeping():
+    return optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(5, store_grad=True))
+
+
+SEARCHING = {"lbfgs": ASKING["lbfgs"], "backtracking": ASKING["backtracking"], "gradient kept": keeping}
+
+
+def one_step(gradient, optimizer):
+    state = fnn.training.initial_state(PARAMS, optimizer, key=jax.random.key(0))
+    return fnn.training.train_step(gradient, optimizer, state, fnn.training.Batch(X, Y))
+
+
+@pytest.mark.parametrize("name", SEARCHING)
+def test_a_line_search_differentiates_no_net(name):
+    """Whoever differentiates the activation is counted: Optax gets the gradients that come with the value."""
+    differentiated = []
+
+    @jax.custom_jvp
+    def watched(z):
+        return jnp.tanh(z)
+
+    @watched.defjvp
+    def watched_jvp(primals, tangents):
+        differentiated.append(1)
+        return jnp.tanh(*primals), (1 - jnp.tanh(*primals) ** 2) * tangents[0]
+
+    class Watched(fnn.activations.Tanh):
+        def forward(self, z):
+            a = watched(z)
+            return a, a
+
+    by_hand = fnn.backprop(fnn.mlp(3, 5, 2, activation=Watched()), "softmax_cross_entropy")
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        for gradient in (by_hand, lambda params, x, y: by_hand(params, x, y)):
+            jax.eval_shape(lambda g=gradient: one_step(g, SEARCHING[name]()))
+            assert not differentiated
+        # the counter does count
+        jax.eval_shape(lambda: one_step(jax.value_and_grad(by_hand.objective), SEARCHING[name]()))
+        assert differentiated
+
+
+def test_a_line_search_takes_the_gradients_that_it_is_given():
+    """A slope that is not the derivative of its value is believed: the gradient kept is three times that of the net."""
+
+    def gradient(params, x, y):
+        value, gradients = BY_HAND(params, x, y)
+        return value, jax.tree.map(lambda g: 3 * g, gradients)
+
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        state, _ = jax.jit(lambda: one_step(gradient, keeping()))()
+        assert_close(optax.tree.get(state.optimizer_state, "grad"), gradient(state.params, X, Y)[1], 1e-5)
+
+
 def test_a_line_search_over_windows_is_refused_in_a_sentence():
     with (
         jax.numpy_dtype_promotion("standard"),

@@ -11,8 +11,11 @@ import pytest
 
 import fnn
 from fnn.training import programs
+from fnn.training.config import Config, Job
+from fnn.training.program import epochs
+from fnn.training.state import Batch, Hyperparams
 from tests.training.test_fit import lenient
-from tests.training.test_run import X, Y, run, same
+from tests.training.test_run import BY_HAND, PARAMS, X, Y, run, same
 
 RECORD = fnn.optimizers.sgd(0.1)
 
@@ -34,6 +37,13 @@ def test_an_optimizer_or_a_metric_made_anew_needs_no_program_of_its_own():
     _, curves = run(optimizer=optax.sgd(0.1), epochs=1, metrics={"a": lambda p, x, y: jnp.sum(2 * x)})
     assert programs.count() == before + 2 and not same(other.params, first.params)
     assert np.isclose(curves.metrics["a"][0], 2 * X.sum(), rtol=1e-4)
+
+
+def test_parameters_of_numpy_need_no_program_of_their_own():
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), PARAMS)
+    state, _ = run(params=params, optimizer=RECORD, epochs=1)
+    state, _ = run(params=jax.device_get(state)._replace(key=state.key), optimizer=RECORD, epochs=1)
+    assert programs.count() == 1 and same(state.params, run(optimizer=RECORD, epochs=2)[0].params)
 
 
 def test_numbers_that_a_metric_closes_over_count():
@@ -72,10 +82,34 @@ def test_what_functions_close_over_is_freed():
     assert [reference() for reference in alive] == [None] * 6
 
 
-def test_of_one_config_the_programs_of_the_last_few_shapes_are_kept():
-    run(data=(X, Y), optimizer=RECORD, epochs=1)
-    before = programs.count()
-    for rows in range(5, 11):
-        run(data=(X[:rows], Y[:rows]), optimizer=RECORD, epochs=1)
-    assert programs.count() - before < programs.SHAPES
-    assert programs.count() <= programs.LIMIT
+def test_the_programs_of_the_last_few_shapes_of_a_config_are_kept_and_of_all_configs_the_last(monkeypatch):
+    monkeypatch.setattr(programs, "LIMIT", 7)
+    kept = []
+    for size in (1, 2, 3):
+        config = Config(BY_HAND, BY_HAND.objective, RECORD, size)
+        state = config.start(PARAMS, jax.random.key(0), Hyperparams())
+        for rows in range(4, 10):
+            found = programs.program(epochs, Job(config, Batch(X[:rows], Y[:rows]), None, Hyperparams()), state)
+            others, mine = ([each for each in kept if (each[0] == size) is own] for own in (False, True))
+            kept = [*others, *mine[-programs.SHAPES + 1 :], (size, id(found))][-7:]
+            assert [id(each) for each in programs._PROGRAMS.values()] == [number for _, number in kept]
+
+
+def test_other_numbers_of_rows_leave_nothing_behind(monkeypatch):
+    """Fifty row counts added 213 MiB: three small programs each, of the copies to the device and of a first look."""
+    monkeypatch.setattr(programs, "SHAPES", 2)
+    monkeypatch.setattr(programs, "_compiled", lambda kind, made=programs._compiled: seen(made(kind)))
+    made = []
+
+    def seen(program):
+        made.append(weakref.ref(program.__wrapped__))
+        return program
+
+    alive = []
+    for rows in (5, 6, 7, 9):
+        data, held_out = (X[:rows], Y[:rows], np.ones(rows)), (X[: rows - 1], Y[: rows - 1])
+        run(data=data, validation=held_out, optimizer=RECORD, epochs=1)
+        gc.collect()
+        alive.append(len(jax.devices()[0].client.live_executables()))
+    assert alive[1] == alive[2] == alive[3]
+    assert [reference() is not None for reference in made] == [False, False, True, True]

@@ -283,7 +283,7 @@ def test_inside_jit_and_what_is_no_parameters():
     with pytest.raises(TypeError, match="fit trains whole runs, outside jit"):
         jax.grad(lambda rate: run(optimizer=optax.sgd, learning_rate=rate)[0].loss_sum)(0.1)
     key = jax.random.key(0)
-    with pytest.raises(TypeError, match=r"x of data is traced: fit trains whole runs"):
+    with pytest.raises(TypeError, match=r"x of data must be an array, got the traced .*: whole runs"):
         jax.jit(lambda x: run(data=(x, Y), key=key)[0].params)(X)
     with pytest.raises(TypeError, match=r"params must be parameters, got the net sequential.*Give net.init\(key\)"):
         run(params=BY_HAND.net)
@@ -301,7 +301,10 @@ def test_predictions_that_are_no_probabilities_are_said_at_the_start():
     ):
         fnn.fit(by_hand, net.init(jax.random.key(0)), (x, y), key=jax.random.key(1), **options)
     with pytest.warns(UserWarning, match="negative_log_likelihood takes probabilities"):
+        fnn.fit(by_hand, net.init(jax.random.key(0)), fnn.Stream(x, y, 4), key=jax.random.key(1), **options)
+    with pytest.warns(UserWarning, match="negative_log_likelihood takes probabilities"):
         fnn.sweep(by_hand, (x, y), over={"seed": [0]}, **options)
     # and nothing is said where they are, which warnings are errors would show
     right = fnn.backprop(fnn.mlp(2, 3, 2, output="softmax"), "negative_log_likelihood")
-    fnn.fit(right, right.net.init(jax.random.key(0)), (x, y), key=jax.random.key(1), **options)
+    for data in ((x, y), fnn.Stream(x, y, 4)):
+        fnn.fit(right, right.net.init(jax.random.key(0)), data, key=jax.random.key(1), **options)

@@ -73,6 +73,25 @@ def test_a_state_is_continued_as_if_it_had_never_stopped():
         fnn.fit(BY_HAND, PARAMS, (X, Y), optimizer=ADAM, epochs=1, batch_size=4)
 
 
+def test_a_state_in_the_middle_of_an_epoch_goes_on_and_its_curves_begin_with_the_epoch(monkeypatch):
+    whole, curves = run()
+    calls, advance = [], cut(runs.Run.advance, 2)
+
+    def advanced(self, state):
+        calls.append(state)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return advance(self, state)
+
+    monkeypatch.setattr(runs.Run, "advance", advanced)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        run()
+    assert (int(raised.value.state.epoch), int(raised.value.state.step)) == (1, 1)
+    state, history = run(params=raised.value.state, epochs=5)
+    assert same(state.params, whole.params) and same(history.metrics["loss"], curves.metrics["loss"][1:])
+    assert np.isnan(history.step_loss[0, 0]) and same(history.step_loss.ravel()[1:], curves.step_loss[1:].ravel()[1:])
+
+
 def test_one_trace_however_many_epochs_steps_and_calls():
     chex.clear_trace_counter()
 

@@ -72,6 +72,20 @@ def test_weights_are_a_matter_of_their_ratios_and_the_loss_is_their_mean(x64):
     assert_close(one.params, other.params, TIGHT)
 
 
+def test_a_state_that_goes_on_with_weights_of_another_mean_says_so():
+    options = {"optimizer": optax.sgd(0.1), "epochs": 1}
+    state, _ = run(data=(X, Y, WEIGHTS), **options)
+    assert np.isclose(float(state.mean_weight), WEIGHTS.mean())
+    # no word on the same weights, nor where one of the calls has none
+    state, _ = run(params=state, data=(X, Y, WEIGHTS), **options)
+    run(params=state, **options)
+    with pytest.warns(UserWarning, match="fit: weights count by their ratio to the mean .* 2.5, where .* took 1.54545"):
+        after, _ = run(params=state, data=fnn.Stream(X, Y, 4, weights=np.full(11, 2.5)), **options)
+    assert after.mean_weight == 2.5
+    with pytest.warns(UserWarning, match="this data, 1, where the call before took 2.5"):
+        run(params=after, data=(X, Y, np.ones(11)), **options)
+
+
 def test_a_stream_has_weights_too():
     whole, curves = run(data=(X, Y, WEIGHTS), epochs=3)
     state, history = run(data=fnn.Stream(X, Y, 4, weights=WEIGHTS), epochs=3)

@@ -5,7 +5,7 @@ const all = (within, selector) => [...within.querySelectorAll(selector)];
 // Milliseconds between two steps of Play: time to read a sentence.
 const PACE = 1400;
 // page.html?folded starts folded; page.html?framed is laid out for a frame in another page.
-const asked = new URLSearchParams(location.search);
+const asked = new URLSearchParams(location.search || document.documentElement.dataset.asked);
 let name = "whole", step = 0, timer = 0;
 
 // ---- the picture at a step ----
@@ -31,10 +31,10 @@ function show(next) {
   at("caption").textContent = now.caption;
   at("previous").disabled = at("start").disabled = step === 0;
   at("next").disabled = at("end").disabled = at("play").disabled = step === view.steps.length - 1;
-  if (now.part >= 0) {
-    describe(now.part);
-    reveal(box, box.querySelector(`[data-part="${now.part}"]`));
-  }
+  // the whole picture opens at its output, the first step at what is given
+  const part = now.part >= 0 ? now.part : step === 0 ? view.output : 0;
+  describe(part);
+  reveal(box, box.querySelector(`[data-part="${part}"]`));
 }
 
 // the picture scrolls within its frame; the page stays where it is
@@ -81,7 +81,6 @@ function describe(k) {
 function turn(to) {
   name = to;
   for (const each of Object.keys(views)) at(each).hidden = each !== to;
-  at("details").replaceChildren();
   go(0);
 }
 
@@ -100,7 +99,7 @@ for (const each of Object.keys(views)) {
   const svg = at(each).querySelector("svg"), width = Number(svg.getAttribute("width"));
   // as wide as the page, but not huge, and not too small to read unless that is asked for; a frame has no room to spare
   svg.style.maxWidth = `${asked.has("framed") ? width : Math.max(width, Math.min(1.4 * width, 900))}px`;
-  svg.style.setProperty("--least", `${0.85 * width}px`);
+  svg.style.setProperty("--least", `${(asked.has("framed") ? 0.65 : 0.85) * width}px`);
   svg.removeAttribute("role");
   for (const part of all(svg, ".part")) {
     const k = Number(part.dataset.part);
@@ -150,6 +149,13 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   go(to);
 });
+// a cell of a notebook: JupyterLab, VS Code and Colab say each in their way that they are dark
+if (location.href === "about:srcdoc") {
+  const {body, documentElement} = parent.document;
+  const night = body.dataset.jpThemeLight === "false" || body.classList.contains("vscode-dark")
+    || documentElement.getAttribute("theme") === "dark";
+  document.documentElement.dataset.theme = night ? "dark" : "light";
+}
 document.documentElement.classList.toggle("framed", asked.has("framed"));
 label();
 show(0);

@@ -7,6 +7,7 @@ identical graphs give identical bytes. Its script (`page.js`) only shows and hid
 import base64
 import hashlib
 import json
+import re
 from html import escape
 from importlib import resources
 from typing import Any
@@ -17,16 +18,32 @@ import numpy as np
 from fnn.glassbox.picture import symbols
 from fnn.glassbox.picture.scenes import Part, Scene, foldable, scene
 from fnn.glassbox.picture.steps import Steps, steps
-from fnn.glassbox.picture.svg import picture
+from fnn.glassbox.picture.svg import picture, still
 from fnn.glassbox.picture.themes import DARK, LIGHT, Theme, style
 from fnn.glassbox.records import Node, Record, Summary
 
+#: In a notebook, pixels of a picture that is not scrolled, and of the buttons, the caption and the details around it.
+TALLEST, AROUND = 560, 300
 #: Arrays of more entries are written with their middle left out.
 ENTRIES = 256
 
 
-def as_html(graph: Record) -> str:
-    """The page of a graph."""
+def as_notebook(graph: Record) -> str:
+    """The graph for a cell of a notebook: the page to step through in a frame, and behind it the picture alone.
+
+    Viewers that run no script, or leave frames out, show the picture.
+    """
+    held = still(graph)
+    height = round(min(float(re.findall(r' height="(\d+)"', held)[0]), TALLEST)) + AROUND
+    title = escape(f"{graph.name}, to step through")
+    frame = (
+        f'style="width:100%;height:{height}px;border:0" title="{title}" srcdoc="{escape(as_html(graph, framed=True))}"'
+    )
+    return f"<iframe {frame}></iframe><details><summary>The picture alone</summary>{held}</details>"
+
+
+def as_html(graph: Record, *, framed: bool = False) -> str:
+    """The page of a graph; `framed` lays it out for a frame."""
     views = [("whole", scene(graph))] + ([("folded", scene(graph, True))] if foldable(graph) else [])
     script, sheet = _file("page.js"), _styles() + _file("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -43,7 +60,7 @@ def as_html(graph: Record) -> str:
     folding = '<button id="fold" type="button" aria-pressed="false">Fold groups</button>' if len(views) > 1 else ""
     notes = "".join(f"<p class='remark'>{escape(note)}</p>" for note in graph.notes)
     return f"""<!doctype html>
-<html lang="en">
+<html lang="en"{' data-asked="framed"' if framed else ""}>
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -125,7 +142,7 @@ def _view(graph: Record, drawing: Scene) -> dict[str, Any]:
     walk: Steps = steps(drawing)
     return {
         "steps": [{"caption": step.caption, "part": step.part, "flows": step.flows} for step in walk.steps],
-        "values": walk.values, "bars": walk.bars, "shares": walk.shares,
+        "output": drawing.outputs[0], "values": walk.values, "bars": walk.bars, "shares": walk.shares,
         "parts": [_part(graph, drawing, k) for k in range(len(drawing.parts))],
     }  # fmt: skip
 

@@ -56,6 +56,8 @@ class Flow:
     """The derivative of the head's value with respect to the tail's, where both are numbers."""
     active: bool = False
     """Whether a gradient flows back along it."""
+    rule: str = ""
+    """The formula of what the head hands back along it, over the names of values; "" where none is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,8 +377,11 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
         node = drawing.nodes[place[1]]
         flows[index[owner], index[place], 0] = [node.cotangent]
         drawn_before[index[owner], index[place]] = 1
+    rules: dict[tuple[int, int, int], str] = {}
     for k in drawing.drawn:
+        turns: Counter[int] = Counter()
         for i, taken in _edges(drawing, k):
+            turns[i] += 1
             if home[i] == home[k]:
                 continue
             tail, head = where[i], index[home[k]]
@@ -384,9 +389,14 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
             count = drawn_before[tail, head] if single else 0
             drawn_before[tail, head] += (tail, head, count) not in flows
             flows.setdefault((tail, head, count), []).extend(taken)
+            if single and k not in drawing.leader:
+                rules[tail, head, count] = _rule(drawing, k, i, turns[i])
     # of several outputs none alone is what the head hands back by: no local derivative
     several = {tail for tail, head, _ in flows if parts[head].kind == "output"}
-    made = [_flow(parts, tail, head, shares, head in several) for (tail, head, _), shares in sorted(flows.items())]
+    made = [
+        replace(_flow(parts, key[0], key[1], shares, key[1] in several), rule=rules.get(key, ""))
+        for key, shares in sorted(flows.items())
+    ]
     named = [_spoken(drawing, part, groups) for part in parts]
     return Scene(tuple(named), tuple(made), tuple(dict.fromkeys(where[k] for k in drawing.outputs)))
 
@@ -474,11 +484,29 @@ def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
         read = dict.fromkeys(i for k in part.members for i, _ in drawing.reads[k] if i is not None and i not in inside)
         read_names = [drawing.named[i] for i in read]
         return replace(part, sentence=f"{part.name}({', '.join(read_names[:6])}{', …' if len(read_names) > 6 else ''})")
+    return replace(part, sentence=symbols.sentence(part.node, _read(drawing, part.node.index)))
+
+
+def _read(drawing: _Drawing, k: int) -> list[str]:
+    """What a step reads, by name, or by number where it is a constant."""
     names = []
-    for i, whole in drawing.reads[part.node.index]:
+    for i, whole in drawing.reads[k]:
         unnamed = i is not None and i in drawing.fixed and automatic(drawing.nodes[i])
         names.append("constants" if unnamed else drawing.named[i] if i is not None else drawing.text(whole) or "?")
-    return replace(part, sentence=symbols.sentence(part.node, names))
+    return names
+
+
+def _rule(drawing: _Drawing, k: int, i: int, turn: int) -> str:
+    """The formula of what step k hands back to value i, which it may read several times."""
+    node, names = drawing.nodes[k], [f"({name})" if name[0] == "−" else name for name in _read(drawing, k)]
+    positions = [position for position, (drawn, _) in enumerate(drawing.reads[k]) if drawn == i]
+    shapes = [drawing.nodes[each].shape for each in node.inputs]
+    formula = known(node.operation).handed(positions[min(turn, len(positions)) - 1], node.params, shapes)
+    own = drawing.named[k]
+    if formula and known(node.operation).entrywise and drawing.nodes[i].size < node.size:
+        # a number beside an array is used once per entry
+        formula = f"the sum of {formula}"
+    return formula.format(g=symbols.barred(own), y=own, **dict(zip("abc", names, strict=False)))
 
 
 def _flow(parts: list[Part], tail: int, head: int, shares: list[Any], several: bool) -> Flow:

@@ -76,10 +76,11 @@ def _listed(words: list[str]) -> str:
     return ", ".join(words[:TOLD]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _amount(value: Any, shape: str) -> str:
+def _with(words: str, value: Any, shape: str) -> str:
+    """The words with their value: `q = 3`, `W1 (4 × 3)`."""
     if symbols.single(value):
-        return symbols.number(symbols.entry(value))
-    return f"an array of {shape}" if shape else "a value"
+        return f"{words} = {symbols.number(symbols.entry(value))}"
+    return f"{words} ({shape})" if shape else words
 
 
 def _name(scene: Scene, k: int) -> str:
@@ -90,17 +91,15 @@ def _is(scene: Scene, k: int) -> str:
     node = scene.parts[k].node
     if scene.parts[k].times > 1:
         return f"{_name(scene, k)}, {scene.parts[k].times} arrays of {symbols.shape(node)}"
-    return f"{_name(scene, k)} = {_amount(node.value, symbols.shape(node))}"
+    return _with(_name(scene, k), node.value, symbols.shape(node))
 
 
 def _computed(scene: Scene, k: int) -> str:
     part = scene.parts[k]
-    value = _amount(part.node.value, symbols.shape(part.node))
+    value, shape = part.node.value, symbols.shape(part.node)
     if part.kind == "output":
-        return f"{part.name} = {value}, which {_name(scene, scene.into(k)[0].tail)} makes too"
-    if part.kind == "group":
-        return f"{part.sentence} = {value}"
-    return f"{part.name} = {part.sentence} = {value}"
+        return f"{_with(part.name, value, shape)}, which {_name(scene, scene.into(k)[0].tail)} makes too"
+    return _with(part.sentence if part.kind == "group" else f"{part.name} = {part.sentence}", value, shape)
 
 
 def _begun(scene: Scene, starts: list[int]) -> str:
@@ -114,6 +113,8 @@ def _begun(scene: Scene, starts: list[int]) -> str:
 def _handed(scene: Scene, k: int, flows: list[Flow]) -> str:
     part = scene.parts[k]
     bar = part.node.cotangent
+    if any(flow.rule and not symbols.single(flow.share) for flow in flows):
+        return f"{_name(scene, k)} = {part.sentence}, so {_listed([_added(scene, flow) for flow in flows])}"
     words = []
     for flow in flows:
         node, name = scene.parts[flow.tail].node, _name(scene, flow.tail)
@@ -129,6 +130,16 @@ def _handed(scene: Scene, k: int, flows: list[Flow]) -> str:
     return f"{_name(scene, k)} hands {_listed(words)}"
 
 
+def _added(scene: Scene, flow: Flow) -> str:
+    """`x̄ += −ȳ (2 × 2)`: what the rule adds to a cotangent, or makes it."""
+    node, sign = scene.parts[flow.tail].node, "+=" if len(scene.terms(flow.tail)) > 1 else "="
+    shape = f" ({symbols.shape(node)})" if symbols.shape(node) else ""
+    bar = symbols.barred(_name(scene, flow.tail))
+    if symbols.single(flow.share) and not flow.rule:
+        return f"{bar} {sign} {symbols.number(symbols.entry(flow.share))}"
+    return f"{bar} {sign} {flow.rule or 'what its rule gives'}{shape}"
+
+
 def _factor(local: float) -> str:
     text = symbols.number(local)
     return f"({text})" if text[0] == "−" else text
@@ -138,7 +149,7 @@ def cotangent_in_words(scene: Scene, k: int) -> str:
     """`x̄ = 4 + 22 = 26`; "" for an array that has one contribution."""
     node, terms = scene.parts[k].node, scene.terms(k)
     name = _name(scene, k)
-    bar = f"{name}\u0304" if len(name) == 1 else f"{name}_bar"
+    bar = symbols.barred(name)
     if node.cotangent is None or scene.parts[k].times > 1:
         return ""
     if symbols.single(node.cotangent):

@@ -37,8 +37,8 @@ def as_svg(graph: Record, *, fold: bool | tuple[str, ...] = False, dark: bool = 
     return picture(scene(graph, fold), graph.name, root, sheet=style(theme, f".{root}"))
 
 
-def as_notebook(graph: Record) -> str:
-    """The graph as HTML for a cell of a notebook, in the notebook's own theme; a wide picture scrolls in its cell."""
+def still(graph: Record) -> str:
+    """The picture for a cell of a notebook, in the notebook's own theme; a wide picture scrolls in its cell."""
     root = "fnn-notebook"
     sheet = f"{style(LIGHT, f'.{root}')}\n{style(DARK, f'{DARK_NOTEBOOK} .{root}')}"
     return f'<div style="overflow-x:auto">{picture(scene(graph), graph.name, root, sheet=sheet)}</div>'

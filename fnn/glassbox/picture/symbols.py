@@ -44,6 +44,11 @@ def number(value: Any) -> str:
     return f"{mantissa}·{power}" if mantissa.strip("−") != "1" else mantissa.replace("1", power)
 
 
+def barred(name: str) -> str:
+    """What the cotangent of a value of that name is called: `x̄`, `hidden_bar`."""
+    return f"{name}\u0304" if len(name) == 1 else f"{name}_bar"
+
+
 def shape(node: Node) -> str:
     """`4 × 3`, and "" for a scalar."""
     return " × ".join(map(str, node.shape))

@@ -149,39 +149,102 @@ def _raised(params):
     return "1/x" if exponent == -1 else f"x{raised(exponent)}"
 
 
+def _whole_slope(params, shapes):
+    exponent = params["y"]
+    if exponent < 0:
+        return f"−{{g}}{'' if exponent == -1 else f' × {-exponent}'} / {{a}}{raised(1 - exponent)}"
+    return f"{{g}} × {exponent} × {{a}}{raised(exponent - 1) if exponent != 2 else ''}"
+
+
+def _chosen(truth):
+    def formula(params, shapes):
+        # which of more than two cases is a whole number
+        return "{g} where " + (f"{{a}} is {truth}" if len(shapes) == 3 else "it is chosen") + ", 0 elsewhere"
+
+    return formula
+
+
 _RAISED = Symbol(formula=_raised, label="power", sentence=_raised)
 
 enter(
-    Primitive("add", add, py.infix("+", 4, 4, 4), tex.infix(" + ", 4, 4, 4), "added", Symbol("+")),
-    Primitive("add_any", add, py.infix("+", 4, 4, 4), tex.infix(" + ", 4, 4, 4), "added", Symbol("+")),
-    Primitive("sub", sub, py.infix("-", 4, 3, 4), tex.infix(" - ", 4, 3, 4), "difference", Symbol("−")),
-    Primitive("mul", mul, py.infix("*", 3, 2, 3), tex.times, "product", Symbol("×"), product=True),
-    Primitive("div", div, py.infix("/", 3, 2, 3), tex.quotient, "quotient", Symbol("/"), product=True),
+    Primitive(
+        "add", add, py.infix("+", 4, 4, 4), tex.infix(" + ", 4, 4, 4), "added", Symbol("+"),
+        back=("{g}",),
+    ),
+    Primitive(
+        "add_any", add, py.infix("+", 4, 4, 4), tex.infix(" + ", 4, 4, 4), "added", Symbol("+"),
+        back=("{g}",),
+    ),
+    Primitive(
+        "sub", sub, py.infix("-", 4, 3, 4), tex.infix(" - ", 4, 3, 4), "difference", Symbol("−"),
+        back=("{g}", "−{g}"),
+    ),
+    Primitive(
+        "mul", mul, py.infix("*", 3, 2, 3), tex.times, "product", Symbol("×"), product=True,
+        back=("{g} × {b}", "{g} × {a}"),
+    ),
+    Primitive(
+        "div", div, py.infix("/", 3, 2, 3), tex.quotient, "quotient", Symbol("/"), product=True,
+        back=("{g} / {b}", "−{g} × {y} / {b}"),
+    ),
     Primitive("rem", rem, py.function("jnp.fmod"), symbol=Symbol("mod")),
-    Primitive("neg", neg, py.negative, tex.negative, "negative", Symbol(formula="−x", sentence="−x")),
+    Primitive(
+        "neg", neg, py.negative, tex.negative, "negative", Symbol(formula="−x", sentence="−x"),
+        back=("−{g}",),
+    ),
     Primitive(
         "abs", absolute, py.function("jnp.abs"), tex.around(r"\left|", r"\right|"), "absolute",
         Symbol(formula="|x|", sentence="|x|"),
-    ),
-    Primitive("square", square, py.whole_power, tex.power, symbol=Symbol(formula="x²", sentence="x²"), product=True),
-    Primitive("integer_pow", integer_pow, py.whole_power, tex.power, "power", _RAISED, product=True),
-    Primitive("pow", power, py.infix("**", 0, 1, 1), tex.power, "power", Symbol(label="power"), product=True),
-    Primitive(
-        "sqrt", sqrt, py.function("jnp.sqrt"), tex.around(r"\sqrt{", "}"), symbol=Symbol(formula="√x", sentence="√(x)")
+        back=("{g} × sign({a})",),
     ),
     Primitive(
-        "rsqrt", rsqrt, py.function("lax.rsqrt"), tex.around(r"\frac{1}{\sqrt{", "}}", 1), symbol=Symbol(formula="1/√x")
+        "square", square, py.whole_power, tex.power, symbol=Symbol(formula="x²", sentence="x²"), product=True,
+        back=("{g} × 2 × {a}",),
     ),
-    Primitive("cbrt", cbrt, py.function("jnp.cbrt"), symbol=Symbol(formula="∛x", sentence="∛(x)")),
+    Primitive(
+        "integer_pow", integer_pow, py.whole_power, tex.power, "power", _RAISED, product=True,
+        back=(_whole_slope,),
+    ),
+    Primitive(
+        "pow", power, py.infix("**", 0, 1, 1), tex.power, "power", Symbol(label="power"), product=True,
+        back=("{g} × {b} × {a}^({b} − 1)", "{g} × {y} × ln({a})"),
+    ),
+    Primitive(
+        "sqrt", sqrt, py.function("jnp.sqrt"), tex.around(r"\sqrt{", "}"), symbol=Symbol(formula="√x", sentence="√(x)"),
+        back=("{g} / (2 × {y})",),
+    ),
+    Primitive(
+        "rsqrt", rsqrt, py.function("lax.rsqrt"), tex.around(r"\frac{1}{\sqrt{", "}}", 1),
+        symbol=Symbol(formula="1/√x"),
+        back=("−{g} × {y} / (2 × {a})",),
+    ),
+    Primitive(
+        "cbrt", cbrt, py.function("jnp.cbrt"), symbol=Symbol(formula="∛x", sentence="∛(x)"),
+        back=("{g} / (3 × {y}²)",),
+    ),
     Primitive("sign", sign, py.function("jnp.sign"), flat_for_reals=True),
     Primitive("nextafter", nextafter, py.function("jnp.nextafter")),
-    Primitive("max", maximum, py.function("jnp.maximum"), tex.function(r"\max"), "maximum"),
-    Primitive("min", minimum, py.function("jnp.minimum"), tex.function(r"\min"), "minimum"),
-    Primitive("clamp", clamp, py.clamp, symbol=Symbol(label="clip")),
-    Primitive("select_n", select, py.select, tex.select, "choice", Symbol(label="where"), free),
+    Primitive(
+        "max", maximum, py.function("jnp.maximum"), tex.function(r"\max"), "maximum",
+        back=("{g} where {a} is larger, half of it at a tie", "{g} where {b} is larger, half of it at a tie"),
+    ),
+    Primitive(
+        "min", minimum, py.function("jnp.minimum"), tex.function(r"\min"), "minimum",
+        back=("{g} where {a} is smaller, half of it at a tie", "{g} where {b} is smaller, half of it at a tie"),
+    ),
+    Primitive(
+        "clamp", clamp, py.clamp, symbol=Symbol(label="clip"),
+        back=("", "{g} where {b} is within the limits, 0 elsewhere", ""),
+    ),
+    Primitive(
+        "select_n", select, py.select, tex.select, "choice", Symbol(label="where"), free,
+        back=("", _chosen("false"), _chosen("true")),
+    ),
     Primitive(
         "custom_jvp_call", relu, py.function("jax.nn.relu"), tex.operator("relu"), "relu", Symbol(label="relu"),
         foldable=False,
+        back=("{g} where {a} > 0, 0 elsewhere",),
     ),
     Primitive("polynomial", polynomial, py.polynomial),
+    entrywise=True,
 )  # fmt: skip

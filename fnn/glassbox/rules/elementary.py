@@ -160,29 +160,71 @@ enter(
     Primitive(
         "exp", exp, py.function("jnp.exp"), tex.function(r"\exp"), symbol=Symbol(formula="eˣ"), positive=True,
         sloped=True,
+        back=("{g} × {y}",),
     ),
-    Primitive("exp2", exp2, py.function("jnp.exp2"), symbol=Symbol(formula="2ˣ"), positive=True, sloped=True),
-    Primitive("expm1", expm1, py.function("jnp.expm1"), symbol=Symbol(formula="eˣ − 1")),
     Primitive(
-        "log", log, py.function("jnp.log"), tex.function(r"\log"), symbol=Symbol(formula="ln x", sentence="ln(x)")
+        "exp2", exp2, py.function("jnp.exp2"), symbol=Symbol(formula="2ˣ"), positive=True, sloped=True,
+        back=("{g} × {y} × ln(2)",),
     ),
-    Primitive("log2", log2, py.function("jnp.log2"), tex.function(r"\log_2")),
+    Primitive(
+        "expm1", expm1, py.function("jnp.expm1"), symbol=Symbol(formula="eˣ − 1"),
+        back=("{g} × ({y} + 1)",),
+    ),
+    Primitive(
+        "log", log, py.function("jnp.log"), tex.function(r"\log"), symbol=Symbol(formula="ln x", sentence="ln(x)"),
+        back=("{g} / {a}",),
+    ),
+    Primitive(
+        "log2", log2, py.function("jnp.log2"), tex.function(r"\log_2"),
+        back=("{g} / ({a} × ln(2))",),
+    ),
     Primitive("one_minus_square", one_minus_square, py.call(lambda g, p, y: f"(1 - {g[0].within(1)}**2)")),
-    Primitive("log1p", log1p, py.function("jnp.log1p"), symbol=Symbol(formula="ln(1 + x)")),
+    Primitive(
+        "log1p", log1p, py.function("jnp.log1p"), symbol=Symbol(formula="ln(1 + x)"),
+        back=("{g} / (1 + {a})",),
+    ),
     Primitive(
         "logistic", logistic, py.function("jax.nn.sigmoid"), tex.function(r"\sigma"), "sigmoid",
         Symbol(formula="σ(x)", sentence="σ(x)"), positive=True, sloped=True,
+        back=("{g} × {y} × (1 − {y})",),
     ),
-    Primitive("tanh", tanh, py.function("jnp.tanh"), tex.function(r"\tanh"), sloped=True),
-    Primitive("sin", sin, py.function("jnp.sin"), tex.function(r"\sin")),
-    Primitive("cos", cos, py.function("jnp.cos"), tex.function(r"\cos")),
-    Primitive("tan", tan, py.function("jnp.tan"), tex.function(r"\tan")),
-    Primitive("asin", asin, py.function("jnp.arcsin"), tex.function(r"\arcsin"), symbol=Symbol(label="arcsin")),
-    Primitive("acos", acos, py.function("jnp.arccos"), tex.function(r"\arccos"), symbol=Symbol(label="arccos")),
-    Primitive("atan", atan, py.function("jnp.arctan"), tex.function(r"\arctan"), symbol=Symbol(label="arctan")),
+    Primitive(
+        "tanh", tanh, py.function("jnp.tanh"), tex.function(r"\tanh"), sloped=True,
+        back=("{g} × (1 − {y}²)",),
+    ),
+    Primitive(
+        "sin", sin, py.function("jnp.sin"), tex.function(r"\sin"),
+        back=("{g} × cos({a})",),
+    ),
+    Primitive(
+        "cos", cos, py.function("jnp.cos"), tex.function(r"\cos"),
+        back=("−{g} × sin({a})",),
+    ),
+    Primitive(
+        "tan", tan, py.function("jnp.tan"), tex.function(r"\tan"),
+        back=("{g} × (1 + {y}²)",),
+    ),
+    Primitive(
+        "asin", asin, py.function("jnp.arcsin"), tex.function(r"\arcsin"), symbol=Symbol(label="arcsin"),
+        back=("{g} / √(1 − {a}²)",),
+    ),
+    Primitive(
+        "acos", acos, py.function("jnp.arccos"), tex.function(r"\arccos"), symbol=Symbol(label="arccos"),
+        back=("−{g} / √(1 − {a}²)",),
+    ),
+    Primitive(
+        "atan", atan, py.function("jnp.arctan"), tex.function(r"\arctan"), symbol=Symbol(label="arctan"),
+        back=("{g} / (1 + {a}²)",),
+    ),
     Primitive("atan2", atan2, py.function("jnp.arctan2")),
-    Primitive("sinh", sinh, py.function("jnp.sinh"), tex.function(r"\sinh")),
-    Primitive("cosh", cosh, py.function("jnp.cosh"), tex.function(r"\cosh")),
+    Primitive(
+        "sinh", sinh, py.function("jnp.sinh"), tex.function(r"\sinh"),
+        back=("{g} × cosh({a})",),
+    ),
+    Primitive(
+        "cosh", cosh, py.function("jnp.cosh"), tex.function(r"\cosh"),
+        back=("{g} × sinh({a})",),
+    ),
     Primitive("asinh", asinh, py.function("jnp.arcsinh")),
     Primitive("acosh", acosh, py.function("jnp.arccosh")),
     Primitive("atanh", atanh, py.function("jnp.arctanh")),
@@ -192,4 +234,5 @@ enter(
     Primitive("lgamma", lgamma, py.function("lax.lgamma"), tex.function(r"\log\Gamma")),
     Primitive("digamma", digamma, py.function("lax.digamma"), tex.function(r"\psi")),
     Primitive("polygamma", polygamma, py.function("lax.polygamma")),
+    entrywise=True,
 )  # fmt: skip

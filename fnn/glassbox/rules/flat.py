@@ -73,6 +73,6 @@ for _name in ("eq_to", "le_to", "lt_to"):
 for _name in ("debug_callback", "debug_print", "inspect_sharding", "dce_sink"):
     # they make nothing
     _flat(_name, py.unwritten, foldable=False)
-_flat("mulhi", py.unwritten)
+_flat("mulhi", py.exactly("lax.mulhi"))
 for _name in ("empty", "threefry2x32", "rng_bit_generator", "rng_uniform"):
     _flat(_name, py.unwritten, foldable=False)

@@ -120,14 +120,25 @@ def _negative(starts):
 
 
 enter(
-    Primitive("dynamic_slice", dynamic_slice, py.call(_box), word="taken", symbol=Symbol(formula="x[i:j]"), cost=free),
     Primitive(
-        "dynamic_update_slice", dynamic_update_slice, py.call(_replaced), symbol=Symbol(label="replace"), cost=free
+        "dynamic_slice", dynamic_slice, py.call(_box), word="taken", symbol=Symbol(formula="x[i:j]"), cost=free,
+        back=("{g} in its place, 0 elsewhere", ""),
     ),
-    Primitive("gather", gather, py.gather, word="taken", symbol=Symbol(formula="x[i]"), cost=free),
-    Primitive("scatter", scatter, py.scatter("set"), word="scattered", symbol=Symbol(label="set at"), cost=free),
     Primitive(
-        "scatter-add", scatter_add, py.scatter("add"), word="scattered", symbol=Symbol(label="add at"), cost=updates
+        "dynamic_update_slice", dynamic_update_slice, py.call(_replaced), symbol=Symbol(label="replace"), cost=free,
+        back=("{g}, 0 in the part that was replaced", "{g} in the part that was replaced", ""),
+    ),
+    Primitive(
+        "gather", gather, py.gather, word="taken", symbol=Symbol(formula="x[i]"), cost=free,
+        back=("{g} added up where it was read, 0 elsewhere", ""),
+    ),
+    Primitive(
+        "scatter", scatter, py.scatter("set"), word="scattered", symbol=Symbol(label="set at"), cost=free,
+        back=("{g}, 0 where it was replaced", "", "{g} at the indices"),
+    ),
+    Primitive(
+        "scatter-add", scatter_add, py.scatter("add"), word="scattered", symbol=Symbol(label="add at"), cost=updates,
+        back=("{g}", "", "{g} at the indices"),
     ),
     Primitive("scatter-sub", scatter_sub, py.scatter("subtract"), cost=updates),
     Primitive("scatter-max", scatter_extreme, py.scatter("max"), symbol=Symbol(label="max at"), cost=updates),

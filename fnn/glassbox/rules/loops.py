@@ -110,8 +110,12 @@ enter(
     Primitive(
         "scan", scan, symbol=Symbol(formula=lambda p: f"scan × {p.get('length')}", label="scan"), cost=_turns,
         block=True, foldable=False,
+        back=("{g} turn by turn, from the last to the first",),
     ),
-    Primitive("cond", cond, cost=_dearest, block=True, foldable=False),
+    Primitive(
+        "cond", cond, cost=_dearest, block=True, foldable=False,
+        back=("", "{g} through the case that was taken"),
+    ),
     Primitive(
         "while", block=True, foldable=False,
         refused="the number of its turns is not known before it runs, so that nothing can be stored for the way back. "

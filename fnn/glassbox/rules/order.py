@@ -92,14 +92,21 @@ def _about(g, p, y):
 
 enter(
     Primitive("approx_top_k", approx_top_k, py.call(_about), symbol=Symbol(label="largest"), cost=free),
-    Primitive("cumsum", cumsum, py.running("lax.cumsum"), cost=read),
+    Primitive(
+        "cumsum", cumsum, py.running("lax.cumsum"), cost=read,
+        back=("{g} added up from the other end",),
+    ),
     Primitive("cumprod", cumprod, py.running("lax.cumprod"), cost=read),
     Primitive("cumlogsumexp", cumlogsumexp, py.running("lax.cumlogsumexp"), cost=read),
     Primitive("cummax", running_extreme, py.running("lax.cummax"), cost=read),
     Primitive("cummin", running_extreme, py.running("lax.cummin"), cost=read),
-    Primitive("sort", sort, py.sort, word="sorted_", cost=free),
+    Primitive(
+        "sort", sort, py.sort, word="sorted_", cost=free,
+        back=("{g} in the old order",),
+    ),
     Primitive(
         "top_k", top_k, py.call(_largest), symbol=Symbol(label="largest"),
         cost=free,
+        back=("{g} where the largest stand, 0 elsewhere",),
     ),
 )  # fmt: skip

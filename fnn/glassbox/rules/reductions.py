@@ -43,15 +43,19 @@ enter(
     Primitive(
         "reduce_sum", reduce_sum, py.reduced("jnp.sum"), tex.reduced(r"\sum"), "total",
         Symbol(formula="Σ x", sentence="Σ(x)"), read,
+        back=("{g}, repeated for every entry",),
     ),
     Primitive(
         "reduce_prod", reduce_prod, py.reduced("jnp.prod"), tex.reduced(r"\prod"), "product",
         Symbol(formula="Π x", sentence="Π(x)"), read,
+        back=("{g} × the product of the other entries",),
     ),
     Primitive(
-        "reduce_max", extreme, py.reduced("jnp.max"), tex.reduced(r"\max"), "largest", Symbol(label="max"), read
+        "reduce_max", extreme, py.reduced("jnp.max"), tex.reduced(r"\max"), "largest", Symbol(label="max"), read,
+        back=("{g} where {a} is largest, shared at ties, 0 elsewhere",),
     ),
     Primitive(
-        "reduce_min", extreme, py.reduced("jnp.min"), tex.reduced(r"\min"), "smallest", Symbol(label="min"), read
+        "reduce_min", extreme, py.reduced("jnp.min"), tex.reduced(r"\min"), "smallest", Symbol(label="min"), read,
+        back=("{g} where {a} is smallest, shared at ties, 0 elsewhere",),
     ),
 )  # fmt: skip

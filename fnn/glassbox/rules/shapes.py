@@ -127,34 +127,52 @@ def _held(g, p, y):
 
 
 #: They say where an array lies, on which devices and how, and change none of its entries.
-_PLACED = (
-    "sharding_constraint", "layout_constraint", "reshard", "relayout", "with_memory_space_constraint", "pvary", "pcast",
-    "vary_unreduced_cast", "vary_unreduced_cast_p", "reduced_vary_cast", "reduced_vary_cast_p", "preduced",
-)  # fmt: skip
+_PLACED = ("sharding_constraint", "layout_constraint", "reshard", "relayout", "with_memory_space_constraint")
+
+
+def _turned_back(params, shapes):
+    return "{g}ᵀ" if tuple(params["permutation"]) == (1, 0) else "{g} with its axes turned back"
+
 
 enter(
     Primitive(
-        "transpose", transpose, py.transpose, tex.transpose, "transposed", Symbol(formula="xᵀ", sentence="xᵀ"), free
+        "transpose", transpose, py.transpose, tex.transpose, "transposed", Symbol(formula="xᵀ", sentence="xᵀ"), free,
+        back=(_turned_back,),
     ),
     Primitive("reshape", reshape, _SHAPED, tex.silent, "reshaped", cost=free, passes_on=True),
     Primitive("squeeze", squeeze, _SHAPED, tex.silent, "squeezed", Symbol(label="reshape"), free, passes_on=True),
-    Primitive("broadcast_in_dim", broadcast, py.broadcast, tex.silent, "copies", Symbol(label="copies"), free),
+    Primitive(
+        "broadcast_in_dim", broadcast, py.broadcast, tex.silent, "copies", Symbol(label="copies"), free,
+        back=("the sum of {g} over the copies",),
+    ),
     Primitive(
         "concatenate", concatenate, py.call(lambda g, p, y: f"jnp.concatenate([{listed(g)}], axis={p['dimension']})"),
         word="joined", symbol=Symbol(label="join"), cost=free,
+        back=("its part of {g}",),
     ),
     Primitive("split", split, py.call(_parts), cost=free),
-    Primitive("stack", stack, py.call(lambda g, p, y: f"jnp.stack([{listed(g)}], axis={p['axis']})")),
+    Primitive(
+        "stack", stack, py.call(lambda g, p, y: f"jnp.stack([{listed(g)}], axis={p['axis']})"),
+        back=("its part of {g}",),
+    ),
     Primitive("unstack", unstack, py.call(_rows)),
-    Primitive("tile", tile, py.call(lambda g, p, y: f"jnp.tile({g[0].text}, {tuple(p['reps'])})")),
-    Primitive("pad", pad, py.call(_padded), cost=free),
+    Primitive(
+        "tile", tile, py.call(lambda g, p, y: f"jnp.tile({g[0].text}, {tuple(p['reps'])})"),
+        back=("the sum of {g} over the copies",),
+    ),
+    Primitive(
+        "pad", pad, py.call(_padded), cost=free,
+        back=("{g} without the padding", "the sum of {g} over the padding"),
+    ),
     Primitive(
         "slice", slice_, py.call(lambda g, p, y: f"{g[0].within(0)}[{py.box(p, g[0].shape)}]"), word="part",
         symbol=Symbol(formula="x[i:j]"), cost=free,
+        back=("{g} in its place, 0 elsewhere",),
     ),
     Primitive(
         "rev", rev, py.call(lambda g, p, y: f"jnp.flip({g[0].text}, {py.axes(p['dimensions'])})"), word="reversed_",
         symbol=Symbol(label="reverse"), cost=free,
+        back=("{g} backwards",),
     ),
     Primitive("copy", copy, _SAME, tex.silent, cost=free, passes_on=True),
     Primitive("copy_p", copy, _SAME, tex.silent, cost=free, passes_on=True),

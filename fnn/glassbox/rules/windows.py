@@ -196,18 +196,22 @@ enter(
     Primitive(
         "conv_general_dilated", conv_general_dilated, py.call(_convolution), tex.infix(" * ", 3, 2, 3), "convolved",
         symbol=Symbol(infix="∗"), cost=_cost,
+        back=("{g} × {b}, added up over the windows", "{g} × {a}, added up over the windows"),
     ),
     Primitive(
         "reduce_window_sum", reduce_window_sum, _pooled("add", "0"), word="window_sums",
         symbol=Symbol(label="Σ of windows"), cost=_window_cost,
+        back=("{g} of every window around the entry, added up",),
     ),
     Primitive(
         "reduce_window_max", reduce_window_max, _pooled("max", "-jnp.inf"), word="window_maxima",
         symbol=Symbol(label="max of windows"), cost=_window_cost,
+        back=("{g} of each window, to its largest entry",),
     ),
     Primitive(
         "reduce_window_min", reduce_window_min, _pooled("min", "jnp.inf"), word="window_minima",
         symbol=Symbol(label="min of windows"), cost=_window_cost,
+        back=("{g} of each window, to its smallest entry",),
     ),
     Primitive(
         "select_and_scatter_add", select_and_scatter_add, _bound("select_and_scatter_add"), word="scattered",

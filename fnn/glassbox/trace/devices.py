@@ -13,8 +13,15 @@ EXCHANGES = {
     "psum", "psum_invariant", "pmax", "pmin", "pbroadcast", "ppermute", "all_gather", "all_gather_invariant",
     "all_gather_reduced", "all_to_all", "reduce_scatter", "unreduced_psum", "unreduced_reduce_scatter",
 }  # fmt: skip
-#: Which device this is: number 0.
-INDEX = "axis_index"
+#: Primitives that only say of an array how it varies over the devices of an axis.
+CASTS = {
+    "pvary", "pcast", "preduced", "reduced_vary_cast", "reduced_vary_cast_p", "vary_unreduced_cast",
+    "vary_unreduced_cast_p",
+}  # fmt: skip
+#: Which device this is: number 0. And which kind of device.
+INDEX, PLATFORM = "axis_index", "platform_index"
+#: What has no meaning outside of a map over devices; on one device it is looked through.
+ON_ONE_DEVICE = {"shard_map", INDEX, PLATFORM, *EXCHANGES, *CASTS}
 
 
 def refuse_many(equation: Any, place: Any) -> None:

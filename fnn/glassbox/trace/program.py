@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.glassbox.trace.devices import EXCHANGES, INDEX, refuse_many, reshaping
+from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, refuse_many, reshaping
 from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, place_of
 from fnn.types import PyTree, is_key
 
@@ -71,117 +71,123 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
         labels: giving a value a name is a step of its own.
         solving: linear systems are written out as they are solved; for a program that is not differentiated any more.
     """
-    shapes: list[Any] = []
-    constants: dict[int, Any] = {}
-    names: dict[int, str] = {}
-    steps: list[Step] = []
-    rewritten: list[str] = []
-    counts: dict[tuple[str, ...], int] = {}
+    written = _Written(labels, solving)
+    inputs = [written.value(v.aval) for v in closed.jaxpr.invars]
+    outputs = written.walk(closed, inputs, (), NOWHERE)
+    rewritten = tuple(dict.fromkeys(written.rewritten))
+    effects = bool(getattr(closed, "effects", ()))
+    steps, names = tuple(written.steps), written.names
+    return Program(written.shapes, tuple(inputs), written.constants, steps, tuple(outputs), names, rewritten, effects)
 
-    def new(aval: Any) -> int:
-        shapes.append(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
-        return len(shapes) - 1
 
-    def constant(value: Any, aval: Any) -> int:
-        number = new(aval)
+class _Written:
+    """The program as far as it is written out. An equation becomes a step, or what is inside it, or nothing."""
+
+    def __init__(self, labels: bool, solving: bool) -> None:
+        self.labels, self.solving = labels, solving
+        self.shapes: list[Any] = []
+        self.constants: dict[int, Any] = {}
+        self.names: dict[int, str] = {}
+        self.steps: list[Step] = []
+        self.rewritten: list[str] = []
+        self.counts: dict[tuple[str, ...], int] = {}
+
+    def value(self, aval: Any) -> int:
+        """The number of a new value."""
+        self.shapes.append(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
+        return len(self.shapes) - 1
+
+    def constant(self, value: Any, aval: Any) -> int:
+        number = self.value(aval)
         # a number written in the source has the dtype of the step that reads it
-        constants[number] = value if is_key(aval) else np.asarray(value, aval.dtype)
+        self.constants[number] = value if is_key(aval) else np.asarray(value, aval.dtype)
         return number
 
-    def within(calls: tuple[str, ...], name: str) -> tuple[str, ...]:
-        path = (*calls, name)
-        counts[path] = counts.get(path, 0) + 1
-        return path if counts[path] == 1 else (*calls, f"{name}#{counts[path]}")
-
-    def reshaped(number: int, aval: Any, place: Place, calls: tuple[str, ...]) -> int:
-        if shapes[number].shape == aval.shape:
-            return number
-        equation, made = reshaping(aval.shape, shapes[number]), new(aval)
-        steps.append(Step(equation.primitive, dict(equation.params), (number,), (made,), place, calls))
-        return made
-
-    def walk(held: Any, arguments: list[int], calls: tuple[str, ...], outer: Place) -> list[int]:
+    def walk(self, held: Any, arguments: Sequence[int], calls: tuple[str, ...], outer: Place) -> list[int]:
+        """Write a jaxpr out on these values; return the numbers of its outputs."""
         jaxpr = bare(held)
         known: dict[Any, int] = dict(zip(jaxpr.invars, arguments, strict=True))
         for variable, value in zip(jaxpr.constvars, getattr(held, "consts", ()), strict=True):
-            known[variable] = constant(value, variable.aval)
+            known[variable] = self.constant(value, variable.aval)
 
         def read(atom: Any) -> int:
-            return constant(atom.val, atom.aval) if is_literal(atom) else known[atom]
+            return self.constant(atom.val, atom.aval) if is_literal(atom) else known[atom]
 
         for equation in jaxpr.eqns:
-            name = equation.primitive.name
-            place = place_of(equation) or outer
-            scopes = (*calls, *_scopes(equation))
-            if name == "name":
-                # checkpoint_name: a label on the value, not an operation
-                (number,) = map(read, equation.invars)
-                if labels:
-                    label = new(equation.outvars[0].aval)
-                    steps.append(Step(equation.primitive, dict(equation.params), (number,), (label,), place, scopes))
-                    number = label
-                names[number] = str(equation.params["name"])
-                known[equation.outvars[0]] = number
-                continue
-            if name == "convert_element_type" and equation.invars[0].aval.dtype == equation.outvars[0].aval.dtype:
-                # it only forgets that the number is one of Python
-                known[equation.outvars[0]] = read(equation.invars[0])
-                continue
-            if name == "shard_map":
-                refuse_many(equation, place)
-                out = walk(equation.params["jaxpr"], list(map(read, equation.invars)), scopes, place)
-                known.update(zip(equation.outvars, out, strict=True))
-                continue
-            if name == "ppermute" and not equation.params["perm"]:
-                # who is sent nothing has zeros
-                aval = equation.outvars[0].aval
-                known[equation.outvars[0]] = constant(np.zeros(aval.shape), aval)
-                continue
-            if name in EXCHANGES:
-                pairs = zip(map(read, equation.invars), equation.outvars, strict=False)
-                out = [reshaped(n, v.aval, place, scopes) for n, v in pairs]
-                known.update(zip(equation.outvars, out, strict=True))
-                continue
-            if name == INDEX:
-                known[equation.outvars[0]] = constant(0, equation.outvars[0].aval)
-                continue
-            if name == "platform_index":
-                # which of several ways is taken on the kind of device at hand
-                with jax.ensure_compile_time_eval():
-                    known[equation.outvars[0]] = constant(bind(equation, [])[0], equation.outvars[0].aval)
-                continue
-            if name == "custom_linear_solve" and solving:
-                lengths, solve = equation.params["const_lengths"], equation.params["jaxprs"].solve
-                numbers, first = list(map(read, equation.invars)), lengths.matvec + lengths.vecmat
-                right = numbers[first + lengths.solve + lengths.transpose_solve :]
-                out = walk(solve, [*numbers[first : first + lengths.solve], *right], scopes, place)
-                known.update(zip(equation.outvars, out, strict=True))
-                continue
-            if name == HIGH and hasattr(equation.params.get("_prim"), "expand"):
-                if any(differentiable(v.aval) for v in equation.outvars):
-                    rewritten.append(type(equation.params["_prim"]).__name__)
-                out = walk(_expanded(equation), list(map(read, equation.invars)), scopes, place)
-                known.update(zip(equation.outvars, out, strict=True))
-                continue
-            if LOOKED_THROUGH.get(name) in equation.params and not _is_relu(equation):
-                inner = equation.params[LOOKED_THROUGH[name]]
-                if name in CUSTOM:
-                    rewritten.append(name_of(equation) or "a function")
-                inside = within(scopes, name_of(equation)) if name_of(equation) else scopes
-                out = walk(inner, list(map(read, equation.invars)), inside, place)
-                known.update(zip(equation.outvars, out, strict=True))
-                continue
-            inputs = tuple(map(read, equation.invars))
-            outputs = tuple(new(v.aval) for v in equation.outvars)
-            steps.append(Step(equation.primitive, dict(equation.params), inputs, outputs, place, scopes))
-            known.update(zip(equation.outvars, outputs, strict=True))
+            place, scopes = place_of(equation) or outer, (*calls, *_scopes(equation))
+            inputs = list(map(read, equation.invars))
+            known.update(zip(equation.outvars, self.written(equation, inputs, scopes, place), strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    inputs = [new(v.aval) for v in closed.jaxpr.invars]
-    outputs = walk(closed, inputs, (), NOWHERE)
-    known = tuple(dict.fromkeys(rewritten))
-    effects = bool(getattr(closed, "effects", ()))
-    return Program(shapes, tuple(inputs), constants, tuple(steps), tuple(outputs), names, known, effects)
+    def written(self, equation: Any, inputs: list[int], calls: tuple[str, ...], place: Place) -> Sequence[int]:
+        """The numbers of what an equation makes."""
+        name, params = equation.primitive.name, equation.params
+        if name == "name":
+            return [self._named(equation, inputs[0], calls, place)]
+        if name == "convert_element_type" and self.shapes[inputs[0]].dtype == equation.outvars[0].aval.dtype:
+            # it only forgets that the number is one of Python
+            return inputs
+        if name in ON_ONE_DEVICE:
+            return self._on_one_device(equation, inputs, calls, place)
+        if name == "custom_linear_solve" and self.solving:
+            lengths = params["const_lengths"]
+            first = lengths.matvec + lengths.vecmat
+            last = first + lengths.solve
+            right = inputs[last + lengths.transpose_solve :]
+            return self.walk(params["jaxprs"].solve, [*inputs[first:last], *right], calls, place)
+        if name == HIGH and hasattr(params.get("_prim"), "expand"):
+            if any(differentiable(v.aval) for v in equation.outvars):
+                self.rewritten.append(type(params["_prim"]).__name__)
+            return self.walk(_expanded(equation), inputs, calls, place)
+        if (held := _held(equation)) is not None and not _is_relu(equation):
+            called = name_of(equation)
+            if name in CUSTOM:
+                self.rewritten.append(called or "a function")
+            inside = self._within(calls, called) if called else calls
+            return self.walk(held, inputs, inside, place)
+        return self._step(equation, inputs, [v.aval for v in equation.outvars], calls, place)
+
+    def _step(
+        self, equation: Any, inputs: Sequence[int], made: Sequence[Any], calls: tuple[str, ...], place: Place
+    ) -> tuple[int, ...]:
+        outputs = tuple(map(self.value, made))
+        self.steps.append(Step(equation.primitive, dict(equation.params), tuple(inputs), outputs, place, calls))
+        return outputs
+
+    def _named(self, equation: Any, number: int, calls: tuple[str, ...], place: Place) -> int:
+        """`checkpoint_name`: a label on the value, not an operation."""
+        if self.labels:
+            (number,) = self._step(equation, [number], [equation.outvars[0].aval], calls, place)
+        self.names[number] = str(equation.params["name"])
+        return number
+
+    def _on_one_device(self, equation: Any, inputs: list[int], calls: tuple[str, ...], place: Place) -> Sequence[int]:
+        """What is mapped over devices, on the one that there is."""
+        name, made = equation.primitive.name, [v.aval for v in equation.outvars]
+        if name == "shard_map":
+            refuse_many(equation, place)
+            return self.walk(equation.params["jaxpr"], inputs, calls, place)
+        if name == INDEX:
+            return [self.constant(0, made[0])]
+        if name == PLATFORM:
+            # which of several ways is taken on the kind of device at hand
+            with jax.ensure_compile_time_eval():
+                return [self.constant(bind(equation, [])[0], made[0])]
+        if name == "ppermute" and not equation.params["perm"]:
+            # who is sent nothing has zeros
+            return [self.constant(np.zeros(made[0].shape), made[0])]
+        return [self._reshaped(n, aval, calls, place) for n, aval in zip(inputs, made, strict=False)]
+
+    def _reshaped(self, number: int, aval: Any, calls: tuple[str, ...], place: Place) -> int:
+        if self.shapes[number].shape == aval.shape:
+            return number
+        return self._step(reshaping(aval.shape, self.shapes[number]), [number], [aval], calls, place)[0]
+
+    def _within(self, calls: tuple[str, ...], name: str) -> tuple[str, ...]:
+        """The calls with one more inside; the second of a name is told apart."""
+        path = (*calls, name)
+        self.counts[path] = self.counts.get(path, 0) + 1
+        return path if self.counts[path] == 1 else (*calls, f"{name}#{self.counts[path]}")
 
 
 def needed_for(program: Program, outputs: Sequence[int]) -> list[int]:
@@ -198,6 +204,12 @@ def needed_for(program: Program, outputs: Sequence[int]) -> list[int]:
 def differentiable(value: Any) -> bool:
     """True for what has a derivative: real and complex numbers of any precision."""
     return jnp.issubdtype(jnp.result_type(value) if not hasattr(value, "dtype") else value.dtype, jnp.inexact)
+
+
+def _held(equation: Any) -> Any:
+    """What an equation that is looked through holds; None for all others."""
+    names = (LOOKED_THROUGH.get(equation.primitive.name), "call_jaxpr")  # releases of JAX differ
+    return next((equation.params[name] for name in names if name in equation.params), None) if names[0] else None
 
 
 def _expanded(equation: Any) -> Any:

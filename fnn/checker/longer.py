@@ -1,0 +1,239 @@
+"""Axes of length 1, along which a rule can hide a factor such as 1/N: it is tried where they are longer.
+
+Promises: a rule is blamed only if it runs with the longer axis, fits its inputs there, is wrong in every way to make
+the axes longer that leaves the function the same, and right in none. An axis that could not be tried is named.
+Letters: a stretch is a choice of axes that are made longer together.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn import jaxprs
+from fnn.checker.findings import Finding, Verdict
+from fnn.checker.judge import examine
+from fnn.checker.oracles import is_float
+from fnn.checker.points import Settings
+from fnn.checker.rules import Rule, Subject
+from fnn.checker.witnesses import DOES_NOT_RUN
+from fnn.types import PyTree, is_key
+
+#: Lengths to take in place of 1: the first that no other axis has.
+LENGTHS = (3, 5, 7, 11, 13)
+#: Stretches of leading axes that are tried at most.
+MOST = 8
+#: What says that a rule is made for the shapes of the run, and nothing of its formula.
+MADE_FOR_SHAPES = ("error", "structure", "shape", "dtype", "value")
+
+
+class Axis(NamedTuple):
+    """An axis of length 1 of one leaf of the arguments."""
+
+    leaf: int
+    axis: int
+    argument: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"axis {self.axis} of {self.name}"
+
+
+#: From arguments to what is checked of the same function on them; raises what the function raises.
+Traced = Callable[[tuple], Subject]
+
+
+def examined_longer(
+    traced: Traced, args: dict[str, PyTree], here: Subject, findings: list[Finding], settings: Settings, *,
+    examples: bool = False,
+) -> list[Finding]:  # fmt: skip
+    """Findings of rules that are right where the run had them and wrong with a longer axis; the rest is noted.
+
+    Args:
+        traced: gives what is checked on other arguments.
+        args: those of the run, by name.
+        here: what is checked there.
+        findings: what was found there.
+        settings: of the check.
+        examples: True where the first axis of every argument counts examples, and no other need be tried.
+    """
+    axes = [each for each in _axes_of_one(args) if not examples or each.axis == 0]
+    bad = {f.rule for f in findings if not f.verdict.fine}
+    first = {rule.key: k for k, rule in reversed(list(enumerate(here.rules))) if axes}
+    places = {k for k in first.values() if _may_hide(here.rules[k]) and here.rules[k].name not in bad}
+    if not places:
+        return []
+    trial = _Trial(traced, tuple(args.values()), here, settings)
+    leading = [each for each in axes if each.axis == 0]
+    for stretch in _stretches(leading, [each for each in leading if examples or each.argument > 0]):
+        if not trial.pending(places):
+            break
+        trial.run(stretch, places)
+    if len(leading) < len(axes):
+        # whatever an axis of features, or of one output, stands for: a rule may be made for that length alone
+        trial.run(tuple(axes), places, blame=False)
+    if untried := [str(each) for each in axes if each not in trial.tried]:
+        names = f"{', '.join(untried)} {'have' if len(untried) > 1 else 'has'} length 1"
+        settings.notes[f"{names}, and could not be tried longer: a factor such as 1/N is not seen there"] = None
+    return trial.wrong(places)
+
+
+def _may_hide(rule: Rule) -> bool:
+    """True for a rule with an axis of length 1, that is tried nowhere else."""
+    return rule.small is None and not rule.expected and 1 in _lengths((rule.inputs, rule.data))
+
+
+class _Trial:
+    """What several stretches say of the rules."""
+
+    def __init__(self, traced: Traced, args: tuple, here: Subject, settings: Settings) -> None:
+        self._traced, self._args, self._here, self._settings = traced, args, here, settings
+        self.tried: set[Axis] = set()
+        """Axes of stretches where every rule that they reach ran and fitted."""
+        self._right: set[int] = set()
+        self._wrong: dict[int, list[Finding]] = {}
+
+    def pending(self, places: set[int]) -> set[int]:
+        return places - self._right
+
+    def run(self, stretch: tuple[Axis, ...], places: set[int], *, blame: bool = True) -> None:
+        """Examine the rules on these places with these axes longer."""
+        length = next(n for n in (*LENGTHS, 17) if n not in _lengths(self._args))
+        try:
+            there = self._traced(longer(self._args, stretch, length))
+        except Exception:
+            # whatever an unknown function raises on shapes that it was not written for
+            return
+        if [rule.name for rule in there.rules] != [rule.name for rule in self._here.rules]:
+            return
+        same, every = _is_same(self._here.program, there.program), True
+        for k in places:
+            rule = there.rules[k]
+            if length not in _lengths((rule.inputs, rule.data)):
+                continue
+            findings = self._examined(rule)
+            fits = bool(findings) and not any(f.kind in MADE_FOR_SHAPES or _ignores_rows(f, length) for f in findings)
+            right = bool(findings) and all(f.verdict.fine for f in findings)
+            every &= fits and (right or (same and blame))
+            if right:
+                self._right.add(k)
+            elif fits and same and blame:
+                self._wrong.setdefault(k, _with_place(findings, stretch, length))
+        if every:
+            self.tried.update(stretch)
+
+    def _examined(self, rule: Rule) -> list[Finding]:
+        """The findings on a rule; none where the function itself does not run there."""
+        try:
+            with jax.enable_x64(True):
+                return examine(rule, self._settings)
+        except DOES_NOT_RUN:
+            return []
+
+    def wrong(self, places: set[int]) -> list[Finding]:
+        """The findings of rules that are wrong wherever they could be blamed, and right nowhere."""
+        return [f for k in sorted(self.pending(places)) for f in self._wrong.get(k, [])]
+
+
+def longer(args: tuple, stretch: tuple[Axis, ...], length: int) -> tuple:
+    """The arguments with these axes of length 1 made longer: other rows of the same kind."""
+    leaves, tree = jax.tree.flatten(args)
+    for each in stretch:
+        leaves[each.leaf] = _stretched(leaves[each.leaf], each.axis, length)
+    return tree.unflatten(leaves)
+
+
+def _stretched(leaf: Any, axis: int, length: int) -> Any:
+    if is_key(leaf) or not is_float(leaf):
+        return jnp.repeat(leaf, length, axis)
+    value = np.asarray(leaf)
+    slices = []
+    for k in range(length):
+        if axis != value.ndim - 1:
+            # one-hot rows stay so, and so do masks and what sums to 1
+            slices.append(np.roll(value, k, -1))
+        elif np.isin(value, (0, 1)).all():
+            slices.append(np.abs(value - k % 2))
+        else:
+            slices.append(value * (1 + 0.1 * k))
+    return jnp.asarray(np.concatenate(slices, axis).astype(value.dtype))
+
+
+def _axes_of_one(args: dict[str, PyTree]) -> Iterator[Axis]:
+    names = list(args)
+    for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(tuple(args.values()))):
+        name = names[path[0].idx] + jax.tree_util.keystr(path[1:])
+        yield from (Axis(number, k, path[0].idx, name) for k, size in enumerate(np.shape(leaf)) if size == 1)
+
+
+def _stretches(leading: list[Axis], data: Sequence[Axis]) -> Iterator[tuple[Axis, ...]]:
+    """Ways to make leading axes longer: what is no parameter first, then all, then others."""
+    sizes = range(len(leading) - 1, 0, -1) if len(leading) <= 3 else (len(leading) - 1, 1)
+    others = (each for size in sizes for each in itertools.combinations(leading, size))
+    known = dict.fromkeys(each for each in (tuple(data), tuple(leading), *others) if each)
+    yield from list(known)[:MOST]
+
+
+def _lengths(tree: PyTree) -> set[int]:
+    return {size for leaf in jax.tree.leaves(tree) for size in np.shape(leaf)}
+
+
+def _is_same(here: Any, there: Any) -> bool:
+    """True where a function does the same on longer axes: the same operations, none of which broadcasts what was equal.
+
+    Two axes of length 1 that meet are both longer there, or both not; but for one that the function itself puts there.
+    """
+    if here is None or there is None:
+        return here is there
+    before, after = list(jaxprs.equations(here)), list(jaxprs.equations(there))
+    if [each.primitive.name for each in before] != [each.primitive.name for each in after]:
+        return False
+    makers = {out: each for each in after for out in each.outvars}
+    return not any(_broadcasts(old, new, makers) for old, new in zip(before, after, strict=True))
+
+
+def _broadcasts(before: Any, after: Any, makers: dict[Any, Any]) -> bool:
+    if before.primitive.name in NOT_ENTRY_BY_ENTRY:
+        return False
+    old, new = ([*each.invars, *each.outvars] for each in (before, after))
+    if len({np.ndim(each.aval) for each in old}) != 1:
+        return False
+    for axis in range(np.ndim(old[0].aval)):
+        sizes = {each.aval.shape[axis] for each in new if not _is_put_there(each, axis, makers)}
+        if all(each.aval.shape[axis] == 1 for each in old) and len(sizes) > 1:
+            return True
+    return False
+
+
+def _is_put_there(atom: Any, axis: int, makers: dict[Any, Any]) -> bool:
+    """True for an axis that the function itself puts before a value, as before a bias."""
+    maker = None if jaxprs.is_literal(atom) else makers.get(atom)
+    if maker is None or maker.primitive.name != "broadcast_in_dim":
+        return False
+    return axis not in maker.params["broadcast_dimensions"]
+
+
+#: Operations of which axes of the same number need not meet.
+NOT_ENTRY_BY_ENTRY = (
+    "dot_general", "conv_general_dilated", "gather", "scatter", "scatter-add", "concatenate", "dynamic_slice",
+    "dynamic_update_slice", "pad", "transpose", "reshape", "broadcast_in_dim",
+)  # fmt: skip
+
+
+def _ignores_rows(finding: Finding, length: int) -> bool:
+    """True where the function reads the first of the rows only, so that the others are none of its examples."""
+    if finding.leaf is None:
+        return False
+    truth = np.asarray(finding.leaf[1])
+    axes = [k for k, size in enumerate(truth.shape) if size == length]
+    return any(not np.take(truth, range(1, length), k).any() for k in axes)
+
+
+def _with_place(findings: list[Finding], stretch: tuple[Axis, ...], length: int) -> list[Finding]:
+    says = f"; with length {length} in place of 1 along {', '.join(map(str, stretch))}"
+    wrong = [f for f in findings if not f.verdict.fine]
+    return [replace(f, message=f.message + says) if f.verdict == Verdict.FORMULA else f for f in wrong]

@@ -1,0 +1,133 @@
+"""The compiled programs of an estimator: an epoch, a gradient of all rows, a prediction.
+
+Promises: the gradient is `fnn.backprop`, the step `fnn.training.train_step`. A program is made for a net, a loss, a
+solver and a few sizes: rows and features are filled up with zeros to those sizes, and how many of them count is an
+argument, so that hundreds of small fits share a handful of programs. A row that only fills up has weight 0, a feature
+weights of 0, whose gradients are 0.
+Letters: N rows, B rows of a batch, I features, w weights of examples.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.estimators.conventions import AdamLikeScikit, MomentumLikeScikit
+from fnn.gradients import backprop
+from fnn.layers import Layer
+from fnn.losses import Loss
+from fnn.optimizers import Optimizer
+from fnn.regularizers import l2
+from fnn.training.state import Batch, TrainState
+from fnn.training.step import train_step
+from fnn.types import Array, Params
+
+#: Up to so many rows and features a problem is filled up; larger ones are worth a program of their own.
+SMALL_ROWS, SMALL_FEATURES = 512, 64
+
+
+def filled_rows(count: int) -> int:
+    """How many rows of data stand for so many."""
+    return max(count, SMALL_ROWS)
+
+
+def filled_batch(batch: int, count: int) -> int:
+    """How many rows of a batch stand for so many; exact where the data is large."""
+    return batch if count > SMALL_ROWS else next(size for size in (64, 256, SMALL_ROWS) if batch <= size)
+
+
+def filled_features(count: int) -> int:
+    """How many features stand for so many."""
+    return count if count > SMALL_FEATURES else -(-count // 32) * 32
+
+
+def filled(array: np.ndarray, *sizes: int) -> np.ndarray:
+    """The array with zeros behind it on its first axes."""
+    wider = [(0, size - length) for size, length in zip(sizes, array.shape, strict=False)]
+    return np.pad(array, wider + [(0, 0)] * (array.ndim - len(wider)))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a program is made for; it is static."""
+
+    net: Layer
+    loss: Loss
+    solver: str
+    look_ahead: bool
+    batch: int
+    """B, or more where the rows are filled up."""
+    mean_of_outputs: int = 1
+    """By how many outputs the reported loss is divided; the gradient is not (scikit-learn's squared error)."""
+
+    def optimizer(self, numbers: dict[str, Any]) -> Optimizer:
+        if self.solver == "adam":
+            return AdamLikeScikit(numbers["rate"], numbers["b1"], numbers["b2"], numbers["eps"])
+        return MomentumLikeScikit(numbers["rate"], numbers["momentum"], self.look_ahead)
+
+    def reported(self, value: Array, params: Params, strength: Array) -> Array:
+        """The loss as scikit-learn reports it."""
+        if self.mean_of_outputs == 1:
+            return value
+        penalty = l2(params, strength)
+        return (value - penalty) / self.mean_of_outputs + penalty
+
+
+class Rows(NamedTuple):
+    """Examples, filled up; the weight of those that only fill up is 0."""
+
+    x: Any
+    y: Any
+    weights: Any
+
+
+@partial(jax.jit, static_argnums=0)
+def epoch(
+    setup: Setup, numbers: dict[str, Any], state: TrainState, rows: Rows, order: Array, count: Array, batch: Array
+) -> tuple[TrainState, Array]:
+    """(state after a pass over the first `count` rows of `order`, `batch` at a time; Σ loss of a batch · its rows)."""
+    by_hand, optimizer = backprop(setup.net, setup.loss, l2), setup.optimizer(numbers)
+
+    def step(k: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
+        state, total = carry
+        within = jnp.arange(setup.batch, dtype=order.dtype)
+        place = k.astype(order.dtype) * batch + within
+        counts = (within < batch) & (place < count)
+        chosen = order[jnp.where(counts, place, jnp.zeros_like(place))]
+        weights = jnp.where(counts, rows.weights[chosen], jnp.zeros_like(rows.weights, shape=chosen.shape))
+        weight_sum = jnp.sum(weights)
+        # the penalty is α/2 Σ W² over the weight of the batch
+        strength = numbers["alpha"] / (2 * weight_sum)
+        # `train_step` divides by the number of its rows
+        data = Batch(rows.x[chosen], rows.y[chosen], weights * (setup.batch / weight_sum))
+        before = state.params
+        state, value = train_step(by_hand, optimizer, state, data, strength=strength)
+        return state, total + setup.reported(value, before, strength) * jnp.sum(counts).astype(total.dtype)
+
+    steps = (count + batch - 1) // batch
+    return jax.lax.fori_loop(0, steps, step, (state, jnp.zeros((), rows.x.dtype)))
+
+
+@partial(jax.jit, static_argnums=0)
+def value_and_gradient(setup: Setup, alpha: Array, params: Params, rows: Rows) -> tuple[Array, Params]:
+    """(reported loss of all rows, gradients), for lbfgs."""
+    strength = alpha / (2 * jnp.sum(rows.weights))
+    by_hand = backprop(setup.net, setup.loss, l2)
+    value, gradients = by_hand(params, rows.x, rows.y, sample_weight=rows.weights, strength=strength)
+    return setup.reported(value, params, strength), gradients
+
+
+@partial(jax.jit, static_argnums=0)
+def mean_loss(setup: Setup, params: Params, rows: Rows) -> Array:
+    """The loss of all rows without penalty."""
+    value = setup.loss(setup.net.apply(params, rows.x), rows.y, rows.weights)
+    return value / setup.mean_of_outputs
+
+
+@partial(jax.jit, static_argnums=0)
+def predict(net: Layer, params: Params, x: Array) -> Array:
+    """The output of the net before its last function."""
+    return net.apply(params, x)

@@ -1,0 +1,185 @@
+"""What the processes of a run tell each other, between the calls of the compiled program.
+
+Promises: all take the same steps, stop at the same one and raise together. What one of them knows alone (an error of
+its own, a signal, a callback that has seen enough, how many steps fit into a call) is told before the next call, so
+that none waits for one that has left. Without several processes nothing is told and nothing waited for.
+Refuses: processes that were given different runs; the message says what differs.
+
+Where a process is gone without a word, as after a kill, the others get an error of the runtime in their next call. They
+raise `GroupError`, and do not wait for the lost one when they leave.
+"""
+
+import atexit
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from fnn.types import PyTree, is_key
+
+#: Bytes that one word takes; a longer one takes a second exchange.
+ROOM = 512
+
+
+class GroupError(RuntimeError):
+    """Another process of the group is gone, has failed, or was given another run.
+
+    >>> issubclass(fnn.training.GroupError, RuntimeError)
+    True
+    """
+
+    def __init__(self, message: str, *, saves: bool = False) -> None:
+        super().__init__(message)
+        self.saves = saves
+        """Whether all processes write a last checkpoint together."""
+
+
+class Word(NamedTuple):
+    """What a process says before each call."""
+
+    budget: int = 0
+    """Steps that the next call may take."""
+    save: bool = False
+    """Whether a checkpoint is due."""
+    enough: bool = False
+    """Whether a callback ends the run."""
+    signal: int = 0
+    """The number of a signal that was received, or 0."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a run."""
+
+    several: bool = False
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes: logs, progress, checkpoints."""
+        return not self.several or jax.process_index() == 0
+
+    def exchange(self, word: dict[str, Any]) -> list[dict[str, Any]]:
+        """The words of all processes, in their order; an error of one is raised in the others."""
+        if not self.several:
+            return [word]
+        try:
+            words = [json.loads(text) for text in _exchanged(json.dumps(word).encode())]
+        except (RuntimeError, ValueError) as error:
+            raise lost(error) from error
+        for number, each in enumerate(words):
+            if "error" in each and number != jax.process_index() and "error" not in word:
+                text = f"process {number} of {len(words)} raised {each['error']}"
+                raise GroupError(f"{text.rstrip('.')}. All processes stop here.", saves=each["saves"])
+        return words
+
+    def agree(self, word: "Word") -> "Word":
+        """What all do next: as many steps as fit the first process, and the first signal and the first wish of any."""
+        if not self.several:
+            return word
+        words = [Word(*each["word"]) for each in self.exchange({"word": word})]
+        signal = next((each.signal for each in words if each.signal), 0)
+        return Word(words[0].budget, words[0].save, any(each.enough for each in words), signal)
+
+    def tell(self, error: BaseException, *, saves: bool = False) -> None:
+        """Say to the others what ends the run here, if they do not know it, and whether a checkpoint follows."""
+        if self.several and not isinstance(error, GroupError):
+            # one that is gone cannot be told
+            with contextlib.suppress(GroupError):
+                self.exchange({"error": f"{type(error).__name__}: {error}", "saves": saves})
+
+    def require_same(self, caller: str, run: dict[str, Any]) -> None:
+        """Raise unless all processes were given the same run."""
+        words = self.exchange(run)
+        for name, value in words[0].items():
+            for number, other in enumerate(words):
+                if other.get(name) != value:
+                    raise GroupError(
+                        f"{caller}: all processes must be given the same run, got another {name} in process {number} "
+                        f"than in process 0: {_short(other.get(name))} and {_short(value)}. Give every process the "
+                        "same arguments and data, a Stream too; each takes its part by itself."
+                    )
+
+    def from_first(self, make: Callable[[], PyTree | None], like: PyTree) -> PyTree | None:
+        """What the first process makes, on all of them; `like` has the structure and the keys."""
+        made, refused = None, None
+        if self.first:
+            try:
+                made = make()
+            except Exception as error:
+                if not self.several:
+                    raise
+                refused = error
+        if not self.several:
+            return made
+        if refused is not None:
+            self.tell(refused)
+            raise refused
+        file = io.BytesIO()
+        if made is not None:
+            np.savez(file, *[_words(leaf) for leaf in jax.tree.leaves(made)])
+        self.exchange({})
+        content = _exchanged(file.getvalue())[0]
+        if self.first or not content:
+            return made
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            raw = [arrays[name] for name in arrays.files]
+        leaves, structure = jax.tree.flatten(like)
+        return jax.tree.unflatten(structure, [_wrapped(leaf, each) for leaf, each in zip(leaves, raw, strict=True)])
+
+
+def lost(error: BaseException) -> GroupError:
+    """The error of a group that lost a process; this one will not wait for it when it leaves."""
+    atexit.register(_leave)
+    return GroupError(
+        f"another process of the group is gone, got {str(error).strip().splitlines()[0][:200]}. Start all processes "
+        "again: with checkpoints they go on from the last."
+    )
+
+
+def _leave() -> None:
+    """End without the runtime's own farewell, which would wait for the lost process until its heartbeat runs out."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _exchanged(content: bytes) -> list[bytes]:
+    """The bytes of all processes, in their order."""
+    first = len(content).to_bytes(8, "little") + content[: ROOM - 8]
+    rows = _gathered(first, ROOM)
+    lengths = [int.from_bytes(row[:8], "little") for row in rows]
+    if max(lengths) > ROOM - 8:
+        # a power of two, so that few sizes are compiled
+        rows = [bytes(8) + row for row in _gathered(content, 1 << max(lengths).bit_length())]
+    return [row[8 : 8 + length] for row, length in zip(rows, lengths, strict=True)]
+
+
+def _gathered(content: bytes, room: int) -> list[bytes]:
+    own = np.frombuffer(content.ljust(room, b"\0"), np.uint8)
+    return [row.tobytes() for row in np.asarray(multihost_utils.process_allgather(own))]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:20] + "…"
+
+
+def _words(leaf: Any) -> np.ndarray:
+    array = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+    # NumPy's file format knows no bfloat16 and the like
+    return array if array.dtype.kind in "biufc" else array.view(f"u{array.dtype.itemsize}")
+
+
+def _wrapped(leaf: Any, raw: np.ndarray) -> Any:
+    if is_key(leaf):
+        return jax.random.wrap_key_data(raw, impl=jax.random.key_impl(leaf))
+    dtype = np.dtype(getattr(leaf, "dtype", raw.dtype))
+    return raw if raw.dtype == dtype else raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)

@@ -1,0 +1,119 @@
+"""Several real processes: one run in two shapes of the group, killed and taken up again, and refused together."""
+
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fnn.training.group import Group, GroupError, Word
+
+STARTED: list[subprocess.Popen] = []
+
+
+def started(processes, devices, folder, part="all"):
+    """The processes of a group."""
+    port = random.SystemRandom().randint(20_000, 60_000)
+    # the number of threads changes bits
+    mine = {"JAX_NUM_CPU_DEVICES": str(devices), "NPROC": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, **mine}
+    command = [sys.executable, "-m", "tests.training.group"]
+    group = [
+        subprocess.Popen(
+            [*command, *map(str, (number, processes, port, folder, part))],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(processes)
+    ]  # fmt: skip
+    STARTED.extend(group)
+    return group
+
+
+def finished(group):
+    """What each process printed last, as JSON."""
+    ends = [process.communicate(timeout=800) for process in group]
+    assert not any(process.returncode for process in group), [error[-2000:] for _, error in ends]
+    return [json.loads(out.splitlines()[-1]) for out, _ in ends]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def none_is_left():
+    yield
+    for process in STARTED:
+        # of a test that failed
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("group")
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    return finished(started(2, 1, folder / "two"))
+
+
+def test_two_processes_give_the_bits_of_two_devices(two, folder):
+    (one,) = finished(started(1, 2, folder / "one"))
+    for each in two:
+        for name in ("run", "memory", "stream", "sweep", "wide", "enough"):
+            assert each[name] == one[name], name
+        assert each["memory"] == each["stream"] and each["wide"] is True and each["enough"] is True
+
+
+def test_each_process_reads_its_own_rows(two):
+    """3 epochs of 301 rows; 258 rows more tell what run it is."""
+    for each in two:
+        assert each["read"] - 258 <= 0.55 * 3 * 301
+    assert sum(each["read"] - 258 for each in two) == 3 * 301
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("data", "GroupError: fit: all processes must be given the same run, got another data in process 1 than in"),
+        ("option", "GroupError: fit: all processes must be given the same run, got another clip_norm in process 1"),
+        ("length", "GroupError: fit: all processes must be given the same run, got another data in process 1 than in"),
+    ],
+)
+def test_processes_that_disagree_are_told_what_differs(two, case, says):
+    assert all(each["refused"][case].startswith(says) for each in two)
+
+
+def test_an_error_of_one_process_ends_all(two):
+    row, callback = ([each["refused"][case] for each in two] for case in ("row", "callback"))
+    assert row[1].startswith("ValueError: x must be finite; row 3, column 3 is nan")
+    assert row[0].startswith("GroupError: process 1 of 2 raised ValueError: x must be finite; row 3")
+    assert callback[0] == "ValueError: of the user's own"
+    assert callback[1] == ("GroupError: process 0 of 2 raised ValueError: of the user's own. All processes stop here.")
+
+
+def test_a_killed_group_ends_and_goes_on_bit_for_bit(two, folder):
+    group = started(2, 1, folder / "killed", "run")
+    for process in group[:1]:
+        # the first process alone calls on_epoch
+        assert select.select([process.stdout], [], [], 600)[0]
+        while "training" not in process.stdout.readline():
+            pass
+    group[1].send_signal(signal.SIGKILL)
+    (out, error), _ = (process.communicate(timeout=200) for process in group)
+    assert group[0].returncode == 1, (out, error[-2000:])
+    assert "GroupError: another process of the group is gone, got " in error and "with checkpoints they go on" in error
+    resumed = finished(started(2, 1, folder / "killed", "run"))
+    assert [each["run"] for each in resumed] == [each["run"] for each in two]
+
+
+def test_one_process_agrees_with_itself():
+    word = Word(7, True, False, 15)
+    assert Group().agree(word) is word and Group().first
+    assert Group().from_first(lambda: {"a": 1}, None) == {"a": 1}
+    Group().tell(ValueError("told to nobody"))
+    Group().require_same("fit", {"data": 1})
+    assert issubclass(GroupError, RuntimeError)
