@@ -7,6 +7,7 @@ float64, whatever it makes in a narrower dtype inside. `fingerprint` says what a
 Letters: values are the arrays that a jaxpr runs on, atoms its variables and literals.
 """
 
+import contextlib
 import functools
 import hashlib
 import linecache
@@ -263,7 +264,24 @@ def apply(equation: Any, values: Values, hooks: Hooks = AS_IT_IS) -> Values:
     if name in LOOPS:
         own = hooks.loop(equation, values, hooks) if hooks.loop is not None else None
         return _loop(equation, values, hooks) if own is None else own
-    return hooks.after(equation, (hooks.plain or bind)(equation, values))
+    # an equation that is run again has the traceback of that run: the scope remembers whose it is
+    with jax.named_scope(STOPPED) if is_stopped_by_user(equation) else contextlib.nullcontext():
+        return hooks.after(equation, (hooks.plain or bind)(equation, values))
+
+
+#: The name of a scope around each `stop_gradient` of the user's that is run again.
+STOPPED = "stopped by the user"
+
+
+def is_stopped_by_user(equation: Any) -> bool:
+    """True for a `stop_gradient` that the user, or a library, calls; False for those inside the functions of JAX."""
+    if equation.primitive.name != "stop_gradient":
+        return False
+    if STOPPED in str(equation.source_info.name_stack):
+        return True
+    frames = list(getattr(equation.source_info.traceback, "frames", ()))
+    inner = [k for k, frame in enumerate(frames) if frame.function_name == "stop_gradient"]
+    return bool(inner) and inner[-1] + 1 < len(frames) and is_own(frames[inner[-1] + 1].file_name)
 
 
 def primal(equation: Any, values: Values, hooks: Hooks = AS_IT_IS) -> Values:

@@ -418,15 +418,8 @@ def _is_made_by_jax(zero: Any) -> bool:
 
 def stopped(program: Any) -> list[str]:
     """Where a function stops a gradient; the functions of JAX that do so inside, as softmax does, are none of them."""
-    places: dict[str, None] = {}
-    for equation in jaxprs.equations(program):
-        if equation.primitive.name == "stop_gradient":
-            frames = list(getattr(equation.source_info.traceback, "frames", ()))
-            inner = [k for k, frame in enumerate(frames) if frame.function_name == "stop_gradient"]
-            caller = frames[inner[-1] + 1] if inner and inner[-1] + 1 < len(frames) else None
-            if caller is not None and jaxprs.is_own(caller.file_name):
-                places[str(jaxprs.place_of(equation, installed=False) or Path(caller.file_name).name)] = None
-    return list(places)
+    stops = filter(jaxprs.is_stopped_by_user, jaxprs.equations(program))
+    return list(dict.fromkeys(str(jaxprs.place_of(each, installed=False) or "in a library") for each in stops))
 
 
 def used_up(program: Any) -> list[str]:

@@ -272,7 +272,7 @@ class Witnesses:
 
         def run(inputs: tuple, stopped: Callable[[Any, Values], Values]) -> PyTree:
             def plain(equation: Any, values: Values) -> Values:
-                if equation.primitive.name == "stop_gradient":
+                if jaxprs.is_stopped_by_user(equation):
                     return stopped(equation, values)
                 return jaxprs.bind(equation, values)
 

@@ -351,6 +351,14 @@ def test_what_the_function_stops_is_held_in_the_differences_too():
     assert re.search(r"what stop_gradient stops \(test_cases.py:\d+\) is held in the differences too", str(report))
 
 
+def test_what_jax_stops_inside_is_not_held():
+    """`jnp.linalg.solve` stops the factors of its matrix, and has a derivative all the same."""
+    solve = rule(jnp.linalg.solve, lambda bar, a, b: jax.vjp(jnp.linalg.solve, a, b)[1](bar))
+    a, b = jnp.array([[2.0, 0.3], [0.1, 1.5]]), jnp.array([1.0, -0.5])
+    report = fnn.check(lambda a, b: jnp.sum(solve(a, b) ** 2) + jnp.linalg.slogdet(a)[1], a, b)
+    assert report.ok and "stop_gradient" not in str(report), str(report)
+
+
 def test_data_captured_in_the_dtype_of_the_run_are_no_cast():
     f = rule(lambda z, t: jnp.sum(t * jnp.sin(z)), lambda bar, z, t: (bar * t * jnp.cos(z), None))
     report = fnn.check(lambda z: f(z, jnp.array([0.1, 0.2, 0.3])), V)
