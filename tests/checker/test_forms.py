@@ -105,3 +105,7 @@ def test_a_rule_that_sums_over_devices_is_judged_by_the_whole_gradient(factor):
     report = fnn.check(lambda x: jnp.sum(mapped(x) ** 3), x)
     assert report.culprits == (() if factor == 1 else ("gradient",)), str(report)
     assert report.ok == (factor == 1) and "centred (test_forms.py:" in report.notes[0], str(report)
+
+
+def test_a_solver_on_the_host_is_called_one_after_the_other():
+    assert users.word(FORMS["solver_on_the_host"].make(Draw(np.random.default_rng(3)))) == ("ok", "")
