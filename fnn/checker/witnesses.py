@@ -188,7 +188,7 @@ class Witnesses:
             tangent = unravel(jnp.zeros_like(u).at[i].set(1))
             return jax.jvp(value, (unravel(u),), (tangent,))[1]
 
-        return y, jax.lax.map(entry, jnp.arange(u.size), batch_size=CHUNK)
+        return y, _in_chunks(entry, jnp.arange(u.size))
 
     def _changes_in(
         self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array, chunk: int | None = CHUNK
@@ -198,7 +198,7 @@ class Witnesses:
         def moved(at: tuple[Array, Array]) -> Array:
             return value(unravel(u.at[at[0]].add(at[1])))
 
-        return jax.lax.map(moved, (entries, shifts), batch_size=chunk), weight
+        return _in_chunks(moved, (entries, shifts), chunk), weight
 
     def _along_in(
         self, inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, signs: list[Array], scales: list[Array],
@@ -469,6 +469,14 @@ class Witnesses:
         except DOES_NOT_RUN:
             # a function without forward mode: there is one witness less
             return jax.device_get(self._along(*place, push=False))
+
+
+def _in_chunks(f: Callable[..., Array], places: PyTree, chunk: int | None = CHUNK) -> Array:
+    """f at every place, some at a time, or one after the other where something inside refuses `jax.vmap`."""
+    try:
+        return jax.lax.map(f, places, batch_size=chunk)
+    except NotImplementedError:
+        return jax.lax.map(f, places)
 
 
 def _lightly(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
