@@ -51,10 +51,6 @@ EXPERIMENT = frame.Experiment(
         "B2": ("line", "points", "near", "parts", "narrow", "trade", "less", "more", "absolute"),
     },
     quick={"sets": 10, "sizes": (40, 640), "fresh": 2000},
-    unjudged=(
-        "B1",
-        "B2",
-    ),
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
