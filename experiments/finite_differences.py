@@ -50,6 +50,7 @@ EXPERIMENT = frame.Experiment(
         "E2": ("cheap", "constant", "dear", "slow"),
     },
     quick={"repeats": 1, "largest": 200},
+    unjudged=("E2",),
     seeds=5,
     once=("slow",),
     again={"repeats": 1, "largest": 2000},

@@ -42,6 +42,10 @@ EXPERIMENT = frame.Experiment(
     },
     x64=True,
     quick={"sets": 90, "tangled": 10},
+    unjudged=(
+        "B4",
+        "B30",
+    ),
     seeds=5,
 )
 

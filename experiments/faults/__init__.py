@@ -244,8 +244,8 @@ def swept_once(
 
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
-    kills, sweeps = result["kills"], result["sweeps"]
-    return {
+    kills = result["kills"]
+    found = {
         "kills": Prediction(
             f"{len(kills)} kills: every run ends with the same bits", all(k["same_bits"] for k in kills)
         ),
@@ -260,11 +260,14 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         "full_disk": Prediction(
             "a full disk is said and leaves the last good checkpoint", all(result["full_disk"].values())
         ),
-        "sweeps": Prediction(
+    }
+    if sweeps := result.get("sweeps"):
+        # results from before 2026-11-26 have none
+        found["sweeps"] = Prediction(
             f"{len(sweeps)} interrupts of sweeps lose no finished run",
             all(s["kept"] >= s["finished"] and s["same_bits"] for s in sweeps),
-        ),
-    }
+        )
+    return found
 
 
 def show(saved: dict[str, Any], console: Console) -> None:
@@ -276,9 +279,10 @@ def show(saved: dict[str, Any], console: Console) -> None:
     for name, each in result["damage"].items():
         table.add_row(name, str(each["named"]), str(each["same_bits"]))
     console.print(table)
-    sweeps = result["sweeps"]
-    stake, kept = (sum(each[name] for each in sweeps) for name in ("finished", "kept"))
-    console.print(f"{len(sweeps)} interrupts of sweeps, {stake} finished runs at stake, {kept} kept", highlight=False)
+    if sweeps := result.get("sweeps"):
+        stake, kept = (sum(each[name] for each in sweeps) for name in ("finished", "kept"))
+        text = f"{len(sweeps)} interrupts of sweeps, {stake} finished runs at stake, {kept} kept"
+        console.print(text, highlight=False)
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:

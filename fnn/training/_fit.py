@@ -138,14 +138,14 @@ def fit(
     >>> float(fnn.accuracy(net.apply(state.params, x), y))
     1.0
     """
-    epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
-    if not isinstance(checkpoints, Checkpoints | None):
-        raise TypeError(
-            f"fit: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
-        )
     placement = placed("fit", mesh)
     group = Group(placement.processes > 1)
     try:
+        epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
+        if not isinstance(checkpoints, Checkpoints | None):
+            raise TypeError(
+                f"fit: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
+            )
         given = params if isinstance(params, TrainState) else None
         if (key is None) == (given is None):
             raise ValueError(
@@ -191,13 +191,17 @@ def fit(
     with ExitStack() as opened:
         received = opened.enter_context(signals.remembered(saves=checkpoints is not None or group.several))
         save: Callable[[TrainState], None] | None = None
-        if checkpoints is not None:
-            home = checkpoints.opened(placement)
-            state, folder = run.resume(group, lambda: opened.enter_context(home), state, same)
-            save = partial(run.save, folder, same)
         watches: list[Watch] = []
-        if group.first:
-            watches = _watches(opened, run, int(state.epoch), log, progress_bar, on_epoch)
+        try:
+            if checkpoints is not None:
+                home = checkpoints.opened(placement)
+                state, folder = run.resume(group, lambda: opened.enter_context(home), state, same)
+                save = partial(run.save, folder, same)
+            if group.first:
+                watches = _watches(opened, run, int(state.epoch), log, progress_bar, on_epoch)
+        except Exception as error:
+            group.tell(error)
+            raise
         every = float("inf") if checkpoints is None else checkpoints.every_seconds
         state = _trained(run, group, state, watches, received, save, every)
     return _finished(run, state)

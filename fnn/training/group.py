@@ -109,20 +109,11 @@ class Group:
                     )
 
     def from_first(self, make: Callable[[], PyTree | None], like: PyTree) -> PyTree | None:
-        """What the first process makes, on all of them; `like` has the structure and the keys."""
-        made, refused = None, None
-        if self.first:
-            try:
-                made = make()
-            except Exception as error:
-                if not self.several:
-                    raise
-                refused = error
+        """What the first process makes, on all of them; `like` has the structure and the keys. An error is its caller's
+        to tell."""
+        made = make() if self.first else None
         if not self.several:
             return made
-        if refused is not None:
-            self.tell(refused)
-            raise refused
         file = io.BytesIO()
         if made is not None:
             np.savez(file, *[_words(leaf) for leaf in jax.tree.leaves(made)])

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
+import fnn
 from experiments import detection
 from experiments.detection import users
 from experiments.detection.forms import FORMS, MISTAKES, Case, Draw, Form
@@ -88,3 +90,22 @@ def test_what_the_experiment_counts(monkeypatch):
     }  # fmt: skip
     assert "| all | 3 | 1 | 0 | 0 | 2 |" in detection.markdown(result)
     assert "| caught | 2 |" in detection.markdown(result)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_rule_that_sums_over_devices_is_judged_by_the_whole_gradient(factor):
+    @jax.custom_vjp
+    def centred(x):
+        return x - jax.lax.pmean(x.mean(0), "batch")
+
+    centred.defvjp(lambda x: (centred(x), None), lambda _, bar: (factor * (bar - jax.lax.pmean(bar.mean(0), "batch")),))
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    mapped = jax.shard_map(centred, mesh=mesh, in_specs=P("batch"), out_specs=P("batch"))
+    x = jnp.array([[0.3, -1.0], [0.5, 2.0], [1.0, 0.2]])
+    report = fnn.check(lambda x: jnp.sum(mapped(x) ** 3), x)
+    assert report.culprits == (() if factor == 1 else ("gradient",)), str(report)
+    assert report.ok == (factor == 1) and "centred (test_forms.py:" in report.notes[0], str(report)
+
+
+def test_a_solver_on_the_host_is_called_one_after_the_other():
+    assert users.word(FORMS["solver_on_the_host"].make(Draw(np.random.default_rng(3)))) == ("ok", "")

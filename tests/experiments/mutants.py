@@ -139,6 +139,12 @@ MUTANTS: dict[str, Mutant] = {
     "one-hot begins at 1": Mutant(
         "fnn.metrics:one_hot", "return jax.nn.one_hot(labels", "return jax.nn.one_hot(1 + labels"
     ),
+    "layers go back from the first": Mutant(
+        "fnn.network:Sequential.backward",
+        "reversed(self.layers), reversed(params), reversed(residuals)",
+        "self.layers, params, residuals",
+    ),
+    "a power keeps its exponent": Mutant("fnn.glassbox.rules.arithmetic:integer_pow", "(n - 1)", "n"),
     "layers backward in forward order": Mutant(
         "fnn.network:Sequential.backward", "params_bar.append(p_bar)", "params_bar.insert(0, p_bar)"
     ),
@@ -149,7 +155,7 @@ OF: dict[str, str] = {
     "A1": "0 counts as below", "A2": "W_bar with its sign turned", "A3": "the bias is left out",
     "A4": "thresholds are strict", "A5": "one-hot begins at 1", "A6": "softmax forgets one class",
     "A7": "the loss is not that of the label", "A8": "differences divide by h/2", "A9": "one step for every dtype",
-    "A10": "a product keeps one factor", "A11": "steps twice as long", "A12": "differences are taken three times",
+    "A10": "a power keeps its exponent", "A11": "steps twice as long", "A12": "differences are taken three times",
     "A13": "tanh's slope lacks a factor", "A14": "sign lets a gradient through", "A15": "b_bar is a mean",
     "A16": "W_bar with its sign turned", "A17": "x_bar by W, not its transpose", "A18": "W_bar with its sign turned",
     "A19": "momentum is damped", "A20": "tanh's slope lacks a factor", "A21": "the logistic loss is halved",
@@ -169,7 +175,7 @@ OF: dict[str, str] = {
     "C4": "the bias is left out", "C5": "squared error with a ½", "C6": "e without its sign",
     "C7": "a product keeps one factor", "C8": "x_bar by W, not its transpose", "C9": "e without its sign",
     "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned", "C12": "every weight begins at 1",
-    "D1": "squared error with a ½", "D2": "x_bar by W, not its transpose", "D3": "layers backward in forward order",
+    "D1": "squared error with a ½", "D2": "x_bar by W, not its transpose", "D3": "layers go back from the first",
     "D4": "sigmoid's slope lacks a factor", "D5": "x_bar by a whole Jacobian",
     "D6": "b_bar is a mean", "D7": "brackets are left out",
     "D8": "the sum is not transposed in order", "D9": "a product keeps one factor",

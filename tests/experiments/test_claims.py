@@ -1230,3 +1230,12 @@ def test_E1_descent_on_the_bowl_is_a_power_of_one_minus_twice_the_rate():
         for _ in range(12):
             x += float(optimizer.update(2 * (x - 4), ())[0])
         assert abs(abs(x - 4) / 3.5 - abs(1 - 2 * rate) ** 12) < 1e-12
+
+
+def test_A10_a_pass_over_the_graph_gives_44(x64):
+    from experiments.graphs import a10
+
+    box = fnn.graph(a10, 1.0, 3.0)
+    assert [float(box[name].value) for name in "ce"] == [11, 121] and float(box.value) == 124
+    assert [float(box[name].cotangent) for name in "ec"] == [1, 22]
+    assert [float(each) for each in box.gradients] == [44, 66]

@@ -1,5 +1,6 @@
 """The frame of the experiments: options and their bounds, heads read without JAX, verdicts that follow their keys."""
 
+import functools
 import sys
 from dataclasses import dataclass
 from itertools import combinations
@@ -119,19 +120,17 @@ def with_predictions(module, made):
     return SimpleNamespace(EXPERIMENT=module.EXPERIMENT, predictions=lambda result: made, evidence=evidence)
 
 
-@pytest.fixture(scope="module")
-def judged():
-    """{experiment: (module, record, its predictions)}, as committed."""
-    found = {}
-    for name in RUN:
-        module, record = registry.load(name), results.read(MEASURED / name / results.FILE)
-        found[name] = (module, record, module.predictions(trial.seen(record)))
-    return found
+@functools.cache
+def judged(name):
+    """(module, record, its predictions), as committed."""
+    module, record = registry.load(name), results.read(MEASURED / name / results.FILE)
+    assert record is not None, f"{name} has no committed record"
+    return module, record, module.predictions(trial.seen(record))
 
 
 @pytest.mark.parametrize("name", [name for name in RUN if EXPERIMENTS[name].claims])
-def test_each_prediction_refutes_the_claims_that_rest_on_its_key_and_no_other(judged, name):
-    module, record, made = judged[name]
+def test_each_prediction_refutes_the_claims_that_rest_on_its_key_and_no_other(name):
+    module, record, made = judged(name)
     for key, each in made.items():
         planted = with_predictions(
             module, made | {key: each._replace(value=False, relation="is", bound=True, miss=False)}
@@ -146,8 +145,8 @@ def test_each_prediction_refutes_the_claims_that_rest_on_its_key_and_no_other(ju
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_exchanged_predictions_are_noticed(judged, name):
-    module, record, made = judged[name]
+def test_exchanged_predictions_are_noticed(name):
+    module, record, made = judged(name)
     assert trial.judged(module, record)["predictions"] == record["predictions"]
     sentences = [each.sentence for each in made.values()]
     assert len(set(sentences)) == len(sentences)

@@ -231,6 +231,8 @@ def test_a_value_too_large_to_keep_is_summed_up_and_its_gradient_is_whole(monkey
         (lambda x: jnp.tanh(x * 100) * 2, 1.0, True, "underflow", "product"),
         (lambda x: jnp.sqrt(x * 0) * 2, 1.0, True, "infinite", "product"),
         (lambda x: jnp.sum(jnp.where(x > 0, jnp.sqrt(x), 0.0)), jnp.zeros(2), True, "NaN", "x"),
+        # put there, and then summed
+        (lambda x: jnp.sum(jnp.where(x > 0, x, jnp.inf)), -1.0, False, "infinite", "f"),
         # where is no guard when it chooses what is wrong
         (lambda x: jnp.sum(jnp.where(x < 0, jnp.log(x), 0.0)), -1.0, False, "NaN", "log"),
         # a mask beside a number that is simply too small
@@ -258,6 +260,9 @@ HEALTHY = {
         jnp.array([4.0, -1.0]),
     ),
     "missing numbers": (jnp.nanmean, jnp.array([1.0, jnp.nan])),
+    "an infinity put there": (
+        lambda x: jnp.min(jnp.where(x > 0, x, jnp.inf)), jnp.array([1.0, 2.0, -1.0]),
+    ),
     "a large negative mask": (
         lambda x: jnp.sum(jax.nn.softmax(jnp.where(x > 0, x, -1e9)) * jnp.arange(3.0)), jnp.array([1.0, 2.0, -1.0]),
     ),
