@@ -59,7 +59,8 @@ import numpy as np
 from rich.console import Console
 
 import fnn
-from experiments import costs, curvature_peers
+from experiments import costs
+from experiments.curvature_costs import peers as libraries
 from experiments.frame import Prediction
 from experiments.progress import Watch, silent
 
@@ -82,12 +83,12 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
         for name, (program, _) in programs.items()
     }
     watch("parts", 1, 3, "counts")
-    peers = curvature_peers.versions()
-    values = curvature_peers.values(SMALL, SMALL_ROWS) if peers else {}
+    peers = libraries.versions()
+    values = libraries.values(SMALL, SMALL_ROWS) if peers else {}
     watch("parts", 2, 3, "values")
     calls = {name: functools.partial(_call, *each) for name, each in programs.items()}
     if peers:
-        calls |= curvature_peers.timed(options.sizes, options.batch, options.rows)
+        calls |= libraries.timed(options.sizes, options.batch, options.rows)
     rounds = [_round(calls, options, number) for number in range(options.rounds)]
     watch("parts", 3, 3, "times")
     times = {name: [each[name] for each in rounds] for name in calls}
@@ -123,10 +124,10 @@ def _programs(options: Options) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     def formed(params: Any, x: Any, y: Any) -> Any:
         each = jax.vmap(lambda a, b: by_hand(params, a[None], b[None])[1])(x, y)
         norms = jnp.sqrt(sum(jnp.sum(g * g, axis=tuple(range(1, g.ndim))) for g in jax.tree.leaves(each)))
-        share = curvature_peers.LIMIT / jnp.maximum(norms, curvature_peers.LIMIT)
+        share = libraries.LIMIT / jnp.maximum(norms, libraries.LIMIT)
         return jax.tree.map(lambda g: jnp.tensordot(share, g, axes=1), each)
 
-    clipped = functools.partial(fnn.curvature.clipped_sum, by_hand, limit=curvature_peers.LIMIT)
+    clipped = functools.partial(fnn.curvature.clipped_sum, by_hand, limit=libraries.LIMIT)
     functions: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         "gradient": (by_hand, few),
         "Hessian product": (hessian, (*few, vector)),
@@ -199,7 +200,7 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     made["peers"] = Prediction(
         f"the peers' values are ours to {AGREE:g}, Opacus's to {OPACUS:g}",
         all(off <= (OPACUS if "Opacus" in name else AGREE) for name, off in values.items()) if values else None,
-        "An environment with BackPACK, curvlinops and Opacus would decide on the peers.",
+        decide="An environment with BackPACK, curvlinops and Opacus would decide on the peers.",
     )
     return made
 
