@@ -193,7 +193,10 @@ def _entry(name: Name) -> list[str]:
     if inspect.isroutine(value):
         return [f".. autofunction:: {name.address}"]
     if inspect.isclass(value) and value.__name__ == name.name:
-        return [f".. autoclass:: {name.address}", "   :members:", "   :special-members: __call__"]
+        # scikit-learn gives its estimators methods whose docstrings lead to its own site
+        foreign = ", ".join(each for each in dir(value) if each.startswith("set_") and each.endswith("_request"))
+        lines = [f".. autoclass:: {name.address}", "   :members:", "   :special-members: __call__"]
+        return lines + ([f"   :exclude-members: {foreign}"] if foreign else [])
     # a record, or the class of records under the name that users write: relu, uniform(0.1)
     described = name.described
     kind, signature = ("class", str(inspect.signature(described))) if inspect.isclass(value) else ("data", "")
