@@ -156,7 +156,7 @@ OF: dict[str, str] = {
     "A4": "thresholds are strict", "A5": "one-hot begins at 1", "A6": "softmax forgets one class",
     "A7": "the loss is not that of the label", "A8": "differences divide by h/2", "A9": "one step for every dtype",
     "A10": "a power keeps its exponent", "A11": "steps twice as long", "A12": "differences are taken three times",
-    "A13": "tanh's slope lacks a factor", "A14": "sign lets a gradient through", "A15": "b_bar is a mean",
+    "A13": "sigmoid's slope lacks a factor", "A14": "sign lets a gradient through", "A15": "b_bar is a mean",
     "A16": "W_bar with its sign turned", "A17": "x_bar by W, not its transpose", "A18": "W_bar with its sign turned",
     "A19": "momentum is damped", "A20": "tanh's slope lacks a factor", "A21": "the logistic loss is halved",
     "B1": "squared error with a ½", "B2": "squared error with a ½", "B3": "the logistic loss is halved",
