@@ -196,7 +196,7 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     made["peers"] = Prediction(
         f"the peers' values are ours to {AGREE:g}, Opacus's to {OPACUS:g}",
         all(off <= (OPACUS if "Opacus" in name else AGREE) for name, off in values.items()) if values else None,
-        "An environment with BackPACK, curvlinops and Opacus would decide on the peers.",
+        decide="An environment with BackPACK, curvlinops and Opacus would decide on the peers.",
     )
     return made
 
