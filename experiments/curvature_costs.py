@@ -8,7 +8,9 @@ Where the peers are installed, their values are ours to 1e-12 of the largest ent
 Refuted by: a count, a memory or a difference above its bound.
 
 Counts say nothing about time: the times stand beside them, as ratios to the gradient of the same round, in medians over
-the rounds. In every round all functions take turns in random order. PyTorch, BackPACK, curvlinops and Opacus are timed
+the rounds. In every round all functions take turns in random order. The times are those of the processor, summed over
+threads, so that other processes disturb them little; pin the run to one core (taskset -c 0), since threads that wait
+for each other count too. PyTorch, BackPACK, curvlinops and Opacus are timed
 in the same process if they are installed (an environment of its own: pip install torch backpack-for-pytorch
 curvlinops-for-pytorch opacus); their times include what they do in Python for each call.
 """
@@ -151,11 +153,12 @@ def _round(calls: dict[str, Callable[[], Any]], options: Options, number: int) -
     for name in order:
         calls[name]()
         turns = []
-        began = time.perf_counter()
-        while time.perf_counter() - began < options.seconds or not turns:
-            start = time.perf_counter()
+        # seconds of the processor, all threads together: what other processes take is left out
+        began = time.process_time()
+        while time.process_time() - began < options.seconds or not turns:
+            start = time.process_time()
             calls[name]()
-            turns.append(1e3 * (time.perf_counter() - start))
+            turns.append(1e3 * (time.process_time() - start))
         found[name] = float(np.median(turns))
     return found
 

@@ -34,7 +34,7 @@ from fnn.checker.inside import Declared, stripped
 from fnn.checker.judge import DECLARED, examine, judged_at
 from fnn.checker.longer import Traced, examined_longer
 from fnn.checker.oracles import is_float, lent, pullback
-from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
+from fnn.checker.pairs import OfEquation, OfFunction, OfGradient, OfRecord
 from fnn.checker.points import Settings, at, is_known
 from fnn.checker.programs import Programs
 from fnn.checker.report import Report
@@ -116,7 +116,9 @@ def check(
         traced = _traced(f, call, declared, (options, x64))
         subject = traced(args)
         _require_names(declared, subject)
+        found = bool(subject.parts)
         with jax.enable_x64(True):
+            subject = _without_mapped(subject, settings)
             findings, missed = _examined(subject, isinstance(f, Backprop), settings, miss)
             if order == 2 and all(f.verdict.fine for f in findings):
                 # of a rule that is wrong already the second order says nothing new
@@ -125,7 +127,7 @@ def check(
         if subject.parts or gradient is not None:
             findings += _examined_longer(traced, args, subject, findings, settings)
     notes = tuple(settings.notes)
-    if not subject.parts and gradient is None:
+    if not found and gradient is None:
         notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
     return Report(tuple(findings), (*_skipped(f, args), *call.fixed), notes, settings.counts, missed, strict)
 
@@ -160,6 +162,28 @@ def _examined(
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]
         findings = graver(findings, again)
     return [*findings, *of_whole], missed
+
+
+def _without_mapped(subject: rules.Subject, settings: Settings) -> rules.Subject:
+    """The subject but for rules that use an axis of a map over devices, which is not there where they run alone."""
+
+    def is_mapped(rule: rules.Rule) -> bool:
+        if not isinstance(rule.pair, OfEquation):
+            return False
+        try:
+            jax.eval_shape(rule.pair.plain, *rule.inputs)
+        except NameError:
+            return True
+        except Exception:
+            # whatever else an unknown function raises: the judge says so
+            return False
+        return False
+
+    mapped = [rule for rule in subject.parts if is_mapped(rule)]
+    for rule in mapped:
+        says = f"{rule.name} ({rule.where}) uses an axis of a map over devices, and was judged by the whole gradient"
+        settings.notes[says] = None
+    return replace(subject, parts=[rule for rule in subject.parts if rule not in mapped]) if mapped else subject
 
 
 def _without_parts_of_jax(findings: list[Finding], parts: list[rules.Rule], settings: Settings) -> list[Finding]:

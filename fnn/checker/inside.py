@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn import jaxprs
-from fnn.checker.oracles import as_dtype_of, is_float, pushforward
+from fnn.checker.oracles import as_dtype_of, is_float, pullback, pushforward
 from fnn.checker.pairs import OfEquation
 from fnn.checker.points import cast, kind_of
 from fnn.checker.rules import Rule
@@ -406,10 +406,10 @@ def _zero_of(jaxpr: Any, atom: Any) -> Any:
 
 
 def _is_made_by_jax(zero: Any) -> bool:
-    """True where zeros stand for None: no line of a rule wrote them, but JAX, called from here."""
+    """True where zeros stand for None: no line of a rule wrote them, but JAX, at the end of the backward pass."""
     traceback = getattr(getattr(zero, "source_info", None), "traceback", None)
     for frame in getattr(traceback, "frames", ()):
-        if frame.file_name == __file__:
+        if frame.file_name == pullback.__code__.co_filename:
             return True
         if jaxprs.is_own(frame.file_name) and not jaxprs.is_installed(frame.file_name):
             return False
@@ -442,7 +442,8 @@ def used_up(program: Any) -> list[str]:
             # what that calls, past the wrappers of JAX
             own = [frame for frame in frames[: min(runs, default=0)] if jaxprs.is_own(frame.file_name)]
             if own:
-                places[f"{own[-1].function_name}, {Path(own[-1].file_name).name}:{own[-1].line_num}"] = None
+                name = own[-1].function_name.rpartition(".")[2]
+                places[f"{name}, {Path(own[-1].file_name).name}:{own[-1].line_num}"] = None
             for inner in jaxprs.inside(equation):
                 walk(inner)
 

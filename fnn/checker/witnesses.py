@@ -111,7 +111,8 @@ class Witnesses:
         self._outputs: dict[Any, PyTree] = {}
         # the truth is compiled with little optimization, the user's own run as the user compiles it
         self._compare, self._by_hand, self._output_of = map(_lightly, (self._compared_in, self._hand, self._forward))
-        self._pushed_entries, self._changes = map(_lightly, (self._pushed_in, self._changes_in))
+        self._pushed_entries = _lightly(self._pushed_in)
+        self._changes = _lightly(self._changes_in)
         self._along = _lightly(self._along_in, static_argnames="push")
         self._complex, self._batched = map(_lightly, (self._complex_in, self._batched_in))
         self._forward_mode, self._noise = map(_lightly, (self._forward_mode_in, _apart(self._cotangents_in)))
@@ -187,7 +188,7 @@ class Witnesses:
             tangent = unravel(jnp.zeros_like(u).at[i].set(1))
             return jax.jvp(value, (unravel(u),), (tangent,))[1]
 
-        return y, jax.lax.map(entry, jnp.arange(u.size), batch_size=CHUNK)
+        return y, _in_chunks(entry, jnp.arange(u.size))
 
     def _changes_in(
         self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array
@@ -197,7 +198,7 @@ class Witnesses:
         def moved(at: tuple[Array, Array]) -> Array:
             return value(unravel(u.at[at[0]].add(at[1])))
 
-        return jax.lax.map(moved, (entries, shifts), batch_size=CHUNK), weight
+        return _in_chunks(moved, (entries, shifts)), weight
 
     def _along_in(
         self, inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, signs: list[Array], scales: list[Array],
@@ -434,7 +435,8 @@ class Witnesses:
 
     def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
         """(⟨y_bar, f(u + s eᵢ) − f(u)⟩ for each entry i and shift s, Σ |y_bar f(u)|)."""
-        return jax.device_get(self._changes(point.inputs, point.data, point.y_bar, entries, shifts))
+        place = point.inputs, point.data, point.y_bar, entries, shifts
+        return jax.device_get(self._changes(*place))
 
     def along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> Directions:
         """The gradient by hand along directions.
@@ -463,6 +465,14 @@ class Witnesses:
         except DOES_NOT_RUN:
             # a function without forward mode: there is one witness less
             return jax.device_get(self._along(*place, push=False))
+
+
+def _in_chunks(f: Callable[..., Array], places: PyTree) -> Array:
+    """f at every place, some at a time, or one after the other where something inside refuses `jax.vmap`."""
+    try:
+        return jax.lax.map(f, places, batch_size=CHUNK)
+    except NotImplementedError:
+        return jax.lax.map(f, places)
 
 
 def _lightly(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:

@@ -77,7 +77,9 @@ def _forward(nodes: Sequence[Node], outputs: Iterable[int]) -> Trouble | None:
                 # a number of the source, such as the NaN that marks what is invalid: where it is chosen shows there
                 continue
         inputs = tuple(nodes[k] for k in dict.fromkeys(node.inputs))
-        if what := _wrong(node.value, count) or ("underflow" if _lost(node, inputs, count, least) else ""):
+        if what := _wrong(node.value, count, _put(node, nodes, fixed)) or (
+            "underflow" if _lost(node, inputs, count, least) else ""
+        ):
             return Trouble(node, False, what, tuple(n for n in inputs if n.operation != "constant"))
     return None
 
@@ -116,7 +118,15 @@ def sizes(nodes: Sequence[Node]) -> list[Size]:
     ]
 
 
-def _wrong(value: Any, count: Any) -> str:
+def _put(node: Node, nodes: Sequence[Node], fixed: set[int]) -> Any:
+    """Which entries a choice takes from numbers of the source: an infinity is there on purpose, as for a minimum."""
+    if node.operation != "select_n" or isinstance(nodes[node.inputs[0]].value, Summary):
+        return False
+    which = np.asarray(nodes[node.inputs[0]].value).astype(int)
+    return np.isin(which, [case for case, k in enumerate(node.inputs[1:]) if k in fixed])
+
+
+def _wrong(value: Any, count: Any, put: Any = False) -> str:
     if isinstance(value, Summary):
         return "NaN" if value.not_finite else ""
     if value is None or not _numbers(value):
@@ -127,7 +137,7 @@ def _wrong(value: Any, count: Any) -> str:
     # minus infinity is how attention masks: what it does to others shows there
     if np.iscomplexobj(array):
         return "infinite" if np.isinf(array).any() else ""
-    return "infinite" if np.isposinf(array).any() else ""
+    return "infinite" if (np.isposinf(array) & ~np.asarray(put)).any() else ""
 
 
 def _one_number(value: Any) -> bool:
@@ -172,7 +182,7 @@ def _unmasked(array: np.ndarray, least: float) -> np.ndarray:
 
 
 def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node], least: float) -> bool:
-    """True if a consumer hands back 0 where its own cotangent is not 0 and its slope cannot be."""
+    """True if a consumer passes back 0 where its own cotangent is not 0 and its slope cannot be."""
     if not _numbers(bar) or not _numbers(consumer.cotangent) or np.shape(bar) != np.shape(consumer.cotangent):
         return False
     gone = (np.asarray(bar) == 0) & (np.asarray(consumer.cotangent) != 0)

@@ -138,14 +138,14 @@ def fit(
     >>> float(fnn.accuracy(net.apply(state.params, x), y))
     1.0
     """
-    epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
-    if not isinstance(checkpoints, Checkpoints | None):
-        raise TypeError(
-            f"fit: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
-        )
     placement = placed("fit", mesh)
     group = Group(placement.processes > 1)
     try:
+        epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
+        if not isinstance(checkpoints, Checkpoints | None):
+            raise TypeError(
+                f"fit: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
+            )
         given = params if isinstance(params, TrainState) else None
         if (key is None) == (given is None):
             raise ValueError(
@@ -162,14 +162,14 @@ def fit(
         job = request.job()
         state = request.start(job) if given is None else request.go_on(job, given)
         look = partial(request.look_at_predictions, state.params) if given is None else None
-        source: Source = Memory(job.data)
+        source: Source = Memory(job.rows)
         if isinstance(data, Stream):
             mean = None if data.weights is None else float(data.weights.mean())
             source = Streamed(
                 data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean), look
             )
         elif look is not None:
-            look(job.data)
+            look(job.rows)
         run = Run(job, source, state, int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
         request.require_monitor(job, state)
         same: dict[str, Any] = {}
@@ -181,18 +181,27 @@ def fit(
         group.tell(error)
         raise
     run.epoch_by_epoch = on_epoch is not None and _takes_state(on_epoch)
-    agreed = {"epochs": epochs, "checkpoints": checkpoints is not None, "epoch by epoch": run.epoch_by_epoch}
+    agreed = {
+        "number of rows": len(source),
+        "epochs": epochs,
+        "checkpoints": checkpoints is not None,
+        "epoch by epoch": run.epoch_by_epoch,
+    }
     group.require_same("fit", agreed | same)
     with ExitStack() as opened:
         received = opened.enter_context(signals.remembered(saves=checkpoints is not None or group.several))
         save: Callable[[TrainState], None] | None = None
-        if checkpoints is not None:
-            home = checkpoints.opened(placement)
-            state, folder = run.resume(group, lambda: opened.enter_context(home), state, same)
-            save = partial(run.save, folder, same)
         watches: list[Watch] = []
-        if group.first:
-            watches = _watches(opened, run, int(state.epoch), log, progress_bar, on_epoch)
+        try:
+            if checkpoints is not None:
+                home = checkpoints.opened(placement)
+                state, folder = run.resume(group, lambda: opened.enter_context(home), state, same)
+                save = partial(run.save, folder, same)
+            if group.first:
+                watches = _watches(opened, run, int(state.epoch), log, progress_bar, on_epoch)
+        except Exception as error:
+            group.tell(error)
+            raise
         every = float("inf") if checkpoints is None else checkpoints.every_seconds
         state = _trained(run, group, state, watches, received, save, every)
     return _finished(run, state)

@@ -163,45 +163,50 @@ def sweep(
     >>> found.metrics["loss"].shape, found.runs[found.best]["learning_rate"]
     ((6, 50), 0.1)
     """
-    columns = _columns(over)
-    count = len(next(iter(columns.values())))
-    epochs = require_size("sweep", "epochs", epochs, "Give an int of 1 or more, such as 60.")
-    memory = require_size("sweep", "memory", memory, "Give bytes, such as 2**30.")
-    gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
-    if len(gradients) != count:
-        raise ValueError(
-            f"sweep: there must be one gradient for each run, got {len(gradients)} for {count} runs. Give one for "
-            "all, or as many as there are values."
-        )
-    monitor = monitor or ("loss" if validation is None else "validation_loss")
-    runs = [{name: column[k] for name, column in columns.items()} for k in range(count)]
-    groups: dict[Any, list[int]] = {}
-    for k, gradient in enumerate(gradients):
-        groups.setdefault(gradient, []).append(k)
     placement = placed("sweep", mesh, members=True)
-    way = _Way(epochs, memory, Group(placement.processes > 1), checkpoints)
-    if not isinstance(checkpoints, Checkpoints | None):
-        raise TypeError(
-            f"sweep: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
-        )
-    dtype = require_dtype(dtype)
-    requests: list[tuple[list[int], Request]] = []
-    for gradient, numbers in groups.items():
-        objective = objective_of(gradient)
-        if objective is None:
+    group = Group(placement.processes > 1)
+    try:
+        columns = _columns(over)
+        count = len(next(iter(columns.values())))
+        epochs = require_size("sweep", "epochs", epochs, "Give an int of 1 or more, such as 60.")
+        memory = require_size("sweep", "memory", memory, "Give bytes, such as 2**30.")
+        gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
+        if len(gradients) != count:
             raise ValueError(
-                "sweep: a gradient that knows its objective is needed, to make parameters, got a bare function. Give "
-                "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
+                f"sweep: there must be one gradient for each run, got {len(gradients)} for {count} runs. Give one for "
+                "all, or as many as there are values."
             )
-        mine = [runs[k] for k in numbers]
-        request = Request(
-            "sweep", gradient, jax.eval_shape(partial(objective.net.init, dtype=dtype), jax.random.key(0)), data,
-            optimizer, batch_size,
-            tuple(run.get("learning_rate") for run in mine), tuple(run.get("strength") for run in mine),
-            validation, clip_norm, 1, metrics, patience, min_improvement, monitor, direction, "continue",
-            "shared" if shared_shuffle else "each", placement=placement,
-        )  # fmt: skip
-        requests.append((numbers, request))
+        monitor = monitor or ("loss" if validation is None else "validation_loss")
+        runs = [{name: column[k] for name, column in columns.items()} for k in range(count)]
+        groups: dict[Any, list[int]] = {}
+        for k, gradient in enumerate(gradients):
+            groups.setdefault(gradient, []).append(k)
+        if not isinstance(checkpoints, Checkpoints | None):
+            raise TypeError(
+                f"sweep: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
+            )
+        dtype = require_dtype(dtype)
+        requests: list[tuple[list[int], Request]] = []
+        for gradient, numbers in groups.items():
+            objective = objective_of(gradient)
+            if objective is None:
+                raise ValueError(
+                    "sweep: a gradient that knows its objective is needed, to make parameters, got a bare function. "
+                    "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
+                )
+            mine = [runs[k] for k in numbers]
+            request = Request(
+                "sweep", gradient, jax.eval_shape(partial(objective.net.init, dtype=dtype), jax.random.key(0)), data,
+                optimizer, batch_size,
+                tuple(run.get("learning_rate") for run in mine), tuple(run.get("strength") for run in mine),
+                validation, clip_norm, 1, metrics, patience, min_improvement, monitor, direction, "continue",
+                "shared" if shared_shuffle else "each", placement=placement,
+            )  # fmt: skip
+            requests.append((numbers, request))
+    except Exception as error:
+        group.tell(error)
+        raise
+    way = _Way(epochs, memory, group, checkpoints)
     members: dict[int, _Member] = {}
     sign = requests[0][1].sign
     with signals.remembered(saves=checkpoints is not None or way.group.several) as received:
@@ -281,7 +286,7 @@ def _trained(
     )
     one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
     request.require_monitor(job, one)
-    request.look_at_predictions(starts[0], job.data)
+    request.look_at_predictions(starts[0], job.rows)
     devices = job.config.placement.devices
     on_each = max(1, min(-(-len(runs) // devices), way.memory // _bytes(one, job.config.batch_size)))
     together = on_each * devices
@@ -335,6 +340,7 @@ def _members(part: _Part, states: TrainState, way: _Way, received: signals.Recei
     # (epochs, runs), so that they grow on the first axis
     curves = {name: np.zeros((0, len(part.runs)), dtype) for name in names}
     save: Callable[[TrainState], None] | None = None
+    same: dict[str, Any] = {}
     with contextlib.ExitStack() as opened:
         if way.checkpoints is not None or group.several:
             same = part.identity(states, way.epochs)
@@ -351,10 +357,12 @@ def _members(part: _Part, states: TrainState, way: _Way, received: signals.Recei
             if (saved := group.from_first(latest, like)) is not None:
                 states, curves = part.filled(saved["states"], together), saved["curves"]
 
-            def save(states: TrainState) -> None:
+            def write(states: TrainState) -> None:
                 whole = {"states": part.cut(place.host(states)), "curves": curves}
                 for folder in folders:
                     folder.save(whole, same)
+
+            save = write
 
         states = place.spread_out(states)
         done, budget, calls, saved_at, unsaved = len(curves[names[0]]), 1, 0, time.monotonic(), False

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -108,20 +109,11 @@ class Group:
                     )
 
     def from_first(self, make: Callable[[], PyTree | None], like: PyTree) -> PyTree | None:
-        """What the first process makes, on all of them; `like` has the structure and the keys."""
-        made, refused = None, None
-        if self.first:
-            try:
-                made = make()
-            except Exception as error:
-                if not self.several:
-                    raise
-                refused = error
+        """What the first process makes, on all of them; `like` has the structure and the keys. An error is its caller's
+        to tell."""
+        made = make() if self.first else None
         if not self.several:
             return made
-        if refused is not None:
-            self.tell(refused)
-            raise refused
         file = io.BytesIO()
         if made is not None:
             np.savez(file, *[_words(leaf) for leaf in jax.tree.leaves(made)])
@@ -180,6 +172,6 @@ def _words(leaf: Any) -> np.ndarray:
 
 def _wrapped(leaf: Any, raw: np.ndarray) -> Any:
     if is_key(leaf):
-        return jax.random.wrap_key_data(raw, impl=jax.random.key_impl(leaf))
+        return jax.random.wrap_key_data(jnp.asarray(raw), impl=jax.random.key_impl(leaf))
     dtype = np.dtype(getattr(leaf, "dtype", raw.dtype))
     return raw if raw.dtype == dtype else raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)

@@ -239,7 +239,7 @@ def test_the_command_line_checks_every_rule(file, tmp_path, capsys):
         (["FILE:loss", "3,", "x.npy"], "there is no file x.npy."),
         (
             ["FILE:loss", "6,:below3", "2:int"],
-            "check needs a function that gives one floating number; it gives () int32",
+            "there is nothing to check: no argument holds a floating number",
         ),
         (["FILE:loss", "3,"], "missing 1 required positional argument: 'strength'"),
         (["FILE", "3,"], "arguments belong to one function: name it"),

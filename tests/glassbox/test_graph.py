@@ -67,7 +67,7 @@ def scaled(primitive, factor):
 def test_rules_and_code_equal_autodiff_and_a_planted_mistake_is_seen(name, monkeypatch):
     f, args = case(name)
     floating = [k for k, a in enumerate(args) if all(np.asarray(leaf).dtype.kind == "f" for leaf in jax.tree.leaves(a))]
-    source = fnn.show_backward(f, *args)
+    source = fnn.show_backward(f, *args, tried=False)  # it is run below
     scope = {}
     exec(source.python, scope)
     names = sorted(primitives(name))
@@ -231,6 +231,8 @@ def test_a_value_too_large_to_keep_is_summed_up_and_its_gradient_is_whole(monkey
         (lambda x: jnp.tanh(x * 100) * 2, 1.0, True, "underflow", "product"),
         (lambda x: jnp.sqrt(x * 0) * 2, 1.0, True, "infinite", "product"),
         (lambda x: jnp.sum(jnp.where(x > 0, jnp.sqrt(x), 0.0)), jnp.zeros(2), True, "NaN", "x"),
+        # put there, and then summed
+        (lambda x: jnp.sum(jnp.where(x > 0, x, jnp.inf)), -1.0, False, "infinite", "f"),
         # where is no guard when it chooses what is wrong
         (lambda x: jnp.sum(jnp.where(x < 0, jnp.log(x), 0.0)), -1.0, False, "NaN", "log"),
         # a mask beside a number that is simply too small
@@ -258,6 +260,9 @@ HEALTHY = {
         jnp.array([4.0, -1.0]),
     ),
     "missing numbers": (jnp.nanmean, jnp.array([1.0, jnp.nan])),
+    "an infinity put there": (
+        lambda x: jnp.min(jnp.where(x > 0, x, jnp.inf)), jnp.array([1.0, 2.0, -1.0]),
+    ),
     "a large negative mask": (
         lambda x: jnp.sum(jax.nn.softmax(jnp.where(x > 0, x, -1e9)) * jnp.arange(3.0)), jnp.array([1.0, 2.0, -1.0]),
     ),
@@ -346,7 +351,7 @@ def loops(x):
         (lambda x: jnp.asarray(3), (1.0,), {}, TypeError, "the output is int64, which has no derivative"),
         (decides, (1.0,), {}, TypeError, r"by the values .* in Python .* at test_graph.py:\d+, .* a trace runs f"),
         (counts, (3, 1.0), {}, TypeError, r"whole number of Python .* at test_graph.py:\d+, .* lambda x: f.3, x."),
-        (uses_numpy, (1.0,), {}, TypeError, r"hands an argument to NumPy at test_graph.py:\d+, .* Use jax.numpy"),
+        (uses_numpy, (1.0,), {}, TypeError, r"passes an argument to NumPy at test_graph.py:\d+, .* Use jax.numpy"),
         (picks, (jnp.ones(3),), {}, TypeError, r"by a mask at test_graph.py:\d+, .* Use jnp.where.mask, x, 0."),
         (lambda x: x, (1,), {}, TypeError, "nothing to differentiate: no argument holds floating numbers"),
         (lambda x: x, ("a",), {}, TypeError, "argument 0 must be a pytree of arrays, got a str"),

@@ -49,9 +49,17 @@ def fit(**changed):
     return fnn.fit(fnn.backprop(NET, "softmax_cross_entropy"), params, **options | changed)
 
 
-def refusal(**changed):
+def sweep(**changed):
+    options = {
+        "over": {"seed": range(3)}, "optimizer": ADAM, "epochs": 1, "batch_size": 32,
+        "mesh": Mesh(np.array(jax.devices()), ("data",)),
+    }  # fmt: skip
+    return fnn.sweep(fnn.backprop(NET, "softmax_cross_entropy"), (X, Y), **options | changed)
+
+
+def refusal(train=fit, **changed):
     try:
-        fit(**changed)
+        train(**changed)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "none"
@@ -94,11 +102,7 @@ def main(number, processes, port, folder, part):
     found["memory"], found["stream"] = (digest(fit(data=data)[0].params) for data in ((X, Y), stream))
     # what a run is known by takes some rows from all over the stream
     found["read"] = stream.x.read
-    over = {"seed": range(3)}
-    swept = fnn.sweep(
-        fnn.backprop(NET, "softmax_cross_entropy"), (X, Y), over=over, optimizer=ADAM, epochs=1,
-        batch_size=32, mesh=Mesh(np.array(jax.devices()), ("data",)),
-    )  # fmt: skip
+    swept = sweep()
     found["sweep"] = digest((swept.params, swept.metrics))
     by_outputs = Mesh(np.array(jax.devices())[None], ("data", "model"))
     kept = fnn.Checkpoints(f"{folder}/wide")
@@ -116,6 +120,11 @@ def main(number, processes, port, folder, part):
             "option": refusal(clip_norm=1.0 if mine else 2.0),
             "length": refusal(data=fnn.Stream(X[:200], Y[:200]) if mine else fnn.Stream(X, Y)),
             "row": refusal(data=(bad, Y) if mine else (X, Y)),
+            # the first process alone looks at these
+            "log": refusal(log=folder),
+            "folder": refusal(checkpoints=fnn.Checkpoints(__file__)),
+            "folder of a sweep": refusal(sweep, checkpoints=fnn.Checkpoints(__file__)),
+            "sweep": refusal(sweep, batch_size=0 if mine else 32),
             "callback": refusal(on_epoch=fails_in_the_first),
         }
     found["enough"] = int(fit(on_epoch=enough, epochs=9)[0].epoch) < 9

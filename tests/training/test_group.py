@@ -80,7 +80,10 @@ def test_each_process_reads_its_own_rows(two):
     [
         ("data", "GroupError: fit: all processes must be given the same run, got another data in process 1 than in"),
         ("option", "GroupError: fit: all processes must be given the same run, got another clip_norm in process 1"),
-        ("length", "GroupError: fit: all processes must be given the same run, got another data in process 1 than in"),
+        (
+            "length",
+            "GroupError: fit: all processes must be given the same run, got another number of rows in process 1",
+        ),
     ],
 )
 def test_processes_that_disagree_are_told_what_differs(two, case, says):
@@ -88,6 +91,14 @@ def test_processes_that_disagree_are_told_what_differs(two, case, says):
 
 
 def test_an_error_of_one_process_ends_all(two):
+    for case, says in (
+        ("log", "ValueError: fit: log cannot be written"), ("folder", "CheckpointError: no checkpoints can be kept in"),
+        ("folder of a sweep", "CheckpointError: no checkpoints can be kept in"),
+    ):  # fmt: skip
+        first, second = (each["refused"][case] for each in two)
+        assert first.startswith(says) and second.startswith(f"GroupError: process 0 of 2 raised {says}")
+    first, second = (each["refused"]["sweep"] for each in two)
+    assert second.startswith("ValueError: sweep: batch_size") and first.startswith("GroupError: process 1 of 2 raised")
     row, callback = ([each["refused"][case] for each in two] for case in ("row", "callback"))
     assert row[1].startswith("ValueError: x must be finite; row 3, column 3 is nan")
     assert row[0].startswith("GroupError: process 1 of 2 raised ValueError: x must be finite; row 3")

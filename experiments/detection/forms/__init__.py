@@ -5,10 +5,10 @@ Sources: written for this experiment after the ways in which public code of five
 (layers), Optax (losses), NumPyro and BlackJAX (densities), jaxopt (implicit), and the exercises of courses in NumPy.
 """
 
-from experiments.detection.forms import densities, exercises, implicit, layers, mistakes, objectives
+from experiments.detection.forms import callers, densities, exercises, implicit, layers, mistakes, objectives
 from experiments.detection.forms.drawing import FORMS, MISTAKES, Case, Draw, Form, Mistake
 
 __all__ = [
     "FORMS", "MISTAKES", "Case", "Draw", "Form", "Mistake",
-    "densities", "exercises", "implicit", "layers", "mistakes", "objectives",
+    "callers", "densities", "exercises", "implicit", "layers", "mistakes", "objectives",
 ]  # fmt: skip
