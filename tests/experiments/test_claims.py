@@ -262,6 +262,8 @@ def test_A17_the_rounding_error_of_the_gradient_grows_with_depth(x64):
             numpy(gradient(*jax.tree.map(lambda a, d=d: a.astype(d), (params, x, y)))[1][0]["W"])
             for d in ("float64", "float32")
         )
+        automatic = jax.jit(jax.grad(fnn.objective(net, fnn.half_squared_error)))
+        close(F64)(wide, automatic(*jax.tree.map(lambda a: a.astype("float64"), (params, x, y)))[0]["W"])
         return np.linalg.norm(wide - narrow) / np.linalg.norm(wide)
 
     assert 0 < 2 * error(1) < error(12) < 1e-3
@@ -523,13 +525,14 @@ def test_B11_permuting_hidden_units_changes_nothing(x64):
 
 
 def test_B12_saturated_units_make_a_plateau(x64):
-    by_hand = fnn.backprop(fnn.mlp(1, 2, 1), fnn.squared_error)
+    by_hand = jax.jit(fnn.backprop(fnn.mlp(1, 2, 1), fnn.squared_error))
     x, y = jnp.asarray([[-1.0], [1.0]]), jnp.asarray([[0.0], [2.0]])
-    # tanh(±80) is ±1 to the last digit, so that 1 − a² is 0; the output bias alone is best as it is
-    flat = ({"W": jnp.full((1, 2), 80.0), "b": jnp.zeros(2)}, {"W": jnp.zeros((2, 1)), "b": jnp.ones(1)})
-    good = (flat[0], {"W": jnp.full((2, 1), 0.5), "b": jnp.ones(1)})
-    (loss, (hidden, _)), (least, _) = (by_hand(params, x, y) for params in (flat, good))
-    assert (np.asarray(hidden["W"]) == 0).all() and float(least) < 1e-20 and abs(float(loss) - 1) < 1e-12
+    # tanh(±80) is ±1 to the last digit, so that 1 − a² is 0: nothing comes down to the hidden units
+    hidden = {"W": jnp.full((1, 2), 80.0), "b": jnp.zeros(2)}
+    flat, good = ((hidden, {"W": jnp.full((2, 1), w), "b": jnp.ones(1)}) for w in (0.25, 0.5))
+    (loss, (slopes, _)), (least, _) = (by_hand(params, x, y) for params in (flat, good))
+    assert all((np.asarray(leaf) == 0).all() for leaf in slopes.values())
+    assert float(least) < 1e-20 and abs(float(loss) - 0.25) < 1e-12
 
 
 def test_B13_bprop_of_the_nodes_in_reverse_order_is_back_propagation(x64):
@@ -1239,3 +1242,22 @@ def test_A10_a_pass_over_the_graph_gives_44(x64):
     assert [float(box[name].value) for name in "ce"] == [11, 121] and float(box.value) == 124
     assert [float(box[name].cotangent) for name in "ec"] == [1, 22]
     assert [float(each) for each in box.gradients] == [44, 66]
+
+
+def test_A13_gradients_of_a_sigmoid_net_vanish_as_predicted(x64):
+    from experiments.depth import predicted
+
+    rng, layer, depth = random("A13"), fnn.dense(64, 64, activation="sigmoid"), 6
+    a, kept = jnp.asarray(rng.normal(size=(16, 64))), []
+    for _ in range(depth):
+        params = {"W": jnp.asarray(rng.normal(size=(64, 64)) / 8), "b": jnp.zeros(64)}
+        a, residuals = layer.forward(params, a)
+        kept.append((params, residuals))
+    bar, sizes = jnp.asarray(rng.normal(size=(16, 64))), []
+    for params, residuals in reversed(kept):
+        sizes.append(float(jnp.mean(layer.activation.backward(residuals[1], bar) ** 2) ** 0.5))
+        bar = layer.backward(params, residuals, bar)[1]
+    wanted = np.sqrt(predicted("sigmoid", 1.0, depth)["gradient"])
+    # first over last, in decades per layer; and it vanishes
+    assert abs(np.log10(sizes[-1] / sizes[0]) - np.log10(wanted[0] / wanted[-1])) / depth < 0.05
+    assert sizes[-1] / sizes[0] < 1e-3
