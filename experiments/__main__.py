@@ -21,7 +21,11 @@ INSTALL = 'pip install -e ".[experiments]"'
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line; return the status: 0 done, 1 it could not be done, 2 it was not understood, 130 stopped."""
+    """Run the command line; return the status.
+
+    0 done, 1 it could not be done, 2 it was not understood, 3 a claim was lost that the committed record confirms,
+    130 stopped.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(listing())
         return 0
@@ -83,7 +87,7 @@ def _single(name: str, options: Any) -> int:
     saved = trial.draw(experiment, options.out, saved)
     names = [results.FILE, *saved["figures"]]
     console.print(f"\nWritten to {options.out}: {', '.join(names)}", highlight=False, soft_wrap=True)
-    return 0
+    return trial.status(trial.lost(name, saved), options.allow_lost)
 
 
 def listing() -> str:

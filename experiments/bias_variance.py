@@ -4,9 +4,9 @@ variance and noise?
 Prediction: on a known mixture no trained model has a smaller probability of error than the Bayes classifier, whose risk
 is an integral; with squared loss none beats E[Y|X], whose risk is the noise (B1). A linear rule stays far above the
 Bayes risk however many points it sees (approximation error), a net comes near it, and is worse with fewer points
-(estimation error) (B2). Over redrawn training sets expected squared error = bias² + variance + noise for every net; one
-unit has too much bias, and of 24 those with a penalty in between are best: with less they have more variance, with more
-more bias. For the absolute loss the like sum is not the error (B2).
+(estimation error) (B2). Over redrawn training sets expected squared error = bias² +
+variance + noise for every net; one unit has too much bias, and of 24 those with a penalty in between are best: with
+less they have more variance, with more more bias. For the absolute loss the like sum is not the error (B2).
 Refuted by: a model below the Bayes risk by more than chance; a sum that differs from the error on fresh data by more
 than five standard errors.
 
@@ -48,7 +48,7 @@ EXPERIMENT = frame.Experiment(
     Options,
     claims={
         "B1": ("integral", "classifier", "regression"),
-        "B2": ("points", "near", "parts", "narrow", "trade", "absolute"),
+        "B2": ("line", "points", "near", "parts", "narrow", "trade", "less", "more", "absolute"),
     },
     quick={"sets": 10, "sizes": (40, 640), "fresh": 2000},
 )
@@ -313,46 +313,78 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     classes, follow = result["classes"], result["curve"]
     small, large = classes["sizes"][0], classes["sizes"][-1]
     excess = {(m["width"], m["size"]): m["excess"] for m in classes["models"]}
-    wide = CLASSIFIERS[-1]
-    widths = follow["models"]
+    wide, widths, noise = CLASSIFIERS[-1], follow["models"], follow["noise"]
     # among the nets of 24 units, from no penalty to the strongest
     best = min(range(3, len(widths)), key=lambda k: widths[k]["error"])
-    chance = 5 * (classes["bayes"] * (1 - classes["bayes"]) / classes["fresh"]) ** 0.5
+    deviation = (classes["bayes"] * (1 - classes["bayes"]) / classes["fresh"]) ** 0.5
     return {
         "integral": Prediction(
-            "the integral is what the Bayes classifier does on fresh points",
-            abs(classes["bayes_measured"] - classes["bayes"]) <= chance,
+            "the integral is what the Bayes classifier does on fresh points: deviation in standard errors",
+            abs(classes["bayes_measured"] - classes["bayes"]) / deviation,
+            "at most",
+            5.0,
         ),
         # below once in three million models by chance
-        "classifier": Prediction("no classifier beats it", all(m["lowest_in_errors"] >= -5 for m in classes["models"])),
+        "classifier": Prediction(
+            "no classifier beats it: the least excess in standard errors",
+            [m["lowest_in_errors"] for m in classes["models"]],
+            "at least",
+            -5.0,
+        ),
         "regression": Prediction(
-            "no net beats E[Y|X]", all(m["error"] >= follow["noise"] - 5 * m["standard_error"] for m in widths)
+            "no net beats E[Y|X]: excess in standard errors",
+            [(m["error"] - noise) / m["standard_error"] for m in widths],
+            "at least",
+            -5.0,
+        ),
+        "line": Prediction(
+            "more points do not help a line: its excess with most over that with fewest",
+            excess[0, large] / excess[0, small],
+            "above",
+            0.5,
         ),
         "points": Prediction(
-            "more points do not help a line, and help a net",
-            excess[0, large] > 0.5 * excess[0, small] and excess[wide, large] < 0.5 * excess[wide, small],
+            "more points help a net: its excess with most over that with fewest",
+            excess[wide, large] / excess[wide, small],
+            "below",
+            0.5,
         ),
         "near": Prediction(
-            "a net comes near the Bayes risk, a line does not", excess[wide, large] <= 0.25 * excess[0, large]
+            "a net comes near the Bayes risk, a line does not: excess of the net over that of the line",
+            excess[wide, large] / excess[0, large],
+            "at most",
+            0.25,
         ),
         "parts": Prediction(
-            "bias² + variance + noise is the error on fresh data",
-            all(
-                abs(m["bias"] + m["variance"] + follow["noise"] - m["error"]) <= 5 * m["standard_error"] for m in widths
-            ),
+            "bias² + variance + noise is the error on fresh data: deviation in standard errors",
+            [abs(m["bias"] + m["variance"] + noise - m["error"]) / m["standard_error"] for m in widths],
+            "at most",
+            5.0,
         ),
         "narrow": Prediction(
-            "the narrowest net has most bias", all(widths[0]["bias"] > 4 * m["bias"] for m in widths[1:4])
+            "the narrowest net has most bias: its bias² less four times that of the wider",
+            [widths[0]["bias"] - 4 * m["bias"] for m in widths[1:4]],
+            "above",
+            0.0,
         ),
-        "trade": Prediction(
-            "a penalty in between is best: with less more variance, with more more bias",
-            best not in (3, len(widths) - 1)
-            and all(m["variance"] > widths[best]["variance"] for m in widths[3:best])
-            and all(m["bias"] > widths[best]["bias"] for m in widths[best + 1 :]),
+        "trade": Prediction("a penalty in between is best", best not in (3, len(widths) - 1)),
+        "less": Prediction(
+            "with less penalty more variance",
+            [m["variance"] - widths[best]["variance"] for m in widths[3:best]] or None,
+            "above",
+            0.0,
+        ),
+        "more": Prediction(
+            "with more penalty more bias",
+            [m["bias"] - widths[best]["bias"] for m in widths[best + 1 :]] or None,
+            "above",
+            0.0,
         ),
         "absolute": Prediction(
-            "for the absolute loss such a sum is not the error",
-            all(m["absolute_sum"] > 1.05 * m["absolute_error"] for m in widths),
+            "for the absolute loss such a sum is not the error: sum over error",
+            [m["absolute_sum"] / m["absolute_error"] for m in widths],
+            "above",
+            1.05,
         ),
     }
 

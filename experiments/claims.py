@@ -43,6 +43,8 @@ CLAIMS: dict[str, str] = {
     "A18": "A fully connected layer can represent any topology: sparse layers, convolution and average pooling are "
     "masked matrices.",
     "A19": "Back-propagation is not a training algorithm: it computes one gradient, which any optimizer may use.",
+    "A20": "Back-propagation is dynamic programming: what several paths share is computed once.",
+    "A21": "Cross-entropy and softmax mostly appear together, not exclusively: the sigmoid has it too.",
     "B1": "No predictor beats the Bayes classifier, nor E[Y|X] for squared loss; loss, risk, and empirical risk.",
     "B2": "Expected squared error = bias² + variance + noise; simple models underfit, flexible ones overfit.",
     "B3": "A logistic unit sums, squashes and decides at ½; it learns by minimizing the negative log-likelihood.",
@@ -68,6 +70,19 @@ CLAIMS: dict[str, str] = {
     "B18": "L2 and L1 penalties are Gaussian and Laplacian priors: the same objective up to stated constants.",
     "B19": "The 0–1 loss is not smooth; a training loss is an upper bound on it, for the right loss and constant.",
     "B20": "The gradient at the output of softmax is −e(y)/f(x)_y.",
+    "B21": "A single unit reads exclusive-or when a hidden layer has given the inputs a better representation.",
+    "B22": "Descent with steps h_t: on convex costs falling steps converge and a fixed one need not; "
+    "without convexity the "
+    "start decides where it ends.",
+    "B23": "Universal approximation holds for most activation functions, and for no polynomial.",
+    "B24": "The excess risk is approximation error plus estimation error, with the best predictor of the "
+    "class between.",
+    "B25": "Sigmoid and tanh are bounded and strictly increasing, and tanh a = 2σ(2a) − 1.",
+    "B26": "The bias moves the ridge of a unit to −b/‖w‖; the activation sets its range.",
+    "B27": "The logarithm is taken for stability: a product of likelihoods underflows.",
+    "B28": "Back-propagation only needs to reach the parameters: the gradient of the first input is not needed.",
+    "B29": "Other initial biases than 0 could work well.",
+    "B30": "The perceptron's bound on mistakes holds for any start and any step.",
     "C1": "Linear regression is convex: its minimum solves the linear system that sets the gradient to zero, and "
     "gradient descent arrives there.",
     "C2": "A model does not extrapolate: a line of wine quality against alcohol gives absurd values at 0 % and 100 %.",
@@ -79,6 +94,8 @@ CLAIMS: dict[str, str] = {
     "C8": "For vectors, a node applies its transposed Jacobian on the way back.",
     "C9": "A layer has parameters, a forward and a backward pass, and gives one gradient per parameter and per input.",
     "C10": "σ(z) written as e^z/(e^z + 1) overflows; written stably it does not.",
+    "C11": "−∇E is the direction of steepest descent.",
+    "C12": "A network is drawn as units and edges from its description.",
     "D1": "The mean squared loss (1/N)Σ‖F(xᵢ) − yᵢ‖².",
     "D2": "The derivative is the best local linear approximation: the remainder falls with the square of the distance.",
     "D3": "The chain rule D(g∘f) = Dg(f(x))·Df(x), on f = (x₁²x₂, x₁ + x₂) and g = y₁² + y₂³.",
@@ -89,6 +106,7 @@ CLAIMS: dict[str, str] = {
     "D7": "The binary cross entropy −(1/N)Σ[y ln F + (1 − y) ln(1 − F)].",
     "D8": "The bias as a row and column of the matrix: outputs and gradients are equal if that row is frozen and the "
     "activation leaves component 0 alone.",
+    "D9": "Φ = α ∘ β ∘ F with Dα = 2z and Dβ = Id, as a graph.",
     "E1": "Gradient descent in one and two dimensions: on (x − 4)² it reaches the minimum, in (x − 4)²x⁴ it can get "
     "stuck.",
     "E2": "Numerical gradients are slow and analytical ones fast, the more so the more parameters there are.",
@@ -98,6 +116,7 @@ CLAIMS: dict[str, str] = {
     "E6": "Back-propagation with matrices: δ_p = p − y, δ_z = δ_p ⊙ σ′(z), δ_a = Θᵀδ_z, Θ ← Θ − α δ_z aᵀ.",
     "E7": "Too large a rate overshoots, too small a one takes long; single examples, mini-batches, the full batch.",
     "E8": "A working network with forward, backward and update written by hand.",
+    "E9": "A linear loss makes no sense: its gradient is constant, its cost falls without end.",
 }
 
 

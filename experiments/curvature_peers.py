@@ -6,6 +6,7 @@ parameters, copied; nothing here is imported unless PyTorch is installed. Letter
 
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -28,11 +29,16 @@ def versions() -> dict[str, str]:
         return {}
 
 
+def _peer(name: str) -> Any:
+    """A package that is not installed with the others."""
+    return import_module(name)
+
+
 class Problem:
     """One net in both worlds, with a batch."""
 
     def __init__(self, sizes: tuple[int, ...], rows: int, dtype: str) -> None:
-        import torch
+        torch = _peer("torch")
 
         random = np.random.default_rng(0)
         self.net = fnn.mlp(*sizes)
@@ -45,21 +51,20 @@ class Problem:
 
     def model(self) -> Any:
         """The net in PyTorch, with the same parameters."""
-        import torch
-        from torch import nn
+        torch = _peer("torch")
 
         layers: list[Any] = []
         for params in self.params:
-            linear = nn.Linear(*params["W"].shape, dtype=self.kind)
+            linear = torch.nn.Linear(*params["W"].shape, dtype=self.kind)
             with torch.no_grad():
                 linear.weight.copy_(torch.tensor(np.asarray(params["W"]).T.copy()))
                 linear.bias.copy_(torch.tensor(np.asarray(params["b"])))
-            layers += [linear, nn.Tanh()]
-        return nn.Sequential(*layers[:-1])
+            layers += [linear, torch.nn.Tanh()]
+        return torch.nn.Sequential(*layers[:-1])
 
     def torch_vectors(self) -> list[Any]:
         """The vectors as PyTorch orders parameters."""
-        import torch
+        torch = _peer("torch")
 
         leaves = []
         for layer in self.vectors:
@@ -73,40 +78,35 @@ class Problem:
 
 def operator(problem: Problem, kind: str) -> Any:
     """A linear operator of curvlinops: "Hessian", "GGN" or "KFAC"."""
-    import curvlinops
-    from torch import nn
+    curvlinops, torch = _peer("curvlinops"), _peer("torch")
 
     model = problem.model()
     options: dict[str, Any] = {"check_deterministic": False}
     if kind == "KFAC":
         options |= {"fisher_type": "type-2", "separate_weight_and_bias": False}
-    made: Any = getattr(curvlinops, f"{kind}LinearOperator")
-    return made(model, nn.CrossEntropyLoss(), list(model.parameters()), [(problem.X, problem.Y)], **options)
+    made = getattr(curvlinops, f"{kind}LinearOperator")
+    return made(model, torch.nn.CrossEntropyLoss(), list(model.parameters()), [(problem.X, problem.Y)], **options)
 
 
 def backpack(problem: Problem, extension: str, reduction: str = "mean") -> Any:
     """The model after one pass back with an extension of BackPACK, which leaves its result on the parameters."""
-    from backpack import backpack as extended
-    from backpack import extend, extensions
-    from torch import nn
+    package, torch = _peer("backpack"), _peer("torch")
 
-    model = extend(problem.model())
-    loss = extend(nn.CrossEntropyLoss(reduction=reduction))
-    with extended(getattr(extensions, extension)()):
+    model = package.extend(problem.model())
+    loss = package.extend(torch.nn.CrossEntropyLoss(reduction=reduction))
+    with package.backpack(getattr(package.extensions, extension)()):
         loss(model(problem.X), problem.Y).backward()
     return model
 
 
 def opacus(problem: Problem) -> Any:
     """The model with `summed_grad` on its parameters: clipped as in a private step, without the noise."""
-    import torch
-    from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
+    torch, package = _peer("torch"), _peer("opacus")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = GradSampleModule(problem.model(), loss_reduction="sum")
-        optimizer: Any = DPOptimizer(
+        model = package.GradSampleModule(problem.model(), loss_reduction="sum")
+        optimizer = package.optimizers.DPOptimizer(
             torch.optim.SGD(model.parameters(), lr=1.0), noise_multiplier=0.0, max_grad_norm=LIMIT,
             expected_batch_size=1,
         )  # fmt: skip
@@ -173,10 +173,8 @@ def _apart(ours: list[Any], theirs: list[Any]) -> float:
 
 def timed(sizes: tuple[int, ...], batch: int, rows: int) -> dict[str, Callable[[], Any]]:
     """{what: a call that does it once}, in float32; clipped sums on `rows`, all else on `batch`."""
-    import torch
-    from torch import nn
+    torch = _peer("torch")
 
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     small, large = Problem(sizes, batch, "float32"), Problem(sizes, rows, "float32")
     vectors = small.torch_vectors()
     hessian, newton = operator(small, "Hessian"), operator(small, "GGN")
@@ -184,7 +182,7 @@ def timed(sizes: tuple[int, ...], batch: int, rows: int) -> dict[str, Callable[[
 
     def gradient() -> None:
         model.zero_grad()
-        nn.CrossEntropyLoss()(model(small.X), small.Y).backward()
+        torch.nn.CrossEntropyLoss()(model(small.X), small.Y).backward()
 
     return {
         "gradient, PyTorch": gradient,

@@ -28,11 +28,13 @@ STYLE: dict[Any, Any] = {
 mpl.rcParams.update(STYLE)
 
 
-def blank(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, np.ndarray]:
+def blank(
+    width: float, height: float, rows: int = 1, columns: int = 1, width_ratios: Any = None
+) -> tuple[Figure, np.ndarray]:
     """A figure of this size in inches and its axes, as an array (rows, columns)."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, width_ratios=width_ratios)
 
 
 def learning_curves(curves: dict[str, dict[str, list[float]]], apart: dict[str, dict[str, Any]]) -> Figure:
@@ -229,3 +231,34 @@ def growth(curves: dict[str, list[dict[str, float]]]) -> Figure:
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(fontsize=9)
     return figure
+
+
+def network(sizes: Sequence[int], weights: Sequence[np.ndarray]) -> Figure:
+    """A fully connected network as circles and lines: a line for each weight, as wide as it is large, blue above 0."""
+    figure, ((axes,),) = blank(1.9 * len(sizes) + 1, 0.8 * max(sizes) + 1.2)
+    network_on(axes, sizes, weights)
+    axes.set_title(f"{'-'.join(map(str, sizes))}: width is size, blue positive, red negative")
+    return figure
+
+
+def network_on(axes: Any, sizes: Sequence[int], weights: Sequence[np.ndarray]) -> None:
+    """The same into these axes."""
+    from matplotlib.patches import Circle
+
+    places = [[(2.2 * k, (size - 1) / 2 - row) for row in range(size)] for k, size in enumerate(sizes)]
+    largest = max(float(np.abs(each).max()) for each in weights)
+    for below, above, matrix in zip(places[:-1], places[1:], weights, strict=True):
+        for (row, column), weight in np.ndenumerate(matrix):
+            (x0, y0), (x1, y1) = below[row], above[column]
+            width = 4 * abs(float(weight)) / largest
+            colour = BLUE if weight >= 0 else RED
+            axes.plot([x0, x1], [y0, y1], color=colour, lw=width, zorder=1, solid_capstyle="butt")
+    for layer in places:
+        for place in layer:
+            axes.add_patch(Circle(place, 0.28, facecolor="white", edgecolor="black", lw=1.5, zorder=2))
+    steps = [2.2 * k for k in range(len(sizes))]
+    axes.set(aspect="equal", xlim=(-0.6, steps[-1] + 0.6), xticks=steps, yticks=[])
+    axes.set_xticklabels(["inputs", *[f"hidden {k}" for k in range(1, len(sizes) - 1)], "output"])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

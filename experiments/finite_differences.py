@@ -35,13 +35,24 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "A8": ("printed",),
-        "A9": ("best_step", "no_v", "dtype"),
-        "A10": ("nodes",),
-        "A12": ("cheap", "dear"),
-        "E2": ("cheap", "dear"),
+        "A8": ("printed", "symmetric", "narrow", "one_sided"),
+        "A9": (
+            "best_step",
+            "no_v",
+            "no_optimum",
+            "default_central",
+            "default_one_sided",
+            "wide_enough",
+            "too_narrow",
+        ),
+        "A10": ("calculus", "nodes"),
+        "A12": ("cheap", "constant", "dear"),
+        "E2": ("cheap", "constant", "dear", "slow"),
     },
     quick={"repeats": 1, "largest": 200},
+    seeds=5,
+    once=("slow",),
+    again={"repeats": 1, "largest": 2000},
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -65,6 +76,7 @@ POINTS = 1 + np.arange(64) / 64
 FACTOR = 10.0
 #: What the lecture prints, with half a unit of the last digit.
 PRINTED = {"above": (124.4404, 5e-5), "below": (123.5604, 5e-5)}
+BOTH = ("float64", "float32")
 #: Inputs and hidden units of the nets whose gradients are counted and timed; each has one output.
 SIZES = ((4, 4), (8, 10), (16, 17), (30, 31), (50, 60), (98, 100))
 #: Up to so many parameters differences are counted: one copy of the net per entry is held at once.
@@ -77,6 +89,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     with jax.enable_x64(True):
         lecture = _lecture()
         curves = _curves(options.seed)
+        defaults = _defaults()
     watch("curves", 1, 1, f"{len(curves)} functions in {len(DTYPES)} dtypes")
     costs, times = [], []
     for k, (inputs, hidden) in enumerate(SIZES, start=1):
@@ -87,7 +100,33 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
             costs.append({"parameters": parameters} | counted)
             times.append({"parameters": parameters} | timed)
         watch("costs", k, len(SIZES), f"{parameters} parameters")
-    return {"lecture": lecture, "curves": curves, "costs": costs, "measured": {"times": times}}
+    return {
+        "lecture": lecture, "curves": curves, "defaults": defaults, "costs": costs, "measured": {"times": times}
+    }  # fmt: skip
+
+
+def _defaults() -> dict[str, Any]:
+    """The relative error of the package's differences with their own steps, at 0 and from 1e-6 to 1e6, in two dtypes.
+
+    The function bends as its argument is large, X sin(x/X + 1): at 0 as if X were 1.
+    """
+    places = np.concatenate([[0.0], 10.0 ** np.arange(-6, 7)])
+    found: dict[str, Any] = {"places": places}
+    for dtype in ("float64", "float32"):
+        found[dtype] = {"eps": float(np.finfo(dtype).eps)}
+        for kind, differences in (("central", fnn.central_differences), ("one_sided", fnn.one_sided_differences)):
+
+            def bent(x: jax.Array, scale: jax.Array) -> jax.Array:
+                return scale * jnp.sin(x / scale + 1)
+
+            slope = jax.jit(differences(bent))
+            errors = []
+            for place in places:
+                x, scale = (jnp.asarray(each, dtype) for each in (place, place or 1.0))
+                wanted = np.cos(float(x) / float(scale) + 1)
+                errors.append(float(abs(np.asarray(slope(x, scale), np.float64) - wanted) / abs(wanted)))
+            found[dtype][kind] = errors
+    return found
 
 
 # ---- the lecture's example ------------------------------------------------------------------------------------------
@@ -107,15 +146,21 @@ def _lecture() -> dict[str, Any]:
         above, below = quadratic((one + h / 2, three)), quadratic((one - h / 2, three))
         quotients[name] = {"above": float(above), "below": float(below), "symmetric": float((above - below) / h),
                            "one_sided": float((quadratic((one + h, three)) - quadratic((one, three))) / h)}  # fmt: skip
-    # forward: c = 2 x1 + 3 x2, e = c², f = e + 3; backward: ∂f/∂f, ∂f/∂e, ∂f/∂c, ∂f/∂x1
-    c = 2 * 1 + 3 * 3
-    e = c**2
-    e_bar = 1
-    c_bar = 2 * c * e_bar
+
+    def lecture(x1, x2):
+        c = 2 * x1 + 3 * x2
+        e = c**2
+        return e + 3
+
+    # forward: c = 2 x1 + 3 x2, e = c², f = e + 3; backward: ∂f/∂e, ∂f/∂c, ∂f/∂x1
+    box = fnn.graph(lecture, 1.0, 3.0)
     at = {name: jnp.array([1.0, 3.0], name) for name in ("float64", "float32")}
     return quotients | {
         "analytic": 2 * (2 * 1 + 3 * 3) * 2,
-        "nodes": {"forward": [c, e, e + 3], "backward": [e_bar, c_bar, 2 * c_bar]},
+        "nodes": {
+            "forward": [float(box["c"].value), float(box["e"].value), float(box.value)],
+            "backward": [float(box["e"].cotangent), float(box["c"].cotangent), float(box.gradients[0])],
+        },
         "autodiff": float(jax.jit(jax.grad(quadratic))(at["float64"])[0]),
         "error_of_1e-5": {
             name: float(abs(fnn.central_differences(quadratic, step=1e-5)(x)[0] - 44)) for name, x in at.items()
@@ -241,55 +286,78 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
     lecture = result["lecture"]
     wide, narrow, steps = lecture["float64"], lecture["float32"], lecture["error_of_1e-5"]
-    off = _off(result)
     flat = result["curves"]["quadratic"].values()
     by_hand, per_parameter = _passes(result)
+    times = result.get("measured", {}).get("times")
     return {
-        "printed": Prediction(
-            "the lecture's values and quotients come out as printed",
-            all(abs(wide[name] - value) <= half for name, (value, half) in PRINTED.items())
-            and wide["symmetric"] == 43.99999999999906
-            and abs(narrow["symmetric"] - 44.0010) <= 5e-5
-            and abs(wide["one_sided"] - 44.08) <= 5e-5,
+        "slow": Prediction(
+            "the clock says so too: time of differences over that of back-propagation, largest net",
+            times and times[-1]["differences"] / times[-1]["backprop"],
+            "at least",
+            5.0,
+            decide="The times of a run would decide.",
         ),
+        "printed": Prediction(
+            "the lecture's values, in half units of their last printed digit",
+            [abs(wide[name] - value) / half for name, (value, half) in PRINTED.items()],
+            "at most",
+            1.0,
+        ),
+        "symmetric": Prediction("the symmetric quotient in float64", wide["symmetric"], "is", 43.99999999999906),
+        "narrow": Prediction("the symmetric quotient in float32", narrow["symmetric"], "within", (44.00095, 44.00105)),
+        "one_sided": Prediction("the one-sided quotient", wide["one_sided"], "within", (44.07995, 44.08005)),
         "best_step": Prediction(
-            f"the best step is the predicted one within a factor of {FACTOR:g}", max(off.values()) <= FACTOR
+            "factor between the best step and the predicted one", _factors(result), "at most", FACTOR
         ),
         "no_v": Prediction(
-            "the error of a quadratic has no V: the largest step is as good as any",
-            all(each["predicted_central"] is None and each["central"][0] <= 2 * min(each["central"]) for each in flat),
+            "the error of a quadratic has no V: that of the largest step exceeds twice the least by",
+            [each["central"][0] - 2 * min(each["central"]) for each in flat],
+            "at most",
+            0.0,
         ),
-        "dtype": Prediction(
-            "a step of 1e-5 suffices in float64 and not in float32",
-            steps["float64"] <= 44e-6 and 1.5 <= steps["float32"] <= 2.5,
+        "no_optimum": Prediction(
+            "nor has it a predicted best step", all(each["predicted_central"] is None for each in flat)
+        ),
+        "default_central": Prediction(
+            "the package's own central step is right at 0 and from 1e-6 to 1e6: relative error over ε^(2/3)",
+            [e / result["defaults"][d]["eps"] ** (2 / 3) for d in BOTH for e in result["defaults"][d]["central"]],
+            "at most",
+            10.0,
+        ),
+        "default_one_sided": Prediction(
+            "so is its one-sided step: relative error over ε^(1/2)",
+            [e / result["defaults"][d]["eps"] ** 0.5 for d in BOTH for e in result["defaults"][d]["one_sided"]],
+            "at most",
+            10.0,
+        ),
+        "wide_enough": Prediction("a step of 1e-5 in float64 is off 44 by", steps["float64"], "at most", 44e-6),
+        "too_narrow": Prediction("a step of 1e-5 in float32 is off 44 by", steps["float32"], "within", (1.5, 2.5)),
+        "calculus": Prediction(
+            "rules of calculus and autodiff give 44", [lecture["analytic"], lecture["autodiff"]], "is", [44, 44]
         ),
         "nodes": Prediction(
-            "rules of calculus, autodiff and the passes over the graph give 44",
-            lecture["analytic"] == lecture["autodiff"] == 44
-            and lecture["nodes"] == {"forward": [11, 121, 124], "backward": [1, 22, 44]},
+            "the passes over the graph give 11, 121, 124 and 1, 22, 44",
+            lecture["nodes"],
+            "is",
+            {"forward": [11, 121, 124], "backward": [1, 22, 44]},
         ),
-        "cheap": Prediction(
-            "back-propagation costs at most five forward passes, whatever the size",
-            max(by_hand) <= 5 and by_hand[-1] <= 1.5 * by_hand[0],
+        "cheap": Prediction("forward passes that back-propagation costs", by_hand, "at most", 5.0),
+        "constant": Prediction(
+            "whatever the size: cost of the largest net over that of the smallest",
+            by_hand[-1] / by_hand[0],
+            "at most",
+            1.5,
         ),
         # two passes per parameter; moving an entry and the quotient add a little, what is not moved is computed once
-        "dear": Prediction(
-            "central differences cost one to two forward passes per parameter",
-            all(1 <= each <= 2.1 for each in per_parameter),
-        ),
+        "dear": Prediction("forward passes per parameter of central differences", per_parameter, "within", (1.0, 2.1)),
     }
 
 
-def _off(result: dict[str, Any]) -> dict[str, float]:
-    """{kind of difference: the largest factor between the best step and the predicted one}."""
+def _factors(result: dict[str, Any]) -> list[float]:
+    """By which factor the best step is off the predicted one, for every bent function, dtype and kind of difference."""
     bent = [each for name, dtypes in result["curves"].items() if name != "quadratic" for each in dtypes.values()]
-    return {
-        kind: max(
-            max(each[f"best_{kind}"] / each[f"predicted_{kind}"], each[f"predicted_{kind}"] / each[f"best_{kind}"])
-            for each in bent
-        )
-        for kind in ("central", "one_sided")
-    }
+    ratios = [each[f"best_{kind}"] / each[f"predicted_{kind}"] for each in bent for kind in ("central", "one_sided")]
+    return [max(ratio, 1 / ratio) for ratio in ratios]
 
 
 def _counted(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -304,7 +372,7 @@ def _passes(result: dict[str, Any]) -> tuple[list[float], list[float]]:
 
 def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of claims A8, A9, A10, A12 and E2."""
-    lecture, off = result["lecture"], _off(result)
+    lecture, factor = result["lecture"], max(_factors(result))
     wide, narrow, steps, nodes = (lecture[key] for key in ("float64", "float32", "error_of_1e-5", "nodes"))
     counted, (by_hand, per_parameter) = _counted(result), _passes(result)
     largest = counted[-1]
@@ -313,12 +381,13 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
             f"{wide['above']:.4f} and {wide['below']:.4f} give {wide['symmetric']!r} in float64 and "
             f"{narrow['symmetric']:.4f} in float32 (predicted 43.99999999999906 and 44.0010), one-sided "
             f"{wide['one_sided']:.2f} (predicted 44.08).",
+            "secants.svg",
         ),
         "A9": Evidence(
-            f"The best steps lie within a factor {off['central']:.1f} of (3 ε |f| / |f‴|)^(1/3), one-sided "
-            f"{off['one_sided']:.1f} of (ε |f| / |f″|)^(1/2) (predicted: below {FACTOR:g}), for exp, sin and a net in "
-            f"four dtypes; the quadratic has no V. With h = 10⁻⁵ its slope of 44 is off by {steps['float64']:.0e} in "
-            f"float64 and by {steps['float32']:.1f} in float32 (predicted 2): the step must know the dtype.",
+            f"The best steps lie within a factor {factor:.1f} of (3 ε |f| / |f‴|)^(1/3), one-sided of "
+            f"(ε |f| / |f″|)^(1/2) (predicted: below {FACTOR:g}), for exp, sin and a net in four dtypes. "
+            f"With h = 10⁻⁵ its slope of 44 is off by {steps['float64']:.0e} in "
+            f"float64 and by {steps['float32']:.1f} in float32 (predicted 2).",
             "v_curves.svg",
         ),
         "A10": Evidence(
@@ -340,15 +409,40 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
             "the more parameters the more; the figure shows the times beside the counts.",
             "cost.svg",
         ),
-    }  # fmt: skip
+    }
 
 
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
     """{file name: figure}, from the saved record alone."""
     return {
         "v_curves.svg": _drawn_curves(saved["result"]["curves"]),
+        "secants.svg": _secants(saved["result"]["lecture"]["float64"]),
         "cost.svg": _drawn_costs(saved["result"]["costs"], saved["measured"]["times"]),
     }
+
+
+def _secants(quotients: dict[str, float]) -> Any:
+    """The lecture's function along x₁ with both quotients and the tangent; far wider than h = 0.02, or all were one."""
+    from experiments import figures
+
+    figure, (spots,) = figures.blank(11, 4.4, columns=2)
+    x = np.linspace(-0.2, 2.2, 200)
+    for axes, h, title in ((spots[0], 1.0, "With h = 1, to be seen"), (spots[1], 2e-2, "The lecture's h = 0.02")):
+        inside = x if h == 1.0 else np.linspace(0.985, 1.025, 50)
+        axes.plot(inside, quadratic((inside, 3.0)), color="0.55", lw=2.5, label="$(2x_1 + 9)^2 + 3$")
+        for ends, colour, style, name in (
+            ((1 - h / 2, 1 + h / 2), figures.BLUE, "-", "symmetric"), ((1.0, 1 + h), figures.RED, "--", "one-sided")
+        ):  # fmt: skip
+            heights = [quadratic((end, 3.0)) for end in ends]
+            slope = (heights[1] - heights[0]) / h
+            axes.plot(ends, heights, "o", color=colour)
+            axes.plot(
+                inside, heights[0] + slope * (inside - ends[0]), style, color=colour, lw=1.5,
+                label=f"{name}: {slope if h == 1.0 else quotients[name.replace('-', '_')]:.2f}",
+            )  # fmt: skip
+        axes.set(title=title, xlabel="$x_1$", ylabel="f")
+        axes.legend()
+    return figure
 
 
 def _drawn_curves(curves: dict[str, Any]) -> Any:

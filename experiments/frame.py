@@ -23,14 +23,16 @@ where `saved` is the record as it was written: "result", "predictions", "verdict
 """
 
 import dataclasses
+import hashlib
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-Verdict = Literal["confirmed", "refuted", "open"]
+Verdict = Literal["confirmed", "refuted", "open", "not judged"]
 
 #: What is said of a prediction that held, did not hold, or is open.
 WORDS: dict[bool | None, str] = {True: "held", False: "not held", None: "open"}
@@ -46,6 +48,8 @@ class Options:
     """Of every random number. Where several nets are trained, of the first; the others take the numbers that follow."""
     out: Path = Path("results")
     """Folder for the numbers (JSON) and the figures; made if it does not exist."""
+    allow_lost: bool = False
+    """End with status 0 even if a claim that the committed record has as confirmed is refuted or left open."""
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
@@ -100,7 +104,17 @@ class Experiment(NamedTuple):
     claims: Mapping[str, tuple[str, ...]] = {}
     """{number of a claim: the keys of the predictions on which it rests}; a key may be a pattern such as "A15 *"."""
     quick: Mapping[str, Any] = {}
-    """Options that make it small, for `all --quick`: a few seconds, every line run, verdicts perhaps open."""
+    """Options that make it small, for `all --quick`: a few seconds, every line run, one seed."""
+    unjudged: tuple[str, ...] = ()
+    """Claims whose criteria belong to the full sizes: the quick form does not judge them."""
+    seeds: int = 1
+    """At how many seeds the claims are judged, the option's and those that follow; the result is that of the first."""
+    share: float = 1.0
+    """The share of the seeds at which a claim must be confirmed."""
+    once: tuple[str, ...] = ()
+    """The keys of predictions about times, which are taken at the first seed alone."""
+    again: Mapping[str, Any] = {}
+    """Options of the runs at the further seeds, where they differ from those of the first."""
     x64: bool = False
     """All of it runs in float64."""
     precision: str | None = "highest"
@@ -111,14 +125,95 @@ class Experiment(NamedTuple):
     """The module that holds it; filled in by the registry."""
 
 
+Relation = Literal["is", "at most", "at least", "below", "above", "within"]
+
+
 class Prediction(NamedTuple):
-    """What was predicted, and what the numbers say of it."""
+    """A criterion, fixed beforehand, and what was measured: a value stands in its relation to the bound, or does not.
+
+    >>> Prediction("the error is small", [1e-9, 2e-9], "at most", 1e-8).held
+    True
+    >>> Prediction("the error is small", [1e-9, math.nan], "at most", 1e-8).held
+    False
+    """
 
     sentence: str
-    held: bool | None
-    """None: the numbers decide nothing."""
+    value: Any
+    """What was measured: a number, or a list of which each must hold; whether it is so, for a yes or no; None where the
+    numbers decide nothing."""
+    relation: Relation = "is"
+    bound: Any = True
+    """A number; for "within" the pair of the least and the largest."""
+    miss: bool | None = False
+    """What it means that the value does not hold: False refutes, None leaves the claim open."""
     decide: str = ""
     """For one that is open: a sentence that says what would decide."""
+
+    @property
+    def held(self) -> bool | None:
+        """Whether all values hold; NaN holds nowhere."""
+        return _held(self.worst, self.relation, self.bound, self.miss)
+
+    @property
+    def worst(self) -> Any:
+        """Of several values the one that comes nearest to refuting, NaN before any."""
+        return _worst(self.value, self.relation, self.bound)
+
+    @property
+    def words(self) -> str:
+        """The relation and the bound, "at most 1e-08"; nothing for a yes or no."""
+        if self.relation == "is":
+            return "" if self.bound is True else f"{self.bound}"
+        if self.relation == "within":
+            return f"from {self.bound[0]:.7g} to {self.bound[1]:.7g}"
+        return f"{self.relation} {self.bound:.4g}"
+
+    @property
+    def criterion(self) -> list[Any]:
+        """What was fixed: all but the value."""
+        return [self.sentence, self.relation, self.bound, self.miss]
+
+
+def _held(value: Any, relation: str, bound: Any, miss: bool | None) -> bool | None:
+    if value is None:
+        return None
+    if relation != "is" and not isinstance(value, int | float):
+        # what is no number stands in no relation
+        return miss
+    holds = {
+        "is": lambda: value == bound,
+        "at most": lambda: value <= bound,
+        "at least": lambda: value >= bound,
+        "below": lambda: value < bound,
+        "above": lambda: value > bound,
+        "within": lambda: bound[0] <= value <= bound[1],
+    }[relation]()
+    return True if holds else miss
+
+
+def _worst(value: Any, relation: str, bound: Any) -> Any:
+    if relation == "is" or value is None:
+        return value
+    values = list(_leaves(value))
+    if not values or any(each is None for each in values):
+        return None
+    if any(math.isnan(each) for each in values):
+        return math.nan
+    if relation == "within":
+        middle = (bound[0] + bound[1]) / 2
+        return max(values, key=lambda each: abs(each - middle))
+    return max(values) if relation in ("at most", "below") else min(values)
+
+
+def _leaves(value: Any) -> Iterable[Any]:
+    """The numbers in nested lists, arrays and dicts, as Python's own."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    value = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, Iterable):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
 
 
 class Evidence(NamedTuple):
@@ -136,6 +231,8 @@ class Judgement(NamedTuple):
     verdict: Verdict
     evidence: str
     figure: str = ""
+    seeds: tuple[Verdict, ...] = ()
+    """The verdict at each seed, the first one's first; empty where only one was tried."""
 
 
 # ---- verdicts -------------------------------------------------------------------------------------------------------
@@ -147,24 +244,81 @@ def verdict(held: Iterable[bool | None]) -> Verdict:
     return "refuted" if False in each else "open" if None in each else "confirmed"
 
 
-def judge(experiment: Any, result: dict[str, Any]) -> dict[str, Judgement]:
+def over_seeds(verdicts: Sequence[Verdict], share: float) -> Verdict:
+    """Confirmed at this share of the seeds; refuted where so many refute it that the rest could not make it up.
+
+    >>> over_seeds(["confirmed"] * 19 + ["open"], 0.9), over_seeds(["confirmed"] * 19 + ["open"], 1.0)
+    ('confirmed', 'open')
+    """
+    needed = math.ceil(share * len(verdicts) - 1e-9)
+    if verdicts.count("confirmed") >= needed:
+        return "confirmed"
+    return "refuted" if len(verdicts) - verdicts.count("refuted") < needed else "open"
+
+
+def least_share(held: int, of: int, doubt: float = 0.05) -> float:
+    """The exact binomial (Clopper-Pearson) lower bound: a smaller share gives so many only once in 1/doubt.
+
+    >>> round(least_share(20, 20), 3), round(least_share(5, 5), 3), least_share(0, 5)
+    (0.861, 0.549, 0.0)
+    """
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        p = (low + high) / 2
+        as_many = sum(math.comb(of, k) * p**k * (1 - p) ** (of - k) for k in range(held, of + 1))
+        low, high = (p, high) if as_many < doubt else (low, p)
+    return 0.0 if held == 0 else low
+
+
+def judge(experiment: Any, result: dict[str, Any], others: Sequence[Mapping[str, Any]] = ()) -> dict[str, Judgement]:
     """The verdict on each claim of an experiment (its module), from a result as it was saved.
 
-    Raises `KeyError` where a claim rests on a prediction that is not made.
+    `others` holds, for each further seed, {key: the value that decides}. Raises `KeyError` where a claim rests on a
+    prediction that is not made.
     """
-    claims = experiment.EXPERIMENT.claims
-    if not claims:
+    head = experiment.EXPERIMENT
+    if not head.claims:
         return {}
     made, evidence = experiment.predictions(result), experiment.evidence(result)
     judged = {}
-    for claim, patterns in claims.items():
-        rests_on = [made[key] for key in keys_of(patterns, made, claim)]
-        outcome = verdict(bool(each.held) if each.held is not None else None for each in rests_on)
+    for claim, patterns in head.claims.items():
+        rests_on = {key: made[key] for key in keys_of(patterns, made, claim)}
+        seeds: list[Verdict] = [verdict(each.held for each in rests_on.values())]
+        for values in others:
+            again = {key: each for key, each in rests_on.items() if key not in head.once}
+            seeds.append(verdict(_held(values[k], p.relation, p.bound, p.miss) for k, p in again.items()))
+        outcome = over_seeds(seeds, head.share)
         text, figure = evidence[claim]
+        # what follows is said by the flags, whatever the sentences of the experiment say
+        text = " ".join([text, *(_missed(each) for each in rests_on.values() if each.held is False)])
         if outcome == "open":
-            text = " ".join([text, *dict.fromkeys(each.decide for each in rests_on if each.held is None)])
-        judged[claim] = Judgement(outcome, text, figure)
+            text = " ".join([text, *dict.fromkeys(each.decide for each in rests_on.values() if each.held is None)])
+        judged[claim] = Judgement(outcome, text.strip(), figure, tuple(seeds) if others else ())
     return judged
+
+
+def _missed(each: Prediction) -> str:
+    if each.relation == "is":
+        return f"Not so: {each.sentence}."
+    return f"Not so: {each.sentence} (measured {each.worst:.4g}, predicted {each.words})."
+
+
+def criteria(experiment: Any, made: Mapping[str, Prediction]) -> dict[str, dict[str, Any]]:
+    """{claim: its criterion as data}: every prediction on which it rests, the seeds, and the share that must hold."""
+    head = experiment.EXPERIMENT
+    seeds = {"seeds": head.seeds, "share": head.share} if head.seeds > 1 else {}
+    once = {"once": list(head.once)} if head.once else {}
+    return {
+        claim: {"predictions": {key: made[key].criterion for key in keys_of(patterns, made, claim)}} | seeds | once
+        for claim, patterns in head.claims.items()
+    }
+
+
+def digest(criterion: Mapping[str, Any]) -> str:
+    """The SHA-256 of a criterion."""
+    # as JSON keeps it: a tuple is a list, and the order of keys means nothing
+    text = json.dumps(criterion, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def keys_of(patterns: Iterable[str], keys: Iterable[str], claim: str) -> list[str]:

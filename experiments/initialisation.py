@@ -4,7 +4,7 @@ Prediction: from zero weights with tanh every weight gradient and every hidden b
 and along the run; only the output bias learns, down to the loss of guessing by the shares of the classes. The lecture's
 "all gradients" holds where that bias is already right: with balanced classes it is 0 too. Equal weights keep all hidden
 units equal for ever; random ones part them (B10). Hidden units may be put in any order, connections and all: the same
-function and the same gradients, in the same order (B11).
+function and the same gradients, in the same order (B11). Small positive biases of relu units work as well as 0 (B29).
 Refuted by: a gradient from zero that is not 0; a loss other than the entropy of the classes; equal units that part; a
 permuted net whose outputs differ by more than rounding.
 
@@ -36,11 +36,13 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "B10": ("stuck", "guess", "balanced", "equal", "random"),
+        "B10": ("stuck", "learns", "guess", "balanced", "equal", "moved", "random", "better"),
         "B11": ("outputs", "gradients", "half"),
+        "B29": ("as_well", "learns_too"),
     },
     x64=True,
     quick={"permutations": 50},
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -65,6 +67,10 @@ STARTS = {
 }
 
 
+#: Where the hidden biases of B29 begin.
+BIASES = (0.0, 0.01, 0.1, 1.0)
+
+
 def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Train from the three starts, permute units, and return the numbers."""
     images, labels = fnn.data.digits()
@@ -74,7 +80,46 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     result["balanced"] = _balanced(images, labels)
     result["permutations"] = _permuted(options, end, x, y)
     watch("permutations", 1, 1, f"{options.permutations} orders of {HIDDEN} hidden units")
+    result["small"] = _small(options.seed)
+    result["biases"] = _biases(options.seed, x, y)
+    watch("biases", 1, 1, f"{len(BIASES)} initial biases")
     return result
+
+
+def _small(seed: int) -> dict[str, Any]:
+    """A net that can be drawn, before and after its hidden units are put in another order."""
+    net, order = fnn.mlp(2, 4, 1), np.array([2, 0, 3, 1])
+    first, second = jax.tree.map(np.asarray, net.init(jax.random.key(seed), jnp.float64))
+    moved = {"W": first["W"][:, order], "b": first["b"][order]}, second | {"W": second["W"][order]}
+    x = np.random.default_rng(seed).normal(size=(50, 2))
+    apart = np.abs(np.asarray(net.apply((first, second), x)) - np.asarray(net.apply(moved, x))).max()
+    return {
+        "order": order, "apart": float(apart), "before": [first["W"], second["W"]], "after": [e["W"] for e in moved],
+    }  # fmt: skip
+
+
+def _biases(seed: int, x: jax.Array, y: jax.Array) -> dict[str, Any]:
+    """Losses of relu nets whose hidden biases begin at each of these, several nets of each."""
+    images, labels = jnp.asarray(x[:200], jnp.float32), y[:200]
+
+    @jax.jit
+    def trained(keys: jax.Array, bias: jax.Array) -> jax.Array:
+        net = fnn.mlp(64, 16, 16, 16, 10, activation="relu", weight_init="he_normal")
+        by_hand = fnn.backprop(net, fnn.softmax_cross_entropy)
+
+        def one(key: jax.Array) -> jax.Array:
+            *hidden, last = net.init(key)
+            begin = (*({"W": layer["W"], "b": layer["b"] + bias} for layer in hidden), last)
+
+            def step(params: Any, _: None) -> Any:
+                return jax.tree.map(lambda p, g: p - 0.1 * g, params, by_hand(params, images, labels)[1]), None
+
+            return by_hand(jax.lax.scan(step, begin, None, length=150)[0], images, labels)[0]
+
+        return jax.vmap(one)(keys)
+
+    keys = jax.random.split(jax.random.key(seed + 1), 10)
+    return {str(bias): np.asarray(trained(keys, jnp.float32(bias)), np.float64).round(5) for bias in BIASES}
 
 
 def _net(start: str = "random") -> fnn.network.Sequential:
@@ -193,36 +238,58 @@ def _permuted(options: Options, params: Any, x: jax.Array, y: jax.Array) -> dict
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
     zero, equal, random = (result["starts"][name] for name in ("zero", "equal", "random"))
-    stuck = {name: value for name, value in zero["largest_gradients"].items() if name != "b2"}
+    stuck = [value for name, value in zero["largest_gradients"].items() if name != "b2"]
     permuted = result["permutations"]
     # sums may be rounded differently for each unit, and equal units are a ridge from which descent drives them apart:
     # half the digits are left to that
     rounding = float(np.sqrt(np.finfo(np.float64).eps))
     return {
         "stuck": Prediction(
-            "from zero every gradient but the output bias's is exactly 0 all along", all(v == 0 for v in stuck.values())
+            "from zero the largest gradient of weights and hidden biases, all along", stuck, "at most", 0.0
         ),
+        "learns": Prediction("from zero the output bias has a gradient", zero["largest_gradients"]["b2"], "above", 0.0),
         "guess": Prediction(
-            "the output bias learns to guess by the shares of the classes",
-            zero["largest_gradients"]["b2"] > 0 and abs(zero["end"] - result["entropy"]) <= 1e-3,
+            "it learns to guess by the shares of the classes: loss less their entropy",
+            abs(zero["end"] - result["entropy"]),
+            "at most",
+            1e-3,
         ),
-        "balanced": Prediction(
-            "with balanced classes its gradient is 0 too", max(result["balanced"].values()) <= 1e-15
-        ),
-        "equal": Prediction(
-            "equal units stay equal while they move", equal["most_apart"] <= rounding and equal["moved"] > 2 * EQUAL
-        ),
-        "random": Prediction(
-            "random units part, and read better", random["most_apart"] > 0.1 and random["end"] < 0.7 * equal["end"]
+        "balanced": Prediction("with balanced classes its gradient is 0 too", result["balanced"], "at most", 1e-15),
+        "equal": Prediction("equal units stay equal: they part by", equal["most_apart"], "at most", rounding),
+        "moved": Prediction("while they move by", equal["moved"], "above", 2 * EQUAL),
+        "random": Prediction("random units part by", random["most_apart"], "above", 0.1),
+        "better": Prediction(
+            "random units read better: their loss over that of equal ones", random["end"] / equal["end"], "below", 0.7
         ),
         "outputs": Prediction(
-            "units in another order: the same outputs", permuted["output"] <= permuted["output_bound"]
+            "units in another order, the same outputs: difference over its rounding bound",
+            permuted["output"] / permuted["output_bound"],
+            "at most",
+            1.0,
         ),
         "gradients": Prediction(
-            "and the same gradients in that order", permuted["gradient"] <= permuted["gradient_bound"]
+            "and the same gradients in that order: difference over its rounding bound",
+            permuted["gradient"] / permuted["gradient_bound"],
+            "at most",
+            1.0,
+        ),
+        "as_well": Prediction(
+            "relu nets whose biases begin at 0.1 end as well: median loss over that from 0",
+            float(np.median(result["biases"]["0.1"]) / np.median(result["biases"]["0.0"])),
+            "at most",
+            1.25,
+        ),
+        "learns_too": Prediction(
+            "they learn: median loss over that of guessing",
+            float(np.median(result["biases"]["0.1"]) / np.log(10)),
+            "at most",
+            0.5,
         ),
         "half": Prediction(
-            "their output weights alone in another order: another function", permuted["half_permuted"] > 0.1
+            "their output weights alone in another order, another function: difference",
+            permuted["half_permuted"],
+            "above",
+            0.1,
         ),
     }
 
@@ -247,7 +314,13 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
             f"bound {permuted['output_bound']:.0e}), gradients in that order by {permuted['gradient']:.0e} of the "
             "largest; with only the output weights permuted the outputs differ by at least "
             f"{permuted['half_permuted']:.2f}.",
-            "starts.svg",
+            "reordered.svg",
+        ),
+        "B29": Evidence(
+            "Relu nets on digits, median loss after 150 steps by the bias at which hidden units begin: "
+            + ", ".join(f"{bias} {np.median(each):.3f}" for bias, each in result["biases"].items())
+            + ".",
+            "biases.svg",
         ),
     }
 
@@ -301,4 +374,34 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         row[0].set_ylabel(f"{name}\nweights", fontsize=11)
     right.colorbar(pictures[0], ax=spots, label="weight", shrink=0.8)
     right.suptitle(f"Weights into the {HIDDEN} hidden units after {result['steps']} steps")
-    return {"starts.svg": figure}
+    return {
+        "starts.svg": figure, "reordered.svg": _reordered(result["small"]), "biases.svg": _begun(result["biases"])
+    }  # fmt: skip
+
+
+def _reordered(small: dict[str, Any]) -> Any:
+    from experiments import figures
+
+    figure, (spots,) = figures.blank(11, 4.2, columns=2)
+    for axes, key, title in ((spots[0], "before", "A net"), (spots[1], "after", "Its hidden units in another order")):
+        figures.network_on(axes, (2, 4, 1), [np.array(each) for each in small[key]])
+        for row, unit in enumerate(range(4) if key == "before" else small["order"]):
+            axes.text(2.2, 1.5 - row, str(unit + 1), ha="center", va="center", zorder=3)
+        axes.set_title(title)
+    figure.suptitle(f"The same function: outputs differ by {small['apart']:.0e}")
+    return figure
+
+
+def _begun(biases: dict[str, list[float]]) -> Any:
+    from experiments import figures
+
+    figure, ((axes,),) = figures.blank(8, 4.2)
+    for k, values in enumerate(biases.values()):
+        axes.plot(np.full(len(values), k), values, "o", color=figures.BLUE, alpha=0.6)
+        axes.plot(k, np.median(values), "_", color="black", ms=34, mew=2.5)
+    axes.axhline(np.log(10), color="0.4", lw=1, ls=":", label="guessing, ln 10")
+    axes.set_xticks(range(len(biases)), list(biases))
+    axes.set(xlabel="hidden biases begin at", ylabel="loss after 150 steps", title="Relu nets on digits; bar: median",
+             ylim=(0, None))  # fmt: skip
+    axes.legend()
+    return figure

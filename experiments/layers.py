@@ -49,6 +49,7 @@ EXPERIMENT = frame.Experiment(
     },
     x64=True,
     quick={"repeats": 10},
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -80,7 +81,34 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
         result["contrasts"] |= contrasts
         result |= rest
         watch("formulas", k, len(parts), part.__name__.strip("_").replace("_", " "))
-    return result
+    return result | {"pictures": _graphs()}
+
+
+def _graphs() -> dict[str, str]:
+    """A net, a flow of nodes and a layer of two inputs as the glass box draws them, with their gradients."""
+    W1, b1 = jnp.array([[1.0, -1.0], [0.5, 2.0]]), jnp.array([0.0, -0.5])
+    W2, b2, x = jnp.array([[1.0], [-2.0]]), jnp.array([0.5]), jnp.array([1.0, 2.0])
+
+    def net(W1, b1, W2, b2, x):
+        z1 = x @ W1 + b1
+        a1 = jax.lax.logistic(z1)
+        z2 = a1 @ W2 + b2
+        return jnp.sum((z2 - 1) ** 2) / 2
+
+    def flow(x, w, b):
+        z = w * x + b
+        a = jnp.tanh(z)
+        return (a - 1) ** 2
+
+    def gate(s, u, v):
+        product = u * v
+        return s * product
+
+    return {
+        "algorithm.svg": fnn.graph(net, W1, b1, W2, b2, x).svg(),
+        "flow.svg": fnn.graph(flow, 2.0, 0.5, -0.5).svg(),
+        "two_inputs.svg": fnn.graph(gate, 2.0, 3.0, -1.0).svg(),
+    }
 
 
 def apart(got: Any, wanted: Any) -> dict[str, float]:
@@ -89,13 +117,12 @@ def apart(got: Any, wanted: Any) -> dict[str, float]:
     >>> apart({"a": np.ones(2)}, {"a": np.ones(2)})["apart"]
     0.0
     """
-    pairs = list(zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True))
     difference, largest = 0.0, 1.0
-    for a, b in pairs:
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-            raise FloatingPointError(f"finite numbers of one shape are compared, got {a.shape} and {b.shape}.")
-        difference, largest = max(difference, float(np.abs(a - b).max())), max(largest, float(np.abs(b).max()))
+        # NaN, and another shape, are as far apart as can be
+        here = np.abs(a - b).max() if a.shape == b.shape else np.inf
+        difference, largest = float(np.maximum(difference, here)), max(largest, float(np.abs(b).max()))
     return {"apart": difference, "bound": ROUNDINGS * EPS * largest}
 
 
@@ -168,7 +195,25 @@ def _one_layer(random: np.random.Generator, repeats: int) -> Any:
         "D4 Jacobian row by row": apart(got["rows"], rows),
         "D4 Jacobian by autodiff": apart(got["jacobian"][0], rows),
         "D6 the batch": apart(got["batch"], batch),
-    }, {}, {}  # fmt: skip
+    }, {}, {"boards": _shown(x[0], y_bar[0], jax.tree.map(lambda leaf: leaf[0], got))}  # fmt: skip
+
+
+def _shown(x: np.ndarray, y_bar: np.ndarray, got: Any) -> dict[str, Any]:
+    """The matrices of the first repeat, as the lectures lay them out: columns, the bias last, one row per output."""
+    W_bar, b_bar, _ = got["single"]
+    rows = np.concatenate([np.swapaxes(got["rows"]["W"], 1, 2).reshape(OUTPUTS, -1), got["rows"]["b"]], axis=1)
+    shown = {
+        "input": np.append(x[0], 1.0)[:, None],
+        "output": y_bar[:1].T,
+        "gradient": np.concatenate([W_bar.T, b_bar[:, None]], axis=1),
+        "jacobian": got["jacobian"][1].T,
+        "input gradient": got["backward"][1][:, None],
+        "rows": rows,
+        "inputs": x.T,
+        "outputs": y_bar.T,
+        "batch gradient": got["batch"][0].T,
+    }
+    return {name: each.round(4) for name, each in shown.items()}
 
 
 # ---- any topology as a matrix with a mask: A18 ----------------------------------------------------------------------
@@ -466,23 +511,29 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
     taylor = result["taylor"]
     made = {
-        f"{name}, equal": Prediction(f"{name}: equal", each["apart"] <= each["bound"])
+        f"{name}, equal": Prediction(
+            f"{name}: difference over its rounding bound", each["apart"] / each["bound"], "at most", 1.0
+        )
         for name, each in result["identities"].items()
     }
     # a wrong reading is off by far more than rounding: by a thousandth of numbers near 1
     made |= {
-        f"{name}, different": Prediction(f"{name}: different", value >= 1e-3)
+        f"{name}, different": Prediction(f"{name}: difference of the wrong reading", value, "at least", 1e-3)
         for name, value in result["contrasts"].items()
     }
     return made | {
-        "D2 slope": Prediction("D2 the remainder falls with slope 2", abs(taylor["slope"] - 2) <= 0.05),
-        "D2 wrong slope": Prediction("D2 a derivative off by 1 % leaves slope 1", taylor["slope_of_wrong"] <= 1.2),
+        "D2 slope": Prediction("D2 the remainder falls with slope 2", taylor["slope"], "within", (1.95, 2.05)),
+        "D2 wrong slope": Prediction(
+            "D2 a derivative off by 1 % leaves slope 1", taylor["slope_of_wrong"], "at most", 1.2
+        ),
     }
 
 
 def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """The largest differences behind each claim."""
     figures = {"A18": "masks.svg", "D2": "remainder.svg", "E6": "remainder.svg", "D8": "remainder.svg"}
+    figures |= {"B8": "algorithm.svg", "B13": "flow.svg", "C9": "two_inputs.svg"}
+    figures |= {"A15": "fully_connected.svg", "C8": "transposed.svg", "D4": "rows.svg", "D6": "batch.svg"}
     return {claim: Evidence(_text(claim, result), figures.get(claim, "")) for claim in EXPERIMENT.claims}
 
 
@@ -524,7 +575,57 @@ def show(saved: dict[str, Any], console: Console) -> None:
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
     """{file name: figure}, from the saved result alone."""
     result = saved["result"]
-    return {"masks.svg": _masks_figure(result), "remainder.svg": _remainder(result)}
+    return (
+        {"masks.svg": _masks_figure(result), "remainder.svg": _remainder(result)}
+        | _matrices(result["boards"])
+        | (result["pictures"])
+    )
+
+
+def _matrices(shown: dict[str, Any]) -> dict[str, Any]:
+    """Products of matrices as a lecturer would write them on a board: what is multiplied, and what comes of it."""
+    each = {name: np.array(matrix) for name, matrix in shown.items()}
+    wide = {"input": r"$\hat{x} = (x, 1)$", "output": r"$\delta = \partial L / \partial \hat{y}$"}
+    return {
+        "fully_connected.svg": _board(
+            "The gradient of a fully connected layer is an outer product, the bias its last column",
+            [(wide["output"], each["output"]), (r"$\hat{x}^T$", each["input"].T),
+             (r"$\partial L / \partial \hat{W} = \delta\,\hat{x}^T$, by fnn", each["gradient"])], "·=",
+        ),
+        "transposed.svg": _board(
+            "Backward, a node applies its transposed Jacobian",
+            [(r"$J^T$", each["jacobian"]), (wide["output"], each["output"]),
+             (r"$\partial L / \partial x = J^T \delta$, by fnn", each["input gradient"])], "·=",
+        ),
+        "rows.svg": _board(
+            "The Jacobian of σ(Ax + b): row i sees row i of A and entry i of b",
+            [("one row per output; columns: the rows of A one after the other, then b", each["rows"])], "",
+        ),
+        "batch.svg": _board(
+            "A batch: the same formula, a column per example",
+            [("$[\\delta_1 … \\delta_N]$", each["outputs"]), ("$[x_1 … x_N]^T$", each["inputs"].T),
+             (r"$\Sigma_n \delta_n x_n^T$, by fnn", each["batch gradient"])], "·=",
+        ),
+    }  # fmt: skip
+
+
+def _board(title: str, parts: list[tuple[str, np.ndarray]], signs: str) -> Any:
+    from experiments import figures
+
+    widths = [max(matrix.shape[1], 1.5) for _, matrix in parts]
+    figure, (spots,) = figures.blank(max(9, 0.62 * sum(widths) + 4), 3.9, columns=len(parts), width_ratios=widths)
+    limit = max(float(np.abs(matrix).max()) for _, matrix in parts)
+    for axes, (name, matrix), sign in zip(spots, parts, [*signs, ""], strict=True):
+        axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
+        for (row, column), value in np.ndenumerate(matrix):
+            # no −0, and white where it is dark
+            colour = "white" if abs(value) > 0.6 * limit else "black"
+            axes.text(column, row, f"{round(value, 1) + 0:.1f}", ha="center", va="center", fontsize=8, color=colour)
+        axes.set(xticks=[], yticks=[], xlabel=name)
+        axes.grid(False)
+        axes.text(1.06, 0.5, sign, transform=axes.transAxes, fontsize=20, va="center")
+    figure.suptitle(title)
+    return figure
 
 
 def _masks_figure(result: dict[str, Any]) -> Any:

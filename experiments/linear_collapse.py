@@ -39,6 +39,7 @@ EXPERIMENT = frame.Experiment(
     },
     x64=True,
     quick={"nets": 20},
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -144,6 +145,11 @@ def _deep_linear(options: Options) -> dict[str, Any]:
             "share_of_bound": float((error / (ROUNDINGS * EPS * size)).max()),
             "from_differences": float(numeric.max() / np.abs(formula[0]).max()),
             "largest": float(np.abs(formula).max()),
+            # both, of the first nets, for the picture
+            "shown": {
+                "formula": formula[:6].reshape(-1).round(4),
+                "by_hand": np.swapaxes(np.asarray(layer["W"]), 1, 2)[:6].reshape(-1).round(4),
+            },
         }
     return results
 
@@ -179,6 +185,8 @@ def _formulas(options: Options) -> dict[str, Any]:
             "apart": float(np.abs(got - wanted).max()),
             "bound": 2 * (sum(sizes) + 8 * len(sizes)) * EPS * size,
             "layers": len(sizes) - 1,
+            # the first output along the first eighty nets, for the picture
+            "shown": {"formula": wanted[:80, 0, 0].round(4), "by_hand": got[:80, 0, 0].round(4)},
         }
     return results
 
@@ -188,19 +196,30 @@ def _formulas(options: Options) -> dict[str, Any]:
 
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
-    collapse, deep, formulas = result["collapse"], result["deep"], result["formulas"]
+    collapse, deep, formulas = result["collapse"], result["deep"].values(), result["formulas"].values()
     return {
-        "one": Prediction("three affine layers are one", collapse["apart"] <= collapse["bound"]),
-        "bent": Prediction("with tanh between them they are not", collapse["with_tanh"] > 0.01),
+        "one": Prediction(
+            "three affine layers are one: difference over its rounding bound",
+            collapse["apart"] / collapse["bound"],
+            "at most",
+            1.0,
+        ),
+        "bent": Prediction("with tanh between them they are not: difference", collapse["with_tanh"], "above", 0.01),
         "closed": Prediction(
-            "the three closed gradients are those of back-propagation",
-            all(e["share_of_bound"] <= 1 for e in deep.values()),
+            "the three closed gradients are those of back-propagation: difference over its rounding bound",
+            [e["share_of_bound"] for e in deep],
+            "at most",
+            1.0,
         ),
         # central differences leave the rounding of the value over a step of 1e-5
-        "numeric": Prediction("and of differences", all(e["from_differences"] <= 1e-6 for e in deep.values())),
+        "numeric": Prediction(
+            "the closed gradients are those of differences", [e["from_differences"] for e in deep], "at most", 1e-6
+        ),
         "formulas": Prediction(
-            "one, two and many hidden layers are their formulas",
-            all(e["apart"] <= e["bound"] for e in formulas.values()),
+            "one, two and many hidden layers are their formulas: difference over its rounding bound",
+            [e["apart"] / e["bound"] for e in formulas],
+            "at most",
+            1.0,
         ),
     }
 
@@ -214,6 +233,7 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
         "A16": Evidence(
             f"Closed form against back-propagation over {result['nets']} nets, largest difference: {words}; against "
             f"central differences {max(e['from_differences'] for e in deep.values()):.0e} of the largest entry.",
+            "gradients.svg",
         ),
         "C3": Evidence(
             f"Three affine layers against the one with the product matrix: {collapse['apart']:.0e} (rounding bound "
@@ -222,7 +242,7 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
         ),
         "C4": Evidence(
             f"Outputs of one, two and many hidden layers against the slides' formulas: {layers}.",
-            "collapse.svg",
+            "formulas.svg",
         ),
     }
 
@@ -264,4 +284,32 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         ylabel="first output",
     )
     axis.legend()
-    return {"collapse.svg": figure}
+    result = saved["result"]
+    return {
+        "collapse.svg": figure,
+        "gradients.svg": _beside(
+            result["deep"], "Three gradients of a deep linear net", {"W1": "$W_2^T W_3^T e\\,x^T$",
+            "W2": "$W_3^T e\\,(W_1 x)^T$", "W3": "$e\\,(W_2 W_1 x)^T$"}, "by back-propagation",
+        ),
+        "formulas.svg": _beside(
+            result["formulas"], "Nets beside the slides' formulas", {
+                "one": r"$W_2\sigma(W_1x+b_1)+b_2$", "two": r"$W_3\sigma(W_2\sigma(W_1x+b_1)+b_2)+b_3$",
+                "many": r"$W_L\sigma(\ldots\sigma(W_1x+b_1)\ldots)+b_L$",
+            }, "output of the net",
+        ),
+    }  # fmt: skip
+
+
+def _beside(rows: dict[str, Any], title: str, names: dict[str, str], measured: str) -> Any:
+    """What the formula gives against what the library gives, a panel each: all points on the diagonal."""
+    from experiments import figures
+
+    figure, (spots,) = figures.blank(13, 4.4, columns=3)
+    for axes, (name, row) in zip(spots, rows.items(), strict=True):
+        formula, got = (np.array(row["shown"][key]) for key in ("formula", "by_hand"))
+        limit = 1.05 * float(np.abs(formula).max())
+        axes.plot([-limit, limit], [-limit, limit], color="0.6", lw=1)
+        axes.plot(formula, got, "o", color=figures.BLUE, ms=3.5, alpha=0.6)
+        axes.set(title=names[name], xlabel="by the formula", ylabel=measured, aspect="equal")
+    figure.suptitle(title)
+    return figure

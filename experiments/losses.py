@@ -40,13 +40,14 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "B19": ("bounds", "tight", "none", "slope"),
-        "C10": ("overflow", "stable"),
-        "D1": ("squared",),
-        "D7": ("entropy", "rewarded"),
+        "B19": ("bounds", "tried", "tight", "none", "slope"),
+        "C10": ("overflow", "beyond", "stable"),
+        "D1": ("squared", "other_means"),
+        "D7": ("entropy", "printed", "rewarded", "punished"),
     },
     x64=True,
     quick={"draws": 2000},
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -213,6 +214,11 @@ def _formulas(options: Options) -> dict[str, Any]:
             "with_half": one_by_one / 2,
             "over_outputs": one_by_one / 3,
         },
+        "residuals": {
+            "prediction": F[:7, 0].round(3),
+            "target": y[:7, 0].round(3),
+            "mean": float(fnn.squared_error(jnp.asarray(F[:7, :1]), jnp.asarray(y[:7, :1]))),
+        },
         "entropy": {"bracketed": bracketed, "ours": entropy, "printed": printed},
         # an example of class 0, read as class 1 with more and more certainty
         "wrong_by": 1 - certain,
@@ -229,48 +235,55 @@ def _formulas(options: Options) -> dict[str, Any]:
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
     losses, sigmoid, formulas = result["bounds"]["losses"], result["sigmoid"], result["formulas"]
-    constants = {name: each for name, each in losses.items() if each["constant"] is not None}
+    constants = [each for each in losses.values() if each["constant"] is not None]
+    products = [each["smallest_bound"] for each in constants]
     squared, entropy, bound = formulas["squared"], formulas["entropy"], formulas["bound"]
+    naive, ours = ([each["forms"][name] for each in sigmoid.values()] for name in ("e^z/(e^z+1)", "fnn.sigmoid"))
+    tried = [each["tried_to"] for each in sigmoid.values()]
     return {
         # a tie is rounded; 1e-6 is what the nearest random score leaves
-        "bounds": Prediction(
-            "every loss with a constant bounds the 0–1 loss",
-            all(each["smallest_bound"] >= 1 - 1e-6 and each["examples_wrong"] > 100 for each in constants.values()),
+        "bounds": Prediction("constant times loss of a wrong decision", products, "at least", 1 - 1e-6),
+        "tried": Prediction("wrong decisions that were tried", [e["examples_wrong"] for e in constants], "above", 100),
+        "tight": Prediction("no smaller constant would do: the least such product", products, "at most", 1.001),
+        "none": Prediction(
+            "the perceptron loss of a wrong decision can be 0", losses["perceptron_loss"]["smallest_wrong"], "is", 0
         ),
-        "tight": Prediction(
-            "no smaller constant would do", all(each["smallest_bound"] <= 1.001 for each in constants.values())
-        ),
-        "none": Prediction("the perceptron loss bounds it with none", losses["perceptron_loss"]["smallest_wrong"] == 0),
-        "slope": Prediction("the 0–1 loss has no slope", result["bounds"]["slope_of_step"] == 0),
+        "slope": Prediction("the 0–1 loss has no slope", result["bounds"]["slope_of_step"], "is", 0),
         "overflow": Prediction(
             "e^z/(e^z+1) is right up to ln of the largest number",
-            all(
-                each["forms"]["e^z/(e^z+1)"]["largest"] == each["predicted"]
-                and each["forms"]["e^z/(e^z+1)"]["not_finite"] > 0
-                for each in sigmoid.values()
-            ),
+            [each["largest"] for each in naive] == [each["predicted"] for each in sigmoid.values()],
         ),
+        "beyond": Prediction("values of it that are not finite beyond", [e["not_finite"] for e in naive], "above", 0),
         "stable": Prediction(
-            "the stable form is right everywhere",
-            all(
-                each["forms"]["fnn.sigmoid"]["largest"] == each["tried_to"]
-                and each["forms"]["fnn.sigmoid"]["smallest"] == -each["tried_to"]
-                and each["forms"]["fnn.sigmoid"]["not_finite"] == 0
-                for each in sigmoid.values()
-            ),
+            "the stable form is right at all z tried, and finite",
+            [(e["largest"], e["smallest"], e["not_finite"]) for e in ours] == [(t, -t, 0) for t in tried],
         ),
         "squared": Prediction(
-            "the mean squared loss is the sum over outputs, the mean over examples",
-            abs(squared["ours"] / squared["one_by_one"] - 1) <= bound
-            and squared["with_half"] != squared["ours"] != squared["over_outputs"],
+            "the mean squared loss is the sum over outputs, the mean over examples: deviation over rounding",
+            abs(squared["ours"] / squared["one_by_one"] - 1) / bound,
+            "at most",
+            1.0,
+        ),
+        "other_means": Prediction(
+            "with ½, or averaged over outputs, it is another number: relative difference",
+            [abs(squared["ours"] / squared[name] - 1) for name in ("with_half", "over_outputs")],
+            "at least",
+            0.5,
         ),
         "entropy": Prediction(
-            "the binary cross-entropy has brackets",
-            abs(entropy["ours"] / entropy["bracketed"] - 1) <= bound
-            and abs(entropy["printed"] - entropy["ours"]) > 0.1,
+            "the binary cross-entropy has brackets: deviation over rounding",
+            abs(entropy["ours"] / entropy["bracketed"] - 1) / bound,
+            "at most",
+            1.0,
+        ),
+        "printed": Prediction(
+            "as printed it is another number", abs(entropy["printed"] - entropy["ours"]), "above", 0.1
         ),
         "rewarded": Prediction(
-            "as printed, being wrong is rewarded", formulas["as_printed"][-1] < -20 < 20 < formulas["with_brackets"][-1]
+            "as printed, the loss of a certain and wrong answer", formulas["as_printed"][-1], "below", -20.0
+        ),
+        "punished": Prediction(
+            "with brackets, the loss of a certain and wrong answer", formulas["with_brackets"][-1], "above", 20.0
         ),
     }
 
@@ -291,18 +304,20 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
         "B19": Evidence(
             "Constant times loss bounds the 0–1 loss; in brackets the smallest such product of a wrong decision "
             f"(predicted 1): {products}. The perceptron loss is {losses['perceptron_loss']['smallest_wrong']:g} at the "
-            "boundary, so no constant helps: 'upper bound' is not true of every training loss.",
+            "boundary; where that is 0 no constant helps.",
             "losses.svg",
         ),
         "C10": Evidence(
-            f"Largest z at which e^z/(e^z+1) is right (predicted ln of the largest number): {largest}; NaN beyond. The "
-            f"stable form is right at all z tried, to ±{sigmoid['float64']['tried_to']:g}.",
+            f"Largest z at which e^z/(e^z+1) is right (predicted ln of the largest number): {largest}. The stable form "
+            f"is right to {min(e['forms']['fnn.sigmoid']['largest'] for e in sigmoid.values()):g}; tried to "
+            f"±{sigmoid['float64']['tried_to']:g}.",
             "losses.svg",
         ),
         "D1": Evidence(
             f"Summed one by one {formulas['squared']['one_by_one']:.12f}, fnn.squared_error "
             f"{formulas['squared']['ours']:.12f}; with ½, as A16 and E6 have it, "
             f"{formulas['squared']['with_half']:.4f}.",
+            "squares.svg",
         ),
         "D7": Evidence(
             f"With brackets {formulas['entropy']['bracketed']:.12f}, fnn.binary_cross_entropy "
@@ -339,6 +354,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     from experiments import figures
 
     result = saved["result"]
+    squares = _squares(result["formulas"]["residuals"])
     figure, ((bounds, ranges, brackets),) = figures.blank(15.5, 4.8, columns=3)
     margins = np.array(result["bounds"]["margins"])
     bounds.fill_between(margins, np.where(margins <= 0, 1.0, 0.0), step="mid", color="0.85", label="0–1 loss")
@@ -385,4 +401,28 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     )
     brackets.invert_xaxis()
     brackets.legend()
-    return {"losses.svg": figure}
+    return {"losses.svg": figure, "squares.svg": squares}
+
+
+def _squares(each: dict[str, Any]) -> Any:
+    from matplotlib.patches import Rectangle
+
+    from experiments import figures
+
+    figure, ((axes,),) = figures.blank(9, 4.4)
+    left = 0.0
+    for p, y in zip(each["prediction"], each["target"], strict=True):
+        side = abs(p - y)
+        axes.add_patch(Rectangle((left, min(p, y)), side, side, facecolor=figures.BLUE, alpha=0.3))
+        axes.plot([left, left], [y, p], color=figures.BLUE, lw=2)
+        axes.plot(left, y, "s", color="black", ms=6)
+        axes.plot(left, p, "o", color=figures.ORANGE, ms=6)
+        left += side + 0.35
+    axes.plot([], [], "s", color="black", label="target y")
+    axes.plot([], [], "o", color=figures.ORANGE, label="prediction F(x)")
+    axes.set(
+        aspect="equal", xticks=[], xlabel=f"examples; mean area {each['mean']:.3f} by fnn.squared_error",
+        title="The mean squared loss: the mean area of the squares",
+    )  # fmt: skip
+    axes.legend()
+    return figure

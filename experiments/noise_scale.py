@@ -199,20 +199,22 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         "curve": Prediction(
             f"the steps follow S_min (1 + B_crit / B) within a factor of {OFF:g}",
             None if fit is None else fit["off"] <= OFF,
-            more,
+            decide=more,
         ),
         "critical": Prediction(
-            f"B_crit is the noise scale within a factor of {APART:g}", None if apart is None else apart <= APART, more
+            f"B_crit is the noise scale within a factor of {APART:g}",
+            None if apart is None else apart <= APART,
+            decide=more,
         ),
         "pays": Prediction(
             f"doubling a batch below a quarter of the noise scale saves a factor of {PAYS:g} or more",
             min(small) >= PAYS if small else None,
-            more,
+            decide=more,
         ),
         "wasted": Prediction(
             f"doubling a batch above four times the noise scale saves a factor of {WASTED:g} at most",
             max(large) <= WASTED if large else None,
-            more,
+            decide=more,
         ),
     }
 

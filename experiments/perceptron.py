@@ -1,17 +1,18 @@
 """Question: does the perceptron stop on separable data, as soon as its bound says, and never on other data?
 
 Prediction: its decision is sign(w·x + b) with sign(0) = +1 (claim A1). On every separable set it settles after at most
-(R ‖w*‖ / ρ)² mistakes; on sets that no line separates it repeats itself for ever (claim B4).
+(R ‖w*‖ / ρ)² mistakes, and from any start w₀ with any step α after at most (R/ρ)² + 2‖w₀‖/(αρ) (B30); on sets that no
+line separates it repeats itself for ever (claim B4).
 Refuted by: a separable set with more mistakes than its bound, or unsettled; a set for which a linear program finds a
 separating line and the perceptron none, or the other way round; a decision that differs from the rule.
 
 All numbers are whole, so that float64 computes them exactly. For each separable set the bound is taken with the plane
-that labelled it and with one of nearly the largest margin, found by Gilbert's algorithm (Frank-Wolfe towards the
-point of the convex hull of y x that is nearest to 0): the bound holds for any separating plane, and the larger its
-margin the sharper the bound. What happens next depends on w and on the position among the examples alone: the same w
-at the start of a second pass proves that the algorithm goes round for ever. That no line separates the set is shown
-by numbers λ ≥ 0 that add up to 1 with Σ λ y (x, 1) = 0, which a linear program finds: no w could then have all
-y (w·x + b) > 0, for their mean with weights λ is 0.
+that labelled it and with one of nearly the largest margin, found by Gilbert's algorithm (Frank-Wolfe towards the point
+of the convex hull of y x that is nearest to 0): the bound holds for any separating plane, and the larger its margin the
+sharper the bound. What happens next depends on w and on the position among the examples alone: the same w at the start
+of a second pass proves that the algorithm goes round for ever. That no line separates the set is shown by numbers λ ≥ 0
+that add up to 1 with Σ λ y (x, 1) = 0, which a linear program finds: no w could then have all y (w·x + b) > 0, for
+their mean with weights λ is 0.
 """
 
 from dataclasses import dataclass
@@ -35,11 +36,13 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "A1": ("sign",),
-        "B4": ("settles", "bound", "enough", "never", "tangled", "repeats", "slide"),
+        "A1": ("sign", "zero", "on_the_plane"),
+        "B30": ("any_start", "any_tried", "scale"),
+        "B4": ("settles", "bound", "enough", "never", "tangled", "told_apart", "repeats", "slide"),
     },
     x64=True,
     quick={"sets": 90, "tangled": 10},
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -84,11 +87,12 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
         watch("separable sets", k, len(DIMENSIONS), f"dimension {dimension}: at most {worst:.2f} of the bound")
     tangled = _tangled(random, options.tangled)
     watch("tangled sets", 1, 1, f"{tangled['repeated']} of {options.tangled} repeat themselves")
-    slide = _slide(random)
-    return {"decision": decision, "separable": separable, "tangled": tangled, "slide": slide}
+    slide, any_start = _slide(random), _any_start(random, max(options.sets // 3, 1))
+    watch("any start and step", 1, 1, f"{any_start['sets']} sets")
+    return {"any_start": any_start, "decision": decision, "separable": separable, "tangled": tangled, "slide": slide}
 
 
-def _decisions(random: np.random.Generator) -> dict[str, int]:
+def _decisions(random: np.random.Generator) -> dict[str, Any]:
     """The decision beside the rule, on whole numbers many of which lie on the plane itself."""
     x, w = random.integers(-3, 4, (5000, 3)).astype(float), np.array([1.0, -2.0, 1.0])
     sums = x @ w - 1
@@ -99,6 +103,8 @@ def _decisions(random: np.random.Generator) -> dict[str, int]:
         "on_the_plane": int(np.sum(sums == 0)),
         "wrong": int(np.sum(decided != wanted)),
         "wrong_on_the_plane": int(np.sum(decided[sums == 0] != 1)),
+        # of each value of w·x + b, which are whole numbers here, every decision that it got
+        "by_sum": {str(int(each)): sorted(set(decided[sums == each].tolist())) for each in np.unique(sums)},
     }
 
 
@@ -234,6 +240,51 @@ def _certificate(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.abs(results.x @ rows).max()) if results.status == 0 else 1e9
 
 
+def _any_start(random: np.random.Generator, count: int) -> dict[str, Any]:
+    """Separable sets, each with a start w₀ and a step α of its own: mistakes beside the bound that holds for those.
+
+    Let u be a plane of length 1 with y (u·x̂) ≥ ρ on all, R the largest ‖x̂‖, and k mistakes made. Each adds α y x̂, so
+    u·w_k ≥ u·w₀ + α k ρ, and ‖w_k‖² ≤ ‖w₀‖² + α² k R², for the middle term 2α y (w·x̂) of a mistake is not above 0. With
+    ‖w_k‖ ≥ u·w_k this gives α k ρ − ‖w₀‖ ≤ √(‖w₀‖² + α² k R²), a quadratic inequality in k: k ≤ (R/ρ)² + 2‖w₀‖/(α ρ).
+    """
+    x, y = random.integers(-SIZE, SIZE + 1, (count, EXAMPLES, 2)).astype(float), None
+    w, b = random.normal(size=(count, 2)), 10 * random.normal(size=count)
+    sums = np.einsum("sni,si->sn", x, w) + b[:, None]
+    length = np.sqrt((w**2).sum(1) + b**2)
+    margin = np.abs(sums).min(1) / length
+    inside = margin > 0.3
+    x, y, margin = x[inside], np.sign(sums[inside]), margin[inside]
+    start = 10.0 ** random.uniform(-1, 3, len(x))
+    w0, b0 = start[:, None] * random.normal(size=(len(x), 2)), start * random.normal(size=len(x))
+    alpha = 10.0 ** random.uniform(-2, 2, len(x))
+
+    @jax.jit
+    @jax.vmap
+    def mistakes(x: jax.Array, y: jax.Array, w0: jax.Array, b0: jax.Array, alpha: jax.Array) -> Any:
+        # w/α from w₀/α with step 1 makes the same mistakes as w from w₀ with step α
+        def again(carry: Any) -> Any:
+            w, b, total, _, passes = carry
+            w, b, new = fnn.lectures.perceptron_pass(w, b, x, y)
+            return w, b, total + new, new, passes + 1
+
+        def going(carry: Any) -> Any:
+            return (carry[3] > 0) & (carry[4] < PASSES)
+
+        one = jnp.asarray(1)
+        end = jax.lax.while_loop(going, again, (w0 / alpha, b0 / alpha, 0 * one, one, 0 * one))
+        return end[2], end[3]
+
+    made, left = (np.asarray(each) for each in mistakes(x, y, w0, b0, alpha))
+    reach = np.sqrt((x**2).sum(2).max(1) + 1)
+    size = np.sqrt((w0**2).sum(1) + b0**2)
+    bound = (reach / margin) ** 2 + 2 * size / (alpha * margin)
+    return {
+        "sets": len(x), "above": int(np.sum(made > bound)), "unsettled": int(np.sum(left > 0)),
+        "highest": float((made / bound).max()), "mistakes": made[:SHOWN], "bound": bound[:SHOWN].round(1),
+        "start": (size / alpha)[:SHOWN].round(3), "spread": [float(alpha.min()), float(alpha.max())],
+    }  # fmt: skip
+
+
 def _slide(random: np.random.Generator) -> dict[str, int]:
     """How many corrections the slide's test, ⟨w, x⟩ + b < 0, makes in a pass from w = 0, and how many are due."""
     x, y = random.integers(-SIZE, SIZE + 1, (EXAMPLES, 2)), random.choice([-1, 1], EXAMPLES)
@@ -268,28 +319,58 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     decision, tangled, slide, groups = (result[name] for name in ("decision", "tangled", "slide", "separable"))
     sets, above, failed = _separable_sets(groups)
     return {
-        "sign": Prediction(
-            "it decides by the sign of w·x + b, and the sign of 0 counts as +1",
-            decision["wrong"] + decision["wrong_on_the_plane"] == 0 and decision["on_the_plane"] > 0,
+        "sign": Prediction("decisions that are not the sign of w·x + b", decision["wrong"], "is", 0),
+        "zero": Prediction(
+            "points on the plane itself that are not read as +1", decision["wrong_on_the_plane"], "is", 0
         ),
-        "settles": Prediction("it settles on every separable set, with every point right", failed == 0),
-        "bound": Prediction("it never makes more mistakes than the bound allows", above == 0),
+        "on_the_plane": Prediction("points on the plane itself that were tried", decision["on_the_plane"], "above", 0),
+        "settles": Prediction("separable sets on which it does not settle with every point right", failed, "is", 0),
+        "bound": Prediction("separable sets with more mistakes than the bound allows", above, "is", 0),
         "enough": Prediction(
-            f"{REQUIRED:,} separable sets were tried",
-            True if sets >= REQUIRED else None,
+            "separable sets that were tried",
+            sets,
+            "at least",
+            REQUIRED,
+            None,
             f"At least {REQUIRED:,} separable sets would decide.",
         ),
-        "never": Prediction("on tangled sets no pass is without a mistake", tangled["clean_passes"] == 0),
+        "never": Prediction("passes without a mistake on tangled sets", tangled["clean_passes"], "is", 0),
         "tangled": Prediction(
-            "certificates tell tangled sets from separable ones",
-            tangled["largest_residual"] <= ZERO and tangled["separable"]["sets"] == tangled["separable"]["settled"],
+            "a certificate shows that no line separates a tangled set: residual",
+            tangled["largest_residual"],
+            "at most",
+            ZERO,
+        ),
+        "told_apart": Prediction(
+            "sets with a line among the tangled that it does not settle",
+            tangled["separable"]["sets"] - tangled["separable"]["settled"],
+            "is",
+            0,
         ),
         "repeats": Prediction(
-            "on tangled sets it returns to the same w",
-            True if tangled["repeated"] == tangled["sets"] else None,
+            "tangled sets on which it does not return to the same w",
+            tangled["sets"] - tangled["repeated"],
+            "is",
+            0,
+            None,
             "More passes would decide for the others.",
         ),
-        "slide": Prediction("from w = 0 the slide's test corrects nothing", slide["corrections"] == 0),
+        "any_start": Prediction(
+            "sets with more mistakes than the bound for any start and step allows",
+            result["any_start"]["above"],
+            "is",
+            0,
+        ),
+        "any_tried": Prediction(
+            "separable sets, each with its own start and step, that were tried",
+            result["any_start"]["sets"],
+            "at least",
+            1000,
+            None,
+            "At least 1000 sets would decide.",
+        ),
+        "scale": Prediction("sets that do not settle from their start", result["any_start"]["unsettled"], "is", 0),
+        "slide": Prediction("corrections that the slide's test makes from w = 0", slide["corrections"], "is", 0),
     }
 
 
@@ -313,6 +394,14 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
             f"{decision['points']} points, {decision['on_the_plane']} of them on the plane: {decision['wrong']} "
             f"decided otherwise than by sign(w·x + b), {decision['wrong_on_the_plane']} on the plane not +1 "
             "(predicted 0 and 0).",
+            "decision.svg",
+        ),
+        "B30": Evidence(
+            f"{result['any_start']['sets']:,} separable sets with starts and steps α from "
+            f"{result['any_start']['spread'][0]:.2f} to {result['any_start']['spread'][1]:.0f}: "
+            f"{result['any_start']['above']} above (R/ρ)² + 2‖w₀‖/(αρ), {result['any_start']['unsettled']} unsettled "
+            f"(predicted 0 and 0); mistakes reach {result['any_start']['highest']:.2f} of the bound at most.",
+            "any_start.svg",
         ),
         "B4": Evidence(
             f"{sets:,} separable sets: {failed} unsettled or wrong, {above} above the bound (predicted 0 and 0); the "
@@ -330,7 +419,48 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
     """{file name: figure}, from the saved result alone."""
     result = saved["result"]
-    return {"bound.svg": _bound(result["separable"]), "for_ever.svg": _for_ever(result["tangled"]["shown"])}
+    return {
+        "decision.svg": _decided(result["decision"]["by_sum"]),
+        "bound.svg": _bound(result["separable"]),
+        "any_start.svg": _started(result["any_start"]),
+        "for_ever.svg": _for_ever(result["tangled"]["shown"]),
+    }
+
+
+def _started(each: dict[str, Any]) -> Any:
+    from experiments import figures
+
+    figure, ((axes,),) = figures.blank(8, 4.6)
+    made, bound, start = (np.maximum(np.array(each[key], float), 0.5) for key in ("mistakes", "bound", "start"))
+    shade = axes.scatter(bound, made, c=np.log10(start), cmap="cividis", s=14)
+    ends = [0.5, bound.max()]
+    axes.plot(ends, ends, color=figures.RED, lw=1.5, label="the bound")
+    figure.colorbar(shade, ax=axes, label="log10 ‖w₀‖/α")
+    axes.set(
+        xscale="log", yscale="log", xlabel="bound (R/ρ)² + 2‖w₀‖/(αρ)", ylabel="mistakes",
+        title="The perceptron from any start, with any step",
+    )  # fmt: skip
+    axes.legend()
+    return figure
+
+
+def _decided(by_sum: dict[str, list[float]]) -> Any:
+    from experiments import figures
+
+    figure, ((axes,),) = figures.blank(7, 3.8)
+    axes.plot([-20, 0], [-1, -1], color="0.6", lw=2)
+    axes.plot([0, 20], [1, 1], color="0.6", lw=2, label="the rule: sign, with sign(0) = +1")
+    for each, decisions in by_sum.items():
+        for decision in decisions:
+            colour = figures.RED if int(each) == 0 else figures.BLUE
+            axes.plot(int(each), decision, "o", color=colour, ms=8 if int(each) == 0 else 5)
+    axes.plot([0], [-1], "o", mfc="white", mec="0.4", ms=8)
+    axes.set(
+        xlabel="w·x + b of the points (red: on the plane)", ylabel="decision by fnn", xlim=(-11, 11), yticks=[-1, 1],
+        title="The perceptron's decision",
+    )  # fmt: skip
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.85))
+    return figure
 
 
 def _bound(groups: list[dict[str, Any]]) -> Any:

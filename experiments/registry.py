@@ -19,7 +19,8 @@ NAMES = (
     "digits", "perceptron", "xor", "logistic", "trees", "universal_approximation", "softmax", "graphs",
     "finite_differences", "matrix_chain", "layers", "losses", "linear_collapse", "learning_rate", "depth",
     "initialisation", "regularization", "bias_variance", "curvature", "spectrum", "small_nets", "noise_scale",
-    "what_made_it_work", "wine", "speed", "curvature_costs", "detection", "faults", "scale",
+    "what_made_it_work", "wine", "units", "descents", "paths", "excess_risk",
+    "speed", "curvature_costs", "detection", "faults", "scale",
 )  # fmt: skip
 #: What takes long to import; the head of a file ends where the first of these is imported.
 HEAVY = ("jax", "numpy", "fnn", "optax", "matplotlib", "ml_dtypes", "scipy", "sklearn")

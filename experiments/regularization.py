@@ -42,10 +42,24 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "B9": ("gradients", "bias", "proximal", "plain", "l2", "witnesses", "near"),
-        "B18": ("priors",),
+        "B9": (
+            "gradients",
+            "differences",
+            "bias",
+            "mean",
+            "biases",
+            "proximal",
+            "all",
+            "many",
+            "plain",
+            "l2",
+            "witnesses",
+            "near",
+        ),
+        "B18": ("priors", "constants", "without"),
     },
     quick={"strengths": 8, "net_steps": 400},
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -265,46 +279,61 @@ def _net(options: Options) -> dict[str, Any]:
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
     paths, slopes, net, priors = result["paths"], result["slopes"], result["net"]["methods"], result["priors"]
-    eps = float(np.finfo(np.float64).eps)
+    # every term is rounded once
+    rounding = priors["terms"] * float(np.finfo(np.float64).eps)
+    both = [priors[name] for name in ("Gaussian", "Laplacian")]
+
+    def part(word: str) -> list[float]:
+        return [value for name, value in slopes.items() if word in name]
+
     return {
-        "gradients": Prediction(
-            "the gradients are 2W and sign(W)",
-            all(v == 0 for name, v in slopes.items() if "formula" in name)
-            # central differences of a penalty near 10 with a step of 1e-5 leave 1e-10
-            and all(v <= 1e-8 for name, v in slopes.items() if "differences" in name),
+        "gradients": Prediction("the gradients are 2W and sign(W)", part("formula"), "at most", 0.0),
+        # central differences of a penalty near 10 with a step of 1e-5 leave 1e-10
+        "differences": Prediction("and those of differences", part("differences"), "at most", 1e-8),
+        "bias": Prediction("the gradient of a penalty at a bias", part("bias"), "at most", 0.0),
+        "mean": Prediction(
+            "at the strongest L1 the bias is the mean of the targets: difference along the path",
+            [abs(b - paths["mean"]) for b in paths["bias"]["proximal L1"]],
+            "at most",
+            1e-6,
         ),
-        "bias": Prediction(
-            "a bias is never penalized",
-            all(v == 0 for name, v in slopes.items() if "bias" in name)
-            and all(abs(b - paths["mean"]) <= 1e-6 for b in paths["bias"]["proximal L1"])
-            and all(each["biases_zero"] == 0 for each in net.values()),
-        ),
+        "biases": Prediction("biases of the net that are 0", [e["biases_zero"] for e in net.values()], "at most", 0),
         "proximal": Prediction(
             "proximal steps make weights exactly zero, as many as scikit-learn's",
-            paths["zeros"]["proximal L1"] == paths["lasso_zeros"]
-            and paths["zeros"]["proximal L1"][-1] == len(paths["features"])
-            and net["proximal L1"]["zeros"] > 0.1,
+            paths["zeros"]["proximal L1"] == paths["lasso_zeros"],
         ),
+        "all": Prediction(
+            "at the strongest L1 all weights are 0: weights that are left",
+            len(paths["features"]) - paths["zeros"]["proximal L1"][-1],
+            "is",
+            0,
+        ),
+        "many": Prediction("share of exact zeros of a net by proximal L1", net["proximal L1"]["zeros"], "above", 0.1),
         "plain": Prediction(
-            "plain steps on L1 make none", max(paths["zeros"]["plain L1"]) == 0 and net["plain L1"]["zeros"] == 0
+            "exact zeros by plain steps on L1", [*paths["zeros"]["plain L1"], net["plain L1"]["zeros"]], "at most", 0
         ),
-        "l2": Prediction("L2 makes none", max(paths["zeros"]["L2"]) == 0 and net["L2"]["zeros"] == 0),
+        "l2": Prediction("exact zeros with L2", [*paths["zeros"]["L2"], net["L2"]["zeros"]], "at most", 0),
         "witnesses": Prediction(
             "the paths are those of the witnesses",
-            paths["apart"]["proximal L1"] <= 1e-5 and paths["apart"]["L2"] <= 1e-5,
+            [paths["apart"]["proximal L1"], paths["apart"]["L2"]],
+            "at most",
+            1e-5,
         ),
         "near": Prediction(
-            "plain steps stay within a step of the minimum", paths["apart"]["plain L1"] <= 10 * paths["step_of_plain"]
+            "plain steps stay near the minimum: distance in steps",
+            paths["apart"]["plain L1"] / paths["step_of_plain"],
+            "at most",
+            10.0,
         ),
         "priors": Prediction(
-            "penalties are priors, constants included",
-            all(
-                # every term is rounded once
-                priors[name]["apart"] <= priors["terms"] * eps
-                and abs(priors[name]["constant"]) > 1e-3
-                and abs(priors[name]["without_constant"]) <= 1e-6
-                for name in ("Gaussian", "Laplacian")
-            ),
+            "penalties are priors, constants included", [e["apart"] for e in both], "at most", rounding
+        ),
+        "constants": Prediction("the constants are not 0", [abs(e["constant"]) for e in both], "above", 1e-3),
+        "without": Prediction(
+            "penalties and priors differ by constants alone",
+            [abs(e["without_constant"]) for e in both],
+            "at most",
+            1e-6,
         ),
     }
 

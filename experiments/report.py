@@ -19,14 +19,16 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import frame, results
+from experiments import frame, results, trial
 from experiments.claims import CLAIMS, LECTURES, Witnesses, witnesses
 from experiments.registry import EXPERIMENTS, summary
 
 FILE = "report.html"
 PROGRAM = "python -m experiments"
 #: Each verdict with a sign of its own: colour alone tells a part of the readers nothing.
-SIGNS = {"confirmed": "✓", "refuted": "✗", "open": "?", "tested": "✓", "failed": "!", "idle": "–"}
+SIGNS = {
+    "confirmed": "✓", "refuted": "✗", "open": "?", "not judged": "–", "tested": "✓", "failed": "!", "idle": "–",
+}  # fmt: skip
 #: Lists of numbers longer than this are shown by their first few.
 SHOWN = 6
 
@@ -120,7 +122,7 @@ def command(name: str, options: dict[str, Any]) -> str:
         # as JSON holds it: tuples come back as lists
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         value = options.get(field.name, default)
-        if field.name == "out" or value in (default, str(default)):
+        if field.name in ("out", "allow_lost") or value in (default, str(default)):
             continue
         flag = "--" + field.name.replace("_", "-")
         if isinstance(value, bool):
@@ -132,9 +134,7 @@ def command(name: str, options: dict[str, Any]) -> str:
 
 def small(name: str, options: dict[str, Any]) -> bool:
     """Whether these options are those of the experiment's quick form."""
-    quick = EXPERIMENTS[name].quick
-    as_kept = {key: list(value) if isinstance(value, tuple) else value for key, value in quick.items()}
-    return bool(quick) and all(options.get(key) == value for key, value in as_kept.items())
+    return trial.small(EXPERIMENTS[name], options)
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def verdicts_of(claim: str, records: list[Run]) -> dict[str, str]:
 
 def overall(witness: Witnesses, verdicts: dict[str, str]) -> str:
     """The worst that an experiment says; without one, whether tests assert it."""
-    for worst in ("refuted", "failed", "open", "confirmed"):
+    for worst in ("refuted", "failed", "open", "confirmed", "not judged"):
         if worst in verdicts.values():
             return worst
     return "tested" if witness.tests else "idle"
@@ -208,7 +208,7 @@ def _counts(seen: dict[str, Witnesses], verdicts: dict[str, dict[str, str]]) -> 
     counted = Counter(overall(seen[claim], verdicts[claim]) for claim in CLAIMS)
     words = {
         "confirmed": "confirmed", "refuted": "refuted", "open": "open", "failed": "with a failed experiment",
-        "tested": "asserted by tests", "idle": "not run",
+        "not judged": "not judged in the quick form", "tested": "asserted by tests", "idle": "not run",
     }  # fmt: skip
     return "".join(f"<li>{_badge(key, f'{counted[key]} {words[key]}')}</li>" for key in words if counted[key])
 
@@ -266,15 +266,16 @@ def _run(run: Run) -> str:
     record = run.record
     failure = f"<p class='failure'>{_badge('failed')}: {escape(record.get('failure', ''))}</p>"
     verdicts = [
-        f"<li id='{run.name}-{claim}'><a href='#{claim}'>{claim}</a> {_badge(verdict)} {escape(evidence)}</li>"
-        for claim, (verdict, evidence, *_) in record.get("verdicts", {}).items()
+        f"<li id='{run.name}-{claim}'><a href='#{claim}'>{claim}</a> {_badge(each[0], trial.told(each))} "
+        f"{escape(each[1])}</li>"
+        for claim, each in record.get("verdicts", {}).items()
     ] or [
         f"<li>{_badge(frame.verdict([held]), frame.WORDS[held])} {escape(what)}</li>"
-        for what, held in record.get("predictions", {}).values()
+        for what, held, *_ in record.get("predictions", {}).values()
     ]
     shows: dict[str, list[str]] = {}
-    for claim, (*_, figure) in record.get("verdicts", {}).items():
-        shows.setdefault(figure, []).append(claim)
+    for claim, each in record.get("verdicts", {}).items():
+        shows.setdefault(each[2], []).append(claim)
     figures = "".join(
         _figure(run.folder / file, text, shows.get(file, ())) for file, text in record.get("figures", {}).items()
     )

@@ -2,11 +2,13 @@
 
 Promises: the file holds the options (seed included), versions and device beside the result; what differs between two
 runs of the same thing (times, date, machine) stands in `measured`, everything else is the same again.
-Refuses: a folder that cannot be written, before anything is computed; NaN and infinity, which JSON does not know.
+NaN and infinities, which JSON does not know, stand in it as text and are numbers again when it is read.
+Refuses: a folder that cannot be written, before anything is computed.
 """
 
 import dataclasses
 import json
+import math
 import os
 import platform
 import re
@@ -72,7 +74,7 @@ def fail(folder: Path, name: str, options: Any, failure: str, saved: dict[str, A
 def read(file: Path) -> dict[str, Any] | None:
     """The record in this file; None where there is no file, or none that holds a record."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = _read(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and "experiment" in record else None
@@ -80,11 +82,20 @@ def read(file: Path) -> dict[str, Any] | None:
 
 def store(folder: Path, record: dict[str, Any], file: str = FILE) -> dict[str, Any]:
     """Write a whole record, in place of what was there; return what the file holds, as read back from it."""
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
+    text = json.dumps(_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
     # a list of numbers on one line: a person looks into this file too
     text = re.sub(r"\[[\s\d.,eE+-]*\]", lambda numbers: " ".join(numbers[0].split()), text)
     replace(folder / file, text + "\n")
-    return json.loads((folder / file).read_text(encoding="utf-8"))
+    return _read((folder / file).read_text(encoding="utf-8"))
+
+
+def as_read(value: Any) -> Any:
+    """What would be read back if this was stored."""
+    return _read(json.dumps(_plain(value), allow_nan=False))
+
+
+def _read(text: str) -> Any:
+    return _numbers(json.loads(text))
 
 
 def replace(file: Path, text: str) -> None:
@@ -95,8 +106,8 @@ def replace(file: Path, text: str) -> None:
 
 
 def _settings(options: Any) -> dict[str, Any]:
-    # where the files went says nothing about the numbers
-    return {key: value for key, value in dataclasses.asdict(options).items() if key != "out"}
+    # where the files went, and what the shell is told, say nothing about the numbers
+    return {key: value for key, value in dataclasses.asdict(options).items() if key not in ("out", "allow_lost")}
 
 
 def _versions() -> dict[str, str]:
@@ -121,6 +132,27 @@ def _processor() -> str:
     return named[1] if named else platform.machine()
 
 
+#: The numbers that JSON does not know.
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
 def _plain(value: Any) -> Any:
-    """NumPy and JAX arrays and numbers as lists and numbers, paths as text."""
-    return str(value) if isinstance(value, Path) else value.tolist()
+    """NumPy and JAX arrays and numbers as lists and numbers, paths as text, what is not finite by its name."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        names = (name for name, number in NOT_FINITE.items() if value == number)
+        return value if math.isfinite(value) else next(names, "NaN")
+    return str(value) if isinstance(value, Path) else _plain(value.tolist())
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_numbers(each) for each in value]
+    return NOT_FINITE.get(value, value) if isinstance(value, str) else value

@@ -34,7 +34,7 @@ class Series(frame.Options):
     """Each in a small form of a few seconds: every line runs, the numbers may decide nothing."""
 
 
-#: How a series ended: all done, some failed, stopped by Ctrl-C (128 + SIGINT, as a shell says it).
+#: How a series ended: all done, some failed, stopped by Ctrl-C (128 + SIGINT, as a shell says it); or `trial.LOST`.
 DONE, FAILED, STOPPED = 0, 1, 130
 #: How many quick forms run at a time: enough for two cores, and with more there is memory to think of.
 TOGETHER = 2
@@ -64,6 +64,9 @@ def run(names: Sequence[str], options: Series, console: Console) -> int:
     except KeyboardInterrupt:
         status = STOPPED
         print("stopped; what was finished before is kept.", file=sys.stderr)
+    if status == DONE:
+        ran = {name: results.read(each.out / results.FILE) or {} for name, each in chosen.items()}
+        status = trial.status([line for name in ran for line in trial.lost(name, ran[name])], options.allow_lost)
     page = report.write(options.out)
     console.print(f"{time.perf_counter() - began:.0f} s. The report: {page}", highlight=False, soft_wrap=True)
     return status
@@ -152,7 +155,7 @@ def _outcome(name: str, options: Any, watch: Watch) -> tuple[bool, str]:
         with suppress(OSError):
             results.fail(options.out, name, options, failure, saved)
         return False, f"    FAILED: {failure}"
-    verdicts = [f"{claim} {verdict}" for claim, (verdict, *_) in saved["verdicts"].items()]
+    verdicts = [f"{claim} {trial.told(each)}" for claim, each in saved["verdicts"].items()]
     return True, "    " + "; ".join([f"{time.perf_counter() - began:.0f} s", *verdicts])
 
 

@@ -355,13 +355,18 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     trees = result["trees"]
     return {
         "equal": Prediction(
-            "every network gives its tree's answer at every point",
-            sum(sum(each["disagreements"].values()) for each in trees) == 0,
+            "points at which a network's answer is not its tree's",
+            [each["disagreements"] for each in trees],
+            "at most",
+            0,
         ),
         "refused": Prediction("what is no tree of numbers is refused", all(result["refused"].values())),
         "enough": Prediction(
-            f"{REQUIRED:,} random points per tree were tried",
-            True if all(each["points"] >= REQUIRED for each in trees) else None,
+            "random points tried per tree",
+            [each["points"] for each in trees],
+            "at least",
+            REQUIRED,
+            None,
             f"{REQUIRED:,} points per tree would decide.",
         ),
     }

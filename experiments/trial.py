@@ -5,10 +5,12 @@ and drawn from what was saved, so that whoever has the file can do both again; t
 text for readers who cannot see it. An experiment is its module, or anything with the same functions.
 """
 
+import dataclasses
 import html
 import re
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,20 @@ from experiments import frame, results
 from experiments.progress import Watch, silent
 from experiments.registry import load
 
+#: The records that are committed, a folder each.
+COMMITTED = Path(__file__).parent / "measured"
+#: The exit status where a claim is refuted or open that the committed record has as confirmed.
+LOST = 3
+
 
 def measure(name: str, experiment: Any, options: Any, watch: Watch) -> dict[str, Any]:
-    """Run it and save the result, judged; return the record."""
+    """Run it, save the result, run it at the other seeds, and judge; return the record."""
     results.claim(options.out)
     saved = results.write(options.out, name, options, run(experiment, options, watch))
+    others = list(_at_other_seeds(experiment, options, watch))
+    if others:
+        saved["measured"]["seconds_with_all_seeds"] = saved["measured"]["seconds"] + sum(s for _, s in others)
+    saved["seeds"] = [values for values, _ in others]
     return results.store(options.out, judged(experiment, saved))
 
 
@@ -35,17 +46,87 @@ def run(experiment: Any, options: Any, watch: Watch = silent) -> dict[str, Any]:
     return result | {"measured": {"seconds": time.perf_counter() - began} | result.get("measured", {})}
 
 
+def _at_other_seeds(experiment: Any, options: Any, watch: Watch) -> Iterator[tuple[dict[str, Any], float]]:
+    """({key: the value that decides}, seconds) at each further seed; none in the quick form."""
+    head = experiment.EXPERIMENT
+    if small(head, options):
+        return
+    for k in range(1, head.seeds):
+        again = dataclasses.replace(options, seed=options.seed + k, **head.again)
+        result = run(experiment, again)
+        # as it would be saved: a judge never sees anything else
+        yield deciding(experiment.predictions(results.as_read(result))), result["measured"]["seconds"]
+        watch("seeds", k, head.seeds - 1, f"seed {again.seed}")
+
+
+def deciding(made: dict[str, Any]) -> dict[str, Any]:
+    """{key: the value of the prediction that decides}."""
+    return {key: each.worst for key, each in made.items()}
+
+
+def small(head: Any, options: Any) -> bool:
+    """Whether these options, an instance or as they are kept, are those of the experiment's quick form."""
+    kept = options if isinstance(options, dict) else dataclasses.asdict(options)
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
+    quick = {key: list(value) if isinstance(value, tuple) else value for key, value in head.quick.items()}
+    return bool(quick) and all(plain.get(key) == value for key, value in quick.items())
+
+
 def judged(experiment: Any, record: dict[str, Any]) -> dict[str, Any]:
-    """The record with predictions and verdicts as its result has them today."""
-    made = experiment.predictions(record["result"]) if hasattr(experiment, "predictions") else {}
-    sentences = {key: [each.sentence, each.held] for key, each in made.items()}
-    return record | {"predictions": sentences, "verdicts": frame.judge(experiment, record["result"])}
+    """The record with predictions, criteria and verdicts as its result has them today."""
+    head, result = experiment.EXPERIMENT, seen(record)
+    made = experiment.predictions(result) if hasattr(experiment, "predictions") else {}
+    verdicts = frame.judge(experiment, result, record.get("seeds", ()))
+    if small(head, record.get("options", {})):
+        for claim in head.unjudged:
+            verdicts[claim] = verdicts[claim]._replace(verdict="not judged")
+    return record | {
+        "predictions": {key: [each.sentence, each.held, each.worst, each.words] for key, each in made.items()},
+        "criteria": {claim: frame.digest(each) for claim, each in frame.criteria(experiment, made).items()},
+        "verdicts": verdicts,
+    }
+
+
+def seen(record: dict[str, Any]) -> dict[str, Any]:
+    """What a judge sees of a record: its result, and its times under "measured"."""
+    return record["result"] | {"measured": record.get("measured", {})}
 
 
 def lines(record: dict[str, Any]) -> list[str]:
     """What became of the predictions and of the claims, a line each."""
-    predicted = [f"{frame.WORDS[held]}: {sentence}" for sentence, held in record["predictions"].values()]
-    return predicted + [f"{claim} {verdict}: {text}" for claim, (verdict, text, _) in record["verdicts"].items()]
+    predicted = [f"{frame.WORDS[held]}: {sentence}" for sentence, held, *_ in record["predictions"].values()]
+    return predicted + [f"{claim} {told(judgement)}: {judgement[1]}" for claim, judgement in record["verdicts"].items()]
+
+
+def told(judgement: Sequence[Any]) -> str:
+    """The verdict, and at how many of the seeds that is so: "confirmed at 20 of 20 seeds"."""
+    verdict, seeds = str(judgement[0]), list(judgement[3]) if len(judgement) > 3 else []
+    if not seeds or verdict == "not judged":
+        return verdict
+    count = seeds.count("confirmed")
+    elsewhere = {each: [str(k) for k, one in enumerate(seeds) if one == each] for each in seeds if each != "confirmed"}
+    others = "; ".join(f"{each} at seed {', '.join(at)}" for each, at in elsewhere.items())
+    if verdict == "confirmed":
+        return f"confirmed at {count} of {len(seeds)} seeds{f' ({others})' if others else ''}"
+    return f"{verdict} (confirmed at {count} of {len(seeds)} seeds; {others})"
+
+
+def lost(name: str, record: dict[str, Any]) -> list[str]:
+    """The claims that the committed record has as confirmed and this one as refuted or open."""
+    committed = results.read(COMMITTED / name / results.FILE) or {}
+    now = {claim: judgement[0] for claim, judgement in record.get("verdicts", {}).items()}
+    return [
+        f"{claim}, confirmed in the committed record, is {now[claim]}"
+        for claim, judgement in committed.get("verdicts", {}).items()
+        if judgement[0] == "confirmed" and now.get(claim) in ("refuted", "open")
+    ]
+
+
+def status(lost: Sequence[str], allowed: bool) -> int:
+    """The exit status where these claims were lost, which are said: `LOST`, or 0 where that is allowed."""
+    for each in lost:
+        print(f"{each}. Where that is meant, pass --allow-lost.", file=sys.stderr)
+    return LOST if lost and not allowed else 0
 
 
 def draw(experiment: Any, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:

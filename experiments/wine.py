@@ -61,12 +61,13 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "C1": ("convex", "solved", "arrives", "rate"),
+        "C1": ("convex", "chords", "solved", "arrives", "least", "rate"),
         "C2": ("unseen", "impossible"),
         "C5": ("equal_ends", "hill"),
     },
     x64=True,
     quick={"starts": 4, "steps": 2000, "epochs": 20, "nets": 3},
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -374,23 +375,45 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     shrinks, wanted = linear["shrinks"], linear["predicted_shrinks"]
     more = f"About {np.log(_rounding(linear)) / np.log(wanted):.0f} --steps would decide."
     return {
-        "convex": Prediction(
-            "the linear cost is convex", linear["curvatures"][0] > 0 and linear["chord_excess"] <= ROUNDING
+        "convex": Prediction("the least curvature of the linear cost", linear["curvatures"][0], "above", 0.0),
+        "chords": Prediction(
+            "the cost half way along a chord exceeds the chord by", linear["chord_excess"], "at most", ROUNDING
         ),
-        "solved": Prediction("its minimum is where the linear system says", linear["normal_equations"] <= ROUNDING),
-        "arrives": Prediction("descent arrives there from every start", None if under_way else arrived, more),
+        "solved": Prediction(
+            "its minimum is where the linear system says", linear["normal_equations"], "at most", ROUNDING
+        ),
+        "arrives": Prediction(
+            "descent arrives there from every start: distance over rounding",
+            None if under_way else linear["farthest"] / _rounding(linear),
+            "at most",
+            1.0,
+            decide=more,
+        ),
+        "least": Prediction(
+            "and its cost is the least: excess",
+            None if under_way else abs(linear["cost_excess"]),
+            "at most",
+            ROUNDING,
+            decide=more,
+        ),
         # the slope is read from a finite piece of the descent, on which the second slowest direction still shows
         "rate": Prediction(
-            "late steps shrink the distance as the curvatures predict",
-            None if under_way else shrinks is None or abs(shrinks - wanted) <= 0.02 * (1 - wanted),
-            more,
+            "late steps shrink the distance as the curvatures predict: deviation, as a share of the shrinking",
+            None if under_way else 0.0 if shrinks is None else abs(shrinks - wanted) / (1 - wanted),
+            "at most",
+            0.02,
+            decide=more,
         ),
         "unseen": Prediction(
             "at 0 and 100 % the line lies outside everything observed", all(not low <= end <= high for end in ends)
         ),
         "impossible": Prediction("at one of them it says what cannot be", not all(possible)),
-        "equal_ends": Prediction("a net and its reordered copy cost the same", segments["ends_differ"] <= ROUNDING),
-        "hill": Prediction("between them the cost rises", segments["rise"] > 1 + ROUNDING),
+        "equal_ends": Prediction(
+            "a net and its reordered copy cost the same: difference", segments["ends_differ"], "at most", ROUNDING
+        ),
+        "hill": Prediction(
+            "between them the cost rises, to so many times that of the ends", segments["rise"], "above", 1 + ROUNDING
+        ),
     }
 
 

@@ -18,6 +18,27 @@ import numpy as np
 from fnn.types import Array, DType, is_key
 
 Record = TypeVar("Record")
+#: Names of this package, and what others call them: small letters and digits alone.
+ELSEWHERE = {
+    "squared_error": "mse meansquarederror mseloss l2loss",
+    "absolute_error": "mae meanabsoluteerror l1loss",
+    "softmax_cross_entropy": "crossentropy crossentropyloss categoricalcrossentropy sparsecategoricalcrossentropy "
+    "logloss",
+    "sigmoid_cross_entropy": "bcewithlogits bcewithlogitsloss sigmoidbinarycrossentropy",
+    "binary_cross_entropy": "bce bceloss",
+    "negative_log_likelihood": "nll nllloss",
+    "huber": "smoothl1 smoothl1loss",
+    "identity": "linear none",
+    "sigmoid": "logistic expit",
+    "silu": "swish",
+    "hard_threshold": "heaviside step",
+    "l2": "ridge weightdecay",
+    "l1": "lasso",
+    "glorot_uniform": "xavier xavieruniform",
+    "glorot_normal": "xaviernormal",
+    "he_normal": "he kaiming kaimingnormal",
+    "he_uniform": "kaiminguniform",
+}
 
 
 class CastWarning(UserWarning):
@@ -53,13 +74,30 @@ def require_name(kind: type[Record], known: Mapping[str, Record], choice: "str |
     """
     name = kind.__name__.lower()
     if not isinstance(choice, str):
-        require_record(name, kind, choice, f"Give one or its name: {', '.join(sorted(known))}.")
+        remedy = f"Give one or its name: {', '.join(sorted(known))}."
+        if callable(choice) and not isinstance(choice, kind):
+            own = _meant(getattr(choice, "__name__", ""), known)
+            remedy = (
+                f"Give {own!r}, whose rule is written by hand."
+                if own
+                else f"A function has no rule: write a subclass of fnn.{kind.__name__}, whose docstring shows one."
+            )
+        require_record(name, kind, choice, remedy)
         return choice
     if choice in known:
         return known[choice]
-    nearest = difflib.get_close_matches(choice, known, n=1, cutoff=0.4)
+    meant = _meant(choice, known)
+    nearest = [meant] if meant else difflib.get_close_matches(choice, known, n=1, cutoff=0.4)
     hint = f"; perhaps {nearest[0]!r}?" if nearest else "."
     raise ValueError(f"unknown {name} {choice!r}{hint} Known: {', '.join(sorted(known))}.")
+
+
+def _meant(word: str, known: Mapping[str, Any]) -> str | None:
+    """The known name that is this word in another spelling, or under which others know it."""
+    plain = {"".join(filter(str.isalnum, name)).lower(): name for name in known}
+    key = "".join(filter(str.isalnum, word)).lower()
+    elsewhere = next((name for name, words in ELSEWHERE.items() if key in words.split()), None)
+    return plain.get(key) or (elsewhere if elsewhere in known else None)
 
 
 def require_record(where: str, kind: type, value: Any, remedy: str) -> None:

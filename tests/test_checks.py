@@ -246,6 +246,18 @@ MESSAGES = [
         lambda: fnn.activations.get("rleu")),
     row("unknown activation of a net", ValueError, "unknown activation 'tahn'", "perhaps 'tanh'?")(
         lambda: fnn.mlp(4, 3, 2, activation="tahn")),
+    row("an activation in capitals", ValueError, "unknown activation 'Relu'", "perhaps 'relu'?")(
+        lambda: fnn.activations.get("Relu")),
+    row("an activation under another name", ValueError, "unknown activation 'swish'", "perhaps 'silu'?")(
+        lambda: fnn.activations.get("swish")),
+    row("a loss by its initials", ValueError, "unknown loss 'mse'", "perhaps 'squared_error'?")(
+        lambda: fnn.losses.get("mse")),
+    row("a loss in one word", ValueError, "unknown loss 'crossentropy'", "perhaps 'softmax_cross_entropy'?")(
+        lambda: fnn.losses.get("crossentropy")),
+    row("a function of JAX as an activation", TypeError, "an Activation is needed", "Give 'tanh', whose rule is")(
+        lambda: fnn.mlp(2, 2, 1, activation=jnp.tanh)),
+    row("a function without a rule", TypeError, "got <", "no rule: write a subclass of fnn.Activation")(
+        lambda: fnn.mlp(2, 2, 1, activation=lambda z: z**3)),
     row("unknown loss", ValueError, "unknown loss 'squared_eror'", "perhaps 'squared_error'?", "Known: absolute")(
         lambda: fnn.losses.get("squared_eror")),
     row("unknown loss of a gradient", ValueError, "'softmax_crossentropy'", "perhaps 'softmax_cross_entropy'?")(

@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -84,3 +86,10 @@ def test_what_get_returns_is_public():
         table = getattr(space, space.__name__.rpartition(".")[2].upper())
         assert all(isinstance(each, Record) and space.get(name) is each for name, each in table.items())
         assert set(table) <= set(space.__all__)
+
+
+def test_the_page_of_a_package_index_leads_nowhere_in_the_repository():
+    root = Path(fnn.__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    links = re.findall(r"\]\(([^)]+)\)", (root / project["readme"]).read_text(encoding="utf-8"))
+    assert links and all(link.startswith("https://") for link in links)

@@ -385,7 +385,7 @@ def test_every_graph_is_live_within_the_page(glass_box):
         _loaded(page, frame)
         assert page.evaluate("document.getElementById('folded')?.hidden ?? true", frame=frame) != ("folded" in frame)
         page.click("#next", frame=frame)
-        assert page.evaluate(caption, frame=frame).startswith("Given: "), frame
+        assert page.evaluate(caption, frame=frame).startswith("Arguments: "), frame
         page.press("ArrowRight")
         assert page.evaluate(caption, frame=frame).startswith("Forward 1 of "), frame
         page.press("End")

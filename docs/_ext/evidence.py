@@ -17,7 +17,7 @@ from typing import Any
 import generated
 import reference
 
-from experiments import frame, report, trial
+from experiments import criteria, frame, report, trial
 from experiments.claims import CLAIMS, LECTURES, witnesses
 from experiments.registry import EXPERIMENTS, load, summary
 from experiments.report import Run
@@ -87,7 +87,16 @@ def spoken(text: str) -> str:
 
 
 def _badge(key: str) -> str:
-    return f"[{report.SIGNS[key]} {VERDICTS.get(key, key)}]{{.verdict .{key}}}"
+    return f"[{report.SIGNS[key]} {VERDICTS.get(key, key)}]{{.verdict .{key.replace(' ', '-')}}}"
+
+
+def _judged(judgement: Any) -> str:
+    """The verdict with the seeds at which it was tried, and what so many say of all seeds."""
+    verdict, _, _, seeds = (*judgement, "", "", ())[:4]
+    held = len([each for each in seeds if each == "confirmed"])
+    least = f" (at least {frame.least_share(held, len(seeds)):.0%} of all seeds, with 95 % confidence)" if held else ""
+    key = verdict.replace(" ", "-")
+    return f"[{report.SIGNS[verdict]} {trial.told(judgement)}]{{.verdict .{key}}}{least}"
 
 
 def _figures(run: Run) -> dict[str, str]:
@@ -192,12 +201,16 @@ def _lecture(letter: str, runs: list[Run]) -> str:
 def _about(claim: str, runs: list[Run]) -> list[str]:
     lines = [_anchor(claim), f"## {claim}", "", plain(CLAIMS[claim]), ""]
     for run in runs:
-        verdict, evidence, figure = (*run.record.get("verdicts", {}).get(claim, ()), "", "", "")[:3]
+        judgement = run.record.get("verdicts", {}).get(claim, ())
+        verdict, evidence, figure = (*judgement, "", "", "")[:3]
         if verdict:
             link = f"[{run.name}](../experiments/{run.name}.md)"
-            lines += [f"{_badge(verdict)} by the experiment {link}: {plain(evidence)}", ""]
+            lines += [f"{_judged(judgement)} by the experiment {link}: {plain(evidence)}", ""]
         if figure in _figures(run):
             lines += [_figure(run, figure, _figures(run)[figure], "../"), ""]
+        entries = _account().get(claim, {}).get(run.name, {}).get("criteria", [])
+        if verdict and entries:
+            lines += [_details(f"The criterion of {run.name}, fixed on {entries[-1]['date']}", _fixed(entries)), ""]
     pages = [(page, *about) for page, about in derivations().items() if claim in about[2]]
     read = ", ".join(f"[{title}](../../../derivations/{page}.md)" for page, title, _, _ in pages)
     files = dict.fromkeys(file for *_, each, _ in pages for file in each)
@@ -210,6 +223,26 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
         lines += [f"({claim.lower()}-tests)=", "Tests:", ""]
         lines += [each for test in tests for each in (_test(test), "")]
     return lines
+
+
+@cache
+def _account() -> criteria.Account:
+    return criteria.account()
+
+
+def _fixed(entries: list[dict[str, Any]]) -> str:
+    """When a criterion was fixed and changed, and why, the oldest entry first; what it says now."""
+    lines = []
+    for entry in entries:
+        old = f" By the old bounds: {entry['old_bounds_say']}." if "old_bounds_say" in entry else ""
+        lines += [plain(f"{entry['date']}, commit {entry['commit']}: {entry['why']}.{old}"), ""]
+    last = entries[-1].get("criterion", {})
+    for sentence, relation, bound, miss in last.get("predictions", {}).values():
+        must = "" if relation == "is" and bound is True else f": {frame.Prediction('', None, relation, bound).words}"
+        lines += [f"- {plain(sentence + must)}{' (a miss leaves it open)' if miss is None else ''}"]
+    if "seeds" in last:
+        lines += [f"- at {last['share']:.0%} of {last['seeds']} seeds"]
+    return "\n".join([*lines, "", f"SHA-256 `{entries[-1].get('sha256', '')}`"])
 
 
 @cache
@@ -261,17 +294,18 @@ def _experiment(name: str, runs: list[Run]) -> str:
     return "\n".join(lines)
 
 
-def _prediction(sentence: str, held: bool | None) -> str:
+def _prediction(sentence: str, held: bool | None, value: Any = None, bound: str = "") -> str:
     key = frame.verdict([held])
-    return f"[{report.SIGNS[key]} {frame.WORDS[held]}]{{.verdict .{key}}} {plain(sentence)}"
+    measured = f" (measured {value:.4g}, criterion {bound})" if bound and isinstance(value, int | float) else ""
+    return f"[{report.SIGNS[key]} {frame.WORDS[held]}]{{.verdict .{key}}} {plain(sentence + measured)}"
 
 
 def _run(run: Run) -> list[str]:
     lines, predictions = ["## Found", ""], run.record.get("predictions", {})
     if run.record.get("failure"):
         lines += [f"{_badge('failed')}: {plain(run.record['failure'])}", ""]
-    for claim, (verdict, evidence, *_) in run.record.get("verdicts", {}).items():
-        lines += [f"- {_claim(claim, '../')} {_badge(verdict)} {plain(evidence)}"]
+    for claim, judgement in run.record.get("verdicts", {}).items():
+        lines += [f"- {_claim(claim, '../')} {_judged(judgement)} {plain(judgement[1])}"]
         if predictions:
             keys = frame.keys_of(EXPERIMENTS[run.name].claims[claim], predictions, claim)
             lines += [f"  - {_prediction(*predictions[key])}" for key in keys]
@@ -284,7 +318,7 @@ def _run(run: Run) -> list[str]:
 
 
 def _for_claims(run: Run, file: str, up: str) -> str:
-    shows = [claim for claim, (*_, figure) in run.record.get("verdicts", {}).items() if figure == file]
+    shows = [claim for claim, each in run.record.get("verdicts", {}).items() if each[2] == file]
     return f"Shows {', '.join(_claim(claim, up) for claim in shows)}." if shows else ""
 
 

@@ -89,7 +89,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
         watch("damage", 1, 1, "")
         full = starved(place / "full", options.epochs, environment, alone)
         watch("full disk", 1, 1, "")
-        sweeps = swept(options.interrupts, environment, order, watch)
+        sweeps = swept(options.interrupts, place, environment, order, watch)
     return {"kills": kills, "signals": signals, "damage": damage, "full_disk": full, "sweeps": sweeps}
 
 
@@ -209,35 +209,37 @@ def starved(folder: Path, epochs: int, environment: dict[str, str], alone: str) 
     }
 
 
-def swept(interrupts: int, environment: dict[str, str], order: random.Random, watch: Watch) -> list[dict[str, Any]]:
+def swept(interrupts: int, place: Path, environment: dict[str, str], order: random.Random, watch: Watch) -> list[dict]:
     """Interrupt sweeps at random moments: how many runs were finished by then, and whether each came back."""
-    sweep(environment, None)
-    # once more, now that the programs are there: how long a sweep takes
-    alone, _, seconds = sweep(environment, None)
+    alone, _ = swept_once(place / "alone", environment)
     times = []
     for k in range(interrupts):
-        kept, finished, _ = sweep(environment, order.uniform(0, 0.9 * seconds))
+        kept, finished = swept_once(place / f"sweep {k}", environment, order)
         same = all(alone[seed] == digest for seed, digest in kept.items())
         times.append({"finished": finished, "kept": len(kept), "of": len(alone), "same_bits": same})
         watch("sweeps", k + 1, interrupts, f"{sum(each['finished'] for each in times)} finished runs at stake")
     return times
 
 
-def sweep(environment: dict[str, str], seconds: float | None) -> tuple[dict[str, str], int, float]:
-    """A sweep, interrupted after so many seconds: (digests of what came back, how many it had finished, its time)."""
-    command = [sys.executable, "-m", "experiments.faults.sweeping"]
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    waited_for(child)
-    began = time.monotonic()
-    if seconds is not None:
-        time.sleep(seconds)
-        child.send_signal(signal.SIGINT)
-    out, error = child.communicate(timeout=600)
-    *said, last = out.strip().splitlines() or [""]
+def swept_once(
+    place: Path, environment: dict[str, str], order: random.Random | None = None
+) -> tuple[dict[str, str], int]:
+    """A sweep, interrupted where an order is given: (digests of what came back, by seed; how many runs it finished)."""
+    with open(place, "w+") as said:
+        command = [sys.executable, "-m", "experiments.faults.sweeping"]
+        child = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.PIPE, text=True)
+        if order is not None:
+            # some time after the sweep began, or after one of its groups was finished
+            until = order.choice(["sweeping", "finished 3\n", "finished 6\n", "finished 9\n"])
+            while until not in place.read_text() and child.poll() is None:
+                time.sleep(0.01)
+            time.sleep(order.uniform(0, 0.4))
+            child.send_signal(signal.SIGINT)
+        _, error = child.communicate(timeout=600)
+    *lines, last = place.read_text().splitlines() or [""]
     if not last.startswith("{"):
         raise RuntimeError(f"the sweep gave nothing back: {error[-2000:]}")
-    counts = [int(line.split()[1]) for line in said if line.startswith("finished ")]
-    return json.loads(last), max(counts, default=0), time.monotonic() - began
+    return json.loads(last), max((int(line.split()[1]) for line in lines if line.startswith("finished")), default=0)
 
 
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:

@@ -5,6 +5,7 @@ JSON: the SHA-256 of parameters and curves of every run that came back, by its s
 """
 
 import json
+import signal
 from typing import Any
 
 import optax
@@ -36,6 +37,8 @@ def main() -> SweepResult | None:
         return found
 
     _sweep._members = counted
+    # a process in the background of a shell may have been started to ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     print("sweeping", flush=True)
     try:
         return fnn.sweep(

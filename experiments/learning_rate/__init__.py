@@ -55,15 +55,16 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     claims={
-        "A11": ("below", "above", "slow", "limit"),
-        "A19": ("shared",),
+        "A11": ("below", "never_rises", "above", "slow", "limit", "sharp", "power"),
+        "A19": ("shared", "steps", "ways"),
         "B6": ("variance", "mean", "ahead"),
-        "B12": ("minima", "plateau"),
-        "C6": ("below", "rest"),
-        "E1": ("two", "stuck"),
-        "E7": ("both", "stuck", "above"),
+        "B12": ("minima", "heights", "plateau", "held", "far"),
+        "C6": ("below", "never_rises", "rest", "nets_fall", "lemma", "nets_rest"),
+        "E1": ("bowl", "two", "equal_height", "stuck", "flat", "plane", "plane_stuck"),
+        "E7": ("both", "variance", "stuck", "flat", "above"),
     },
     quick={"quadratics": 20, "starts": 16, "draws": 200, "batches": (32, 1024), "epochs": 6, "seeds": 1},
+    seeds=5,
 )
 
 # ---- the experiment: four subjects, each with its measurements, predictions, evidence and pictures -------------------
@@ -107,7 +108,7 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     """What the numbers say of each claim."""
     return (
         curves.evidence(result["curves"])
-        | quadratics.evidence(result["quadratics"], result["net"])
+        | quadratics.evidence(result["quadratics"], result["net"], result["landscape"]["descent"])
         | landscape.evidence(result["landscape"], result["optimizers"])
         | batches.evidence(result["variance"], result["batches"])
     )
@@ -145,6 +146,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     batches.panels(below, result["batches"], result["variance"], colors)
     return {
         "paths.svg": curves.figure(result["curves"]),
+        "optimizers.svg": landscape.optimizers_figure(result["optimizers"], result["landscape"]["descent"]),
         "rates.svg": rates,
         "landscape.svg": landscape.figure(result["landscape"]),
     }

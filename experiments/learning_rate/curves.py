@@ -47,6 +47,13 @@ def _descended(slope: Any, start: jax.Array, rate: jax.Array, steps: int) -> jax
     return jnp.concatenate([start[None], jax.lax.scan(step, start, None, length=steps)[1]])
 
 
+def _off(distances: np.ndarray, factors: np.ndarray) -> float:
+    """By how much |distances| (steps, paths) leave |first| · |factor|ⁿ, as a share of the first."""
+    steps = np.arange(len(distances))[:, None]
+    wanted = np.abs(distances[:1]) * np.abs(factors).T ** steps
+    return float(np.max(np.abs(np.abs(distances) - wanted) / np.abs(distances[:1])))
+
+
 def measure() -> dict[str, Any]:
     """Paths on the curves, and of four optimizers on the plane."""
     rates = np.array([0.02, 0.3, 0.95, 1.02])
@@ -82,9 +89,15 @@ def measure() -> dict[str, Any]:
         "Nesterov": fnn.optimizers.nesterov(0.002),
         "Adam": fnn.optimizers.adam(0.1),
     }
-    contours = jax.jit(lambda: [descend(optimizer) for optimizer in four.values()])()
+    contours = jax.jit(lambda: {name: descend(optimizer) for name, optimizer in four.items()})()
     return {
-        "bowl": {"rates": rates, "paths": np.round(np.asarray(on_bowl), 4), "limit": 1.0},
+        "bowl": {
+            "rates": rates,
+            "paths": np.round(np.asarray(on_bowl), 4),
+            "limit": 1.0,
+            "off": _off(np.asarray(on_bowl) - 4, np.abs(1 - 2 * rates)[:, None]),
+        },
+        "plane_off": _off(np.asarray(contours["gradient descent"])[:, 1:] - 4, np.array([[1 - 40 * 0.002]])),
         "valleys": {
             name: {
                 "tilt": tilts[name],
@@ -98,22 +111,46 @@ def measure() -> dict[str, Any]:
         },
         "plane": {
             name: {"path": np.round(np.asarray(path), 3), "height": float(plane(*np.asarray(path[-1])))}
-            for name, path in zip(four, contours, strict=True)
+            for name, path in contours.items()
         },
     }
 
 
 def predictions(curves: dict[str, Any]) -> dict[str, Prediction]:
-    """What was predicted of the paths on the second curve."""
+    """What was predicted of the paths on the bowl, on the second curve and on the plane."""
     lecture, tilted = curves["valleys"]["as in the lecture"], curves["valleys"]["tilted"]
     return {
-        "two": Prediction(
-            "the lecture's curve has two minima of equal height",
-            len({round(e) for e in lecture["ends"]}) == 2 and max(lecture["heights"]) <= 1e-2,
+        "bowl": Prediction(
+            "on the bowl the distance after n steps is |1 − 2α|ⁿ of the first: relative deviation",
+            curves["bowl"]["off"],
+            "at most",
+            1e-9,
         ),
+        "two": Prediction(
+            "the lecture's curve has two minima, at 0 and 4",
+            sorted({float(np.round(e)) for e in lecture["ends"]}),
+            "is",
+            [0, 4],
+        ),
+        "equal_height": Prediction("of equal height 0", lecture["heights"], "at most", 1e-2),
         "stuck": Prediction(
-            "tilted, descent gets stuck in the higher one",
-            max(tilted["heights"]) - min(tilted["heights"]) >= 10 and max(tilted["slopes"]) <= 1e-6,
+            "tilted, descent gets stuck in the higher one: above the lower by",
+            max(tilted["heights"]) - min(tilted["heights"]),
+            "at least",
+            10.0,
+        ),
+        "flat": Prediction("where it is stuck the slope is 0", tilted["slopes"], "at most", 1e-6),
+        "plane": Prediction(
+            "on the plane the distance across the valley is |1 − 40α|ⁿ of the first: relative deviation",
+            curves["plane_off"],
+            "at most",
+            1e-9,
+        ),
+        "plane_stuck": Prediction(
+            "on the plane gradient descent gets stuck too: above the lower valley by",
+            curves["plane"]["gradient descent"]["height"] - min(tilted["heights"]),
+            "at least",
+            10.0,
         ),
     }
 
@@ -121,12 +158,17 @@ def predictions(curves: dict[str, Any]) -> dict[str, Prediction]:
 def evidence(curves: dict[str, Any]) -> dict[str, Evidence]:
     """What the paths say of claim E1."""
     lecture, tilted = curves["valleys"]["as in the lecture"], curves["valleys"]["tilted"]
+    low, high = min(tilted["heights"]), max(tilted["heights"])
+    stuck = sum(height > low + 10 for height in tilted["heights"])
     return {
         "E1": Evidence(
-            f"(x−4)² x⁴: starts end near {', '.join(f'{e:.2f}' for e in lecture['ends'])}, all at cost 0: its two "
-            "minima, 0 and 4, are equally deep, so neither is worse. Tilted by −8x (ours) they end at "
-            f"{max(tilted['heights']):.1f} and {min(tilted['heights']):.1f}: two of four starts get stuck in the "
-            "higher one.",
+            f"(x−4)²: descent follows |1 − 2α|ⁿ to {curves['bowl']['off']:.0e} at rates "
+            f"{', '.join(f'{rate:g}' for rate in curves['bowl']['rates'])}. (x−4)² x⁴: starts end near "
+            f"{', '.join(f'{e:.2f}' for e in lecture['ends'])}, at cost {max(lecture['heights']):.1g} or less (its "
+            f"minima, 0 and 4, are equally deep). Tilted by −8x (ours) they end at {high:.1f} and "
+            f"{low:.1f}: {stuck} of "
+            f"{len(tilted['heights'])} starts stay in a higher one. On the plane gradient descent ends at "
+            f"{curves['plane']['gradient descent']['height']:.1f}.",
             "paths.svg",
         )
     }

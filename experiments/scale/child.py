@@ -103,7 +103,8 @@ class Rows:
     """Rows that are computed when they are read, and counted."""
 
     def __init__(self, count: int) -> None:
-        self.shape, self.read = (count, 8), 0
+        self.shape: tuple[int, ...] = (count, 8)
+        self.read = 0
 
     def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
         self.read += len(numbers)

@@ -1,7 +1,9 @@
 """Whole trainings beside other libraries and beside the arithmetic limit: milliseconds per epoch.
 
 How it is measured: in every round each library trains each job in a process of its own, in random order; the matmul
-rate is measured in every round too. Times are medians over rounds and runs, ratios are of the medians of a round.
+rate is measured in every round too. Times are medians over rounds and runs with the least and the largest round, ratios
+are of the medians of a round. Of a library in several forms the fastest of the first round is shown, timed on the
+others, so that the choice cannot flatter it or us.
 """
 
 import importlib.util
@@ -22,7 +24,7 @@ from rich.table import Table
 
 from experiments.progress import Watch
 from experiments.speed import Options
-from experiments.speed.peers import JOBS, of
+from experiments.speed.peers import FORMS, JOBS, of
 
 #: job -> peer -> (how many times as fast we must be, the goal). "plain scan" is given as our share of its time.
 FLOORS: dict[str, dict[str, tuple[float, float]]] = {
@@ -77,22 +79,45 @@ def _run(peer: str, job: str, seconds: float, more: Mapping[str, str] = MappingP
 
 
 def table(training: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """job -> {"limit": ms, "peers": {peer: ms}, "times": {peer: how many times as fast we are}}."""
+    """job -> {"limit": ms, "peers": {peer: ms}, "spread": {peer: (least, most)},
+    "times": {peer: how many times as fast we are}, "forms": {library: the form that was chosen}}.
+    """
     rate = max(training["matmul_rates"])
     found = {}
     for job, peers in training["milliseconds"].items():
-        rounds = {peer: np.array([np.median(each) for each in taken]) for peer, taken in peers.items()}
+        every = {peer: np.array([np.median(each) for each in taken]) for peer, taken in peers.items()}
+        rounds, forms = _fastest(every)
         if JOBS[job].runs > 1 and "64-32-10" in training["milliseconds"]:
-            one = training["milliseconds"]["64-32-10"].get("PyTorch")
-            if one:
-                rounds["PyTorch, 64 times"] = JOBS[job].runs * np.array([np.median(each) for each in one])
+            one = _fastest({
+                peer: np.array([np.median(each) for each in taken])
+                for peer, taken in training["milliseconds"]["64-32-10"].items()
+            })[0].get("PyTorch")  # fmt: skip
+            if one is not None:
+                rounds["PyTorch, 64 times"] = JOBS[job].runs * one
         ours = rounds[OURS.get(job, "fnn")]
         found[job] = {
             "limit": 1e3 * JOBS[job].multiplications / rate,
             "peers": {peer: float(np.median(taken)) for peer, taken in rounds.items()},
-            "times": {peer: float(np.median(taken / ours)) for peer, taken in rounds.items()},
+            "spread": {peer: (float(taken.min()), float(taken.max())) for peer, taken in rounds.items()},
+            # ratios of one round: where the first was used to choose, it is left out of ours too
+            "times": {peer: float(np.median(taken / ours[-len(taken) :])) for peer, taken in rounds.items()},
+            "forms": forms,
         }
     return found
+
+
+def _fastest(rounds: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(each library once, in the form that was fastest in the first round, timed on the others; which form that is)."""
+    found, forms = dict(rounds), {}
+    for library, names in FORMS.items():
+        there = [name for name in names if name in rounds]
+        if len(there) > 1:
+            forms[library] = min(there, key=lambda name: rounds[name][0])
+            taken = rounds[forms[library]]
+            for name in there:
+                del found[name]
+            found[library] = taken[1:] if len(taken) > 1 else taken
+    return found, forms
 
 
 def verdicts(found: dict[str, dict[str, Any]]) -> list[tuple[str, bool, bool, str]]:
@@ -127,11 +152,18 @@ def markdown(training: dict[str, Any]) -> str:
     peers = list(dict.fromkeys(peer for row in found.values() for peer in row["peers"] if "again" not in peer))
     lines = ["| milliseconds per epoch | " + " | ".join(found) + " |", "| --- |" + " ---: |" * len(found)]
     for peer in peers:
-        cells = [f"{row['peers'][peer]:.3g}" if peer in row["peers"] else "" for row in found.values()]
+        cells = [_cell(row, peer) if peer in row["peers"] else "" for row in found.values()]
         lines.append(f"| {peer} | " + " | ".join(cells) + " |")
     limits = [f"{row['limit']:.2g}" for row in found.values()]
     lines.append("| arithmetic limit | " + " | ".join(limits) + " |")
     return "\n".join([*lines, ""])
+
+
+def _cell(row: dict[str, Any], peer: str) -> str:
+    """The median over rounds, and the least and the largest round; the form where a library has several."""
+    low, high = row["spread"][peer]
+    form = row["forms"].get(peer, "").partition(", ")[2]
+    return f"{row['peers'][peer]:.3g} ({low:.3g}–{high:.3g}{f', {form}' if form else ''})"
 
 
 def show(training: dict[str, Any], console: Console) -> None:

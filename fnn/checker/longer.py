@@ -57,7 +57,7 @@ def examined_longer(
         traced: gives what is checked on other arguments.
         args: those of the run, by name.
         here: what is checked there.
-        findings: what was found there.
+        findings: those on it there.
         settings: of the check.
         examples: True where the first axis of every argument counts examples, and no other need be tried.
     """

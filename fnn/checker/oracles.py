@@ -1,7 +1,7 @@
 """Oracles: a record's own forward pass with the backward pass of autodiff.
 
 Promises: `isolated(record)` is the record with every part inside replaced by its oracle, so that a mistake shows in
-the rule that makes it and in no rule around it; a rule that does not hand a part what this part kept shows too, in
+the rule that makes it and in no rule around it; a rule that does not pass a part its own residuals shows too, in
 whatever the part would have read. With its neighbours this is the one place of the package that
 differentiates automatically.
 """
@@ -62,8 +62,8 @@ def vjp(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple:
     return pullback(f, inputs, y_bar)[1]
 
 
-class Kept(NamedTuple):
-    """What an oracle keeps: as much as any part may, so that whatever was mixed up on the way back is read."""
+class Residuals(NamedTuple):
+    """The residuals of an oracle: all that any part may save, so that a mix-up in the backward pass shows."""
 
     x: PyTree
     y: PyTree
@@ -71,11 +71,11 @@ class Kept(NamedTuple):
     """y once more, as a value of its own: who takes x and y for those of another layer does not know this one."""
 
     @classmethod
-    def of(cls, x: PyTree, y: PyTree) -> "Kept":
+    def of(cls, x: PyTree, y: PyTree) -> "Residuals":
         return cls(x, y, jax.tree.map(lambda leaf: jnp.copy(leaf) if is_float(leaf) else leaf, y))
 
     def spoiled(self, y_bar: PyTree) -> PyTree:
-        """y_bar; with y in place of which another came, off by their difference. Exact: nothing is computed anew."""
+        """y_bar; off by their difference where y was replaced by another value. Exact: nothing is recomputed."""
 
         def off(bar: Any, y: Any, again: Any) -> Any:
             if not is_float(y):
@@ -88,23 +88,23 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class OracleActivation(Activation):
-    """An activation with the backward pass of autodiff; given what it did not keep, it uses its own rule on that."""
+    """An activation with the backward pass of autodiff; on residuals of another part it uses its own rule."""
 
     rule: Activation = field(kw_only=True)
 
     def forward(self, z: Array) -> tuple[Array, PyTree]:
         a = self.rule.forward(z)[0]
-        return a, Kept.of(z, a)
+        return a, Residuals.of(z, a)
 
     def backward(self, residuals: PyTree, a_bar: Array) -> Array:
-        if not isinstance(residuals, Kept):
+        if not isinstance(residuals, Residuals):
             return self.rule.backward(residuals, a_bar)
         return vjp(lambda z: self.rule.forward(z)[0], (residuals.x,), residuals.spoiled(a_bar))[0]
 
 
 @dataclass(frozen=True, repr=False)
 class OracleLayer(Layer):
-    """A layer with the backward pass of autodiff; given what it did not keep, it uses its own rule on that."""
+    """A layer with the backward pass of autodiff; on residuals of another part it uses its own rule."""
 
     rule: Layer
 
@@ -118,10 +118,10 @@ class OracleLayer(Layer):
 
     def forward(self, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
         y = self.rule.apply(params, x)
-        return y, Kept.of(x, y)
+        return y, Residuals.of(x, y)
 
     def backward(self, params: PyTree, residuals: PyTree, y_bar: PyTree) -> tuple[PyTree, PyTree]:
-        if not isinstance(residuals, Kept):
+        if not isinstance(residuals, Residuals):
             return self.rule.backward(params, residuals, y_bar)
         params_bar, x_bar = vjp(self.rule.apply, (params, residuals.x), residuals.spoiled(y_bar))
         return params_bar, x_bar

@@ -168,7 +168,7 @@ def _leaf(figure: "Figure", axes: "Axes", finding: Finding | None) -> None:
     # the power of ten stands in the label: above the bar it would meet the title
     power = math.floor(math.log10(limit)) if not 1e-2 <= limit < 1e3 else 0
     cells, limit = cells / 10.0**power, limit / 10.0**power
-    # PuOr is told apart by every colour vision; white is zero, and grey what is not finite
+    # PuOr is distinguishable with every colour vision; white is zero, and grey what is not finite
     axes.set_facecolor("0.6")
     rows, columns = table.shape
     extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)

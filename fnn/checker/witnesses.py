@@ -111,7 +111,8 @@ class Witnesses:
         self._outputs: dict[Any, PyTree] = {}
         # the truth is compiled with little optimization, the user's own run as the user compiles it
         self._compare, self._by_hand, self._output_of = map(_lightly, (self._compared_in, self._hand, self._forward))
-        self._pushed_entries, self._changes = map(_lightly, (self._pushed_in, self._changes_in))
+        self._pushed_entries = _lightly(self._pushed_in)
+        self._changes = _lightly(self._changes_in, static_argnames="chunk")
         self._along = _lightly(self._along_in, static_argnames="push")
         self._complex, self._batched = map(_lightly, (self._complex_in, self._batched_in))
         self._forward_mode, self._noise = map(_lightly, (self._forward_mode_in, _apart(self._cotangents_in)))
@@ -187,17 +188,17 @@ class Witnesses:
             tangent = unravel(jnp.zeros_like(u).at[i].set(1))
             return jax.jvp(value, (unravel(u),), (tangent,))[1]
 
-        return y, _in_chunks(entry, jnp.arange(u.size))
+        return y, jax.lax.map(entry, jnp.arange(u.size), batch_size=CHUNK)
 
     def _changes_in(
-        self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array
+        self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array, shifts: Array, chunk: int | None = CHUNK
     ) -> tuple[Array, Array]:
         _, value, u, unravel, weight = self._value(inputs, data, y_bar)
 
         def moved(at: tuple[Array, Array]) -> Array:
             return value(unravel(u.at[at[0]].add(at[1])))
 
-        return _in_chunks(moved, (entries, shifts)), weight
+        return jax.lax.map(moved, (entries, shifts), batch_size=chunk), weight
 
     def _along_in(
         self, inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, signs: list[Array], scales: list[Array],
@@ -434,7 +435,12 @@ class Witnesses:
 
     def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
         """(⟨y_bar, f(u + s eᵢ) − f(u)⟩ for each entry i and shift s, Σ |y_bar f(u)|)."""
-        return jax.device_get(self._changes(point.inputs, point.data, point.y_bar, entries, shifts))
+        place = point.inputs, point.data, point.y_bar, entries, shifts
+        try:
+            return jax.device_get(self._changes(*place))
+        except DOES_NOT_RUN:
+            # a function that `jax.vmap` refuses, as one that calls back to Python: one evaluation at a time
+            return jax.device_get(self._changes(*place, chunk=None))
 
     def along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> Directions:
         """The gradient by hand along directions.
@@ -463,14 +469,6 @@ class Witnesses:
         except DOES_NOT_RUN:
             # a function without forward mode: there is one witness less
             return jax.device_get(self._along(*place, push=False))
-
-
-def _in_chunks(f: Callable[..., Array], places: PyTree) -> Array:
-    """f at every place, some at a time, or one after the other where something inside refuses `jax.vmap`."""
-    try:
-        return jax.lax.map(f, places, batch_size=CHUNK)
-    except NotImplementedError:
-        return jax.lax.map(f, places)
 
 
 def _lightly(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ class NoRule(NotImplementedError):
 
 
 class Contribution(NamedTuple):
-    """What one consumer of a value hands back to it."""
+    """What one consumer of a value passes back to it."""
 
     value: int
     step: int

@@ -33,7 +33,7 @@ class Summary(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What one consumer of a value hands back to it.
+    """What one consumer of a value passes back to it.
 
     >>> box = fnn.graph(lambda x: x * x + x, 3.0)
     >>> [(box.nodes[share.consumer].operation, float(share.bar)) for share in box.nodes[0].shares]

@@ -93,7 +93,7 @@ class Primitive:
     entrywise: bool = False
     """Whether an entry of the output depends on the same entry of each input of that shape and on no other."""
     passes_on: bool = False
-    """Whether every entry is handed on as it is."""
+    """Whether every entry is passed on as it is."""
     positive: bool = False
     """In exact arithmetic never zero for finite inputs."""
     product: bool = False
@@ -102,7 +102,7 @@ class Primitive:
     """The slope is never zero, in exact arithmetic, for finite inputs; where the value saturates it rounds to zero."""
 
     back: tuple[Back, ...] = ()
-    """What the rule hands to each input, for a caption: the last entry for all further inputs, "" for no words."""
+    """What the rule passes to each input, for a caption: the last entry for all further inputs, "" for no words."""
 
     def stops(self, *avals: Any) -> bool:
         """True where nothing flows back to inputs of these dtypes."""
@@ -115,12 +115,12 @@ class Primitive:
         """What its result is called when nobody named it."""
         return self.word or re.sub(r"\W+", "_", self.name)
 
-    def handed(self, position: int, params: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> str:
-        """The formula of what the rule hands to an input; "" where none is written."""
+    def formula(self, position: int, params: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> str:
+        """The formula of what the rule passes to an input; "" where none is written."""
         if not self.back:
             return ""
-        formula = self.back[min(position, len(self.back) - 1)]
-        return formula if isinstance(formula, str) else formula(params, shapes)
+        entry = self.back[min(position, len(self.back) - 1)]
+        return entry if isinstance(entry, str) else entry(params, shapes)
 
     def pull(self, y_bar: Any, y: Any, /, *inputs: Any, **params: Any) -> tuple[Any, ...]:
         """The rule's contributions; releases of JAX add parameters, and a rule is given those that it names."""

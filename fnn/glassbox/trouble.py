@@ -172,7 +172,7 @@ def _unmasked(array: np.ndarray, least: float) -> np.ndarray:
 
 
 def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node], least: float) -> bool:
-    """True if a consumer hands back 0 where its own cotangent is not 0 and its slope cannot be."""
+    """True if a consumer passes back 0 where its own cotangent is not 0 and its slope cannot be."""
     if not _numbers(bar) or not _numbers(consumer.cotangent) or np.shape(bar) != np.shape(consumer.cotangent):
         return False
     gone = (np.asarray(bar) == 0) & (np.asarray(consumer.cotangent) != 0)

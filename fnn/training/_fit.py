@@ -162,14 +162,14 @@ def fit(
         job = request.job()
         state = request.start(job) if given is None else request.go_on(job, given)
         look = partial(request.look_at_predictions, state.params) if given is None else None
-        source: Source = Memory(job.data)
+        source: Source = Memory(job.rows)
         if isinstance(data, Stream):
             mean = None if data.weights is None else float(data.weights.mean())
             source = Streamed(
                 data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean), look
             )
         elif look is not None:
-            look(job.data)
+            look(job.rows)
         run = Run(job, source, state, int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
         request.require_monitor(job, state)
         same: dict[str, Any] = {}
@@ -181,7 +181,12 @@ def fit(
         group.tell(error)
         raise
     run.epoch_by_epoch = on_epoch is not None and _takes_state(on_epoch)
-    agreed = {"epochs": epochs, "checkpoints": checkpoints is not None, "epoch by epoch": run.epoch_by_epoch}
+    agreed = {
+        "number of rows": len(source),
+        "epochs": epochs,
+        "checkpoints": checkpoints is not None,
+        "epoch by epoch": run.epoch_by_epoch,
+    }
     group.require_same("fit", agreed | same)
     with ExitStack() as opened:
         received = opened.enter_context(signals.remembered(saves=checkpoints is not None or group.several))

@@ -281,7 +281,7 @@ def _trained(
     )
     one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
     request.require_monitor(job, one)
-    request.look_at_predictions(starts[0], job.data)
+    request.look_at_predictions(starts[0], job.rows)
     devices = job.config.placement.devices
     on_each = max(1, min(-(-len(runs) // devices), way.memory // _bytes(one, job.config.batch_size)))
     together = on_each * devices
@@ -335,6 +335,7 @@ def _members(part: _Part, states: TrainState, way: _Way, received: signals.Recei
     # (epochs, runs), so that they grow on the first axis
     curves = {name: np.zeros((0, len(part.runs)), dtype) for name in names}
     save: Callable[[TrainState], None] | None = None
+    same: dict[str, Any] = {}
     with contextlib.ExitStack() as opened:
         if way.checkpoints is not None or group.several:
             same = part.identity(states, way.epochs)
@@ -351,10 +352,12 @@ def _members(part: _Part, states: TrainState, way: _Way, received: signals.Recei
             if (saved := group.from_first(latest, like)) is not None:
                 states, curves = part.filled(saved["states"], together), saved["curves"]
 
-            def save(states: TrainState) -> None:
+            def write(states: TrainState) -> None:
                 whole = {"states": part.cut(place.host(states)), "curves": curves}
                 for folder in folders:
                     folder.save(whole, same)
+
+            save = write
 
         states = place.spread_out(states)
         done, budget, calls, saved_at, unsaved = len(curves[names[0]]), 1, 0, time.monotonic(), False

@@ -128,8 +128,8 @@ class Config:
         validation = self.placement.rows(validation)
         values: dict[str, Any] = {"loss": state.loss_sum / state.weight_sum}
         if isinstance(data, Batch) and not self.streamed:
-            data = self.placement.rows(data)
-            values |= {name: self._metric(name, metric, state.params, data) for name, metric in self.metrics}
+            rows: Batch = self.placement.rows(data)
+            values |= {name: self._metric(name, metric, state.params, rows) for name, metric in self.metrics}
         if validation is not None:
             if self.objective is not None:
                 scores = self.objective.net.apply(state.params, validation.x)
@@ -170,6 +170,12 @@ class Job:
     data: Batch | Dealt
     validation: Batch | None
     hyperparams: Hyperparams
+
+    @property
+    def rows(self) -> Batch:
+        """The rows in memory."""
+        assert isinstance(self.data, Batch)
+        return self.data
 
     def measured_names(self, state: TrainState) -> list[str]:
         """The names of what an epoch measures."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -180,6 +181,6 @@ def _words(leaf: Any) -> np.ndarray:
 
 def _wrapped(leaf: Any, raw: np.ndarray) -> Any:
     if is_key(leaf):
-        return jax.random.wrap_key_data(raw, impl=jax.random.key_impl(leaf))
+        return jax.random.wrap_key_data(jnp.asarray(raw), impl=jax.random.key_impl(leaf))
     dtype = np.dtype(getattr(leaf, "dtype", raw.dtype))
     return raw if raw.dtype == dtype else raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)

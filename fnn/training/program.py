@@ -49,10 +49,13 @@ def epochs(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[Tr
         until: how many epochs are to be finished, those of `state` included.
     """
     axis = axes(job.hyperparams)
-    own = Hyperparams(*(getattr(axis, name) == 0 for name in Hyperparams._fields))
-    out = ChunkMetrics(losses=False, steps=False, metrics=True, finished=False, finite=False, stopped=True)
-    job_of = replace(job, data=False, validation=False, hyperparams=own)
-    return job.config.placement.spread(on_device, (job_of, True, False, False), (True, out))(job, state, budget, until)
+    own: Any = Hyperparams(*(getattr(axis, name) == 0 for name in Hyperparams._fields))
+    out: dict[str, Any] = {name: name in ("metrics", "stopped") for name in ChunkMetrics._fields}
+    of_job: dict[str, Any] = {"data": False, "validation": False, "hyperparams": own}
+    spread = job.config.placement.spread(
+        on_device, (replace(job, **of_job), True, False, False), (True, ChunkMetrics(**out))
+    )
+    return spread(job, state, budget, until)
 
 
 def on_device(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[TrainState, ChunkMetrics]:

@@ -74,7 +74,8 @@ def lowered(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -
     """The program of kind(job, state, …) for those who read it: `.compile().as_text()`."""
     token = _CURRENT.set(job.config)
     try:
-        return program(kind, job, state).run.lower(job.data, job.validation, job.hyperparams, state, *rest)
+        compiled: Any = program(kind, job, state).run
+        return compiled.lower(job.data, job.validation, job.hyperparams, state, *rest)
     finally:
         _CURRENT.reset(token)
 

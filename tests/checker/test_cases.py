@@ -180,6 +180,22 @@ def test_sinc_is_right_to_the_second_order():
     assert fnn.check(lambda x: jnp.sum(jnp.sinc(x)), jnp.array([0.0, 0.3]), order=2).ok
 
 
+def test_a_solver_on_the_host_that_cannot_be_mapped():
+    def host(a, b):
+        return jax.pure_callback(lambda a, b: np.linalg.solve(a, b).astype(b.dtype), jax.typeof(b), a, b)
+
+    solve = jax.custom_vjp(host)
+
+    def backward(kept, bar):
+        b_bar = host(kept[0].T, bar)
+        return -jnp.outer(b_bar, kept[1]), b_bar
+
+    solve.defvjp(lambda a, b: ((x := host(a, b)), (a, x)), backward)
+    a, b = jnp.array([[2.0, 0.3], [0.1, 1.5]]), jnp.array([1.0, -0.5])
+    report = fnn.check(lambda a, b: jnp.sum(solve(a, b) ** 2), a, b)
+    assert report.ok, str(report)
+
+
 X_NUMPY, Y_NUMPY = np.array([[1.0, 2.0], [0.5, -1.0]]), np.array([1.0, 0.5])
 
 

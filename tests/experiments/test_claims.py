@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import fnn
+from experiments import costs
 from tests import reference, tolerances
 from tests.cases import Swap, Z, random
 from tests.witnesses import assert_close, assert_finite
@@ -195,6 +197,30 @@ def test_A14_nothing_below_a_sign_learns(activation):
     assert all((g != 0).any() for g in above.values())
 
 
+def test_A11_descent_turns_at_two_over_the_largest_curvature():
+    def end(rate):
+        # curvatures 1 and 4: the limit is 2/4
+        w, optimizer = np.array([1.0, 1.0]), fnn.optimizers.sgd(rate)
+        for _ in range(400):
+            w = w + np.asarray(optimizer.update(w * [1.0, 4.0], ())[0])
+        return np.abs(w).max()
+
+    assert end(0.495) < 1e-3 < 1 < end(0.505)
+    # far too small a rate: no progress, though the gradient is as large as ever
+    assert end(1e-7) > 0.999
+
+
+def test_A12_E2_what_a_gradient_costs_counted_in_operations():
+    net = fnn.mlp(4, 5, 1)
+    objective = fnn.objective(net, fnn.squared_error)
+    params, x, y = parameters(jnp.dtype("float32"), 4, 5, 1), jnp.ones((8, 4)), jnp.ones((8, 1))
+    ways = (objective, fnn.backprop(net, fnn.squared_error), fnn.central_differences(objective))
+    forward, by_hand, differences = (costs.operations(jax.jit(way).lower(params, x, y).compile()) for way in ways)
+    assert by_hand <= 5 * forward
+    # 31 parameters, each at least a pass: and the more there are, the more by_hand gains
+    assert 31 * forward <= differences <= 2.1 * 31 * forward and differences > 5 * by_hand
+
+
 def test_A15_fully_connected_layer_with_the_bias_as_an_extra_input(x64):
     W, b, x, y_bar = numbers(F64, "A15", (4, 3), (3,), (4,), (3,))
     W_bar, b_bar, x_bar = jax.jit(fnn.linear.affine_backward)(W, x, y_bar)
@@ -224,6 +250,21 @@ def there_and_back(layer, params, x, y_bar):
     """(y, params_bar, x_bar) of one layer."""
     y, kept = layer.forward(params, x)
     return y, *layer.backward(params, kept, y_bar)
+
+
+def test_A17_the_rounding_error_of_the_gradient_grows_with_depth(x64):
+    def error(depth):
+        net, params = fnn.mlp([16] * (depth + 1)), parameters(F64, *[16] * (depth + 1))
+        # numbers that float32 holds, so that both begin with the same
+        params, x, y = jax.tree.map(lambda a: a.astype(np.float32), (params, *numbers(F64, "A17", (4, 16), (4, 16))))
+        gradient = jax.jit(fnn.backprop(net, fnn.half_squared_error))
+        wide, narrow = (
+            numpy(gradient(*jax.tree.map(lambda a, d=d: a.astype(d), (params, x, y)))[1][0]["W"])
+            for d in ("float64", "float32")
+        )
+        return np.linalg.norm(wide - narrow) / np.linalg.norm(wide)
+
+    assert 0 < 2 * error(1) < error(12) < 1e-3
 
 
 def test_A18_a_convolution_is_a_dense_layer_with_shared_weights(x64):
@@ -310,6 +351,25 @@ def test_B5_activations_and_their_derivatives(dtype):
     for name, (value, slope) in got.items():
         # identity and relu copy 10⁴ exactly; the scale of the tolerance must not hide the others
         close(dtype)((value, slope), want[name], what=name)
+
+
+def test_B2_expected_squared_error_is_bias_and_variance(x64):
+    # predictions of 40 training sets at 7 places, and the truth there
+    p, truth = numbers(F64, "B2", (40, 7), (7,))
+    error = np.mean([float(fnn.squared_error(each[:, None], truth[:, None])) for each in p])
+    p, truth = numpy([p, truth])
+    close(F64)(error, ((p.mean(0) - truth) ** 2).mean() + p.var(0).mean())
+
+
+def test_B6_batches_of_the_shuffle_use_each_example_once_and_average_to_the_full_gradient(x64):
+    net, params, (x, y) = fnn.mlp(3, 2, 1), parameters(F64, 3, 2, 1), numbers(F64, "B6", (12, 3), (12, 1))
+    order = np.asarray(fnn.training.permutation(jax.random.key(0), 12))
+    assert sorted(order) == list(range(12)) and list(order) != list(range(12))
+    gradient = jax.jit(lambda params, x, y: fnn.backprop(net, fnn.squared_error)(params, x, y)[1])
+    batches = [gradient(params, x[rows], y[rows]) for rows in np.split(order, 3)]
+    mean = jax.tree.map(lambda *each: sum(map(numpy, each)) / 3, *batches)
+    close(F64)(mean, numpy(gradient(params, x, y)))
+    assert_far(batches[0][0]["W"], mean[0]["W"])
 
 
 def test_B7_gradient_at_the_logits_is_minus_e_y_minus_f_x(dtype):
@@ -462,6 +522,16 @@ def test_B11_permuting_hidden_units_changes_nothing(x64):
     close(F64)(both(permute(params)), (output, value, permute(gradients)))
 
 
+def test_B12_saturated_units_make_a_plateau(x64):
+    by_hand = fnn.backprop(fnn.mlp(1, 2, 1), fnn.squared_error)
+    x, y = jnp.asarray([[-1.0], [1.0]]), jnp.asarray([[0.0], [2.0]])
+    # tanh(±80) is ±1 to the last digit, so that 1 − a² is 0; the output bias alone is best as it is
+    flat = ({"W": jnp.full((1, 2), 80.0), "b": jnp.zeros(2)}, {"W": jnp.zeros((2, 1)), "b": jnp.ones(1)})
+    good = (flat[0], {"W": jnp.full((2, 1), 0.5), "b": jnp.ones(1)})
+    (loss, (hidden, _)), (least, _) = (by_hand(params, x, y) for params in (flat, good))
+    assert (np.asarray(hidden["W"]) == 0).all() and float(least) < 1e-20 and abs(float(loss) - 1) < 1e-12
+
+
 def test_B13_bprop_of_the_nodes_in_reverse_order_is_back_propagation(x64):
     net = fnn.mlp(4, 5, 3, activation="sigmoid")
     params, x, y = parameters(F64, 4, 5, 3), *numbers(F64, "B13", (6, 4), (6, 3))
@@ -500,6 +570,20 @@ def test_B15_a_constant_added_to_all_logits_changes_nothing(x64):
     close(F64)(np.asarray(got[2]).sum(-1), np.zeros(6, F64))
 
 
+def test_B16_a_deep_net_of_two_units_a_layer_makes_a_sawtooth_that_takes_eight_in_one(x64):
+    x = np.linspace(0, 1, 65)[:, None]
+    saw = 1 - np.abs(2 * ((x * 4) % 1) - 1)
+    tent, bias = jnp.asarray([[2.0], [-4.0]]), jnp.asarray([0.0, -0.5])
+    deep = ({"W": jnp.ones((1, 2)), "b": bias}, *[{"W": tent @ jnp.ones((1, 2)), "b": bias}] * 2,
+            {"W": tent, "b": jnp.zeros(1)})  # fmt: skip
+    got = fnn.mlp(1, 2, 2, 2, 1, activation="relu").apply(deep, jnp.asarray(x))
+    assert (np.asarray(got) == saw).all()
+    # in one layer a unit for each of the eight slopes
+    kinks, weights = np.arange(8) / 8, np.diff(8.0 * (-1.0) ** np.arange(8), prepend=0)
+    wide = ({"W": jnp.ones((1, 8)), "b": jnp.asarray(-kinks)}, {"W": jnp.asarray(weights)[:, None], "b": jnp.zeros(1)})
+    assert (np.asarray(fnn.mlp(1, 8, 1, activation="relu").apply(wide, jnp.asarray(x))) == saw).all()
+
+
 def test_B17_relu_gives_sparse_activity():
     # one example, weights symmetric about 0 and no bias: each unit is off with probability one half
     layers = {name: fnn.dense(3, 10_000, activation=name) for name in ("relu", "tanh", "sigmoid")}
@@ -525,6 +609,29 @@ def test_B17_relu_is_neither_strictly_increasing_nor_always_positive():
     assert (a >= 0).all()
 
 
+@pytest.mark.parametrize("name", ["l2", "l1"])
+def test_B18_a_penalty_is_minus_the_logarithm_of_a_prior(x64, name):
+    from scipy.stats import laplace, norm
+
+    W, V = numbers(F64, "B18", (5, 3), (5, 3))
+    # λ ΣW² is a Gaussian of variance 1/2λ, λ Σ|W| a Laplacian of scale 1/λ; the constant cancels between two weights
+    strength, prior = 0.7, norm(scale=(1 / 1.4) ** 0.5) if name == "l2" else laplace(scale=1 / 0.7)
+    penalty = fnn.regularizers.get(name)
+    got = [penalty(({"W": each, "b": jnp.ones(3)},), strength) for each in (W, V)]
+    want = [-prior.logpdf(numpy(each)).sum() for each in (W, V)]
+    close(F64)(got[0] - got[1], want[0] - want[1])
+
+
+def test_B19_a_constant_times_a_loss_bounds_the_wrong_decisions(x64):
+    score = jnp.asarray([[-3.0], [-1e-12], [0.0]])
+    ones = jnp.ones((3, 1))
+    for loss, constant in ((fnn.hinge, 1.0), (fnn.sigmoid_cross_entropy, 1 / np.log(2)), (fnn.half_squared_error, 2.0)):
+        each = constant * np.asarray(jax.vmap(loss)(score, ones))
+        assert (each >= 1 - 1e-12).all() and abs(each[-1] - 1) < 1e-12, loss
+    assert float(fnn.perceptron_loss(score[-1:], ones[:1])) == 0
+    assert (np.asarray(fnn.hard_threshold.derivative(jnp.asarray([-1.5, 0.5]))) == 0).all()
+
+
 def test_B20_gradient_at_the_softmax_output(dtype):
     z, labels = numbers(dtype, "B20", (6, 3)), np.array([0, 2, 1, 1, 2, 2])
 
@@ -541,6 +648,31 @@ def test_B20_gradient_at_the_softmax_output(dtype):
 
 
 # ---- C. towards more complex networks -------------------------------------------------------------------------------
+
+
+def test_C1_the_gradient_is_zero_where_the_linear_system_says(x64):
+    x, y = numbers(F64, "C1", (20, 3), (20, 1))
+    ones = np.column_stack([numpy(x), np.ones(20)])
+    θ = np.linalg.solve(ones.T @ ones, ones.T @ numpy(y))
+    params = {"W": jnp.asarray(θ[:3]), "b": jnp.asarray(θ[3])}
+    gradient = jax.jit(fnn.backprop(fnn.dense(3, 1), fnn.squared_error))
+    least, at = gradient(params, x, y)
+    close(F64)(at, {"W": np.zeros((3, 1)), "b": np.zeros(1)})
+    moved, slope = gradient({"W": params["W"] + 0.1, "b": params["b"]}, x, y)
+    assert float(moved) > float(least)
+    assert_far(slope["W"], np.zeros((3, 1)))
+
+
+def test_C2_a_line_says_absurd_things_where_there_are_no_wines(x64):
+    from experiments.wine import Options, table
+
+    wines = table(Options())
+    percent = wines.x[:, wines.features.index("alcohol")]
+    slope, intercept = np.polyfit(percent, wines.y, 1)
+    line = {"W": jnp.full((1, 1), slope), "b": jnp.full(1, intercept)}
+    at_0, at_100 = np.asarray(fnn.dense(1, 1).apply(line, jnp.asarray([[0.0], [100.0]])))[:, 0]
+    # negative proline without alcohol, ten times the most that was ever measured in pure alcohol
+    assert at_0 < wines.least and at_100 > 10 * wines.y.max()
 
 
 def test_C3_stacked_affine_layers_collapse_to_one(x64):
@@ -593,6 +725,25 @@ def test_C5_training_cost_is_the_sum_of_squares_and_not_convex(x64):
     assert_far(cost(between, x, y), 0.0)
 
 
+def test_C6_at_a_small_rate_every_step_lowers_the_cost_by_half_its_promise(x64):
+    net, params, (x, y) = fnn.mlp(2, 4, 1), parameters(F64, 2, 4, 1), numbers(F64, "C6", (10, 2), (10, 1))
+    gradient, rate, costs_seen = jax.jit(fnn.backprop(net, fnn.half_squared_error)), 0.05, []
+    for _ in range(60):
+        cost, g = gradient(params, x, y)
+        costs_seen.append((float(cost), sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(g))))
+        params = jax.tree.map(lambda p, g: p - rate * g, params, g)
+    (before, squares), after = np.array(costs_seen[:-1]).T, np.array(costs_seen[1:])[:, 0]
+    assert (before - after >= rate / 2 * squares).all()
+
+
+def test_C7_the_compute_graph_of_the_lecture(x64):
+    from experiments.graphs import c7
+
+    box = fnn.graph(c7, 1.0, 2.0, 4.0)
+    assert [float(box[name].value) for name in "de"] == [3, 12] and float(box.value) == 121
+    assert [float(each) for each in box.gradients] == [88, 88, 66]
+
+
 @pytest.mark.parametrize("activation", ["tanh", "softmax"])
 def test_C8_the_local_gradient_is_the_transposed_jacobian(x64, activation):
     layer = fnn.dense(4, 3, activation=activation)
@@ -641,6 +792,14 @@ def test_D1_mean_squared_loss(x64):
     value = jax.jit(fnn.objective(fnn.mlp(4, 5, 3), fnn.squared_error))(params, x, y)
     errors = reference.mlp(params, numpy(x), "tanh") - numpy(y)
     close(F64)(value, sum(np.linalg.norm(e) ** 2 for e in errors) / 6)
+
+
+def test_D2_the_remainder_falls_with_the_square_of_the_distance(x64):
+    net, params, (x, d) = fnn.mlp(3, 4, 2), parameters(F64, 3, 4, 2), numbers(F64, "D2", (3,), (3,))
+    y, kept = net.forward(params, x)
+    Df = np.stack([np.asarray(net.backward(params, kept, row)[1]) for row in jnp.eye(2)])
+    left = [np.linalg.norm(np.asarray(net.apply(params, x + h * d) - y) - h * Df @ np.asarray(d)) for h in (1e-2, 1e-3)]
+    assert 1.9 < np.log10(left[0] / left[1]) < 2.1
 
 
 class F(fnn.Layer):
@@ -779,6 +938,14 @@ def test_D8_the_activation_must_leave_component_0_alone(x64, activation, spoils)
 # ---- E. backpropagation ---------------------------------------------------------------------------------------------
 
 
+def test_E3_local_derivatives_times_what_comes_from_behind(x64):
+    from experiments.graphs import e3
+
+    box = fnn.graph(e3, -2.0, 5.0, -4.0)
+    assert float(box["q"].value) == 3 and float(box.value) == -12
+    assert [float(each) for each in box.gradients] == [-4, -4, 3]
+
+
 def test_E4_a_sigmoid_unit_as_elementary_nodes_and_collapsed(x64):
     θ, x = np.array([2.0, -3.0, -3.0]), np.array([-1.0, -2.0])
     # forward: ×, +, negate, exp, +1, 1/x
@@ -805,6 +972,16 @@ def test_E4_a_sigmoid_unit_as_elementary_nodes_and_collapsed(x64):
     close(F64)((params_bar["W"][:, 0], params_bar["b"], inputs_bar), (θ_bar[:2], θ_bar[2:], x_bar))
 
 
+def test_E5_a_branch_adds_max_routes_and_average_shares(x64):
+    from experiments.graphs import branched, e5
+
+    # a sum, a maximum and a branch in one: the sum wins and takes all, the loser gets 0
+    assert [float(each) for each in fnn.graph(branched, 3.0, -1.0, 1.0).gradients] == [5, 3, 0]
+    assert [float(each) for each in fnn.graph(branched, 3.0, -1.0, 4.0).gradients] == [4, 0, 3]
+    # at a tie each gets half; a third of the other factor comes through the average
+    close(F64)(fnn.graph(e5, 3.0, 3.0, -1.0).gradients, (11 / 6, 11 / 6, 1.0))
+
+
 def test_E6_delta_z_is_the_factor_of_the_weight_gradient(x64):
     net, params = fnn.mlp(4, 5, 3, activation="sigmoid", output="sigmoid"), parameters(F64, 4, 5, 3)
     x, y = numbers(F64, "E6", (4,)), jnp.asarray([1.0, 0.0, 0.0], F64)
@@ -826,3 +1003,230 @@ def test_E6_delta_z_is_the_factor_of_the_weight_gradient(x64):
     assert_far(gradients[1]["W"], np.outer(δ_p, a).T)
     # … and right for sigmoid with cross-entropy, where p − y already is δ_z
     close(F64)(by_entropy[1]["W"], np.outer(δ_p, a).T)
+
+
+def test_E7_too_low_a_rate_crawls_and_too_high_a_rate_overshoots(x64):
+    # one example x = y = 1 of half the squared error: the error is multiplied by 1 − 2α in each step, bias included
+    x = y = jnp.ones((1, 1))
+    gradient = jax.jit(fnn.backprop(fnn.dense(1, 1), fnn.half_squared_error))
+
+    def errors(rate, steps=20):
+        params, optimizer = {"W": jnp.zeros((1, 1)), "b": jnp.zeros(1)}, fnn.optimizers.sgd(rate)
+        for _ in range(steps):
+            updates, _ = optimizer.update(gradient(params, x, y)[1], ())
+            params = jax.tree.map(jnp.add, params, updates)
+        return float(params["W"][0, 0] + params["b"][0]) - 1
+
+    for rate in (0.01, 0.4, 1.1):
+        assert abs(errors(rate) + (1 - 2 * rate) ** 20) < 1e-9 * max(1, (1 - 2 * rate) ** 20)
+    assert abs(errors(0.01)) > 0.6 and abs(errors(0.4)) < 1e-9 and abs(errors(1.1)) > 30
+
+
+# ---- what a second reading of the lectures added --------------------------------------------------------------------
+
+
+def test_A20_the_sweep_is_the_sum_over_all_paths(x64):
+    net, params, x = fnn.mlp(3, 3, 3, 1), parameters(F64, 3, 3, 3, 1), numbers(F64, "A20", (3,))
+    y, residuals = net.forward(params, x)
+    by_sweep = np.asarray(net.backward(params, residuals, jnp.ones_like(y))[1])
+    edges, a = [], numpy(x)
+    for k, layer in enumerate(numpy(params)):
+        z = a @ layer["W"] + layer["b"]
+        a = np.tanh(z) if k < 2 else z
+        edges.append(layer["W"] * (1 - a**2 if k < 2 else 1.0))
+    paths = [
+        sum(edges[0][i, j] * edges[1][j, k] * edges[2][k, 0] for j, k in itertools.product(range(3), repeat=2))
+        for i in range(3)
+    ]
+    close(F64)(by_sweep, np.array(paths))
+
+
+def test_A21_a_sigmoid_with_cross_entropy_is_a_softmax_of_two_classes(x64):
+    z, y = numbers(F64, "A21", (6,)), np.array([0, 1, 1, 0, 1, 0])
+    two = fnn.softmax_cross_entropy(jnp.stack([0 * z, z], axis=1), y)
+    close(F64)(fnn.sigmoid_cross_entropy(z[:, None], jnp.asarray(y, F64)[:, None]), two)
+
+
+def test_B21_behind_a_hidden_layer_one_unit_reads_exclusive_or(x64):
+    points, labels = fnn.data.xor()
+    layer = fnn.dense(2, 2, activation="relu")
+    hidden = layer.apply({"W": jnp.ones((2, 2)), "b": jnp.array([0.0, -1.0])}, jnp.asarray(points, F64))
+    learn = functools.partial(fnn.lectures.perceptron, y=jnp.asarray(2.0 * labels - 1), epochs=200)
+    assert not bool(learn(jnp.asarray(points, F64)).converged)
+    run = learn(hidden)
+    assert bool(run.converged)
+    assert (np.asarray(fnn.lectures.perceptron_decision(run.w, run.b, hidden)) == 2 * labels - 1).all()
+
+
+def test_B22_falling_steps_converge_on_a_kink_and_a_fixed_step_does_not(x64):
+    gradient = jax.jit(fnn.backprop(fnn.dense(1, 1, bias_init="zeros"), fnn.absolute_error))
+    x, y, ends = jnp.ones((1, 1)), jnp.ones((1, 1)), []
+    for falling in (True, False):
+        params = {"W": jnp.zeros((1, 1)), "b": jnp.zeros(1)}
+        for t in range(300):
+            rate = 0.3 / np.sqrt(t + 1) if falling else 0.3
+            params = jax.tree.map(lambda p, g, rate=rate: p - rate * g, params, gradient(params, x, y)[1])
+        ends.append(float(gradient(params, x, y)[0]))
+    assert ends[0] <= 2 * 0.3 / np.sqrt(300) and ends[1] >= 0.1
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "softplus", "gelu"])
+def test_B23_random_units_of_an_activation_approximate_and_a_polynomial_does_not(x64, name):
+    x, rng = np.linspace(0, 1, 101), random("B23")
+    w = 12 * rng.normal(size=64)
+    z = x[:, None] * w - w * rng.uniform(size=64)
+
+    def error(values):
+        columns, target = np.column_stack([values, np.ones(101)]), np.abs(2 * x - 0.8)
+        return np.abs(columns @ np.linalg.lstsq(columns, target, rcond=1e-10)[0] - target).max()
+
+    units = np.asarray(fnn.activations.get(name)(jnp.asarray(z)))
+    assert error(units) < 0.5 * error(units[:, :8]) < 0.25
+    assert error(z**2) > 0.14
+
+
+def test_B24_excess_risk_is_approximation_and_estimation_error():
+    from experiments.bias_variance import bayes_risk, drawn
+    from experiments.excess_risk import best_line, line_risks
+
+    x, y = drawn(np.random.default_rng(0), 4000)
+    rule = np.append(np.linalg.lstsq(np.column_stack([x, np.ones(4000)]), 2.0 * y - 1)[0][:2], 0.1)
+    reads = np.asarray(
+        fnn.dense(2, 1).apply({"W": jnp.asarray(rule[:2, None]), "b": jnp.asarray(rule[2:])}, jnp.asarray(x))
+    )
+    (exact,) = line_risks(rule[None])
+    assert abs(np.mean((reads[:, 0] >= 0) != y) - exact) <= tolerances.five_standard_errors(exact, 4000)
+    assert bayes_risk(300) + 0.01 < best_line() <= exact
+
+
+def test_B25_tanh_is_a_sigmoid_of_twice_its_argument(x64):
+    a = jnp.asarray(np.linspace(-5, 5, 101))
+    close(F64)(fnn.tanh(a), 2 * fnn.sigmoid(2 * a) - 1)
+    for function, low in ((fnn.tanh, -1), (fnn.sigmoid, 0)):
+        values = np.asarray(function(a))
+        assert (np.diff(values) > 0).all() and low < values.min() and values.max() < 1
+
+
+def test_B26_the_bias_puts_the_ridge_and_leaves_the_range(x64):
+    unit, w = fnn.dense(2, 1, activation="sigmoid"), np.array([3.0, 4.0])
+    for b in (-10.0, 0.0, 2.5):
+        ridge = -b / 5 * w / 5
+        ends = np.stack([ridge, ridge - 50 * w, ridge + 50 * w])
+        got = unit.apply({"W": jnp.asarray(w[:, None]), "b": jnp.asarray([b])}, jnp.asarray(ends))
+        close(F64)(np.asarray(got)[:, 0], np.array([0.5, 0.0, 1.0]))
+
+
+def test_B27_a_product_of_likelihoods_underflows_and_its_logarithm_does_not():
+    half, labels = jnp.full((200, 2), 0.5, jnp.float32), np.zeros(200, int)
+    assert np.prod(np.full(149, 0.5, np.float32)) > 0 == np.prod(np.full(150, 0.5, np.float32))
+    assert abs(float(fnn.negative_log_likelihood.sum(half, labels)) / (200 * np.log(2)) - 1) < 1e-6
+
+
+def test_B28_without_the_gradient_of_the_input_the_first_product_is_saved():
+    by_hand = fnn.backprop(fnn.mlp(50, 20, 1), fnn.half_squared_error)
+    params, x, y = parameters(jnp.dtype("float32"), 50, 20, 1), jnp.ones((32, 50)), jnp.ones((32, 1))
+    less, more = (
+        costs.operations(jax.jit(way).lower(params, x, y).compile()) for way in (by_hand, by_hand.with_inputs)
+    )
+    assert abs((more - less) / (2 * 32 * 50 * 20) - 1) < 0.01
+
+
+def test_B29_a_small_positive_bias_keeps_relu_units_alive():
+    # with He's weights and inputs of either sign half of the units are on; a bias turns more of them on
+    x, on = numbers(jnp.dtype("float32"), "B29", (200, 8)), []
+    for bias in (0.0, 0.5):
+        layer = fnn.dense(8, 64, activation="relu", weight_init="he_normal", bias_init=fnn.initializers.constant(bias))
+        on.append(float(np.mean(np.asarray(layer.apply(layer.init(jax.random.key(0)), x)) > 0)))
+    assert 0.3 < on[0] < 0.7 and on[1] > on[0] + 0.05
+
+
+def test_B30_the_bound_holds_from_any_start_with_any_step(x64):
+    x, rng = numbers(F64, "B30", (20, 2)), random("B30 starts")
+    u = np.array([0.6, 0.8])
+    y = jnp.asarray(np.sign(numpy(x) @ u))
+    margin, reach = np.abs(numpy(x) @ u).min(), np.sqrt((numpy(x) ** 2).sum(1).max() + 1)
+    go = jax.jit(fnn.lectures.perceptron_pass)
+    for α in (0.01, 1.0, 50.0):
+        w0, total, mistakes = rng.normal(size=2) * 5, 0, 1
+        w, b = jnp.asarray(w0 / α), jnp.asarray(0.0)
+        while mistakes:
+            w, b, mistakes = go(w, b, x, y)
+            total += int(mistakes)
+        assert total <= (reach / margin) ** 2 + 2 * np.linalg.norm(w0) / (α * margin)
+
+
+def test_C11_no_direction_of_equal_length_lowers_the_cost_further_than_the_gradient(x64):
+    net, params, (x, y) = fnn.mlp(3, 4, 1), parameters(F64, 3, 4, 1), numbers(F64, "C11", (10, 3), (10, 1))
+    cost, gradient = fnn.objective(net, fnn.half_squared_error), fnn.backprop(net, fnn.half_squared_error)
+    flat, restore = ravel_pytree(params)
+    slope = ravel_pytree(gradient(params, x, y)[1])[0]
+    ways = np.concatenate([-np.asarray(slope)[None], random("C11 ways").normal(size=(300, len(slope)))])
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    after = np.asarray(jax.jit(jax.vmap(lambda way: cost(restore(flat + 1e-5 * way), x, y)))(jnp.asarray(ways)))
+    assert (after[0] < after[1:]).all()
+
+
+def test_C12_a_network_is_drawn_with_a_circle_a_unit_and_a_line_a_weight():
+    from experiments import figures
+
+    params = fnn.mlp(2, 4, 4, 1).init(jax.random.key(0))
+    weights = [np.asarray(layer["W"]) for layer in params]
+    (axes,) = figures.network((2, 4, 4, 1), weights).axes
+    assert len(axes.patches) == 11 and len(axes.lines) == 28
+    widths = np.array([line.get_linewidth() for line in axes.lines])
+    flat = np.concatenate([each.ravel() for each in weights])
+    assert np.argmax(widths) == np.argmax(np.abs(flat))
+    assert ((flat >= 0) == [line.get_color() == figures.BLUE for line in axes.lines]).all()
+
+
+def test_D9_the_chain_of_the_notes_as_a_graph(x64):
+    def chain(w, b, x):
+        F = w * x + b
+        z = F - 2.0
+        return z**2
+
+    box = fnn.graph(chain, 2.0, -1.0, 3.0)
+    assert [float(box[name].value) for name in "Fz"] == [5, 3] and float(box.value) == 9
+    assert [float(each) for each in box.gradients] == [18, 6, 12]
+
+
+def test_E9_a_linear_loss_has_one_gradient_everywhere_and_no_minimum(x64):
+    from experiments.descents import Linear
+
+    by_hand = fnn.backprop(fnn.dense(1, 1), Linear())
+    x, y = jnp.ones((1, 1)), jnp.zeros((1, 1))
+    values, slopes = [], []
+    for size in (0.0, -1e3, -1e6):
+        value, g = by_hand({"W": jnp.full((1, 1), size), "b": jnp.zeros(1)}, x, y)
+        values.append(float(value))
+        slopes.append(float(g["W"][0, 0]))
+    assert values == [0.0, -1e3, -1e6] and slopes == [1.0, 1.0, 1.0]
+
+
+def test_B1_the_risk_of_the_best_predictor_is_the_noise():
+    from experiments.bias_variance import NOISE, curve
+
+    rng = random("B1")
+    x = rng.uniform(-1.5, 1.5, (20_000, 1))
+    y = curve(x) + NOISE * rng.normal(size=x.shape)
+    # the empirical risk of E[Y|X]: a mean of squares of normal numbers, deviation √2 of its mean for each
+    risk = float(fnn.squared_error(jnp.asarray(curve(x), jnp.float32), jnp.asarray(y, jnp.float32)))
+    assert abs(risk / NOISE**2 - 1) <= 5 * np.sqrt(2 / 20_000)
+    assert float(fnn.squared_error(jnp.asarray(0 * x, jnp.float32), jnp.asarray(y, jnp.float32))) > 2 * risk
+
+
+def test_D5_backward_multiplies_a_vector_by_each_matrix():
+    net, params = fnn.mlp(100, 100, 100, 1, activation="identity"), parameters(jnp.dtype("float32"), 100, 100, 100, 1)
+    kept = jax.eval_shape(net.forward, params, jnp.ones(100))[1]
+    way = jax.jit(lambda params, kept, y_bar: net.backward(params, kept, y_bar)[1])
+    # from the output: 100 and twice 100 × 100 multiplications, two operations each; from the input a hundred times more
+    counted = costs.operations(way.lower(params, kept, jnp.ones(1)).compile())
+    assert 40_000 <= counted <= 45_000
+
+
+def test_E1_descent_on_the_bowl_is_a_power_of_one_minus_twice_the_rate():
+    for rate in (0.02, 0.3, 0.95, 1.02):
+        x, optimizer = 0.5, fnn.optimizers.sgd(rate)
+        for _ in range(12):
+            x += float(optimizer.update(2 * (x - 4), ())[0])
+        assert abs(abs(x - 4) / 3.5 - abs(1 - 2 * rate) ** 12) < 1e-12

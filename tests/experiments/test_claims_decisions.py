@@ -33,6 +33,7 @@ RESULTS = {
         "tangled": {"sets": 60, "repeated": 60, "clean_passes": 0, "largest_residual": 1e-16, "periods": [1, 20],
                     "separable": {"sets": 3, "settled": 3}},
         "slide": {"corrections": 0, "due": 24},
+        "any_start": {"sets": 3000, "above": 0, "unsettled": 0, "highest": 0.5, "spread": [0.01, 100.0]},
     },
     "logistic": {
         "sets": 400, "covered": 0.95, "formulas": {"value": 1e-16, "gradient": 1e-16}, "distance_from_newton": 1e-13,
@@ -65,6 +66,10 @@ RESULTS = {
                                "predicted_one_sided": 1e-8, "central": [1e-9, 1e-9, 1.0]}}
             for name, predicted in (("exp", 1e-5), ("quadratic", None))
         },
+        "defaults": {
+            d: {"eps": 1e-6, "central": [1e-5], "one_sided": [1e-4]} for d in ("float64", "float32")
+        },
+        "measured": {"times": [{"differences": 1.0, "backprop": 0.01}]},
         "costs": [
             {"parameters": 25, "forward": 100, "backprop": 250, "differences": 4500},
             {"parameters": 10_000, "forward": 40_000, "backprop": 90_000, "differences": None},
@@ -85,10 +90,15 @@ RESULTS = {
         "programming": {"chains": 300, "wrong": 0},
     },
     "universal_approximation": {
-        "constructed": {"1": {"sine": {"errors": [1.0, 0.1], "bounds": [2.0, 0.2]}}},
-        "trained": {"1": {"sine": {"best": [1.0, 0.1], "worst": [1.5, 0.5]}}},
+        "constructed": {"1": {"sine": {"errors": [0.6, 0.1], "bounds": [2.0, 0.2]}}},
+        "trained": {
+            "1": {
+                "tanh": {"sine": {"median": [1.0, 0.1], "best": [1.0, 0.1], "worst": [1.5, 0.5], "falls": [10.0, 9.0]}}
+            }
+        },
         "sawtooth": [{"slopes": 64, "deep_units": 12, "deep_parameters": 37, "deep_error": 0.0, "shallow_units": 64,
-                      "shallow_parameters": 193, "shallow_error": 0.0, "half_error": 1.0}],
+                      "shallow_parameters": 193, "shallow_error": 0.0, "half_error": 0.5, "half_mean": 0.13,
+                      "constant_mean": 0.25}],
         "formulas": {"one": 1e-16},
         "depths": {},
     },
@@ -104,6 +114,7 @@ PLANTED = [
     ("perceptron", ("separable", 0, "unsettled"), 1, {"B4"}),
     ("perceptron", ("tangled", "clean_passes"), 1, {"B4"}),
     ("perceptron", ("tangled", "largest_residual"), 0.1, {"B4"}),
+    ("perceptron", ("any_start", "above"), 1, {"B30"}),
     ("logistic", ("covered",), 0.7, {"B3"}),
     ("logistic", ("decisions", "different"), 1, {"B3"}),
     ("logistic", ("formulas", "gradient"), 1e-3, {"B3"}),
@@ -118,6 +129,8 @@ PLANTED = [
     ("finite_differences", ("lecture", "float64", "symmetric"), 44.0, {"A8"}),
     ("finite_differences", ("lecture", "error_of_1e-5", "float32"), 0.1, {"A9"}),
     ("finite_differences", ("curves", "exp", "float64", "best_central"), 2e-4, {"A9"}),
+    ("finite_differences", ("defaults", "float32", "central"), [1e-5, 1e-2], {"A9"}),
+    ("finite_differences", ("measured", "times"), [{"differences": 1.0, "backprop": 1.0}], {"E2"}),
     ("finite_differences", ("curves", "quadratic", "float64", "central"), [1e-3, 1e-9, 1.0], {"A9"}),
     ("finite_differences", ("lecture", "nodes", "backward"), [1, 11, 44], {"A10"}),
     ("finite_differences", ("costs", 1, "backprop"), 400_000, {"A12", "E2"}),
@@ -126,7 +139,9 @@ PLANTED = [
     ("matrix_chain", ("growth", 1, "operations", "left"), 80_000, {"D5"}),
     ("matrix_chain", ("shapes", 0, "predicted"), "from the output", {"D5"}),
     ("matrix_chain", ("programming", "wrong"), 1, {"D5"}),
-    ("universal_approximation", ("constructed", "1", "sine", "errors"), [1.0, 0.3], {"A3"}),
+    ("universal_approximation", ("constructed", "1", "sine", "errors"), [0.6, 0.3], {"A3"}),
+    ("universal_approximation", ("constructed", "1", "sine", "bounds"), [2.0, 2.0], {"A3"}),
+    ("universal_approximation", ("sawtooth", 0, "half_mean"), 0.25, {"B16"}),
     ("universal_approximation", ("sawtooth", 0, "deep_error"), 1e-3, {"B16"}),
     ("universal_approximation", ("sawtooth", 0, "half_error"), 0.1, {"B16"}),
     ("universal_approximation", ("formulas", "one"), 1e-3, {"C4"}),
@@ -138,7 +153,7 @@ UNDECIDED = [
     ("perceptron", ("tangled", "repeated"), 59, "B4"),
     ("logistic", ("distance_from_newton",), 1e-3, "B3"),
     ("matrix_chain", ("growth",), RESULTS["matrix_chain"]["growth"][:1], "D5"),
-    ("universal_approximation", ("trained", "1", "sine", "best"), [1.0, 0.9], "A3"),
+    ("universal_approximation", ("trained", "1", "tanh", "sine", "median"), [1.0, 0.9], "A3"),
 ]
 
 

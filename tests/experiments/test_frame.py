@@ -100,12 +100,12 @@ def test_a_verdict_follows_from_the_predictions(held, verdict):
 
 def test_an_open_verdict_says_what_would_decide():
     made = {
-        "a": Prediction("a", None, "More would."),
-        "b": Prediction("b", None, "More would."),
+        "a": Prediction("a", None, decide="More would."),
+        "b": Prediction("b", 2, "at most", 1, None, "More would."),
         "c": Prediction("c", True),
     }
     judged = frame.judge(experiment(made, {"A1": ("a", "b", "c"), "A2": ("c",)}), {})
-    assert judged == {"A1": ("open", "of A1. More would.", "A1.svg"), "A2": ("confirmed", "of A2.", "A2.svg")}
+    assert judged == {"A1": ("open", "of A1. More would.", "A1.svg", ()), "A2": ("confirmed", "of A2.", "A2.svg", ())}
 
 
 def test_a_claim_that_rests_on_nothing_is_refused():
@@ -125,7 +125,7 @@ def judged():
     found = {}
     for name in RUN:
         module, record = registry.load(name), results.read(MEASURED / name / results.FILE)
-        found[name] = (module, record, module.predictions(record["result"]))
+        found[name] = (module, record, module.predictions(trial.seen(record)))
     return found
 
 
@@ -133,8 +133,11 @@ def judged():
 def test_each_prediction_refutes_the_claims_that_rest_on_its_key_and_no_other(judged, name):
     module, record, made = judged[name]
     for key, each in made.items():
-        planted = with_predictions(module, made | {key: each._replace(held=False)})
-        verdicts = frame.judge(planted, record["result"])
+        planted = with_predictions(
+            module, made | {key: each._replace(value=False, relation="is", bound=True, miss=False)}
+        )
+        verdicts = frame.judge(planted, trial.seen(record))
+        assert f"Not so: {each.sentence}" in " ".join(each.evidence for each in verdicts.values())
         rest_on_it = {
             claim for claim, keys in EXPERIMENTS[name].claims.items() if key in frame.keys_of(keys, made, claim)
         }
@@ -151,7 +154,8 @@ def test_exchanged_predictions_are_noticed(judged, name):
     for a, b in combinations(made, 2):
         # another order alone changes nothing
         turned = {b: made[b], a: made[a]} | made
-        assert frame.judge(with_predictions(module, turned), record["result"]) == record_verdicts(record)
+        again = frame.judge(with_predictions(module, turned), trial.seen(record), record.get("seeds", ()))
+        assert results.as_read(again) == record["verdicts"]
         # two sentences, or two keys
         for exchanged in (
             {a: made[a]._replace(sentence=made[b].sentence), b: made[b]._replace(sentence=made[a].sentence)},
@@ -159,10 +163,6 @@ def test_exchanged_predictions_are_noticed(judged, name):
         ):
             planted = with_predictions(module, made | exchanged)
             assert trial.judged(planted, record)["predictions"] != record["predictions"], (a, b)
-
-
-def record_verdicts(record):
-    return {claim: frame.Judgement(*each) for claim, each in record["verdicts"].items()}
 
 
 def test_a_record_is_judged_again_with_its_numbers_as_they_are(tmp_path):

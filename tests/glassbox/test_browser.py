@@ -79,7 +79,7 @@ def test_the_walk_goes_by_click_and_by_key(page_of):
         assert caption().startswith("Everything at once")
         assert seen("bar") == ["∂ −4", "∂ −4", "∂ 3", "∂ −4", "∂ 1"]
         page.click("#next")
-        assert caption().startswith("Given: x = −2") and seen("value") == ["−2", "5", "−4"] and seen("bar") == []
+        assert caption().startswith("Arguments: x = −2") and seen("value") == ["−2", "5", "−4"] and seen("bar") == []
         page.press("ArrowRight")
         assert caption() == "Forward 1 of 2: q = x + y = 3."
         assert page.evaluate("document.querySelector('.part.now title').textContent").startswith("q = x + y")
@@ -176,7 +176,7 @@ def test_a_cell_of_a_notebook_shows_the_graph_in_its_theme(tmp_path, dark):
     with open_page(path, dark=not dark) as page:
         inside = "document.querySelector('iframe').contentDocument"
         page.evaluate(f"{inside}.getElementById('next').click()")
-        assert page.evaluate(f"{inside}.getElementById('caption').textContent").startswith("Given: a = 3")
+        assert page.evaluate(f"{inside}.getElementById('caption').textContent").startswith("Arguments: a = 3")
         assert page.evaluate("document.querySelector('iframe').contentWindow.dark()") is dark
         # viewers without scripts or frames have the picture
         page.evaluate("document.querySelectorAll('iframe').forEach(e => e.remove())")

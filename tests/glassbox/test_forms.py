@@ -144,7 +144,8 @@ pytestmark = pytest.mark.usefixtures("small_functions")
 def test_the_code_runs_and_is_right(form):
     f, *args = FORMS[form]
     args = jax.tree.map(jnp.asarray, args)
-    source = fnn.show_backward(f, *args)
+    # samples take long to compile, and what is written runs below anyway
+    source = fnn.show_backward(f, *args, tried=not form.startswith("a sample"))
     scope = {}
     exec(source.python, scope)
     written, want = jax.jit(

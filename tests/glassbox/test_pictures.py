@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import fnn
 from fnn.glassbox._graph import graph
@@ -201,12 +202,12 @@ def test_sigmoid_of_claim_e4_is_one_node_or_its_six(boxes):
         "+ 1",
         "1/x",
     ]
-    steps_folded = [part for part in folded.parts if part.kind != "given"]
+    steps_folded = [part for part in folded.parts if part.kind != "argument"]
     assert [part.name for part in steps_folded] == ["neuron"]
     assert not foldable(boxes("e4")) and foldable(box)
     for drawing in (whole, folded):
         for part in drawing.parts:
-            if part.kind == "given":
+            if part.kind == "argument":
                 assert float(part.node.cotangent) == pytest.approx(float(box[part.name].cotangent))
     # folded, the arrow into the neuron carries the whole local derivative: the output's cotangent is 1
     assert [flow.local for flow in folded.flows] == pytest.approx([float(flow.share) for flow in folded.flows])
@@ -229,7 +230,7 @@ def test_a_group_of_two_outputs_shows_both_and_no_local_derivative():
         return a * b + a
 
     drawing = scene(graph(f, 1.0), True)
-    assert [part.kind for part in drawing.parts] == ["given", "group", "output", "step", "step"]
+    assert [part.kind for part in drawing.parts] == ["argument", "group", "output", "step", "step"]
     assert [flow.local is None for flow in drawing.flows if flow.head < 3] == [True, True]
     assert float(drawing.flows[0].share) == pytest.approx(float(drawing.parts[0].node.cotangent))
 
@@ -272,7 +273,7 @@ def test_the_other_outputs_of_a_step_are_no_contributions_to_it(boxes):
     drawing = scene(boxes("recurrent"))
     (k,) = (k for k, part in enumerate(drawing.parts) if part.name == "scan1")
     assert [drawing.parts[flow.head].name for flow in drawing.out_of(k)] == ["scan2", "power"]
-    assert [drawing.parts[flow.head].name for flow in drawing.handed(k)] == ["power"]
+    assert [drawing.parts[flow.head].name for flow in drawing.readers(k)] == ["power"]
 
 
 # ---- numbers and maps -----------------------------------------------------------------------------------------------
@@ -292,7 +293,7 @@ def formulas():
     """(primitive, its parameters, the formula for its first input, and so on), for those without words."""
     for name, primitive in TABLE.items():
         for params in WITH.get(name, [{}]) if primitive.back else ():
-            texts = [primitive.handed(k, params, [(3, 3)] * 2) for k in range(len(primitive.back))]
+            texts = [primitive.formula(k, params, [(3, 3)] * 2) for k in range(len(primitive.back))]
             if {*re.findall("[a-z]{2,}", " ".join(texts))} <= {"sign", "ln", "cos", "sin", "cosh", "sinh"}:
                 yield name, params, texts
 
@@ -313,6 +314,52 @@ def test_a_formula_in_a_caption_is_the_rule(small_functions):
             exec(f"value = {text.format(g='g', y='y', a='a', b='b')}", scope)
             np.testing.assert_allclose(scope["value"], right, rtol=LEAF, err_msg=f"{name}: {text}")
             assert not np.allclose(2 * scope["value"], right), name
+
+
+def convolved(x, k):
+    y = lax.conv_general_dilated(x[None, None], k[None, None], (1,), "SAME", rhs_dilation=(2,))
+    m = lax.reduce_window(y, -jnp.inf, lax.max, (1, 1, 2), (1, 1, 2), "VALID")
+    return jnp.sum(m**2)
+
+
+def windows_of(box):
+    """{step: the lines of its windows} in the details of the page."""
+    drawing = scene(box)
+    parts = [pages_module._part(box, drawing, k) for k in range(len(drawing.parts))]
+    told = {part["head"].split(" = ")[0]: dict(part["rows"]).get("windows") for part in parts}
+    return {name: text.splitlines() for name, text in told.items() if text}
+
+
+def test_a_convolution_and_a_pool_say_which_window_each_output_saw():
+    x, k = np.array([0, -1, 2, -3, 4, -5], np.float32), np.array([1, -1, 2], np.float32)
+    box = graph(convolved, x, k)
+    told = windows_of(box)
+    assert told["y"] == [
+        "to x\u0304 at every place of a window goes y\u0304 times the weight of k there",
+        "y[0] saw x[0 2]", "y[1] saw x[1 3]", "y[2] saw x[0 2 4]", "y[3] saw x[1 3 5]", "y[4] saw x[2 4]",
+        "y[5] saw x[3 5]",
+    ]  # fmt: skip
+    # each output is the sum over what it saw, and the gradient of the pool is where it took its number
+    y = box["y"].value.ravel()
+    assert y[2] == x[[0, 2, 4]] @ k and told["m"][0].startswith("m[0] saw y[0:2], took y[")
+    taken = [int(re.search(r"took y\[(\d+)", line)[1]) for line in told["m"]]
+    assert np.flatnonzero(box.cotangent("y")).tolist() == sorted(taken)
+
+
+def test_windows_in_two_axes_of_strides_padding_and_gaps():
+    def f(image, kernel):
+        y = lax.conv_general_dilated(image, kernel, (2, 3), "VALID")
+        s = lax.reduce_window(image, 0.0, lax.add, (1, 1, 4, 2), (1, 1, 2, 2), ((0, 0), (0, 0), (1, 1), (0, 0)))
+        t = lax.conv_general_dilated(image[..., :2, :1], kernel, (1, 1), ((1, 1), (1, 1)), lhs_dilation=(2, 2))
+        return jnp.sum(y) + jnp.sum(s) + jnp.sum(t)
+
+    image, kernel = np.arange(24, dtype=np.float32).reshape(1, 1, 6, 4), np.ones((1, 1, 2, 2), np.float32)
+    told = windows_of(graph(f, image, kernel))
+    assert told["y"][1:] == ["y[0] saw image[0:2, 0:2]", "y[1] saw image[2:4, 0:2]", "y[2] saw image[4:6, 0:2]"]
+    assert told["s"][:2] == ["s[0, 0] saw image[0:3, 0:2]", "s[0, 1] saw image[0:3, 2:4]"] and len(told["s"]) == 6
+    assert told["t"][1:4] == ["t[0, 0] saw part[0]", "t[0, 1] saw part[0]", "t[1, 0] saw part[0]"]
+    # too many to list are not
+    assert windows_of(graph(f, np.ones((1, 1, 12, 12), np.float32), kernel)).keys() == {"t"}
 
 
 def test_a_step_on_arrays_says_its_rule():
@@ -448,12 +495,12 @@ def test_walks_compute_forward_then_hand_back(boxes):
     f = drawing.parts[-1].name
     captions = [step.caption for step in steps(drawing).steps]
     assert captions[1:] == [
-        "Given: x = −2, y = 5, z = −4.",
+        "Arguments: x = −2, y = 5, z = −4.",
         "Forward 1 of 2: q = x + y = 3.",
         f"Forward 2 of 2: {f} = q × z = −12.",
         f"Backward: the derivative of {f} with respect to itself is 1.",
-        f"Backward 1 of 2: {f} hands 1 · 3 = 3 to z, 1 · (−4) = −4 to q; z\u0304 = 3, q\u0304 = −4.",
-        "Backward 2 of 2: q hands −4 · 1 = −4 to x, −4 · 1 = −4 to y; x\u0304 = −4, y\u0304 = −4.",
+        f"Backward 1 of 2: {f} passes 1 · 3 = 3 back to z, 1 · (−4) = −4 back to q; z\u0304 = 3, q\u0304 = −4.",
+        "Backward 2 of 2: q passes −4 · 1 = −4 back to x, −4 · 1 = −4 back to y; x\u0304 = −4, y\u0304 = −4.",
     ]
 
 

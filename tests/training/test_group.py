@@ -80,7 +80,10 @@ def test_each_process_reads_its_own_rows(two):
     [
         ("data", "GroupError: fit: all processes must be given the same run, got another data in process 1 than in"),
         ("option", "GroupError: fit: all processes must be given the same run, got another clip_norm in process 1"),
-        ("length", "GroupError: fit: all processes must be given the same run, got another data in process 1 than in"),
+        (
+            "length",
+            "GroupError: fit: all processes must be given the same run, got another number of rows in process 1",
+        ),
     ],
 )
 def test_processes_that_disagree_are_told_what_differs(two, case, says):

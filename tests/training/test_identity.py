@@ -46,7 +46,7 @@ OTHERS = {
 def untrained(monkeypatch):
     """Runs that save their start and are over: who a run is does not depend on its steps, and compiling takes long."""
 
-    def over(run, state, watches, received, save, seconds):
+    def over(run, group, state, watches, received, save, seconds):
         save(state)
         return state
 

@@ -17,6 +17,7 @@ import fnn
 from fnn.training.state import floating_dtype
 from tests import test_checks as core
 from tests.training import test_rows as kinds
+from tests.training.test_curves import FOUND
 from tests.training.test_optax import warmed
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run
 
@@ -84,6 +85,10 @@ MESSAGES = {
                            "number, got '1e-3'", error=TypeError),
     "a sweep of nothing to penalize": row(sweep({"strength": [0.1]}), "sweep: got strength=0.1", "no regularizer"),
     "a rate twice in a sweep": row(sweep({"learning_rate": [0.1]}), "sweep: got learning_rate=0.1", "out of over"),
+    "a sweep kept in words": row(sweep(checkpoints="runs"), "sweep: checkpoints must be a record, got 'runs'",
+                                 "Give fnn.Checkpoints('runs')", error=TypeError),
+    "a plot of what was not measured": row(lambda: FOUND.plot("accuracy"), "plot: metric must be one of loss",
+                                           "got 'accuracy'. Pick one."),
     "a sweep of a stream": row(sweep(data=STREAM), "sweep: data must be in memory, got a Stream", "Give data=(x, y)",
                                error=TypeError),
     "a warmed rate": row(train(optimizer=warmed, learning_rate=0.1), "cannot be built from a learning rate that is an",

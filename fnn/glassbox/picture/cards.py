@@ -139,9 +139,9 @@ def _middle(part: Part) -> Block:
             sign, _, axis = part.symbol.partition(" over ")
             lines.append(Line(cut(sign), 18.0 if len(sign) < 9 else 15.0, "symbol"))
             lines += [Line(f"over {axis}", 12.0, "note")] if axis else []
-        own = part.kind in ("given", "output") or part.name != part.node.name or not automatic(part.node)
+        own = part.kind in ("argument", "output") or part.name != part.node.name or not automatic(part.node)
         if part.name:
-            size = 16.0 if part.kind == "given" else 14.0 if own else 13.0
+            size = 16.0 if part.kind == "argument" else 14.0 if own else 13.0
             lines.append(Line(cut(part.name), size, "name own" if own else "name"))
         elif not lines:
             lines.append(Line("constant", 12.0, "note"))

@@ -31,7 +31,7 @@ function show(next) {
   at("caption").textContent = now.caption;
   at("previous").disabled = at("start").disabled = step === 0;
   at("next").disabled = at("end").disabled = at("play").disabled = step === view.steps.length - 1;
-  // the whole picture opens at its output, the first step at what is given
+  // the whole picture opens at its output, the first step at its arguments
   const part = now.part >= 0 ? now.part : step === 0 ? view.output : 0;
   describe(part);
   reveal(box, box.querySelector(`[data-part="${part}"]`));
@@ -66,11 +66,11 @@ function describe(k) {
   const part = views[name].parts[k], list = document.createElement("dl"), head = document.createElement("h2");
   head.textContent = part.head;
   for (const [word, text] of part.rows) {
-    const term = document.createElement("dt"), told = document.createElement("dd");
+    const term = document.createElement("dt"), cell = document.createElement("dd");
     term.textContent = word;
-    told.textContent = text;
-    told.className = word;
-    list.append(term, told);
+    cell.textContent = text;
+    cell.className = word;
+    list.append(term, cell);
   }
   at("details").replaceChildren(head, list);
   for (const each of all(at(name), ".part")) each.classList.toggle("picked", Number(each.dataset.part) === k);

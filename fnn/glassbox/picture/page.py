@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html import escape
 from importlib import resources
 from typing import Any
@@ -20,6 +21,7 @@ from fnn.glassbox.picture.scenes import Part, Scene, foldable, scene
 from fnn.glassbox.picture.steps import Steps, steps
 from fnn.glassbox.picture.svg import picture, still
 from fnn.glassbox.picture.themes import DARK, LIGHT, Theme, style
+from fnn.glassbox.picture.windows import windows
 from fnn.glassbox.records import Node, Record, Summary
 
 #: In a notebook, pixels of a picture that is not scrolled, and of the buttons, the caption and the details around it.
@@ -159,7 +161,8 @@ def _part(graph: Record, drawing: Scene, k: int) -> dict[str, Any]:
         ("value", _written(node.value)),
         ("derivative", _written(node.cotangent) if node.cotangent is not None else "none flows here"),
         ("contributions", _contributions(drawing, k)),
-        ("kept for backward", ", ".join(dict.fromkeys(graph.nodes[i].name for each in held for i in each.residuals))),
+        ("windows", _windows(graph, part) if part.reads else ""),
+        ("saved for backward", ", ".join(dict.fromkeys(graph.nodes[i].name for each in held for i in each.residuals))),
         ("operations", f"{sum(n.operations for n in held)} forward, {sum(n.operations_back for n in held)} backward"),
         ("bytes", f"{sum(n.bytes for n in held)}"),
         (
@@ -170,9 +173,14 @@ def _part(graph: Record, drawing: Scene, k: int) -> dict[str, Any]:
         ),
     ]
     if node.source:
-        rows = [row for row in rows if row[0] not in ("operations", "kept for backward")]
+        rows = [row for row in rows if row[0] not in ("operations", "saved for backward")]
     head = f"{part.name} = {part.sentence}" if part.sentence and part.kind != "group" else part.sentence or part.name
     return {"head": head or "constant", "label": _spoken(part), "rows": [row for row in rows if row[1]]}
+
+
+def _windows(graph: Record, part: Part) -> str:
+    inputs = zip(part.node.inputs, part.reads, strict=False)
+    return windows(replace(part.node, name=part.name), [replace(graph.nodes[i], name=name) for i, name in inputs])
 
 
 def _operation(part: Part) -> str:
@@ -198,7 +206,7 @@ def _spoken(part: Part) -> str:
 
 
 def _contributions(drawing: Scene, k: int) -> str:
-    flows = [flow for flow in drawing.handed(k) if flow.share is not None]
+    flows = [flow for flow in drawing.readers(k) if flow.share is not None]
     if len(flows) < 2:
         return ""
     return "\n".join(f"{drawing.parts[f.head].name or 'constant'}: {_written(f.share)}" for f in flows)

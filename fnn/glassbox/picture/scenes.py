@@ -31,7 +31,7 @@ class Part:
     key: str
     """Unique within the scene."""
     kind: str
-    """given, constant, step, small (a copy whose backward is a sum), group, or output (of a step with several)."""
+    """argument, constant, step, small (a copy whose backward is a sum), group, or output (of a step with several)."""
     name: str
     symbol: str
     node: Node
@@ -42,6 +42,8 @@ class Part:
     """What it computes, over the names of what it reads."""
     times: int = 1
     """How many equal ones it stands for."""
+    reads: tuple[str, ...] = ()
+    """Of a single step, what it reads, in its order, by name or number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class Flow:
     active: bool = False
     """Whether a gradient flows back along it."""
     rule: str = ""
-    """The formula of what the head hands back along it, over the names of values; "" where none is written."""
+    """The formula of what the head passes back along it, over the names of values; "" where none is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +94,10 @@ class Scene:
         return result
 
     def terms(self, part: int) -> list[Any]:
-        """The contributions to the cotangent of a part, in the order in which the backward pass hands them over."""
-        return [flow.share for flow in self.handed(part) if flow.share is not None]
+        """The contributions to the cotangent of a part, in the order in which the backward pass makes them."""
+        return [flow.share for flow in self.readers(part) if flow.share is not None]
 
-    def handed(self, part: int) -> list[Flow]:
+    def readers(self, part: int) -> list[Flow]:
         """Who reads a part, the last first; its other outputs, which stand beside it, read nothing."""
         readers = [flow for flow in self.out_of(part) if self.parts[flow.head].kind != "output"]
         return sorted(readers, key=lambda flow: -flow.head)
@@ -133,7 +135,7 @@ class _Drawing:
         self.named = self._names()
 
     def resolved(self, k: int) -> int:
-        """The node whose entries node k hands on."""
+        """The node whose entries node k passes on."""
         while k in self.source:
             k = self.source[k]
         return k
@@ -159,13 +161,13 @@ class _Drawing:
         return fixed
 
     def _passed(self) -> dict[int, int]:
-        """{node: the one whose entries it hands on}."""
+        """{node: the one whose entries it passes on}."""
         self.source = {}
         for node in self.nodes:
             if node.source or node.index in self.fixed:
                 continue
             moving = {root for k in node.inputs for root in self._roots(k)}
-            if self._hands_on(node):
+            if self._passes_on(node):
                 self.source[node.index] = node.inputs[0]
             elif node.operation == "select_n" and self.text(node.inputs[0]) is not None:
                 chosen = node.inputs[1 + int(np.asarray(self.nodes[node.inputs[0]].value).flat[0])]
@@ -181,7 +183,7 @@ class _Drawing:
         return self.source
 
     def _valid(self, node: Node) -> int | None:
-        """What a choice hands on whose other case is the NaN of an invalid index, where no index is invalid."""
+        """What a choice passes on whose other case is the NaN of an invalid index, where no index is invalid."""
         if node.operation != "select_n" or not (roots := self._roots(node.inputs[0])):
             return None
         cases = [k for k in node.inputs[1:] if self.text(k) != "NaN"]
@@ -204,7 +206,7 @@ class _Drawing:
     def _whole(self, k: int) -> bool:
         return getattr(self.nodes[k].dtype, "kind", "") in "iu"
 
-    def _hands_on(self, node: Node) -> bool:
+    def _passes_on(self, node: Node) -> bool:
         if known(node.operation).passes_on:
             return True
         if node.operation == "transpose":
@@ -263,7 +265,7 @@ class _Drawing:
         return result
 
     def _names(self) -> dict[int, str]:
-        """Names of drawn nodes; one that its user named hands its name on to the node whose entries it is."""
+        """Names of drawn nodes; one that its user named passes its name on to the node whose entries it is."""
         names = {k: self.nodes[k].name for k in self.drawn}
 
         def _stem(k: int) -> str:
@@ -391,7 +393,7 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
             flows.setdefault((tail, head, count), []).extend(taken)
             if single and k not in drawing.leader:
                 rules[tail, head, count] = _rule(drawing, k, i, turns[i])
-    # of several outputs none alone is what the head hands back by: no local derivative
+    # of several outputs none alone is what the head passes back by: no local derivative
     several = {tail for tail, head, _ in flows if parts[head].kind == "output"}
     made = [
         replace(_flow(parts, key[0], key[1], shares, key[1] in several), rule=rules.get(key, ""))
@@ -467,7 +469,7 @@ def _part(drawing: _Drawing, groups: dict, place: tuple[str, int], members: dict
             f"n{k}", "constant", "" if automatic(node) or node.operation == "constant" else node.name, "", node, held
         )
     if node.operation == "argument":
-        return Part(f"n{k}", "given", node.name, "", node, held)
+        return Part(f"n{k}", "argument", node.name, "", node, held)
     if k in drawing.leader:
         return Part(f"n{k}", "output", drawing.named[k], "also out", node, held)
     small = node.operation == "broadcast_in_dim"
@@ -484,7 +486,8 @@ def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
         read = dict.fromkeys(i for k in part.members for i, _ in drawing.reads[k] if i is not None and i not in inside)
         read_names = [drawing.named[i] for i in read]
         return replace(part, sentence=f"{part.name}({', '.join(read_names[:6])}{', …' if len(read_names) > 6 else ''})")
-    return replace(part, sentence=symbols.sentence(part.node, _read(drawing, part.node.index)))
+    names = _read(drawing, part.node.index)
+    return replace(part, sentence=symbols.sentence(part.node, names), reads=tuple(names))
 
 
 def _read(drawing: _Drawing, k: int) -> list[str]:
@@ -497,11 +500,11 @@ def _read(drawing: _Drawing, k: int) -> list[str]:
 
 
 def _rule(drawing: _Drawing, k: int, i: int, turn: int) -> str:
-    """The formula of what step k hands back to value i, which it may read several times."""
+    """The formula of what step k passes back to value i, which it may read several times."""
     node, names = drawing.nodes[k], [f"({name})" if name[0] == "−" else name for name in _read(drawing, k)]
     positions = [position for position, (drawn, _) in enumerate(drawing.reads[k]) if drawn == i]
     shapes = [drawing.nodes[each].shape for each in node.inputs]
-    formula = known(node.operation).handed(positions[min(turn, len(positions)) - 1], node.params, shapes)
+    formula = known(node.operation).formula(positions[min(turn, len(positions)) - 1], node.params, shapes)
     own = drawing.named[k]
     if formula and known(node.operation).entrywise and drawing.nodes[i].size < node.size:
         # a number beside an array is used once per entry

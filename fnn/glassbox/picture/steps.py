@@ -7,7 +7,7 @@ from fnn.glassbox.picture.cards import summed
 from fnn.glassbox.picture.scenes import Flow, Scene
 
 #: At most so many things are listed in one sentence.
-TOLD = 6
+LISTED = 6
 
 
 class Step(NamedTuple):
@@ -29,7 +29,7 @@ class Steps(NamedTuple):
     bars: tuple[int, ...]
     """Per part, the step from which its cotangent is complete; −1 where none is."""
     shares: tuple[int, ...]
-    """Per flow, the step that hands its contribution back; −1 where none does."""
+    """Per flow, the step that passes its contribution back; −1 where none does."""
 
 
 def steps(scene: Scene) -> Steps:
@@ -39,8 +39,10 @@ def steps(scene: Scene) -> Steps:
     working = [k for k in range(count) if scene.into(k)]
     into = scene.arriving
     values = [1] * count
-    given = [k for k in range(count) if not scene.into(k)]
-    walk.append(Step(f"Given: {_listed([_is(scene, k) for k in given if scene.parts[k].kind != 'constant'])}.", -1, ()))
+    sources = [k for k in range(count) if not scene.into(k)]
+    walk.append(
+        Step(f"Arguments: {_listed([_is(scene, k) for k in sources if scene.parts[k].kind != 'constant'])}.", -1, ())
+    )
     for place, k in enumerate(working, start=1):
         values[k] = len(walk)
         walk.append(Step(f"Forward {place} of {len(working)}: {_computed(scene, k)}.", k, tuple(into[k])))
@@ -64,7 +66,7 @@ def steps(scene: Scene) -> Steps:
             if not waiting[tail]:
                 bars[tail] = len(walk)
                 finished.append(tail)
-        sentence = f"Backward {place} of {len(back)}: {_handed(scene, k, [scene.flows[e] for e in moved])}"
+        sentence = f"Backward {place} of {len(back)}: {_passed(scene, k, [scene.flows[e] for e in moved])}"
         totals = [cotangent_in_words(scene, tail) for tail in dict.fromkeys(finished)]
         complete = _listed([total for total in totals if total])
         walk.append(Step(f"{sentence}{'; ' if complete else ''}{complete}.", k, tuple(moved)))
@@ -72,8 +74,8 @@ def steps(scene: Scene) -> Steps:
 
 
 def _listed(words: list[str]) -> str:
-    rest = len(words) - TOLD
-    return ", ".join(words[:TOLD]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(words) - LISTED
+    return ", ".join(words[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _with(words: str, value: Any, shape: str) -> str:
@@ -110,7 +112,7 @@ def _begun(scene: Scene, starts: list[int]) -> str:
     return f"the backward pass starts at {_listed([_name(scene, k) for k in starts])} with the given cotangents"
 
 
-def _handed(scene: Scene, k: int, flows: list[Flow]) -> str:
+def _passed(scene: Scene, k: int, flows: list[Flow]) -> str:
     part = scene.parts[k]
     bar = part.node.cotangent
     if any(flow.rule and not symbols.single(flow.share) for flow in flows):
@@ -123,11 +125,11 @@ def _handed(scene: Scene, k: int, flows: list[Flow]) -> str:
             product = (
                 f"{symbols.number(symbols.entry(bar))} · {_factor(flow.local)} = " if flow.local is not None else ""
             )
-            words.append(f"{product}{share} to {name}")
+            words.append(f"{product}{share} back to {name}")
         else:
             shape = f"an array of {symbols.shape(node)}" if node.shape else "its contribution"
-            words.append(f"{shape} to {name}")
-    return f"{_name(scene, k)} hands {_listed(words)}"
+            words.append(f"{shape} back to {name}")
+    return f"{_name(scene, k)} passes {_listed(words)}"
 
 
 def _added(scene: Scene, flow: Flow) -> str:

@@ -72,7 +72,7 @@ def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
     flows = _flows(drawing, plan, labels, cards, down)
     parts = [
         f'<g class="{_classes(drawing, k)}" data-part="{k}"><title>{escape(_tooltip(part))}</title>'
-        f"{_behind(part, each, x, y)}{drawn(each, x, y, part.kind in ('given', 'stack'))}</g>"
+        f"{_behind(part, each, x, y)}{drawn(each, x, y, part.kind in ('argument', 'stack'))}</g>"
         for k, (part, each, (x, y)) in enumerate(zip(drawing.parts, cards, plan.corners, strict=True))
     ]
     size = f"{round(width)} {round(height)}"
@@ -97,7 +97,7 @@ def _room(flow: Flow, label: _Label | None, drawing: Scene, down: bool) -> float
 def _classes(drawing: Scene, k: int) -> str:
     part = drawing.parts[k]
     words = ["part", part.kind if part.kind != "output" else "also"]
-    words += ["given"] if part.kind == "stack" else []
+    words += ["argument"] if part.kind == "stack" else []
     words += ["output"] if k in drawing.outputs else []
     return " ".join([*words, *(["still"] if part.node.cotangent is None else [])])
 

@@ -2,7 +2,7 @@
 
 A rule is `rule(y_bar, y, *inputs, **params) -> one contribution per input`: from the cotangent of the output(s) of a
 primitive, the output(s), its inputs and its parameters. None stands for an input without derivative. A primitive with
-several outputs hands lists y_bar and y. The first comment of each rule is the forward line that it differentiates.
+several outputs passes lists y_bar and y. The first comment of each rule is the forward line that it differentiates.
 The records of the primitives (`fnn.glassbox.table`) stand at the end of each file.
 """
 

@@ -1,6 +1,6 @@
 """Functions mapped over devices, read as the function of one device that they are on a mesh of one.
 
-Promises: on one device every exchange between devices hands its numbers on as they are; a mesh of several is refused.
+Promises: on one device every exchange between devices passes its numbers on as they are; a mesh of several is refused.
 """
 
 from typing import Any

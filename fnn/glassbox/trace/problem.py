@@ -120,8 +120,8 @@ def traced_or_refused(f: Callable[..., PyTree], args: tuple) -> tuple[Program, P
         ) from None
     except jax.errors.TracerArrayConversionError as error:
         raise TypeError(
-            f"{names.called(f)} hands an argument to NumPy{_where(error)}, which wants numbers, and while it is traced "
-            f"it has none yet: {_TRACE}. Use jax.numpy instead of numpy."
+            f"{names.called(f)} passes an argument to NumPy{_where(error)}, which wants numbers, and while it is "
+            f"traced it has none yet: {_TRACE}. Use jax.numpy instead of numpy."
         ) from None
     except jax.errors.NonConcreteBooleanIndexError as error:
         raise TypeError(

@@ -1,0 +1,250 @@
+"""The library broken on purpose: for every claim a change of one line of `fnn` under which its test must fail.
+
+    python -m tests.experiments.mutants [CLAIM …]     runs each claim's tests under its mutant and says which failed;
+                                                      the status is 1 where a claim survived
+
+As a plugin of pytest (`-p tests.experiments.mutants`) it breaks the library by the mutant that FNN_MUTANT names, before
+anything is traced. A mutant is a text in the source of one function and what stands there instead.
+"""
+
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Mutant(NamedTuple):
+    """One line of the library, changed."""
+
+    target: str
+    """The module and the function in it, "fnn.linear:affine_backward"."""
+    old: str
+    new: str
+
+
+MUTANTS: dict[str, Mutant] = {
+    "a branch is not added": Mutant(
+        "fnn.glassbox.backpass:backward",
+        "position, bar))\n            bars[number] = bars[number] + bar if number in bars else bar",
+        "position, bar))\n            bars[number] = bar",
+    ),
+    "max hands on to the loser": Mutant("fnn.glassbox.rules.arithmetic:maximum", "_share(a > b", "_share(b > a"),
+    "a product keeps one factor": Mutant("fnn.glassbox.rules.arithmetic:mul", "y_bar * b", "y_bar"),
+    "nothing is shuffled": Mutant(
+        "fnn.training.shuffle:part_of_permutation",
+        "return rows.astype(jnp.int32)",
+        "return (jnp.asarray(first, jnp.int32) + jnp.arange(count, dtype=jnp.int32))",
+    ),
+    "momentum is damped": Mutant(
+        "fnn.optimizers:Momentum.update",
+        "g + self.decay * m, gradients, state",
+        "(1 - self.decay) * g + self.decay * m, gradients, state",
+    ),
+    "steps twice as long": Mutant(
+        "fnn.optimizers:Sgd.update", "-self.learning_rate * g", "-2 * self.learning_rate * g"
+    ),
+    "W_bar with its sign turned": Mutant(
+        "fnn.linear:affine_backward", "W_bar = jnp.tensordot", "W_bar = -jnp.tensordot"
+    ),
+    "x_bar by W, not its transpose": Mutant("fnn.linear:affine_backward", "z_bar @ W.T", "(z_bar @ W.T)[..., ::-1]"),
+    "x_bar by a whole Jacobian": Mutant(
+        "fnn.linear:affine_backward", "x_bar = z_bar @ W.T", "x_bar = z_bar @ ((W @ W.T) @ W * 0 + W).T"
+    ),
+    "b_bar is a mean": Mutant("fnn.linear:affine_backward", "b_bar = jnp.sum", "b_bar = jnp.mean"),
+    "the bias is left out": Mutant(
+        "fnn.linear:affine", "return z + jnp.broadcast_to(b, z.shape)", "return z + 0 * jnp.sum(b)"
+    ),
+    "the sum is not transposed in order": Mutant(
+        "fnn.linear:homogeneous_matrix", "[b.reshape(1, -1), W]", "[W, b.reshape(1, -1)]"
+    ),
+    "tanh's slope lacks a factor": Mutant("fnn.activations:Tanh.backward", "((1 - a) * (1 + a))", "(1 - a)"),
+    "sigmoid's slope lacks a factor": Mutant("fnn.activations:Sigmoid.backward", "(a * (1 - a))", "a"),
+    "sigmoid as it is written": Mutant(
+        "fnn.activations:Sigmoid.forward", "jax.nn.sigmoid(z)", "jnp.exp(z) / (jnp.exp(z) + 1)"
+    ),
+    "relu leaks": Mutant("fnn.activations:Relu.forward", "return a, a", "return a + 0.01 * z, a"),
+    "relu's slope is 1 everywhere": Mutant("fnn.activations:Relu.backward", "jnp.zeros_like(a_bar)", "a_bar"),
+    "sign lets a gradient through": Mutant("fnn.activations:Sign.backward", "jnp.zeros_like(a_bar)", "a_bar"),
+    "the step has a slope": Mutant("fnn.activations:HardThreshold.backward", "jnp.zeros_like(a_bar)", "a_bar"),
+    "0 counts as below": Mutant("fnn.activations:_step", "z < 0, jnp.full_like", "z <= 0, jnp.full_like"),
+    "softmax forgets one class": Mutant("fnn.activations:Softmax.forward", "return a, a", "return a * 1.01, a"),
+    "softmax backward lacks its sum": Mutant(
+        "fnn.activations:Softmax.backward", "share - a * jnp.sum(share, axis=-1, keepdims=True)", "share"
+    ),
+    "p − y without y": Mutant("fnn.losses:SoftmaxCrossEntropy.slope", "_add_at_label(p, target, -1)", "p"),
+    "the loss is not that of the label": Mutant(
+        "fnn.losses:SoftmaxCrossEntropy.values", "_at_label(shifted, target)", "0.5 * _at_label(shifted, target)"
+    ),
+    "−1/p is −p": Mutant("fnn.losses:NegativeLogLikelihood.slope", "-_log_slope(at_label)", "-at_label"),
+    "brackets are left out": Mutant(
+        "fnn.losses:BinaryCrossEntropy.values", "+ (1 - y) * jnp.log", "- (1 - y) * jnp.log"
+    ),
+    "the logistic loss is halved": Mutant(
+        "fnn.losses:SigmoidCrossEntropy.values", "return jnp.sum(y", "return 0.5 * jnp.sum(y"
+    ),
+    "squared error with a ½": Mutant(
+        "fnn.losses:SquaredError.values", "jnp.sum(e * e, axis=-1)", "0.5 * jnp.sum(e * e, axis=-1)"
+    ),
+    "e without its sign": Mutant("fnn.losses:HalfSquaredError.slope", "return residuals", "return -residuals"),
+    "L2 is halved": Mutant("fnn.regularizers:L2.__call__", "jnp.sum(W * W)", "0.5 * jnp.sum(W * W)"),
+    "biases are penalized": Mutant("fnn.regularizers:_is_weight", '== "W"', 'in ("W", "b")'),
+    "hinge with margin ½": Mutant("fnn.losses:Hinge.values", "1 - margin", "0.5 - margin"),
+    "the bound of the weights is wide": Mutant(
+        "fnn.initializers:GlorotUniform.__call__", "math.sqrt(6 /", "math.sqrt(12 /"
+    ),
+    "the perceptron corrects nothing at 0": Mutant("fnn.lectures._perceptron:perceptron_pass", "<= 0", "< 0"),
+    "thresholds are strict": Mutant("fnn.lectures.trees:Comparisons.forward", "_ordered(x) <=", "_ordered(x) <"),
+    "differences divide by h/2": Mutant(
+        "fnn.differences:_leaf_differences", "-h[i] / 2)) / h[i]", "-h[i] / 2)) / (h[i] / 2)"
+    ),
+    "one step for every dtype": Mutant(
+        "fnn.differences:scaled_step", "jnp.finfo(x.dtype).eps", "jnp.asarray(1e-5, x.dtype)"
+    ),
+    "differences are taken three times": Mutant(
+        "fnn.differences:_leaf_differences",
+        "(moved(i, h[i] / 2) - moved(i, -h[i] / 2)) / h[i]",
+        "(moved(i, h[i]) - moved(i, -h[i]) + moved(i, h[i] / 2) - moved(i, -h[i] / 2)) / h[i] / 3",
+    ),
+    "the sign of the error is its size": Mutant("fnn.losses:AbsoluteError.slope", "jnp.sign(residuals)", "residuals"),
+    "units of tanh are squares": Mutant("fnn.activations:Tanh.forward", "return a, a", "return z * z, a"),
+    "sigmoid is shifted": Mutant("fnn.activations:Sigmoid.forward", "return a, a", "return a + 0.01, a"),
+    "the likelihood is not taken to its logarithm": Mutant(
+        "fnn.losses:NegativeLogLikelihood.values", "return -jnp.log(_clip(p))[..., 0]", "return 1 - _clip(p)[..., 0]"
+    ),
+    "the input is always differentiated": Mutant(
+        "fnn.gradients:Backprop.__call__",
+        "self.objective.backward(params, residuals)[0]",
+        "jax.tree.map(lambda g, s=self.objective.backward(params, residuals)[1]: g + 0 * jnp.sum(s),"
+        " self.objective.backward(params, residuals)[0])",
+    ),
+    "the perceptron corrects by half": Mutant(
+        "fnn.lectures._perceptron:perceptron_pass",
+        "return (w + correction * x, b + correction)",
+        "return (w - 0.9 * w + correction * x, b + correction)",
+    ),
+    "every weight begins at 1": Mutant(
+        "fnn.initializers:GlorotUniform.__call__",
+        "return Uniform(math.sqrt(6 / (fan_in + fan_out)))(key, shape, dtype)",
+        "return jnp.ones(shape, dtype) + 0 * fan_in",
+    ),
+    "constants are 0": Mutant("fnn.initializers:Constant.__call__", "self.value", "0 * self.value"),
+    "one-hot begins at 1": Mutant(
+        "fnn.metrics:one_hot", "return jax.nn.one_hot(labels", "return jax.nn.one_hot(1 + labels"
+    ),
+    "layers backward in forward order": Mutant(
+        "fnn.network:Sequential.backward", "params_bar.append(p_bar)", "params_bar.insert(0, p_bar)"
+    ),
+}
+
+#: For every claim the mutant under which a test with its number fails.
+OF: dict[str, str] = {
+    "A1": "0 counts as below", "A2": "W_bar with its sign turned", "A3": "the bias is left out",
+    "A4": "thresholds are strict", "A5": "one-hot begins at 1", "A6": "softmax forgets one class",
+    "A7": "the loss is not that of the label", "A8": "differences divide by h/2", "A9": "one step for every dtype",
+    "A10": "a product keeps one factor", "A11": "steps twice as long", "A12": "differences are taken three times",
+    "A13": "tanh's slope lacks a factor", "A14": "sign lets a gradient through", "A15": "b_bar is a mean",
+    "A16": "W_bar with its sign turned", "A17": "x_bar by W, not its transpose", "A18": "W_bar with its sign turned",
+    "A19": "momentum is damped", "A20": "tanh's slope lacks a factor", "A21": "the logistic loss is halved",
+    "B1": "squared error with a ½", "B2": "squared error with a ½", "B3": "the logistic loss is halved",
+    "B4": "the perceptron corrects nothing at 0", "B5": "sigmoid's slope lacks a factor", "B6": "nothing is shuffled",
+    "B7": "p − y without y", "B8": "x_bar by W, not its transpose", "B9": "biases are penalized",
+    "B10": "the bound of the weights is wide", "B11": "the bias is left out", "B12": "tanh's slope lacks a factor",
+    "B13": "layers backward in forward order", "B14": "p − y without y", "B15": "softmax forgets one class",
+    "B16": "relu leaks", "B17": "relu leaks", "B18": "L2 is halved", "B19": "the step has a slope",
+    "B20": "−1/p is −p", "B21": "the perceptron corrects nothing at 0", "B22": "the sign of the error is its size",
+    "B23": "units of tanh are squares",
+    "B24": "the bias is left out", "B25": "sigmoid is shifted", "B26": "the bias is left out",
+    "B27": "the likelihood is not taken to its logarithm", "B28": "the input is always differentiated",
+    "B29": "constants are 0",
+    "B30": "the perceptron corrects by half",
+    "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "the bias is left out",
+    "C4": "the bias is left out", "C5": "squared error with a ½", "C6": "e without its sign",
+    "C7": "a product keeps one factor", "C8": "x_bar by W, not its transpose", "C9": "e without its sign",
+    "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned", "C12": "every weight begins at 1",
+    "D1": "squared error with a ½", "D2": "x_bar by W, not its transpose", "D3": "layers backward in forward order",
+    "D4": "sigmoid's slope lacks a factor", "D5": "x_bar by a whole Jacobian",
+    "D6": "b_bar is a mean", "D7": "brackets are left out",
+    "D8": "the sum is not transposed in order", "D9": "a product keeps one factor",
+    "E1": "steps twice as long", "E2": "differences are taken three times", "E3": "a product keeps one factor",
+    "E4": "sigmoid's slope lacks a factor", "E5": "max hands on to the loser", "E6": "sigmoid's slope lacks a factor",
+    "E7": "steps twice as long", "E8": "W_bar with its sign turned", "E9": "W_bar with its sign turned",
+}  # fmt: skip
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    """The library with this mutant in it. What JAX traced before stays as it was; what is traced anew is broken."""
+    undo = _apply(MUTANTS[name])
+    try:
+        yield
+    finally:
+        for owner, attribute, original in undo:
+            _set(owner, attribute, original)
+
+
+def _apply(mutant: Mutant) -> list[tuple[Any, str, Any]]:
+    """Put it in every place where the function is known; return what stood there."""
+    module_name, path = mutant.target.split(":")
+    module = importlib.import_module(module_name)
+    *outer, name = path.split(".")
+    owner: Any = module
+    for part in outer:
+        owner = getattr(owner, part)
+    original = owner.__dict__[name]
+    source = textwrap.dedent(inspect.getsource(original))
+    assert mutant.old in source, f"{mutant.target} has no {mutant.old!r} any more. Change the mutant with it."
+    scope: dict[str, Any] = {}
+    exec(compile(source.replace(mutant.old, mutant.new, 1), module.__file__ or "", "exec"), vars(module), scope)
+    places: list[tuple[Any, str, Any]] = [(owner, name, original)]
+    if not outer:
+        # imported by name elsewhere in the package
+        others = [each for key, each in sys.modules.items() if key.startswith("fnn") and each is not module]
+        places += [(each, key, original) for each in others for key, value in vars(each).items() if value is original]
+        import fnn.glassbox.rules  # noqa: F401  (fills the table)
+        from fnn.glassbox.table import TABLE
+
+        places += [(each, "rule", original) for each in TABLE.values() if each.rule is original]
+    for where, attribute, _ in places:
+        _set(where, attribute, scope[name])
+    return places
+
+
+def _set(owner: Any, attribute: str, value: Any) -> None:
+    # the records of the glass box are frozen; classes and modules are not
+    (object.__setattr__ if attribute == "rule" else setattr)(owner, attribute, value)
+
+
+def main(claims: list[str]) -> int:
+    """Run the tests of these claims, or of all, under their mutants; say what failed."""
+    from experiments.claims import witnesses
+
+    root = Path(__file__).parents[2]
+    by_mutant: dict[str, list[str]] = defaultdict(list)
+    for claim in claims or OF:
+        by_mutant[OF[claim]].append(claim)
+    survived = []
+    for name, of in by_mutant.items():
+        tests = {claim: [f"tests/{test}" for test in witnesses()[claim].tests] for claim in of}
+        command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "tests.experiments.mutants",
+                   *dict.fromkeys(test for each in tests.values() for test in each)]  # fmt: skip
+        run = subprocess.run(command, cwd=root, env=os.environ | {"FNN_MUTANT": name}, capture_output=True, text=True)
+        failed = set(re.findall(r"^(?:FAILED|ERROR) (\S+?)(?:\[| -|$)", run.stdout, re.M))
+        for claim in of:
+            mine = [test.split("::")[1] for test in tests[claim] if test in failed]
+            survived += [] if mine and name else [claim]
+            print(f"{claim}: {name or 'no mutant'}: {', '.join(mine) or 'SURVIVED'}", flush=True)
+    return 1 if survived else 0
+
+
+if os.environ.get("FNN_MUTANT"):
+    _apply(MUTANTS[os.environ["FNN_MUTANT"]])
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
