@@ -13,7 +13,7 @@ Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and e
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -51,6 +51,10 @@ DOES_NOT_RUN = (
 )  # fmt: skip
 #: Entries up to which forward mode, one at a time, stands in for a reverse mode that a function does not have.
 PUSHED = 4096
+
+
+#: Factorizations of a matrix, from which JAX solves.
+FACTORS = frozenset({"lu", "cholesky", "geqrf", "eigh"})
 
 
 class NoWitness(ValueError):
@@ -269,10 +273,11 @@ class Witnesses:
         """(f(u), the function u' -> f(u') in which what `stop_gradient` holds is as at u), loops left as they are."""
         program, shape = jax.make_jaxpr(self._forward, return_shape=True)(inputs, data)
         kept: list[Values] = []
+        solved = frozenset(_stopped_for_solves(program))
 
         def run(inputs: tuple, stopped: Callable[[Any, Values], Values]) -> PyTree:
             def plain(equation: Any, values: Values) -> Values:
-                if equation.primitive.name == "stop_gradient":
+                if equation.primitive.name == "stop_gradient" and id(equation) not in solved:
                     return stopped(equation, values)
                 return jaxprs.bind(equation, values)
 
@@ -469,6 +474,28 @@ class Witnesses:
         except DOES_NOT_RUN:
             # a function without forward mode: there is one witness less
             return jax.device_get(self._along(*place, push=False))
+
+
+def _stopped_for_solves(program: Any) -> Iterator[int]:
+    """The equations that stop a gradient before a factorization, as JAX does in its solves, whose rule has it all."""
+
+    def walk(jaxpr: Any) -> Iterator[int]:
+        every = jaxprs.bare(jaxpr).eqns
+        for equation in every:
+            if equation.primitive.name == "stop_gradient":
+                out = equation.outvars[0]
+                users = [each for each in every if any(atom is out for atom in each.invars)]
+                inner = [name for each in users for body in jaxprs.inside(each) for name in _names(body)]
+                if FACTORS & {*inner, *(each.primitive.name for each in users)}:
+                    yield id(equation)
+            for body in jaxprs.inside(equation):
+                yield from walk(body)
+
+    return walk(program)
+
+
+def _names(jaxpr: Any) -> list[str]:
+    return [each.primitive.name for each in jaxprs.equations(jaxpr)]
 
 
 def _lightly(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
