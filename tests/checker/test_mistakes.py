@@ -1,12 +1,15 @@
 """Published mistakes of gradients by hand, a lean choice; the experiment on detection has all of them."""
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import fnn
+from experiments import detection
 from experiments.detection import users
 from experiments.detection.forms import MISTAKES, Draw
 
@@ -64,3 +67,13 @@ def test_a_mistake_that_is_mended_is_not_caught():
     assert Counter(found.values())[False] == 4 and found["says"] == ""
     found = users.outcome(mistake, fnn.check(case.function, w, gradient=lambda w: -0.8 * gradient(w)))
     assert found["caught"] and found["named"] and not found["diagnosed"] and found["wrong_but_certain"]
+
+
+def test_the_page_tells_the_counts_of_the_record():
+    root = Path(__file__).parents[2]
+    saved = json.loads((root / "experiments/detection/measured/mistakes.json").read_text(encoding="utf-8"))
+    of = detection.counts(saved["result"]["mistakes"])
+    assert {*saved["result"]["mistakes"]} == {*MISTAKES} and of["wrong_but_certain"] == 0
+    page = (root / "docs/checking_method.md").read_text(encoding="utf-8")
+    assert of["caught"] == of["named"] == len(MISTAKES)
+    assert f"Of {len(MISTAKES)} mistakes all are caught and named, {of['diagnosed']} get the right diagnosis" in page
