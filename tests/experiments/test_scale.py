@@ -41,7 +41,7 @@ RESULT = {
     },
     "kills": [KILL, KILL | {"rank": 0, "status": [-9, 1], "said": [False, False]}],
     "signal": {"same_bits": True, "status": [143, 143], "checkpoints": 2},
-    "measured": {
+    "times": {
         "sweeps": [{"members": 64, "one": [3.0, 3.0, 9.0], "two": [2.0, 2.0, 2.0]}],
         "steps": [{"sizes": [64, 32, 10], "batch": 32, "seconds": [1.0, 1.0, 2.0]}],
     },
@@ -51,11 +51,11 @@ PLANTED = {
         {"kind": "all-gather", "bytes": 4, "where": "step"}
     ),
     "nothing": lambda r: r["programs"]["2"]["sweep"].append({"kind": "all-reduce", "bytes": 4, "where": "step"}),
-    "sweeps": lambda r: r["measured"]["sweeps"][0].update(two=[2.2, 2.2, 2.2]),
+    "sweeps": lambda r: r["times"]["sweeps"][0].update(two=[2.2, 2.2, 2.2]),
     "stream": lambda r: r["stream"]["two processes"][1].update(digest="b"),
     "kills": lambda r: r["kills"][1].update(same_bits=False),
     "signal": lambda r: r["signal"].update(status=[143, 0]),
-    "model": lambda r: r["measured"]["steps"][0].update(seconds=[1.0, 1.0, 40.0]),
+    "model": lambda r: r["times"]["steps"][0].update(seconds=[1.0, 1.0, 40.0]),
 }
 
 
