@@ -41,7 +41,7 @@ from fnn.linear import affine, affine_backward, affine_backward_tangent, affine_
 from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init, reset_stale
 
 if TYPE_CHECKING:
-    from fnn.summary import Summary
+    from fnn.summary import NetSummary
 
 __all__ = ["Dense", "Layer"]
 
@@ -103,7 +103,7 @@ class Layer:
         """Return y alone."""
         return self.forward(params, x)[0]
 
-    def summary(self, params: Params, x: PyTree = None) -> "Summary":
+    def summary(self, params: Params, x: PyTree = None) -> "NetSummary":
         """A table of the layers: shapes, parameters, operations, and bytes kept for the backward pass, per example.
 
         Args:

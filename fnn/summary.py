@@ -16,7 +16,7 @@ from fnn.glassbox.costs import of_program
 from fnn.glassbox.trace.program import flattened
 from fnn.types import Params, PyTree
 
-__all__ = ["Row", "Summary", "of"]
+__all__ = ["NetSummary", "Row", "of"]
 
 HEADS = ("layer", "output", "parameters", "operations", "backward", "bytes kept")
 
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Summary:
+class NetSummary:
     """A table of layers, for one example; printed in a terminal, shown in a notebook. Made by `Layer.summary`.
 
     >>> net = fnn.mlp(3, 4, 2)
@@ -75,7 +75,7 @@ class Summary:
         return notebook.table(HEADS, [*self.rows, self.total])
 
 
-def of(net: Any, params: Params, x: PyTree = None) -> Summary:
+def of(net: Any, params: Params, x: PyTree = None) -> NetSummary:
     """The summary of a net, which `net.summary` gives.
 
     Args:
@@ -107,7 +107,7 @@ def of(net: Any, params: Params, x: PyTree = None) -> Summary:
         size = sum(leaf.size for leaf in jax.tree.leaves(p))
         there, back = (of_program(flattened(each)) for each in (forward, backward))
         rows.append(Row(repr(layer), _shapes(x), size, there, back, count))
-    return Summary(tuple(rows))
+    return NetSummary(tuple(rows))
 
 
 def _example(net: Any, params: Params) -> Any:
