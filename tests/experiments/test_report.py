@@ -316,9 +316,10 @@ def test_committed_results_say_what_their_code_says():
     from experiments.speed import training
 
     runs = [run for run in report.runs(Path("/nowhere")) if run.committed]
-    for module, name in ((detection, "detection"), (faults, "faults")):
-        (saved,) = (run.record for run in runs if run.name == name)
-        told = {key: each[:2] for key, each in trial.judged(module, saved)["predictions"].items()}
+    modules = {"detection": detection, "faults": faults}
+    assert {run.name for run in runs} >= modules.keys()
+    for name, saved in ((run.name, run.record) for run in runs if run.name in modules):
+        told = {key: each[:2] for key, each in trial.judged(modules[name], saved)["predictions"].items()}
         assert {key: each[:2] for key, each in saved["predictions"].items()} == told
     (saved,) = (run.record for run in runs if run.name == "speed" and "training" in run.record["measured"])
     told = training.verdicts(training.table(saved["measured"]["training"]))

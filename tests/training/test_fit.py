@@ -228,7 +228,7 @@ def test_a_bare_gradient_cannot_be_validated_and_params_must_be_trainable():
     bare = lambda w, x, y: (w, w)  # noqa: E731
     with pytest.raises(ValueError, match="validation needs a gradient that knows its objective"):
         fnn.fit(bare, jnp.asarray(1.0), fnn.data.xor(), validation=fnn.data.xor(), **{**GOOD, "key": jax.random.key(0)})
-    with pytest.raises(ValueError, match="params hold no floating array"):
+    with pytest.raises(ValueError, match="fit: params must hold a floating array, got none"):
         fnn.fit(bare, (), fnn.data.xor(), **{**GOOD, "key": jax.random.key(0)})
 
 

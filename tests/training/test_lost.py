@@ -24,6 +24,14 @@ from tests.training.test_run import BY_HAND, X, Y, run, same
 SGD = optax.sgd(0.1)
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_are_heard():
+    # a shell lets what it starts in the background ignore SIGINT, and these tests would wait for one in vain
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def at(epoch, act):
     return lambda number, values: act() if number == epoch else None
 
