@@ -211,7 +211,7 @@ def starved(folder: Path, epochs: int, environment: dict[str, str], alone: str) 
 
 def swept(interrupts: int, place: Path, environment: dict[str, str], order: random.Random, watch: Watch) -> list[dict]:
     """Interrupt sweeps at random moments: how many runs were finished by then, and whether each came back."""
-    alone, _ = swept_once(place / "alone", environment)
+    alone, _ = swept_once(place / "sweep alone", environment)
     times = []
     for k in range(interrupts):
         kept, finished = swept_once(place / f"sweep {k}", environment, order)
