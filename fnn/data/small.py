@@ -44,7 +44,7 @@ def stratified_split(labels: Any, sizes: Sequence[int], *, seed: int) -> list[np
     """Split the examples at random into parts of these sizes, with every class in proportion in each part.
 
     Args:
-        labels: whole numbers (N,).
+        labels: (N,), whole numbers as a rule; texts and finite floats are classes too.
         sizes: the number of examples in each part; they must add up to N.
         seed: the seed of the split.
 
@@ -52,12 +52,20 @@ def stratified_split(labels: Any, sizes: Sequence[int], *, seed: int) -> list[np
         one sorted array of row numbers per part; together they hold every row once.
 
     Raises:
-        ValueError: sizes below 1, or that do not add up to N. TypeError: sizes that are not whole numbers.
+        ValueError: sizes below 1, or that do not add up to N; labels that are not one axis of classes.
+        TypeError: sizes that are not whole numbers.
 
     >>> [part.tolist() for part in fnn.data.stratified_split([0, 0, 0, 1, 1, 1], (4, 2), seed=0)]
     [[0, 2, 4, 5], [1, 3]]
     """
     labels = np.asarray(labels)
+    kind = labels.dtype.kind
+    if labels.ndim != 1 or kind not in "biufSU" or (kind == "f" and not np.isfinite(labels).all()):
+        raise ValueError(
+            f"stratified_split: labels must be one finite number or text for each example, (N,), got {labels.dtype} "
+            f"{labels.shape}{' with NaN or infinity' if kind == 'f' and labels.ndim == 1 else ''}. "
+            "Give argmax(axis=-1) of one-hot rows, and leave out rows without a label."
+        )
     sizes = [require_size("stratified_split", f"size {k + 1}", size, "Give ints.") for k, size in enumerate(sizes)]
     if sum(sizes) != len(labels):
         raise ValueError(

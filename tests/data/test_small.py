@@ -45,6 +45,13 @@ def test_sizes_must_add_up():
         ValueError, match=r"must add up to the 6 examples, got \(3, 2\), which add up to 5. Change the last"
     ):
         fnn.data.stratified_split(labels, (3, 2), seed=0)
+    for wrong, says in (
+        (np.eye(6), r"\(N,\), got float64 \(6, 6\)\. Give argmax"),
+        (np.array(["a", None, "b"] * 2, object), r"got object \(6,\)\. Give"),
+        ([0.0, 1.0, np.nan] * 2, r"got float64 \(6,\) with NaN or infinity\. Give"),
+    ):
+        with pytest.raises(ValueError, match=r"stratified_split: labels must be one finite number or text .*" + says):
+            fnn.data.stratified_split(wrong, (3, 3), seed=0)
     with pytest.raises(ValueError, match=r"stratified_split: size 2 must be at least 1, got 0"):
         fnn.data.stratified_split(labels, (6, 0), seed=0)
     with pytest.raises(TypeError, match=r"stratified_split: size 1 must be a whole number, got 2.5"):
