@@ -26,6 +26,8 @@ def pytest_configure(config):
     """Most of the time of the tests goes into compiling: every worker, every process that a test starts and the next
     run take what is compiled already from one folder (`pytest --cache-clear` empties it).
     """
+    # reports are as wide as the terminal; what the pages show is one width
+    os.environ["COLUMNS"] = "100"
     folder = config.cache.mkdir("programs")
     # JAX throws nothing away by itself without a lock that every process would wait for
     if not hasattr(config, "workerinput") and sum(path.stat().st_size for path in folder.iterdir()) > LARGEST:

@@ -267,9 +267,12 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         for k, (layer, colour) in enumerate(zip(noise["layers"], (figures.BLUE, figures.PINK), strict=True), start=1)
     ]
     for label, values, colour, width in curves:
-        finite = [(step, value) for step, value in zip(noise["steps"], values, strict=True) if value]
+        finite = [(step, value) for step, value in zip(noise["steps"], values, strict=True) if value and value > 0]
         if finite:
             scale.plot(*zip(*finite, strict=True), color=colour, lw=width, label=label)
-    scale.set(yscale="log", xlabel="step", ylabel="noise scale (examples)", title="Along a run with the largest batch")
-    scale.legend(fontsize=9)
+    scale.set(xlabel="step", ylabel="noise scale (examples)", title="Along a run with the largest batch")
+    # few examples may estimate no scale above 0, and a logarithmic axis shows no other
+    if scale.lines:
+        scale.set_yscale("log")
+        scale.legend(fontsize=9)
     return {"noise_scale.svg": figure}

@@ -203,6 +203,13 @@ def exchanged():
     found = {f"{devices} devices": of(devices) for devices in (2, 4, 64)}
     found["fewer rows, weights"] = of(4, rows=140, weights=True)
     found["stream"] = of(4, data=fnn.Stream(X, Y, rows=64))
+
+    def moved(params, x, y):
+        return gradient(params, x[::-1], y[::-1])
+
+    found["rows moved"] = collectives.read(
+        collectives.text_of(lambda: fit(moved, params, (X[:128], Y[:128]), mesh=mesh(4), batch_size=64))
+    )
     whole = placement.Placement.whole
     placement.Placement.whole = lambda self, tree: tree
     jax.clear_caches()

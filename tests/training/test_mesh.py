@@ -95,8 +95,12 @@ def test_devices_exchange_the_gradients_and_nothing_that_grows(devices):
         assert all(each.kind == "all-gather" and each.bytes <= 4 * 64 for each in rest), (name, rest)
         assert sum(each.bytes for each in found[name] if each.where != "step") <= size + 8 + 4 * 64, name
     assert found["sweep"] == []
-    # planted: the order of all rows is split, and gathered in every step
-    assert [each.kind for each in found["order split"] if each.where == "step"].count("all-gather") == 1
+    # planted: a gradient that turns the rows of a batch round, across the devices
+    moved = [each.kind for each in found["rows moved"] if each.where == "step"]
+    assert {"all-gather", "all-to-all", "collective-permute"} & {*moved}, moved
+    # and the order of all rows split: it is gathered in every step, but where the compiler of JAX 0.12 keeps it whole
+    split = [each.kind for each in found["order split"] if each.where == "step"]
+    assert split.count("all-gather") == (jax.__version_info__ < (0, 11)), split
 
 
 def test_without_a_mesh_the_program_is_the_one_without_placement(monkeypatch):
