@@ -257,10 +257,11 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     if noise["mean"]:
         steps.axvline(noise["mean"], color=figures.GREEN, ls=":", lw=2, label="noise scale, mean of the run")
     steps.set(
-        xscale="log", yscale="log", xlabel="batch size", ylabel="steps",
+        xlabel="batch size", ylabel="steps",
         title=f"Steps to a loss of {saved['options']['target']:g}",
     )  # fmt: skip
-    steps.legend(fontsize=9)
+    if reached:
+        steps.legend(fontsize=9)
     curves = [("all layers", noise["total"], figures.GREEN, 2.2)]
     curves += [
         (f"layer {k}", layer, colour, 1.2)
@@ -271,7 +272,9 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         if finite:
             scale.plot(*zip(*finite, strict=True), color=colour, lw=width, label=label)
     scale.set(xlabel="step", ylabel="noise scale (examples)", title="Along a run with the largest batch")
-    # few examples may estimate no scale above 0, and a logarithmic axis shows no other
+    # a short run may reach no target and estimate no scale above 0, and a logarithmic axis shows no other
+    if reached:
+        steps.set(xscale="log", yscale="log")
     if scale.lines:
         scale.set_yscale("log")
         scale.legend(fontsize=9)
