@@ -489,6 +489,8 @@ MESSAGES = [
     row("a sweep without patience", ValueError, "patience must be at least 1")(lambda: sweep(patience=0)),
     row("a sweep judged by nothing", ValueError, "monitor 'accuracy' is not measured; measured are: loss")(
         lambda: sweep(monitor="accuracy")),
+    row("split of one-hot rows", ValueError, "stratified_split: labels must be one finite number", "(6, 6)", "argmax")(
+        lambda: fnn.data.stratified_split(np.eye(6), (3, 3), seed=0)),
     row("split that does not add up", ValueError, "add up to the 6 examples", "got (4, 1), which", "last one")(
         lambda: fnn.data.stratified_split(LABELS, (4, 1), seed=0)),
     row("split into an empty part", ValueError, "stratified_split: size 2 must be at least 1", "0", "Give ints")(
