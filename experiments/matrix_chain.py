@@ -56,8 +56,7 @@ from experiments import costs
 from experiments.frame import Evidence, Prediction
 from experiments.progress import Watch, silent
 
-#: The lecture's chain, and what it counts.
-LECTURE = (1, 100, 100, 100)
+#: What the lecture counts for its chain 1×100 · 100×100 · 100×100, from the left and from the right.
 FROM_LEFT, FROM_RIGHT = 2 * 10**4, 101 * 10**4
 #: Sizes n of 1×n · n×n · n×n.
 SIZES = (100, 200, 500, 1000, 2000)

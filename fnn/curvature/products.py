@@ -9,7 +9,7 @@ Gauss-Newton. Letters: v_dot the change of v along a vector, v_bar its cotangent
 Sources: Pearlmutter 1994 (the R-operator); Schraudolph 2002 (Gauss-Newton); Kunstner et al. 2019 (which Fisher).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -199,11 +199,6 @@ def fisher_vector_product(net: Layer, loss: Loss | str, regularizer: Regularizer
     [7.0]
     """
     return FisherProduct(objective(net, loss, regularizer))
-
-
-def without_regularizer(product: Product) -> Product:
-    """The same product for the loss alone."""
-    return replace(product, objective=replace(product.objective, regularizer=None))
 
 
 def require_second_derivative(where: str, loss: Loss) -> None:

@@ -155,7 +155,7 @@ def fit(
         if key is not None:
             require_key("fit", key)
         request = Request(
-            "fit", value_and_grad, params.params if isinstance(params, TrainState) else params, data, optimizer,
+            "fit", value_and_grad, params if given is None else given.params, data, optimizer,
             batch_size, (learning_rate,), (strength,), validation, clip_norm, accumulate, metrics, patience,
             min_improvement, monitor, direction, on_nonfinite, key=key, placement=placement,
         )  # fmt: skip

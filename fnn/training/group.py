@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from fnn.types import PyTree, is_key
+from fnn import leaves
+from fnn.types import PyTree
 
 #: Bytes that one word takes; a longer one takes a second exchange.
 ROOM = 512
@@ -116,15 +116,16 @@ class Group:
             return made
         file = io.BytesIO()
         if made is not None:
-            np.savez(file, *[_words(leaf) for leaf in jax.tree.leaves(made)])
+            np.savez(file, *[leaves.stored(leaf) for leaf in jax.tree.leaves(made)])
         self.exchange({})
         content = _exchanged(file.getvalue())[0]
         if self.first or not content:
             return made
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             raw = [arrays[name] for name in arrays.files]
-        leaves, structure = jax.tree.flatten(like)
-        return jax.tree.unflatten(structure, [_wrapped(leaf, each) for leaf, each in zip(leaves, raw, strict=True)])
+        described = [leaves.described(leaf) for leaf in jax.tree.leaves(like)]
+        own = [leaves.restored(each, promised) for each, promised in zip(raw, described, strict=True)]
+        return jax.tree.unflatten(jax.tree.structure(like), own)
 
 
 def lost(error: BaseException) -> GroupError:
@@ -162,16 +163,3 @@ def _gathered(content: bytes, room: int) -> list[bytes]:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:20] + "…"
-
-
-def _words(leaf: Any) -> np.ndarray:
-    array = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
-    # NumPy's file format knows no bfloat16 and the like
-    return array if array.dtype.kind in "biufc" else array.view(f"u{array.dtype.itemsize}")
-
-
-def _wrapped(leaf: Any, raw: np.ndarray) -> Any:
-    if is_key(leaf):
-        return jax.random.wrap_key_data(jnp.asarray(raw), impl=jax.random.key_impl(leaf))
-    dtype = np.dtype(getattr(leaf, "dtype", raw.dtype))
-    return raw if raw.dtype == dtype else raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)

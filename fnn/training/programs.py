@@ -17,6 +17,7 @@ import optax
 
 from fnn import jaxprs
 from fnn.training.config import Config, Job, parameters_of
+from fnn.training.rows import oldest
 from fnn.training.state import Dealt, TrainState
 
 #: Programs that are kept in all, and of one config at different shapes of the rows.
@@ -49,9 +50,9 @@ def program(kind: Callable[..., Any], job: Job, state: TrainState) -> Program:
             found = Program(_compiled(kind))
             # a copy of the keys: a function that is freed meanwhile takes its programs with it
             same = [each for each in list(_PROGRAMS) if each[0] == config]
-            for each in same[: max(0, len(same) - SHAPES + 1)]:
+            for each in oldest(same, SHAPES):
                 _PROGRAMS.pop(each, None)
-            for each in list(_PROGRAMS)[: max(0, len(_PROGRAMS) - LIMIT + 1)]:
+            for each in oldest(_PROGRAMS, LIMIT):
                 _PROGRAMS.pop(each, None)
         # the last that was used stands last
         _PROGRAMS[key] = found

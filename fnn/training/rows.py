@@ -8,7 +8,7 @@ Letters: N examples.
 import threading
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -163,6 +163,12 @@ def mark(array: np.ndarray) -> tuple[Any, ...]:
     return tuple(sums)
 
 
+def oldest(kept: Iterable[Any], limit: int) -> list[Any]:
+    """Those of what is kept, in its order, that must go before one more is no more than the limit."""
+    every = list(kept)
+    return every[: max(0, len(every) - limit + 1)]
+
+
 class Seen:
     """The last data sets that were looked at, as long as the arrays they came from are alive."""
 
@@ -185,7 +191,7 @@ class Seen:
                 return value
             self.known.pop(key, None)
         value = make()
-        for each in list(self.known)[: max(0, len(self.known) - self.limit + 1)]:
+        for each in oldest(self.known, self.limit):
             self.known.pop(each, None)
         gone = lambda reference, key=key: self.known.pop(key, None)  # noqa: E731
         self.known[key] = ([weakref.ref(each, gone) for each in arrays], marks, value)
