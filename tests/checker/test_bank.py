@@ -10,7 +10,7 @@ from experiments.detection.operators import mutants
 from experiments.progress import silent
 from fnn.activations import ACTIVATIONS
 from fnn.checker import rules
-from fnn.checker.judge import examine
+from fnn.checker.examination import examine
 from fnn.checker.points import Settings
 from fnn.losses import LOSSES
 from tests.cases import drawn, predictions, random, targets
