@@ -21,11 +21,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from experiments import frame
 
 # ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+#: The parts of the experiment.
+Part = Literal["mutants", "peers", "alarms", "clock", "carriers", "carried", "forms", "mistakes", "users"]
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,16 @@ class Options(frame.Options):
     Everything takes about two hours on two cores. Start one process per core with shares, and other parts apart.
     """
 
-    parts: tuple[Literal["mutants", "peers", "alarms", "clock", "carriers", "forms", "mistakes", "users"], ...] = (
-        "mutants", "peers", "alarms", "clock", "carriers", "forms", "mistakes", "users",
-    )  # fmt: skip
+    parts: tuple[Part, ...] = get_args(Part)
     """What to run: our checker on both halves of the bank, other checkers, false alarms, the time of one check; wrong
-    rules as users carry them, right ones in the forms of users, published mistakes, and these forms at random."""
+    rules as users carry them, and right ones; forms of users, published mistakes, and these forms at random."""
     mutants: int = frame.at_least(1, 100)
     """How many wrong rules are drawn for each half of the bank."""
     points: tuple[str, ...] = ("fresh", "trained", "weights x 10", "weights x 0.01", "inputs x 100")
     """Kinds of parameter points at which each is checked."""
     checks: int = frame.at_least(1, 10_000)
     """How many checks of right rules."""
-    carried: int = frame.at_least(1, 300)
+    carried: int = frame.at_least(1, 96)
     """How many wrong rules are drawn as users carry them."""
     checks_of_forms: int = frame.at_least(1, 1000)
     """How many checks of right rules in the forms of users."""
@@ -114,6 +116,8 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
         if "carriers" in options.parts:
             mutants = carriers.drawn(options.carried)[share]
             result["carriers"] = {"seed": carriers.SEED, "mutants": carriers.measured(mutants, watch, options.seed)}
+        if "carried" in options.parts:
+            result["carried"] = carriers.right(watch, options.seed, share)
         if "forms" in options.parts:
             result["forms"] = users.forms(watch, options.seed, share)
         if "mistakes" in options.parts:
@@ -254,7 +258,7 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         made["mistakes named"] = Prediction("52 of 57 of them are named", 57 * of["named"] >= 52 * n)
         made["mistakes diagnosed"] = Prediction("40 of 57 get the right diagnosis", 57 * of["diagnosed"] >= 40 * n)
         made["mistakes certain"] = Prediction("none gets a wrong one as certain", of["wrong_but_certain"] == 0)
-    for part in ("alarms", "kinks", "users"):
+    for part in ("alarms", "kinks", "users", "carried"):
         if part in result:
             made[part] = Prediction(f"no alarm: {part}", not result[part]["alarms"])
     return made
@@ -330,7 +334,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    for part, what in (("alarms", "checks"), ("kinks", "points"), ("users", "checks")):
+    for part, what in (("alarms", "checks"), ("kinks", "points"), ("users", "checks"), ("carried", "checks")):
         if part in result:
             number, bad = result[part][what], len(result[part]["alarms"])
             bound = f"; the rate is below {3 / number:.1g} with 95 % confidence" if not bad else ""

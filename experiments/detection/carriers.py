@@ -335,6 +335,24 @@ def measured(mutants: list[Mutant], watch: Watch, seed: int = 0) -> list[dict[st
     return records
 
 
+def right(watch: Watch, seed: int = 0, share: slice = slice(None)) -> dict[str, Any]:
+    """The right rules in every carrier at every start: how many checks, and each that is blamed or undecided."""
+    checks, alarms = 0, []
+    pairs = [(name, carrier) for name in ORIGINALS for carrier in CARRIERS][share]
+    for number, (name, carrier) in enumerate(pairs):
+        if number % FRESH == FRESH - 1:
+            jax.clear_caches()
+        mutant = Mutant(name, "", "none", carrier, lambda right, args, bar: right)
+        for start in STARTS:
+            if (made := call(mutant, start, seed)) is not None:
+                function, args, options = made
+                report, checks = fnn.check(function, *args, **options), checks + 1
+                if not report.ok:
+                    alarms.append({"rule": name, "carrier": carrier, "start": start, "says": report.text()})
+        watch("right rules in carriers", number + 1, len(pairs), f"{checks} checks, {len(alarms)} alarms")
+    return {"checks": checks, "alarms": alarms}
+
+
 def _checked(mutant: Mutant, start: str, seed: int) -> dict[str, Any] | None:
     made = call(mutant, start, seed)
     if made is None:
