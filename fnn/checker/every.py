@@ -224,6 +224,8 @@ def weighted(function: Callable[..., PyTree], inputs: tuple, seed: int) -> Call:
     fixed = {*getattr(rule, "nondiff_argnums", ())}
     # functions, texts and None are no arrays: they are held fixed, and so is what the rule itself holds fixed
     fixed |= {k for k, each in enumerate(inputs) if not all(map(_is_number, jax.tree.leaves(each)))}
+    # Equinox differentiates such a rule with respect to its first argument alone
+    fixed |= {*range(1, len(inputs))} if hasattr(rule, "def_bwd") else set()
     free = [k for k in range(len(inputs)) if k not in fixed]
 
     def called(*args: PyTree) -> list[Array]:

@@ -92,8 +92,15 @@ def of_function(f: Callable[..., Array], args: tuple, run: Run, x64: bool, decla
         unused = frozenset(k for k, each in enumerate(free) if not each)
         rule = _of_equation(own, double, values, unused, x64)
         rule = replace(rule, straight=straight.get(id(own), ()), axes=_axes(own, rule, around.get(id(own), {})))
-        rules.append(_declared(reach.with_blanks(own, rule, x64), declared))
+        if not _refuses(rule):
+            rules.append(_declared(reach.with_blanks(own, rule, x64), declared))
     return rules
+
+
+def _refuses(rule: Rule) -> bool:
+    """True for what takes no derivative at all, and gets none, as by which Equinox refuses tangents of an argument."""
+    floats = {k for k, leaf in enumerate(rule.inputs) if is_float(leaf)}
+    return bool(floats) and isinstance(rule.pair, OfEquation) and floats <= rule.pair.held & rule.optional
 
 
 def _declared(rule: Rule, declared: Declared) -> Rule:
@@ -275,7 +282,8 @@ def _held(equation: Any, shapes: list[Any], unused: frozenset[int]) -> frozenset
         return hoisted
     try:
         jax.eval_shape(derivative, *shapes)
-    except DOES_NOT_RUN:
+    except (*DOES_NOT_RUN, RuntimeError):
+        # traced only, so that no machine is at its end: Equinox says so where an argument must have no tangent
         return unused | hoisted
     return hoisted
 

@@ -395,8 +395,8 @@ def test_rules_of_equinox_have_the_line_of_the_user():
         cube.__module__ = "mine"
         return cube
 
-    right, wrong = made(3), made(2)
-    report = fnn.check(lambda x: jnp.sum(right(x, 2.0)) + jnp.sum(wrong(x, 2.0)), jnp.array([1.0, 2.0]))
+    right, wrong, scale = made(3), made(2), jnp.array(2.0)
+    report = fnn.check(lambda x: jnp.sum(right(x, scale)) + jnp.sum(wrong(x, scale)), jnp.array([1.0, 2.0]))
     rules = {f.where: f.verdict for f in report.findings if f.rule != "gradient"}
     assert all(where.startswith("called at test_every.py:") for where in rules), str(report)
     assert sorted(rules.values()) == ["FORMULA", "OK"] or len(rules) == 1, str(report)
