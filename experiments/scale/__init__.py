@@ -365,8 +365,8 @@ def _of_faults(faults: dict[str, Any]) -> dict[str, Prediction]:
     }
     return {
         "faults": Prediction(
-            "a process hangs or raises, a port is in use, there is no folder, data or options differ: seconds until all "
-            "have ended", [each["seconds"] for each in ends.values()], "at most", groups.SOON,
+            "a process hangs or raises, a port is in use, there is no folder, data or options differ: seconds until "
+            "all have ended", [each["seconds"] for each in ends.values()], "at most", groups.SOON,
         ),
         "clear": Prediction("each with a status that is not 0 and a sentence that says why", all(clear.values())),
         "woken": Prediction(
