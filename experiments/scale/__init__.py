@@ -38,7 +38,7 @@ class Options(frame.Options):
     kills: int = frame.at_least(2, 20)
     """How many times a process of a group is killed: half of them a random one at a random moment, half the one that
     writes a checkpoint while it does."""
-    epochs: int = frame.at_least(1, 150)
+    epochs: int = frame.at_least(1, 60)
     """Length of a run that is killed."""
     pairs: int = frame.at_least(1, 7)
     """How many times one device and two are timed in turn."""
@@ -209,7 +209,7 @@ SAID = {
     "the first hangs": ("", ""), "the second hangs": ("", ""),
     "the second is killed in a sweep": ("another process of the group is gone", None),
     "the second raises": ("process 1 of 2 raised", "the disk of the second process"),
-    "the port is in use": ("", ""),
+    "the port is in use": ("Failed to start RPC server", "fatal errors"),
     "no folder": ("no checkpoints can be kept in", "process 0 of 2 raised CheckpointError"),
     "other data": ("another data in process 1",) * 2, "another option": ("another clip_norm in process 1",) * 2,
     "another length": ("another epochs in process 1",) * 2,

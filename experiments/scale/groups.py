@@ -6,6 +6,7 @@ Promises: ports on 127.0.0.1 alone; a process that hangs is ended after three ti
 import json
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -26,7 +27,7 @@ FREE = ("sweeps", "steps", "programs", "virtual")
 def started(what: str, devices: int, options: dict[str, Any]) -> subprocess.Popen:
     """A process of `experiments.scale.child` with this many CPU devices."""
     threads = {} if what in FREE else {"NPROC": "1"}
-    environment = {**os.environ, **threads, "JAX_NUM_CPU_DEVICES": str(devices), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, **threads, "JAX_NUM_CPU_DEVICES": str(devices), "TF_CPP_MIN_LOG_LEVEL": "1"}
     command = [sys.executable, "-m", "experiments.scale.child", what, json.dumps(options)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -68,12 +69,12 @@ def begun(processes: list[subprocess.Popen]) -> None:
     raise RuntimeError(f"the group did not begin: {[each.communicate()[1][-1000:] for each in processes]}")
 
 
-def left(processes: list[subprocess.Popen]) -> dict[str, Any]:
+def left(processes: list[subprocess.Popen], patience: float = 3 * SOON) -> dict[str, Any]:
     """How all end, how long that takes, what each says last, and what it printed."""
     began, said, printed = time.monotonic(), [], []
     for each in processes:
         try:
-            out, error = each.communicate(timeout=3 * SOON)
+            out, error = each.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
             each.kill()
             out, error = each.communicate()
@@ -88,10 +89,10 @@ def left(processes: list[subprocess.Popen]) -> dict[str, Any]:
 
 
 def sentence(error: str) -> str:
-    """The last line of an error that says something, without what the runtime puts around it."""
-    lines = [line.strip() for line in error.splitlines()]
-    wanted = [line for line in lines if "Error:" in line or "it hung" in line or "detected fatal errors" in line]
-    return (wanted or [line for line in lines if line] or [""])[-1][:300]
+    """The last error of Python in this text, or else the last line of the runtime."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    wanted = [line for line in lines if re.match(r"[\w.]+(Error|Exit|Interrupt)\b|it hung", line)]
+    return (wanted or [line for line in lines if "fatal errors" in line] or lines or [""])[-1][:300]
 
 
 # ---- kills ----------------------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def killed(folder: Path, epochs: int, order: random.Random, whole: list[Any], *,
     options = {"folder": str(folder), "epochs": epochs}
     processes, rank = group("long_run", options), 0 if writing else order.randrange(2)
     begun(processes)
-    time.sleep(order.uniform(0, 1))
+    time.sleep(order.uniform(0, 0.6))
     while writing and processes[rank].poll() is None and not list(folder.glob("*.part")):
         pass
     ran_out = processes[rank].poll() is not None
@@ -215,7 +216,7 @@ def raising(rows: int) -> dict[str, Any]:
 
 
 def _settled(processes: list[subprocess.Popen], whole: list[Any]) -> dict[str, Any]:
-    found = left(processes)
+    found = left(processes, 1800)
     same = [json.loads(line)["digest"] for line in found["printed"] if line.startswith("{")] == whole
     return {"status": found["status"], "same_bits": same}
 

@@ -159,6 +159,21 @@ def test_all_do_what_the_first_says_and_stop_when_any_does(second):
     assert told.value.saves
 
 
+def test_errors_of_the_runtime_say_that_a_process_is_gone(second, monkeypatch):
+    left = []
+    monkeypatch.setattr(group.atexit, "register", left.append)
+    own = ValueError("batch_size: of the user's")
+    assert Group(True).named(own) is own and Group().named(ValueError("UNKNOWN: Gloo")).args == ("UNKNOWN: Gloo",)
+    assert not left
+    for error in (ValueError("UNKNOWN: Gloo all-reduce failed\nat a place"), jax.errors.JaxRuntimeError("INTERNAL: x")):
+        named = Group(True).named(error)
+        assert isinstance(named, GroupError) and not named.saves
+        assert str(named).startswith(
+            f"another process of the group is gone, got {str(error).splitlines()[0]}. Start all"
+        )
+    assert left == [group._leave] * 2
+
+
 def test_what_is_made_by_the_first_has_its_structure_everywhere(second, monkeypatch):
     made = {"a": np.arange(3.0, dtype=np.float32), "key": jax.random.key(4)}
     file = io.BytesIO()
