@@ -227,10 +227,14 @@ def gain(times: dict[str, Any]) -> float:
 
 def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
     """What was predicted, from a result as it was saved."""
-    return (
-        _of_programs(result["programs"]) | _of_numbers(result["equal"]) | _of_times(result["times"])
-        | _of_groups(result["stream"], result["shapes"]) | _of_kills(**result["kills"]) | _of_faults(result["faults"])
-    )  # fmt: skip
+    judges = {
+        "programs": _of_programs, "equal": _of_numbers, "times": _of_times, "stream": _of_stream, "shapes": _of_shapes,
+        "kills": _of_kills, "faults": _of_faults,
+    }  # fmt: skip
+    made: dict[str, Prediction] = {}
+    for part, judge in judges.items():
+        made |= judge(result[part]) if part in result else {}
+    return made
 
 
 def _of_programs(programs: dict[str, Any]) -> dict[str, Prediction]:
@@ -307,10 +311,8 @@ def _of_times(times: dict[str, Any]) -> dict[str, Prediction]:
     }  # fmt: skip
 
 
-def _of_groups(stream: dict[str, Any], shapes: dict[str, Any]) -> dict[str, Prediction]:
+def _of_stream(stream: dict[str, Any]) -> dict[str, Prediction]:
     two, one = stream["two processes"], stream["one process"]
-    digests = shapes["digests"]
-    same = [digests["2 x 1"] + digests["1 x 2"], digests["4 x 1"] + digests["2 x 2"]]
     return {
         "stream": Prediction(
             "share of the bytes of a stream that each of two processes reads",
@@ -319,6 +321,13 @@ def _of_groups(stream: dict[str, Any], shapes: dict[str, Any]) -> dict[str, Pred
         "streamed": Prediction(
             "the result of both is that of one process", all(each["digest"] == one["digest"] for each in two)
         ),
+    }  # fmt: skip
+
+
+def _of_shapes(shapes: dict[str, Any]) -> dict[str, Prediction]:
+    digests = shapes["digests"]
+    same = [digests["2 x 1"] + digests["1 x 2"], digests["4 x 1"] + digests["2 x 2"]]
+    return {
         "shapes": Prediction(
             "two processes give the bits of two devices, four the bits of two with two",
             all(len(set(each)) == 1 for each in same),
@@ -330,7 +339,8 @@ def _of_groups(stream: dict[str, Any], shapes: dict[str, Any]) -> dict[str, Pred
     }  # fmt: skip
 
 
-def _of_kills(kills: list[dict[str, Any]], signal: dict[str, Any]) -> dict[str, Prediction]:
+def _of_kills(found: dict[str, Any]) -> dict[str, Prediction]:
+    kills, signal = found["kills"], found["signal"]
     fair = [each for each in kills if not each["ran_out"]]
     told = [0 not in each["status"] and all(said for k, said in enumerate(each["said"]) if k != each["rank"])
             for each in fair]  # fmt: skip

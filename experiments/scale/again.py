@@ -1,6 +1,7 @@
 """Parts of the experiment measured again, and entered into a record: `python -m experiments.scale.again FOLDER PART…`.
 
-Promises: the other parts stay as they are; predictions and pictures are made anew of all.
+Promises: the other parts stay as they are; predictions and pictures are made anew of all. Where there is no record, one
+is begun.
 """
 
 import sys
@@ -15,23 +16,24 @@ from experiments.progress import shown
 
 def main(folder: Path, names: list[str]) -> int:
     """Measure these parts; return the status."""
-    record = results.read(folder / results.FILE)
-    unknown = [name for name in names if name not in scale.PARTS]
-    if record is None or unknown or not names:
-        print(f"usage: FOLDER with a record of scale, then some of {', '.join(scale.PARTS)}.", file=sys.stderr)
+    if not names or not set(names) <= scale.PARTS.keys():
+        print(f"usage: FOLDER of a record, then some of {', '.join(scale.PARTS)}.", file=sys.stderr)
         return 2
+    results.claim(folder)
+    record = results.read(folder / results.FILE) or results.write(folder, "scale", scale.Options(), {})
     options = scale.Options(**record["options"])
     console = Console()
     with shown(console) as watch:
         for name in names:
-            found, facts = scale.measured(scale.PARTS[name], options, watch)
-            record["result"][name] = found
+            record["result"][name], facts = scale.measured(scale.PARTS[name], options, watch)
             finished = datetime.now(UTC).isoformat(timespec="seconds")
-            record["measured"]["parts"][name] = facts | {"finished": finished}
-    record = results.store(folder, trial.judged(scale, record))
-    scale.show(record, console)
+            record["measured"].setdefault("parts", {})[name] = facts | {"finished": finished}
+            # part by part, so that what is measured stays where a later one fails
+            record = results.store(folder, trial.judged(scale, record))
     print("\n".join(trial.lines(record)))
-    trial.draw(scale, folder, record)
+    if scale.PARTS.keys() <= record["result"].keys():
+        scale.show(record, console)
+        trial.draw(scale, folder, record)
     return 0
 
 
