@@ -50,6 +50,7 @@ EXPERIMENT = frame.Experiment(
     },
     quick={"trees": ("two moons", "signs"), "points": 5000, "steps": 3},
     unjudged=("A4",),
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
