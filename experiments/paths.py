@@ -138,12 +138,12 @@ def _drawn(seed: int) -> dict[str, Any]:
     picture = net.svg(params)
     lines = re.findall(r'<line class="edge (\w+)" [^>]* stroke-width="([^"]+)"', picture)
     flat = np.concatenate([np.asarray(layer["W"]).ravel() for layer in params])
-    whole = len(lines) == len(flat)
+    flat_sizes, whole = np.abs(flat) / np.abs(flat).max(), len(lines) == len(flat)
     widths = np.array([float(width) for _, width in lines])
     signs = np.array([{"positive": 1, "negative": -1}.get(kind, 0) for kind, _ in lines])
     return {
         "net": str(net), "sizes": SLIDES, "units": picture.count("<circle "), "edges": len(lines),
-        "widths_off": float(np.abs(widths / widths.max() - np.abs(flat) / np.abs(flat).max()).max()) if whole else np.nan,
+        "widths_off": float(np.abs(widths / widths.max() - flat_sizes).max()) if whole else np.nan,
         "wrong_colours": int(np.sum(signs != np.sign(flat))) if whole else len(flat),
         "picture": picture,
     }  # fmt: skip

@@ -236,9 +236,10 @@ def _mutants(runs: list[Run]) -> str:
     lines = [
         "# What makes each claim fall",
         "",
-        "A test that passes, and a verdict that says confirmed, are worth something if a wrong library makes them fall. "
-        "For each claim one line of the library was changed, the tests that bear the claim's number were run, and the "
-        "quick form of its experiments. The table names the tests that failed and the predictions that no longer held. "
+        "A test that passes, and a verdict that says confirmed, are worth something if a wrong library makes them "
+        "fall. For each claim one line of the library was changed, the tests that bear the claim's number were run, and "
+        "the quick form of its experiments. The table names the tests that failed and the predictions that no longer "
+        "held. "
         f"`{PROGRAM} A15` tries it again.",
         "",
         "| claim | verdict, experiment by experiment | picture | what was changed | tests that failed "

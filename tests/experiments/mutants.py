@@ -1,7 +1,7 @@
-"""The library broken on purpose: for every claim a change of one line of `fnn` under which its test and its verdict fall.
+"""The library broken on purpose: for every claim a change of one line of `fnn` under which its test and verdict fall.
 
-    python -m tests.experiments.mutants [CLAIM …]     runs each claim's tests and the quick form of its experiments under
-                                                      its mutant, says what fell and keeps it in `mutants.json`;
+    python -m tests.experiments.mutants [CLAIM …]     runs each claim's tests and the quick form of its experiments
+                                                      under its mutant, says what fell and keeps it in `mutants.json`;
                                                       the status is 1 where a test or a verdict survived
 
 As a plugin of pytest (`-p tests.experiments.mutants`), or run as a program, it breaks the library by the mutant that
@@ -179,7 +179,8 @@ OF: dict[str, str] = {
     "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "the bias is left out",
     "C4": "the bias is left out", "C5": "squared error with a ½", "C6": "e without its sign",
     "C7": "a product keeps one factor", "C8": "x_bar by W, not its transpose", "C9": "e without its sign",
-    "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned", "C12": "weights below 0 are drawn as those above",
+    "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned",
+    "C12": "weights below 0 are drawn as those above",
     "D1": "squared error with a ½", "D2": "x_bar by W, not its transpose", "D3": "layers go back from the first",
     "D4": "sigmoid's slope lacks a factor", "D5": "x_bar by a whole Jacobian",
     "D6": "b_bar is a mean", "D7": "brackets are left out",
