@@ -237,7 +237,7 @@ def _mutants(runs: list[Run]) -> str:
         "# What makes each claim fall",
         "",
         "A test that passes, and a verdict that says confirmed, are worth something if a wrong library makes them "
-        "fall. For each claim one line of the library was changed, the tests that bear the claim's number were run, and "
+        "fall. For each claim one line of the library was changed, the tests that bear its number were run, and "
         "the quick form of its experiments. The table names the tests that failed and the predictions that no longer "
         "held. "
         f"`{PROGRAM} A15` tries it again.",
