@@ -10,7 +10,7 @@ import html
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,22 @@ def judged(experiment: Any, record: dict[str, Any]) -> dict[str, Any]:
     made = experiment.predictions(result) if hasattr(experiment, "predictions") else {}
     verdicts = frame.judge(experiment, result, record.get("seeds", ()))
     if small(head, record.get("options", {})):
-        for claim in set(head.unjudged) & set(verdicts):
-            verdicts[claim] = verdicts[claim]._replace(verdict="not judged")
+        aside = unjudged(head, made)
+        for claim, judgement in verdicts.items():
+            mine = set(frame.keys_of(head.claims[claim], made, claim))
+            rest = frame.verdict(made[key].held for key in mine - aside)
+            if mine & aside:
+                verdicts[claim] = judgement._replace(verdict="not judged" if rest == "confirmed" else rest)
     return record | {
         "predictions": {key: [each.sentence, each.held, each.worst, each.words] for key, each in made.items()},
         "criteria": {claim: frame.digest(each) for claim, each in frame.criteria(experiment, made).items()},
         "verdicts": verdicts,
     }
+
+
+def unjudged(head: Any, made: Iterable[str]) -> set[str]:
+    """The keys of the predictions that the quick form does not judge."""
+    return set(frame.keys_of(head.unjudged, made, "of the quick form"))
 
 
 def seen(record: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +132,7 @@ def lost(name: str, record: dict[str, Any]) -> list[str]:
     now = {claim: judgement[0] for claim, judgement in record.get("verdicts", {}).items()}
     if committed.get("predictions") and not committed["verdicts"]:
         made, head = record.get("predictions", {}), EXPERIMENTS[name]
-        aside = head.unjudged if small(head, record.get("options", {})) else ()
+        aside = unjudged(head, made) if small(head, record.get("options", {})) else ()
         return [
             f'"{sentence}", which held in the committed record, is {frame.WORDS[made[key][1]]}'
             for key, (sentence, held, *_) in committed["predictions"].items()

@@ -68,6 +68,11 @@ MUTANTS: dict[str, Mutant] = {
     "the bias is left out": Mutant(
         "fnn.linear:affine", "return z + jnp.broadcast_to(b, z.shape)", "return z + 0 * jnp.sum(b)"
     ),
+    "a unit knows its place": Mutant(
+        "fnn.linear:affine",
+        "return z + jnp.broadcast_to(b, z.shape)",
+        "return z + jnp.broadcast_to(b + 0.01 * jnp.arange(len(b), dtype=b.dtype), z.shape)",
+    ),
     "the sum is not transposed in order": Mutant(
         "fnn.linear:homogeneous_matrix", "[b.reshape(1, -1), W]", "[W, b.reshape(1, -1)]"
     ),
@@ -167,7 +172,7 @@ OF: dict[str, str] = {
     "B1": "squared error with a ½", "B2": "squared error with a ½", "B3": "the logistic loss is halved",
     "B4": "the perceptron corrects nothing at 0", "B5": "sigmoid's slope lacks a factor", "B6": "nothing is shuffled",
     "B7": "p − y without y", "B8": "x_bar by W, not its transpose", "B9": "biases are penalized",
-    "B10": "the bound of the weights is wide", "B11": "the bias is left out", "B12": "tanh's slope lacks a factor",
+    "B10": "the bound of the weights is wide", "B11": "a unit knows its place", "B12": "tanh's slope lacks a factor",
     "B13": "layers backward in forward order", "B14": "p − y without y", "B15": "softmax sees a shift",
     "B16": "relu leaks", "B17": "relu leaks", "B18": "L2 is halved", "B19": "the step has a slope",
     "B20": "−1/p is −p", "B21": "the perceptron corrects nothing at 0", "B22": "the sign of the error is its size",
