@@ -1,7 +1,8 @@
 """Question: how many of the four points of XOR can a line get right, and how many a network written from scratch?
 
 Prediction: the best line gets 3 of 4 (claim A2); a multi-layer perceptron with a working forward, backward and update
-of about fifteen lines (claim E8) gets 4 of 4, and its gradient is that of `fnn.backprop`.
+of about fifteen lines (claim E8) gets 4 of 4, its gradient is that of `fnn.backprop`, and trained by that one it gets
+4 of 4 too.
 Refuted by: a line with 4 of 4; a gradient that differs by more than rounding; a net that stays at 3.
 
 Why no line can: its score s(x) = w·x + b has s(0,0) + s(1,1) = 2b + w₁ + w₂ = s(0,1) + s(1,0). A line that reads XOR

@@ -143,8 +143,8 @@ MUTANTS: dict[str, Mutant] = {
         "return (w - 0.9 * w + correction * x, b + correction)",
     ),
     "constants are 0": Mutant("fnn.initializers:Constant.__call__", "self.value", "0 * self.value"),
-    "one-hot begins at 1": Mutant(
-        "fnn.metrics:one_hot", "return jax.nn.one_hot(labels", "return jax.nn.one_hot(1 + labels"
+    "one-hot is read backwards": Mutant(
+        "fnn.metrics:one_hot", "labels, classes, dtype=dtype)", "labels, classes, dtype=dtype)[..., ::-1]"
     ),
     "layers go back from the first": Mutant(
         "fnn.network:Sequential.backward",
@@ -163,7 +163,7 @@ MUTANTS: dict[str, Mutant] = {
 #: For every claim the mutant under which a test with its number fails.
 OF: dict[str, str] = {
     "A1": "0 counts as below", "A2": "W_bar with its sign turned", "A3": "the bias is left out",
-    "A4": "thresholds are strict", "A5": "one-hot begins at 1", "A6": "softmax forgets one class",
+    "A4": "thresholds are strict", "A5": "one-hot is read backwards", "A6": "softmax forgets one class",
     "A7": "the loss is not that of the label", "A8": "differences divide by h/2", "A9": "one step for every dtype",
     "A10": "a power keeps its exponent", "A11": "steps twice as long", "A12": "differences are taken three times",
     "A13": "sigmoid's slope lacks a factor", "A14": "sign lets a gradient through", "A15": "W_bar with its sign turned",
