@@ -152,7 +152,18 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
 
 def pictures(seed: int = 0) -> dict[str, str]:
     """{file name: SVG} of docs/graphs."""
-    return {file: text for name, box in _boxes(seed).items() for file, text in _pictures(name, box).items()}
+    graphs = {file: text for name, box in _boxes(seed).items() for file, text in _pictures(name, box).items()}
+    return graphs | {"units.svg": _units()}
+
+
+def _units() -> str:
+    """The net of the slides of lecture C, as units and edges, with weights in quarters."""
+    net = fnn.mlp(2, 4, 4, 1)
+    params = [
+        {"W": (np.add.outer(7 * np.arange(i), 5 * np.arange(o) + k) % 9 - 4) / 4, "b": (np.arange(o) - 1) / 4}
+        for k, (i, o) in enumerate((layer.inputs, layer.outputs) for layer in net.layers)
+    ]
+    return net.svg(params)
 
 
 def pages(seed: int = 0) -> dict[str, str]:

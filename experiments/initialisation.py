@@ -379,17 +379,16 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reordered(small: dict[str, Any]) -> Any:
+def _reordered(small: dict[str, Any]) -> str:
     from experiments import figures
 
-    figure, (spots,) = figures.blank(11, 4.2, columns=2)
-    for axes, key, title in ((spots[0], "before", "A net"), (spots[1], "after", "Its hidden units in another order")):
-        figures.network_on(axes, (2, 4, 1), [np.array(each) for each in small[key]])
-        for row, unit in enumerate(range(4) if key == "before" else small["order"]):
-            axes.text(2.2, 1.5 - row, str(unit + 1), ha="center", va="center", zorder=3)
-        axes.set_title(title)
-    figure.suptitle(f"The same function: outputs differ by {small['apart']:.0e}")
-    return figure
+    net, pictures = fnn.mlp(2, 4, 1), []
+    for key, order in (("before", range(4)), ("after", small["order"])):
+        # biases begin at 0
+        params = [{"W": np.array(W), "b": np.zeros(len(W[0]))} for W in small[key]]
+        pictures.append(net.svg(params, names=[["x₁", "x₂"], [str(unit + 1) for unit in order], ["y"]]))
+    titles = ("a net", "its hidden units in another order")
+    return figures.beside(pictures, titles, f"The same function: outputs differ by {small['apart']:.0e}")
 
 
 def _begun(biases: dict[str, list[float]]) -> Any:

@@ -26,6 +26,9 @@ from experiments.results import FILE, read, store
 ROOT = Path(__file__).parents[2]
 #: Pages by subject that tell in their first lines which files and claims they are about.
 DERIVATIONS = ROOT / "docs" / "derivations"
+#: What fell under each claim's mutant, and the program that tries it.
+MUTANTS = ROOT / "tests" / "experiments" / "mutants.json"
+PROGRAM = "python -m tests.experiments.mutants"
 VERDICTS = {"tested": "asserted by tests", "failed": "experiment failed", "idle": "not run"}
 
 
@@ -34,6 +37,7 @@ def pages(results: Path) -> dict[str, str | bytes]:
     runs = report.runs(results)
     made: dict[str, str | bytes] = {"claims.md": _table(runs), "gallery.md": _gallery(runs)}
     made |= {f"claims/{letter}.md": _lecture(letter, runs) for letter in LECTURES}
+    made["claims/mutants.md"] = _mutants(runs)
     made |= {f"experiments/{name}.md": _experiment(name, runs) for name in EXPERIMENTS}
     for run in runs:
         for file in _figures(run):
@@ -164,12 +168,14 @@ def _table(runs: list[Run]) -> str:
         "",
         f"What five lectures claim, {len(CLAIMS)} sentences, each judged by experiments from their numbers or asserted "
         f"by tests that bear its number: {verdicts}. The number of a claim leads to its evidence: the verdict of every "
-        "experiment, the pictures, the tests with their code. Where a lecture errs, the table says what is right.",
+        "experiment, the pictures, the tests with their code. Where a lecture errs, the table says what is right. "
+        "[What makes each of them fall](claims/mutants.md) was tried.",
         "",
         "```{toctree}",
         ":hidden:",
         "",
         *(f"claims/{letter}" for letter in LECTURES),
+        "claims/mutants",
         "```",
         "",
     ]
@@ -223,6 +229,34 @@ def _about(claim: str, runs: list[Run]) -> list[str]:
         lines += [f"({claim.lower()}-tests)=", "Tests:", ""]
         lines += [each for test in tests for each in (_test(test), "")]
     return lines
+
+
+def _mutants(runs: list[Run]) -> str:
+    """For each claim its seeds, tests and pictures, and what fell when one line of the library was changed."""
+    lines = [
+        "# What makes each claim fall",
+        "",
+        "A test that passes, and a verdict that says confirmed, are worth something if a wrong library makes them "
+        "fall. For each claim one line of the library was changed, the tests that bear its number were run, and "
+        "the quick form of its experiments. The table names the tests that failed and the predictions that no longer "
+        "held. "
+        f"`{PROGRAM} A15` tries it again.",
+        "",
+        "| claim | verdict, experiment by experiment | picture | what was changed | tests that failed "
+        "| predictions that fell |",
+        "|---|---|---|---|---|---|",
+    ]
+    kept = json.loads(MUTANTS.read_text(encoding="utf-8"))
+    for claim in CLAIMS:
+        judged = [(run, run.record.get("verdicts", {}).get(claim)) for run in runs]
+        told = ", ".join(f"{trial.told(each)} ({run.name})" for run, each in judged if each)
+        files = dict.fromkeys(f"[{each[2]}]({claim[0]}.md#{claim.lower()})" for _, each in judged if each and each[2])
+        entry = kept.get(claim, {"mutant": "", "tests": [], "predictions": []})
+        tests = ", ".join(f"`{test.partition('::')[2]}`" for test in entry["tests"])
+        cells = (_claim(claim, "../"), plain(told), ", ".join(files), plain(entry["mutant"]), tests or "none",
+                 plain("; ".join(entry["predictions"])) or "none")  # fmt: skip
+        lines += [f"| {' | '.join(cells)} |"]
+    return "\n".join([*lines, ""])
 
 
 @cache
