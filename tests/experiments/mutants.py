@@ -181,7 +181,7 @@ OF: dict[str, str] = {
     "B27": "the likelihood is not taken to its logarithm", "B28": "the input is always differentiated",
     "B29": "constants are 0",
     "B30": "the perceptron corrects by half",
-    "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "the bias is left out",
+    "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "a unit knows its place",
     "C4": "the bias is left out", "C5": "squared error with a ½", "C6": "e without its sign",
     "C7": "a product keeps one factor", "C8": "x_bar by W, not its transpose", "C9": "e without its sign",
     "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned",
@@ -192,7 +192,7 @@ OF: dict[str, str] = {
     "D8": "the sum is not transposed in order", "D9": "a product keeps one factor",
     "E1": "steps twice as long", "E2": "differences are taken three times", "E3": "a product keeps one factor",
     "E4": "sigmoid's slope lacks a factor", "E5": "max hands on to the loser", "E6": "sigmoid's slope lacks a factor",
-    "E7": "steps twice as long", "E8": "W_bar with its sign turned", "E9": "W_bar with its sign turned",
+    "E7": "W_bar with its sign turned", "E8": "W_bar with its sign turned", "E9": "W_bar with its sign turned",
 }  # fmt: skip
 
 
