@@ -142,7 +142,9 @@ MUTANTS: dict[str, Mutant] = {
         "return (w + correction * x, b + correction)",
         "return (w - 0.9 * w + correction * x, b + correction)",
     ),
-    "constants are 0": Mutant("fnn.initializers:Constant.__call__", "self.value", "0 * self.value"),
+    "constants are −30 times what they are": Mutant(
+        "fnn.initializers:Constant.__call__", "self.value", "-30 * self.value"
+    ),
     "one-hot is read backwards": Mutant(
         "fnn.metrics:one_hot", "labels, classes, dtype=dtype)", "labels, classes, dtype=dtype)[..., ::-1]"
     ),
@@ -179,7 +181,7 @@ OF: dict[str, str] = {
     "B23": "units of tanh are squares",
     "B24": "the bias is left out", "B25": "sigmoid is shifted", "B26": "the bias is left out",
     "B27": "the likelihood is not taken to its logarithm", "B28": "the input is always differentiated",
-    "B29": "constants are 0",
+    "B29": "constants are −30 times what they are",
     "B30": "the perceptron corrects by half",
     "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "a unit knows its place",
     "C4": "the bias is left out", "C5": "squared error with a ½", "C6": "e without its sign",
