@@ -401,6 +401,12 @@ def test_rules_of_equinox_have_the_line_of_the_user():
     assert all(where.startswith("called at test_every.py:") for where in rules), str(report)
     assert sorted(rules.values()) == ["FORMULA", "OK"] or len(rules) == 1, str(report)
     module = ModuleType("mine")
-    module.wrong = wrong
-    with pytest.raises(AssertionError, match="NOT OK, wrong"):
-        every_rule(module, inputs={"wrong": (jnp.array([1.0, 2.0]), 2.0)})("wrong")
+    # on inputs of the user's, of which the first alone is differentiated; and on generic ones, where a function is asked
+    module.wrong, module.taking = wrong, eqx.filter_custom_vjp(lambda x, fn: fn(x) ** 3)
+    module.taking.def_fwd(lambda perturbed, x, fn: (fn(x) ** 3, x))
+    module.taking.def_bwd(lambda kept, bar, perturbed, x, fn: 2 * bar * kept**2)
+    module.taking.__module__ = "mine"
+    test = every_rule(module, inputs={"wrong": (jnp.array([1.0, 2.0]), 2.0)})
+    for name in ("wrong", "taking"):
+        with pytest.raises(AssertionError, match="NOT OK, wrong"):
+            test(name)
