@@ -274,7 +274,7 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
 
 def _of_function(name: str, function: Any, random: np.random.Generator, seed: int) -> Call:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
+    parameters = inspect.signature(_written(function)).parameters.values()
     names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
     count = f"{len(names)} normal float32 array{'s' if len(names) != 1 else ''} of shape {SHAPE}"
     wanted = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
@@ -295,6 +295,14 @@ def _of_function(name: str, function: Any, random: np.random.Generator, seed: in
         if np.isfinite(np.asarray(value, np.float64)):
             return call
     raise _unfit(name, f"no {count} (its value there is {value})", wanted)
+
+
+def _written(function: Any) -> Any:
+    """The function that the user wrote: a rule of another library takes *args, and keeps the function among its own."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters) and hasattr(function, "__dict__"):
+        return next(filter(inspect.isfunction, vars(function).values()), function)
+    return function
 
 
 def _with_identity(function: Any, inputs: tuple, seed: int) -> Call | None:
