@@ -333,7 +333,7 @@ def _of_shapes(shapes: dict[str, Any]) -> dict[str, Prediction]:
             all(len(set(each)) == 1 for each in same),
         ),
         "order": Prediction(
-            "one process with four devices adds in another order: relative difference of the losses",
+            "one process with four devices may add in another order: relative difference of the losses",
             shapes["losses_off"], "at most", LOSSES,
         ),
     }  # fmt: skip

@@ -79,7 +79,9 @@ def programs(devices: int) -> dict[str, Any]:
     gradient = fnn.backprop(fnn.mlp(64, 32, 10), "softmax_cross_entropy")
     options = {"over": {"seed": range(devices)}, "optimizer": ADAM(1e-3), "epochs": 1, "batch_size": BATCH}
     found["sweep"] = read("sweep", lambda: fnn.sweep(gradient, digits(), mesh=mesh(devices), **options))
-    for name, (sizes, batch) in model.NETS.items():
+    for name, (sizes, usual) in model.NETS.items():
+        # a row for each device: what does not divide by the devices gathers its labels, four bytes a row
+        batch = max(usual, devices)
         gradient = fnn.backprop(fnn.mlp(list(sizes)), "softmax_cross_entropy")
         params = jax.jit(gradient.net.init)(jax.random.key(0))
         rows = np.zeros((3 * batch, sizes[0]), np.float32), np.zeros(3 * batch, np.int32)
