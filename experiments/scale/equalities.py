@@ -63,8 +63,8 @@ class Narrow(fnn.initializers.Initializer):
         return fnn.initializers.glorot_uniform(key, shape, jnp.float32).astype(dtype)
 
 
-def gradient(activation: str = "tanh") -> Any:
-    net = fnn.mlp(64, 32, 10, activation=activation, weight_init=Narrow())
+def gradient() -> Any:
+    net = fnn.mlp(64, 32, 10, weight_init=Narrow())
     return fnn.backprop(net, "softmax_cross_entropy")
 
 
@@ -126,7 +126,7 @@ def members(count: int, epochs: int) -> dict[str, Any]:
     """A sweep of so many nets on two devices against one: float64, float32, after one epoch and after many."""
     jax.config.update("jax_enable_x64", True)
     # the net whose sweeps are timed
-    by_hand, (images, labels) = gradient("relu"), digits()
+    by_hand, (images, labels) = gradient(), digits()
 
     def sweep(dtype: Any, devices: int, *, epochs: int = epochs, fails: bool = False) -> list[Any]:
         rates = [RATE if fails and k == FAILS else 1e-3 for k in range(count)]
