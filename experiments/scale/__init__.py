@@ -72,8 +72,8 @@ STEPS = {"64-32-10": 400, "784-512-256-10": 20, "1024-1024-1024-10": 5}
 #: Of float64, by the largest entry of each leaf; of float32, in distances of one device from the truth.
 OFF, NARROW = 1e-12, 4
 #: Units in the last place of the largest entry of a leaf, between float32 sweeps after one epoch. (2026-11-26: fixed
-#: first as units of each entry; 7045 were seen, of an entry next to zero. The bound stays.) And the difference of losses
-#: of one process with four devices, whose sums may have an order of their own, and of four processes.
+#: first as units of each entry; 7045 were seen, of an entry next to zero. The bound stays.) And the difference of the
+#: losses of one process with four devices, whose sums may have an order of their own, from those of four processes.
 ULPS, LOSSES = 16, 2e-6
 #: Share of the bytes of a stream that each of two processes reads at most.
 SHARE = 0.55
