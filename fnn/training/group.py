@@ -15,7 +15,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -95,6 +95,15 @@ class Group:
             # one that is gone cannot be told
             with contextlib.suppress(GroupError):
                 self.exchange({"error": f"{type(error).__name__}: {error}", "saves": saves})
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """The others are told of an error that is raised inside."""
+        try:
+            yield
+        except Exception as error:
+            self.tell(error)
+            raise
 
     def require_same(self, caller: str, run: dict[str, Any]) -> None:
         """Raise unless all processes were given the same run."""
