@@ -154,7 +154,7 @@ def markdown(training: dict[str, Any]) -> str:
     for peer in peers:
         cells = [_cell(row, peer) if peer in row["peers"] else "" for row in found.values()]
         lines.append(f"| {peer} | " + " | ".join(cells) + " |")
-    limits = [f"{row['limit']:.2g}" for row in found.values()]
+    limits = [plain(row["limit"], 2) for row in found.values()]
     lines.append("| arithmetic limit | " + " | ".join(limits) + " |")
     return "\n".join([*lines, ""])
 
@@ -163,7 +163,16 @@ def _cell(row: dict[str, Any], peer: str) -> str:
     """The median over rounds, and the least and the largest round; the form where a library has several."""
     low, high = row["spread"][peer]
     form = row["forms"].get(peer, "").partition(", ")[2]
-    return f"{row['peers'][peer]:.3g} ({low:.3g}–{high:.3g}{f', {form}' if form else ''})"
+    return f"{plain(row['peers'][peer])} ({plain(low)}–{plain(high)}{f', {form}' if form else ''})"
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A number to so many digits, never with an exponent.
+
+    >>> plain(1174.3), plain(0.06312, 2)
+    ('1170', '0.063')
+    """
+    return f"{float(f'{value:.{digits}g}'):.12g}"
 
 
 def show(training: dict[str, Any], console: Console) -> None:
@@ -172,13 +181,13 @@ def show(training: dict[str, Any], console: Console) -> None:
     for job, row in found.items():
         shown = Table(f"{job}: an epoch", "milliseconds", "times as long as ours")
         for peer, taken in sorted(row["peers"].items(), key=lambda each: each[1]):
-            shown.add_row(peer, f"{taken:.3g}", f"{row['times'][peer]:.2f}")
-        shown.add_row("arithmetic limit", f"{row['limit']:.2g}", "")
+            shown.add_row(peer, plain(taken), f"{row['times'][peer]:.2f}")
+        shown.add_row("arithmetic limit", plain(row["limit"], 2), "")
         console.print(shown)
     for name, seconds in training.get("first_epoch", {}).items():
         console.print(
             f"first epoch of the digits from a cold process, {name}: {np.median(seconds):.2f} s", highlight=False
         )
     for what, held, goal, numbers in verdicts(found):
-        told = "held, goal reached" if held and goal else "held" if held else "NOT HELD"
+        told = "target reached, and the goal" if held and goal else "target reached" if held else "TARGET MISSED"
         console.print(f"{told}: {what} ({numbers})", highlight=False)
