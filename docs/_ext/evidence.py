@@ -26,6 +26,9 @@ from experiments.statements import OTHER_PICTURES, STATEMENTS, Picture
 ROOT = Path(__file__).parents[2]
 #: Pages by subject that say in their first lines which files and claims they are about.
 DERIVATIONS = ROOT / "docs" / "derivations"
+#: What fell under each claim's mutant, and the program that tries it.
+MUTANTS = ROOT / "tests" / "experiments" / "mutants.json"
+PROGRAM = "python -m tests.experiments.mutants"
 VERDICTS = {"tested": "asserted by tests", "failed": "experiment failed", "idle": "not run"}
 
 
@@ -37,6 +40,7 @@ def pages(results: Path) -> dict[str, str | bytes]:
     }  # fmt: skip
     made |= {f"claims/{letter}.md": _lecture(letter, runs) for letter in LECTURES}
     made |= {f"claims/{letter}_tests.md": _tests(letter) for letter in LECTURES}
+    made["claims/mutants.md"] = _mutants(runs)
     made |= {f"experiments/{name}.md": _experiment(name, runs) for name in EXPERIMENTS}
     for run in runs:
         whole = list(run.record.get("figures", {}))
@@ -237,12 +241,14 @@ def _table(runs: list[Run]) -> str:
         "# Claims",
         "",
         f"What five lectures claim, {len(CLAIMS)} sentences, each put to the test: {verdicts}. *Corrected* means that "
-        "the lecture is wrong, and that what is right was confirmed: [what the lectures have wrong](corrections.md).",
+        "the lecture is wrong, and that what is right was confirmed: [what the lectures have wrong](corrections.md). "
+        "[What makes each claim fall](claims/mutants.md) was tried.",
         "",
         "```{toctree}",
         ":hidden:",
         "",
         *(f"claims/{letter}" for letter in LECTURES),
+        "claims/mutants",
         "```",
         "",
     ]
@@ -345,6 +351,35 @@ def _predictions(claim: str, run: Run) -> list[list[Any]]:
     """The predictions of a record on which the claim rests."""
     made = run.record.get("predictions", {})
     return [made[key] for key in frame.keys_of(EXPERIMENTS[run.name].claims[claim], made, claim)] if made else []
+
+
+def _mutants(runs: list[Run]) -> str:
+    """For each claim its seeds, tests and pictures, and what fell when one line of the library was changed."""
+    lines = [
+        "# What makes each claim fall",
+        "",
+        "A test that passes, and a verdict that says confirmed, are worth something if a wrong library makes them "
+        "fall. For each claim one line of the library was changed, the tests that bear its number were run, and "
+        "the quick form of its experiments. The table names the tests that failed and the predictions that no longer "
+        "held. "
+        f"`{PROGRAM} A15` tries it again.",
+        "",
+        "| claim | verdict, experiment by experiment | picture | what was changed | tests that failed "
+        "| predictions that fell |",
+        "|---|---|---|---|---|---|",
+    ]
+    kept = json.loads(MUTANTS.read_text(encoding="utf-8"))
+    for claim in CLAIMS:
+        judged = [(run, run.record.get("verdicts", {}).get(claim)) for run in runs]
+        told = ", ".join(f"{trial.told(each)} ({run.name})" for run, each in judged if each)
+        files = dict.fromkeys(f"[{each[2]}]({claim[0]}.md#{claim.lower()})" for _, each in judged if each and each[2])
+        entry = kept.get(claim, {"mutant": "", "tests": [], "predictions": []})
+        tests = ", ".join(f"`{test.partition('::')[2]}`" for test in entry["tests"])
+        number = f"[{claim}]({claim[0]}.md#{claim.lower()})"
+        cells = (number, plain(told), ", ".join(files), plain(entry["mutant"]), tests or "none",
+                 plain("; ".join(entry["predictions"])) or "none")  # fmt: skip
+        lines += [f"| {' | '.join(cells)} |"]
+    return "\n".join([*lines, ""])
 
 
 @cache

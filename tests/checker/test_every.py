@@ -360,3 +360,47 @@ def test_a_rule_of_another_library_is_found_by_its_methods():
     test("right")
     with pytest.raises(AssertionError, match="NOT OK, wrong"):
         test("wrong")
+
+
+def applied(factor):
+    """A rule that takes a function, and is written for x -> x."""
+
+    def forward(fn, x):
+        return fn(x) ** 3, x
+
+    rule = jax.custom_vjp(lambda x, fn: fn(x) ** 3, nondiff_argnums=(1,))
+    rule.defvjp(lambda x, fn: forward(fn, x), lambda fn, x, bar: (factor * bar * x**2,))
+    return rule
+
+
+def test_a_rule_that_takes_a_function_is_wrong_if_it_is_for_the_simplest_one():
+    test = every_rule(written(right=applied(3), wrong=applied(2)))
+    with pytest.raises(AssertionError, match=r"NOT OK, wrong(.|\n)*a factor of|constant factor"):
+        test("wrong")
+    # right for x -> x says too little of other functions
+    with pytest.raises(ValueError, match=r"right takes no 2 normal float32 arrays .*inputs="):
+        test("right")
+
+
+def test_rules_of_equinox_have_the_line_of_the_user():
+    eqx = pytest.importorskip("equinox")
+
+    def made(factor):
+        @eqx.filter_custom_vjp
+        def cube(x, scale):
+            return scale * x**3
+
+        cube.def_fwd(lambda perturbed, x, scale: (scale * x**3, x))
+        cube.def_bwd(lambda kept, bar, perturbed, x, scale: factor * scale * bar * kept**2)
+        cube.__module__ = "mine"
+        return cube
+
+    right, wrong, scale = made(3), made(2), jnp.array(2.0)
+    report = fnn.check(lambda x: jnp.sum(right(x, scale)) + jnp.sum(wrong(x, scale)), jnp.array([1.0, 2.0]))
+    rules = {f.where: f.verdict for f in report.findings if f.rule != "gradient"}
+    assert all(where.startswith("called at test_every.py:") for where in rules), str(report)
+    assert sorted(rules.values()) == ["FORMULA", "OK"] or len(rules) == 1, str(report)
+    module = ModuleType("mine")
+    module.wrong = wrong
+    with pytest.raises(AssertionError, match="NOT OK, wrong"):
+        every_rule(module, inputs={"wrong": (jnp.array([1.0, 2.0]), 2.0)})("wrong")
