@@ -269,6 +269,8 @@ def _trained(
             received.take(word.signal)
             # one that came since waits for the next word: the others do not know of it, and would step alone
             if word.enough or word.signal:
+                # the first process alone has asked its callback
+                enough = word.enough
                 break
             run.budget = word.budget
             state, finished = run.advance(state)
