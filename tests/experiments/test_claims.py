@@ -1155,10 +1155,11 @@ def test_B30_the_bound_holds_from_any_start_with_any_step(x64):
     for α in (0.01, 1.0, 50.0):
         w0, total, mistakes = rng.normal(size=2) * 5, 0, 1
         w, b = jnp.asarray(w0 / α), jnp.asarray(0.0)
-        while mistakes:
+        bound = (reach / margin) ** 2 + 2 * np.linalg.norm(w0) / (α * margin)
+        while mistakes and total <= bound:
             w, b, mistakes = go(w, b, x, y)
             total += int(mistakes)
-        assert total <= (reach / margin) ** 2 + 2 * np.linalg.norm(w0) / (α * margin)
+        assert total <= bound
 
 
 def test_C11_no_direction_of_equal_length_lowers_the_cost_further_than_the_gradient(x64):
