@@ -193,7 +193,7 @@ OF: dict[str, str] = {
     "D6": "b_bar is a mean", "D7": "brackets are left out",
     "D8": "the sum is not transposed in order", "D9": "a product keeps one factor",
     "E1": "steps twice as long", "E2": "differences are taken three times", "E3": "a product keeps one factor",
-    "E4": "sigmoid's slope lacks a factor", "E5": "max hands on to the loser", "E6": "sigmoid's slope lacks a factor",
+    "E4": "a product keeps one factor", "E5": "max hands on to the loser", "E6": "sigmoid's slope lacks a factor",
     "E7": "W_bar with its sign turned", "E8": "W_bar with its sign turned", "E9": "W_bar with its sign turned",
 }  # fmt: skip
 

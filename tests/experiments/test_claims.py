@@ -976,6 +976,11 @@ def test_E4_a_sigmoid_unit_as_elementary_nodes_and_collapsed(x64):
     y, params_bar, inputs_bar = there_and_back(layer, params, x, np.ones(1))
     close(F64)((y[0], fnn.sigmoid.derivative(z)), (σ, z_bar))
     close(F64)((params_bar["W"][:, 0], params_bar["b"], inputs_bar), (θ_bar[:2], θ_bar[2:], x_bar))
+    # and by the glass box, node by node
+    from experiments.graphs import e4
+
+    box = fnn.graph(e4, *map(float, θ), *map(float, x))
+    close(F64)(np.array(box.gradients), σ * (1 - σ) * np.array([*x, 1.0, *θ[:2]]))
 
 
 def test_E5_a_branch_adds_max_routes_and_average_shares(x64):
