@@ -25,6 +25,7 @@ from fnn.checker.report import Report
 from fnn.gradients import backprop
 from fnn.layers import Layer
 from fnn.losses import Loss
+from fnn.modes import InTraining
 from fnn.network import dense, mlp
 from fnn.regularizers import Regularizer
 from fnn.types import Array, PyTree
@@ -224,6 +225,8 @@ def weighted(function: Callable[..., PyTree], inputs: tuple, seed: int) -> Call:
     fixed = {*getattr(rule, "nondiff_argnums", ())}
     # functions, texts and None are no arrays: they are held fixed, and so is what the rule itself holds fixed
     fixed |= {k for k, each in enumerate(inputs) if not all(map(_is_number, jax.tree.leaves(each)))}
+    # Equinox differentiates such a rule with respect to its first argument alone
+    fixed |= {*range(1, len(inputs))} if hasattr(rule, "def_bwd") else set()
     free = [k for k in range(len(inputs)) if k not in fixed]
 
     def called(*args: PyTree) -> list[Array]:
@@ -263,16 +266,26 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
         yield _trained(net, "squared_error", x, rule, seed=seed, strength=fits[0])
     elif isinstance(rule, Layer):
         x = _normal(random, (N, rule.inputs or SHAPE[1]))
-        if not _finite(lambda: rule.apply(rule.init(jax.random.key(seed)), x)):
+        if not _finite(lambda: _applied(rule, x, seed)):
             raise _unfit(name, f"no array of shape {x.shape}", "(x,)")
         yield _on_inputs(name, rule, (x,), seed)
     else:
         yield _of_function(name, rule, random, seed)
 
 
+def _applied(layer: Layer, x: Array, seed: int) -> PyTree:
+    params = layer.init(jax.random.key(seed))
+    return InTraining(layer).apply(params, _with_mode(layer, params, x, seed))
+
+
+def _with_mode(layer: Layer, params: PyTree, x: Array, seed: int) -> tuple:
+    """The input of a layer in training."""
+    return x, layer.start(params), jax.random.key(seed)
+
+
 def _of_function(name: str, function: Any, random: np.random.Generator, seed: int) -> Call:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
+    parameters = inspect.signature(_written(function)).parameters.values()
     names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
     count = f"{len(names)} normal float32 array{'s' if len(names) != 1 else ''} of shape {SHAPE}"
     wanted = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
@@ -284,11 +297,36 @@ def _of_function(name: str, function: Any, random: np.random.Generator, seed: in
             value = call[0](*call[1])
         except Exception as error:
             # whatever an unknown function raises on numbers it was not made for
+            call = _with_identity(function, inputs, seed)
+            if call is not None and not check(call[0], *call[1], seed=seed).ok:
+                # wrong for the simplest function is wrong; right for it says too little of others
+                return call
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
             raise _unfit(name, f"no {count} ({type(error).__name__}: {reason})", wanted) from error
         if np.isfinite(np.asarray(value, np.float64)):
             return call
     raise _unfit(name, f"no {count} (its value there is {value})", wanted)
+
+
+def _written(function: Any) -> Any:
+    """The function that the user wrote: a rule of another library takes *args, and keeps the function among its own."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters) and hasattr(function, "__dict__"):
+        return next(filter(inspect.isfunction, vars(function).values()), function)
+    return function
+
+
+def _with_identity(function: Any, inputs: tuple, seed: int) -> Call | None:
+    """A call with x -> x in place of one input, for a rule that takes a function; None where that does not run."""
+    for k in range(len(inputs)):
+        try:
+            call = weighted(function, (*inputs[:k], lambda x: x, *inputs[k + 1 :]), seed)
+            if np.isfinite(np.asarray(call[0](*call[1]), np.float64)):
+                return call
+        except Exception:
+            # whatever an unknown function raises
+            continue
+    return None
 
 
 def _with_targets(name: str, loss: Loss, random: np.random.Generator, seed: int) -> Iterator[Call]:
@@ -331,6 +369,8 @@ def _on_inputs(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
         return _first("identity", jnp.asarray(prediction), rule, jnp.asarray(y), seed)
     *params, x = _require_count(name, inputs, "(x,) or (params, x)", 1, 2)
     p = params[0] if params else rule.init(jax.random.key(seed))
+    if rule.has_modes:
+        return _trained(InTraining(rule), "squared_error", _with_mode(rule, p, x, seed), seed=seed, params=p)
     y = jax.eval_shape(rule.apply, p, x)
     leaves, arrays = jax.tree.leaves(x), isinstance(y, jax.ShapeDtypeStruct) and len(y.shape) > 0
     if arrays and len(leaves) == 1 and leaves[0] is x and is_float(x):
@@ -350,7 +390,7 @@ def _first(activation: Activation | str, x: Array, loss: Loss | str, y: Any, see
 
 
 def _trained(
-    net: Layer, loss: Loss | str, x: Array, regularizer: Regularizer | None = None, *,
+    net: Layer, loss: Loss | str, x: PyTree, regularizer: Regularizer | None = None, *,
     y: Any = None, seed: int, params: PyTree = None, **options: Any,
 ) -> Call:  # fmt: skip
     params = net.init(jax.random.key(seed)) if params is None else params

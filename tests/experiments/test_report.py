@@ -335,7 +335,7 @@ def test_committed_results_say_what_their_code_says():
     (saved,) = (run.record for run in runs if run.name == "speed" and "training" in run.record["measured"])
     told = training.verdicts(training.table(saved["measured"]["training"]))
     assert saved["predictions"] == {
-        what: [f"promised {what}; measured {numbers}", held] for what, held, _, numbers in told
+        what: [f"target {what}; measured {numbers}", held] for what, held, _, numbers in told
     }
 
 

@@ -80,6 +80,8 @@ def cases():
     body = fnn.sequential(fnn.dense(64, 8), fnn.skip(fnn.repeated(fnn.dense(8, 8, activation="tanh"), 2)), Scale(8))
     rich = fnn.sequential(body, fnn.dense(8, 10))
     held_out = {"validation": (X[:31], Y[:31])}
+    # statistics of the whole batch, and noise that does not depend on where a row lies
+    modes = fnn.sequential(fnn.dense(64, 8), fnn.batch_norm(8, activation="tanh"), fnn.dropout(0.2), fnn.dense(8, 10))
     return {
         "plain": (fnn.backprop(NET, "softmax_cross_entropy"), start(NET), {"data": (X, Y), **held_out}, (2, 4, 8)),
         "rich": (
@@ -88,6 +90,7 @@ def cases():
              "patience": 2, "min_improvement": 0.3, "monitor": "loss"},
             (4,),
         ),
+        "modes": (fnn.backprop(modes, "softmax_cross_entropy"), start(modes), {"data": (X, Y), **held_out}, (2,)),
         "bare": (
             bare, {"W": jnp.ones((64, 3))},
             {"data": (X, Y), "metrics": {"norm": lambda p, x, y: jnp.sum((x @ p["W"]) ** 2)}}, (2,),
@@ -104,7 +107,7 @@ def equalities():
             state, history = fit(gradient, params, mesh=mesh(devices), **options)
             again, _ = fit(gradient, params, mesh=mesh(devices), **options)
             found[f"{name} on {devices}"] = {
-                "off": off((one.params, one.optimizer_state), (state.params, state.optimizer_state)),
+                "off": off((*one[:2], one.statistics), (*state[:2], state.statistics)),
                 "losses off": off((curves.step_loss, curves.metrics), (history.step_loss, history.metrics)),
                 "epochs": [int(one.epoch), int(state.epoch)],
                 "repeats": same((state.params, state.optimizer_state), (again.params, again.optimizer_state)),
@@ -161,25 +164,29 @@ def planted():
 
 
 def wide():
-    """1024-1024-1024-10, split along the outputs."""
-    net = fnn.mlp(1024, 1024, 1024, 10, activation="tanh")
-    x = np.random.default_rng(0).normal(size=(64, 1024))
+    """256-256-256-10, split along the outputs."""
+    net = fnn.mlp(256, 256, 256, 10, activation="tanh")
+    x = np.random.default_rng(0).normal(size=(64, 256))
     options = {"data": (x, Y[:64]), "epochs": 1, "batch_size": 32, "optimizer": optax.adam(1e-4)}
     gradient, params = fnn.backprop(net, "softmax_cross_entropy"), start(net)
     one, _ = fit(gradient, params, **options)
     kept = lambda state: (state.params, state.optimizer_state)  # noqa: E731
+    layers = [sum(leaf.size for leaf in jax.tree.leaves(layer)) for layer in params]
     found = {}
     for model in (2, 4):
-        placed = params
+        placed, whole = params, layers[2]
         if model == 2:
             # the last layer, too narrow to be split by its outputs, as the user would have it
             sharding = NamedSharding(mesh(1, 2), PartitionSpec("model", None))
             placed = (*params[:2], {"W": jax.device_put(params[2]["W"], sharding), "b": params[2]["b"]})
+            whole = 10
         state, _ = fit(gradient, placed, mesh=mesh(1, model), **options)
         found[model] = {
             "off": off(kept(one), kept(state)),
             "last": list(state.params[2]["W"].sharding.spec),
+            "first": list(state.params[0]["W"].sharding.spec),
             "share": on_device(kept(state)) / on_device(kept(one)),
+            "should": ((sum(layers) - whole) / model + whole) / sum(layers),
         }
     return found
 
