@@ -64,6 +64,9 @@ MUTANTS: dict[str, Mutant] = {
     "x_bar by a whole Jacobian": Mutant(
         "fnn.linear:affine_backward", "x_bar = z_bar @ W.T", "x_bar = z_bar @ ((W @ W.T) @ W * 0 + W).T"
     ),
+    "x_bar keeps eight bits": Mutant(
+        "fnn.linear:affine_backward", "x_bar = z_bar @ W.T", "x_bar = jnp.round(256 * (z_bar @ W.T)) / 256"
+    ),
     "b_bar is a mean": Mutant("fnn.linear:affine_backward", "b_bar = jnp.sum", "b_bar = jnp.mean"),
     "the bias is left out": Mutant(
         "fnn.linear:affine", "return z + jnp.broadcast_to(b, z.shape)", "return z + 0 * jnp.sum(b)"
@@ -169,7 +172,7 @@ OF: dict[str, str] = {
     "A7": "the loss is not that of the label", "A8": "differences divide by h/2", "A9": "one step for every dtype",
     "A10": "a power keeps its exponent", "A11": "steps twice as long", "A12": "differences are taken three times",
     "A13": "sigmoid's slope lacks a factor", "A14": "sign lets a gradient through", "A15": "W_bar with its sign turned",
-    "A16": "W_bar with its sign turned", "A17": "x_bar by W, not its transpose", "A18": "W_bar with its sign turned",
+    "A16": "W_bar with its sign turned", "A17": "x_bar keeps eight bits", "A18": "W_bar with its sign turned",
     "A19": "momentum is damped", "A20": "tanh's slope lacks a factor", "A21": "the logistic loss is halved",
     "B1": "squared error with a ½", "B2": "squared error with a ½", "B3": "the logistic loss is halved",
     "B4": "the perceptron corrects nothing at 0", "B5": "sigmoid's slope lacks a factor", "B6": "nothing is shuffled",
@@ -184,7 +187,7 @@ OF: dict[str, str] = {
     "B29": "constants are −30 times what they are",
     "B30": "the perceptron corrects by half",
     "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "a unit knows its place",
-    "C4": "the bias is left out", "C5": "squared error with a ½", "C6": "e without its sign",
+    "C4": "the bias is left out", "C5": "a unit knows its place", "C6": "e without its sign",
     "C7": "a product keeps one factor", "C8": "x_bar by W, not its transpose", "C9": "e without its sign",
     "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned",
     "C12": "weights below 0 are drawn as those above",
