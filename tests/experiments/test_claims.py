@@ -842,6 +842,10 @@ def test_D3_the_chain_rule_on_the_lecture_example(x64):
         formula = np.array([4 * x1**3 * x2**2 + 3 * (x1 + x2) ** 2, 2 * x1**4 * x2 + 3 * (x1 + x2) ** 2])
         close(F64)((Dg @ Df)[0], formula)
         close(F64)(backward(jnp.asarray([x1, x2])), (np.asarray(y1**2 + y2**3), formula))
+    # and by the glass box, where two branches meet in each input
+    from experiments.graphs import d3
+
+    assert [float(each) for each in fnn.graph(d3, 1.0, 2.0).gradients] == [43, 31]
 
 
 def test_D4_the_jacobian_of_a_layer_row_by_row(x64):
