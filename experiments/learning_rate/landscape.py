@@ -213,7 +213,7 @@ def limit(options: Options, minimum: np.ndarray) -> dict[str, Any]:
 
     @jax.jit
     def grown(rates: jax.Array) -> jax.Array:
-        def one(rate: jax.Array) -> Any:
+        def one(rate: Any) -> Any:
             def step(_: Any, w: jax.Array) -> jax.Array:
                 return w + fnn.optimizers.sgd(rate).update(gradient(w), ())[0]
 
