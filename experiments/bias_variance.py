@@ -51,6 +51,7 @@ EXPERIMENT = frame.Experiment(
         "B2": ("line", "points", "near", "parts", "narrow", "trade", "less", "more", "absolute"),
     },
     quick={"sets": 10, "sizes": (40, 640), "fresh": 2000},
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

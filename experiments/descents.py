@@ -38,7 +38,6 @@ EXPERIMENT = frame.Experiment(
     },
     x64=True,
     quick={"directions": 1000, "steps": 1000},
-    unjudged=("B22",),
     seeds=5,
 )
 

@@ -77,6 +77,7 @@ class Options(frame.Options):
 EXPERIMENT = frame.Experiment(
     Options,
     quick={"hidden": (4,), "epochs": 4, "batch_size": 389, "seeds": 1},
+    unjudged=("accuracy",),
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

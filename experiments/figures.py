@@ -4,7 +4,9 @@ Promises: drawn without a display; the colours are told apart by readers of ever
 """
 
 import math
+import re
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -233,32 +235,19 @@ def growth(curves: dict[str, list[dict[str, float]]]) -> Figure:
     return figure
 
 
-def network(sizes: Sequence[int], weights: Sequence[np.ndarray]) -> Figure:
-    """A fully connected network as circles and lines: a line for each weight, as wide as it is large, blue above 0."""
-    figure, ((axes,),) = blank(1.9 * len(sizes) + 1, 0.8 * max(sizes) + 1.2)
-    network_on(axes, sizes, weights)
-    axes.set_title(f"{'-'.join(map(str, sizes))}: width is size, blue positive, red negative")
-    return figure
-
-
-def network_on(axes: Any, sizes: Sequence[int], weights: Sequence[np.ndarray]) -> None:
-    """The same into these axes."""
-    from matplotlib.patches import Circle
-
-    places = [[(2.2 * k, (size - 1) / 2 - row) for row in range(size)] for k, size in enumerate(sizes)]
-    largest = max(float(np.abs(each).max()) for each in weights)
-    for below, above, matrix in zip(places[:-1], places[1:], weights, strict=True):
-        for (row, column), weight in np.ndenumerate(matrix):
-            (x0, y0), (x1, y1) = below[row], above[column]
-            width = 4 * abs(float(weight)) / largest
-            colour = BLUE if weight >= 0 else RED
-            axes.plot([x0, x1], [y0, y1], color=colour, lw=width, zorder=1, solid_capstyle="butt")
-    for layer in places:
-        for place in layer:
-            axes.add_patch(Circle(place, 0.28, facecolor="white", edgecolor="black", lw=1.5, zorder=2))
-    steps = [2.2 * k for k in range(len(sizes))]
-    axes.set(aspect="equal", xlim=(-0.6, steps[-1] + 0.6), xticks=steps, yticks=[])
-    axes.set_xticklabels(["inputs", *[f"hidden {k}" for k in range(1, len(sizes) - 1)], "output"])
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+def beside(pictures: Sequence[str], titles: Sequence[str], heading: str) -> str:
+    """Pictures that the package drew as one, side by side under their titles."""
+    parts, left, tallest = [], 0.0, 0.0
+    for picture, title in zip(pictures, titles, strict=True):
+        (size,) = re.findall(r'viewBox="0 0 (\S+) (\S+)"', picture)
+        width, height = map(float, size)
+        parts += [f'<text class="own" x="{left + width / 2:g}" y="62" text-anchor="middle">{escape(title)}</text>']
+        parts += [picture.replace("<svg ", f'<svg x="{left:g}" y="68" ', 1)]
+        left, tallest = left + width, max(tallest, height)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="fnn-light" viewBox="0 0 {left:g} {tallest + 68:g}" '
+        f'width="{left:g}" height="{tallest + 68:g}" role="img" aria-label="{escape(heading)}">'
+        f'<rect width="{left:g}" height="{tallest + 68:g}" fill="#ffffff"/>'
+        f'<text class="own" x="{left / 2:g}" y="30" text-anchor="middle" style="font-size:17px">{escape(heading)}'
+        f"</text>{''.join(parts)}</svg>\n"
+    )

@@ -106,7 +106,8 @@ class Experiment(NamedTuple):
     quick: Mapping[str, Any] = {}
     """Options that make it small, for `all --quick`: a few seconds, every line run, one seed."""
     unjudged: tuple[str, ...] = ()
-    """Claims whose criteria belong to the full sizes: the quick form does not judge them."""
+    """The keys of predictions whose bounds belong to the full sizes. In the quick form a claim that rests on one is
+    refuted by the others, and never confirmed."""
     seeds: int = 1
     """At how many seeds the claims are judged, the option's and those that follow; the result is that of the first."""
     share: float = 1.0

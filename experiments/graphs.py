@@ -152,7 +152,18 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
 
 def pictures(seed: int = 0) -> dict[str, str]:
     """{file name: SVG} of docs/graphs."""
-    return {file: text for name, box in _boxes(seed).items() for file, text in _pictures(name, box).items()}
+    graphs = {file: text for name, box in _boxes(seed).items() for file, text in _pictures(name, box).items()}
+    return graphs | {"units.svg": _units()}
+
+
+def _units() -> str:
+    """The net of the slides of lecture C, as units and edges, with weights in quarters."""
+    net = fnn.mlp(2, 4, 4, 1)
+    params = [
+        {"W": (np.add.outer(7 * np.arange(i), 5 * np.arange(o) + k) % 9 - 4) / 4, "b": (np.arange(o) - 1) / 4}
+        for k, (i, o) in enumerate((layer.inputs, layer.outputs) for layer in net.layers)
+    ]
+    return net.svg(params)
 
 
 def pages(seed: int = 0) -> dict[str, str]:
@@ -162,8 +173,8 @@ def pages(seed: int = 0) -> dict[str, str]:
 
 def _boxes(seed: int) -> dict[str, fnn.glassbox.Graph]:
     return {claim: fnn.graph(case.f, *case.at) for claim, case in CASES.items()} | {
-        "net": fnn.graph(e6, *_net(seed)[1])
-    }
+        "net": fnn.graph(e6, *_net(seed)[1]), "convolution": fnn.graph(convolution, *_image()),
+    }  # fmt: skip
 
 
 def _pictures(name: str, box: fnn.glassbox.Graph) -> dict[str, str]:
@@ -188,6 +199,19 @@ def e6(params, x, y):
     p = a @ second["W"] + second["b"]
     with jax.named_scope("loss"):
         return jnp.mean(jnp.sum((p - y) ** 2, axis=1)) / 2
+
+
+def _image() -> tuple[Any, Any]:
+    """A small image, and the kernel that finds its upright edges."""
+    i, j = np.indices((6, 6))
+    return jnp.asarray((3 * i + 5 * j + i * j) % 7 - 2.0), jnp.array([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
+
+
+def convolution(image, kernel):
+    z = jax.lax.conv_general_dilated(image[None, None], kernel[None, None], (1, 1), "VALID")
+    a = jnp.maximum(z, 0)
+    m = jax.lax.reduce_window(a, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+    return jnp.sum(m)
 
 
 def _agreement(net: Any, args: tuple[Any, ...], box: fnn.glassbox.Graph) -> dict[str, Any]:

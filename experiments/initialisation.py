@@ -109,7 +109,8 @@ def _biases(seed: int, x: jax.Array, y: jax.Array) -> dict[str, Any]:
 
         def one(key: jax.Array) -> jax.Array:
             *hidden, last = net.init(key)
-            begin = (*({"W": layer["W"], "b": layer["b"] + bias} for layer in hidden), last)
+            ones = [fnn.initializers.constant(1.0)(key, layer["b"].shape, jnp.float32) for layer in hidden]
+            begin = (*({"W": layer["W"], "b": bias * b} for layer, b in zip(hidden, ones, strict=True)), last)
 
             def step(params: Any, _: None) -> Any:
                 return jax.tree.map(lambda p, g: p - 0.1 * g, params, by_hand(params, images, labels)[1]), None
@@ -379,17 +380,16 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reordered(small: dict[str, Any]) -> Any:
+def _reordered(small: dict[str, Any]) -> str:
     from experiments import figures
 
-    figure, (spots,) = figures.blank(11, 4.2, columns=2)
-    for axes, key, title in ((spots[0], "before", "A net"), (spots[1], "after", "Its hidden units in another order")):
-        figures.network_on(axes, (2, 4, 1), [np.array(each) for each in small[key]])
-        for row, unit in enumerate(range(4) if key == "before" else small["order"]):
-            axes.text(2.2, 1.5 - row, str(unit + 1), ha="center", va="center", zorder=3)
-        axes.set_title(title)
-    figure.suptitle(f"The same function: outputs differ by {small['apart']:.0e}")
-    return figure
+    net, pictures = fnn.mlp(2, 4, 1), []
+    for key, order in (("before", range(4)), ("after", small["order"])):
+        # biases begin at 0
+        params = [{"W": np.array(W), "b": np.zeros(len(W[0]))} for W in small[key]]
+        pictures.append(net.svg(params, names=[["x₁", "x₂"], [str(unit + 1) for unit in order], ["y"]]))
+    titles = ("a net", "its hidden units in another order")
+    return figures.beside(pictures, titles, f"The same function: outputs differ by {small['apart']:.0e}")
 
 
 def _begun(biases: dict[str, list[float]]) -> Any:

@@ -304,7 +304,7 @@ def _beside(rows: dict[str, Any], title: str, names: dict[str, str], measured: s
     """What the formula gives against what the library gives, a panel each: all points on the diagonal."""
     from experiments import figures
 
-    figure, (spots,) = figures.blank(13, 4.4, columns=3)
+    figure, (spots,) = figures.blank(12, 4.7, columns=3)
     for axes, (name, row) in zip(spots, rows.items(), strict=True):
         formula, got = (np.array(row["shown"][key]) for key in ("formula", "by_hand"))
         limit = 1.05 * float(np.abs(formula).max())

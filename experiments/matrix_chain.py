@@ -39,7 +39,7 @@ EXPERIMENT = frame.Experiment(
         "D5": ("lecture", "doubled", "grows", "shapes", "programming", "equal"),
     },
     quick={"chains": 20, "largest": 100, "repeats": 1},
-    unjudged=("D5",),
+    unjudged=("grows",),
     seeds=5,
     again={"largest": 200, "repeats": 1},
 )

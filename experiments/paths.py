@@ -9,6 +9,7 @@ every weight, as wide as it is large and coloured by its sign (C12).
 Refuted by: another count or another gradient; a unit or a weight that is not drawn.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
@@ -132,22 +133,19 @@ def _chain() -> dict[str, Any]:
 
 def _drawn(seed: int) -> dict[str, Any]:
     """The network of the slides with weights of fnn, and what of it stands in the picture."""
-    from matplotlib import colors
-
-    from experiments import figures
-
     net = fnn.mlp(SLIDES)
     params = net.init(jax.random.key(seed), jnp.float64)
-    weights = [np.asarray(layer["W"]) for layer in params]
-    figure = figures.network(SLIDES, weights)
-    axes = figure.axes[0]
-    flat = np.concatenate([each.ravel() for each in weights])
-    widths = np.array([line.get_linewidth() for line in axes.lines])
-    signs = [1 if colors.same_color(line.get_color(), figures.BLUE) else -1 for line in axes.lines]
+    picture = net.svg(params)
+    lines = re.findall(r'<line class="edge (\w+)" [^>]* stroke-width="([^"]+)"', picture)
+    flat = np.concatenate([np.asarray(layer["W"]).ravel() for layer in params])
+    flat_sizes, whole = np.abs(flat) / np.abs(flat).max(), len(lines) == len(flat)
+    widths = np.array([float(width) for _, width in lines])
+    signs = np.array([{"positive": 1, "negative": -1}.get(kind, 0) for kind, _ in lines])
     return {
-        "net": str(net), "sizes": SLIDES, "weights": weights, "units": len(axes.patches), "edges": len(axes.lines),
-        "widths_off": float(np.abs(widths / widths.max() - np.abs(flat) / np.abs(flat).max()).max()),
-        "wrong_colours": int(np.sum(np.array(signs) != np.sign(flat))),
+        "net": str(net), "sizes": SLIDES, "units": picture.count("<circle "), "edges": len(lines),
+        "widths_off": float(np.abs(widths / widths.max() - flat_sizes).max()) if whole else np.nan,
+        "wrong_colours": int(np.sum(signs != np.sign(flat))) if whole else len(flat),
+        "picture": picture,
     }  # fmt: skip
 
 
@@ -260,11 +258,9 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         xlim=(0, 1.25 * result["operations"]["with the input"]),
     )  # fmt: skip
     axes.grid(axis="y", visible=False)
-    drawn = result["drawn"]
-    network = figures.network(drawn["sizes"], [np.array(each) for each in drawn["weights"]])
     return {
         "paths.svg": paths,
         "saved.svg": saved_operations,
-        "network.svg": network,
+        "network.svg": result["drawn"]["picture"],
         "chain.svg": result["chain"]["picture"],
     }  # fmt: skip

@@ -42,10 +42,7 @@ EXPERIMENT = frame.Experiment(
     },
     x64=True,
     quick={"sets": 90, "tangled": 10},
-    unjudged=(
-        "B4",
-        "B30",
-    ),
+    unjudged=("enough", "any_tried"),
     seeds=5,
 )
 

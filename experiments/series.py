@@ -1,4 +1,4 @@
-"""Several experiments, and one report of all: one after the other, quick forms two at a time.
+"""Several experiments, and one report of all: two at a time, those that judge times one after the other.
 
 Promises: folders are tried before anything is computed; an experiment that fails is named and the others go on; Ctrl-C
 leaves what is finished and a report of it; the status says how it ended.
@@ -36,8 +36,10 @@ class Series(frame.Options):
 
 #: How a series ended: all done, some failed, stopped by Ctrl-C (128 + SIGINT, as a shell says it); or `trial.LOST`.
 DONE, FAILED, STOPPED = 0, 1, 130
-#: How many quick forms run at a time: enough for two cores, and with more there is memory to think of.
+#: How many run at a time: enough for two cores, and with more there is memory to think of.
 TOGETHER = 2
+#: So many run in turn, with their progress shown.
+FEW = 4
 
 
 def of_all() -> list[str]:
@@ -53,12 +55,7 @@ def run(names: Sequence[str], options: Series, console: Console) -> int:
         results.claim(each.out)
     status, began = DONE, time.perf_counter()
     try:
-        # times that are measured beside other work mean little, which matters to none of the quick forms
-        ended = (
-            _together(chosen, console)
-            if options.quick and len(chosen) > TOGETHER
-            else _in_turn(chosen, options, console)
-        )
+        ended = _scheduled(chosen, options, console) if len(chosen) > FEW else _in_turn(chosen, options, console)
         if not all(list(ended)):
             status = FAILED
     except KeyboardInterrupt:
@@ -72,6 +69,21 @@ def run(names: Sequence[str], options: Series, console: Console) -> int:
     return status
 
 
+def _scheduled(chosen: dict[str, Any], options: Series, console: Console) -> Iterator[bool]:
+    """A few at a time, the longest first, and then in turn those that judge times; all of a quick form together."""
+    # beside other work times mean little, which matters to no quick form
+    alone = [name for name in chosen if EXPERIMENTS[name].once and not options.quick]
+    beside = sorted((name for name in chosen if name not in alone), key=_seconds, reverse=True)
+    yield from _together({name: chosen[name] for name in beside}, options, console)
+    yield from _in_turn({name: chosen[name] for name in alone}, options, console)
+
+
+def _seconds(name: str) -> float:
+    """How long the experiment took when its record was made; what has no record comes last."""
+    measured = (results.read(trial.COMMITTED / name / results.FILE) or {}).get("measured", {})
+    return measured.get("seconds_with_all_seeds", measured.get("seconds", 0.0))
+
+
 def _in_turn(chosen: dict[str, Any], options: Series, console: Console) -> Iterator[bool]:
     """One after the other in this process: whether each ran to its end."""
     with _compiled_soon() if options.quick else nullcontext():
@@ -83,14 +95,14 @@ def _in_turn(chosen: dict[str, Any], options: Series, console: Console) -> Itera
             yield well
 
 
-def _together(chosen: dict[str, Any], console: Console) -> Iterator[bool]:
+def _together(chosen: dict[str, Any], options: Series, console: Console) -> Iterator[bool]:
     """A few at a time, each on a core of its own: whether each ran to its end, in the order in which they end.
 
-    They compile and draw, which keeps one core busy whatever XLA does.
+    They compile, draw and train small nets, which keeps one core busy whatever XLA does.
     """
     pool = ProcessPoolExecutor(TOGETHER, get_context("spawn"), _undisturbed)
     try:
-        running = {pool.submit(_quick_outcome, name, each): name for name, each in chosen.items()}
+        running = {pool.submit(_outcome_there, name, each, options.quick): name for name, each in chosen.items()}
         with console.status(f"{len(chosen)} experiments, {TOGETHER} at a time"):
             for k, future in enumerate(as_completed(running), start=1):
                 name = running[future]
@@ -111,12 +123,12 @@ def _together(chosen: dict[str, Any], console: Console) -> Iterator[bool]:
 
 
 def _undisturbed() -> None:
-    """In a process for quick forms: Ctrl-C is for the one that gives them out."""
+    """In a process for experiments: Ctrl-C is for the one that gives them out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _quick_outcome(name: str, options: Any) -> tuple[bool, str]:
-    with _compiled_soon():
+def _outcome_there(name: str, options: Any, quick: bool) -> tuple[bool, str]:
+    with _compiled_soon() if quick else nullcontext():
         return _outcome(name, options, silent)
 
 

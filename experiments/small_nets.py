@@ -38,7 +38,9 @@ class Options(frame.Options):
     """Folder that holds winequality-red.csv; without it the variable FNN_DATA names one, if any."""
 
 
-EXPERIMENT = frame.Experiment(Options, x64=True, quick={"starts": 1, "work": 40, "sets": ("diabetes",)})
+EXPERIMENT = frame.Experiment(
+    Options, x64=True, quick={"starts": 1, "work": 40, "sets": ("diabetes",)}, unjudged=("adam *", "peer *")
+)
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,8 @@ EXPERIMENT = frame.Experiment(
         "A4": ("equal", "refused", "enough"),
     },
     quick={"trees": ("two moons", "signs"), "points": 5000, "steps": 3},
-    unjudged=("A4",),
+    unjudged=("enough",),
+    seeds=5,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ import html
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments import frame, results
 from experiments.progress import Watch, silent
-from experiments.registry import load
+from experiments.registry import EXPERIMENTS, load
 
 #: The records that are committed, a folder each.
 COMMITTED = Path(__file__).parent / "measured"
@@ -30,7 +30,8 @@ def measure(name: str, experiment: Any, options: Any, watch: Watch) -> dict[str,
     saved = results.write(options.out, name, options, run(experiment, options, watch))
     others = list(_at_other_seeds(experiment, options, watch))
     if others:
-        saved["measured"]["seconds_with_all_seeds"] = saved["measured"]["seconds"] + sum(s for _, s in others)
+        for key in ("seconds", "processor_seconds"):
+            saved["measured"][f"{key}_with_all_seeds"] = saved["measured"][key] + sum(s[key] for _, s in others)
     saved["seeds"] = [values for values, _ in others]
     return results.store(options.out, judged(experiment, saved))
 
@@ -39,15 +40,17 @@ def run(experiment: Any, options: Any, watch: Watch = silent) -> dict[str, Any]:
     """Run it in its precision, by the clock; return the result, times under "measured"."""
     import jax
 
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     head = experiment.EXPERIMENT
     with jax.default_matmul_precision(head.precision), jax.enable_x64(head.x64):
         result = experiment.run(options, watch)
-    return result | {"measured": {"seconds": time.perf_counter() - began} | result.get("measured", {})}
+    # beside other work the second tells more: what all threads of this process took of the processor
+    spent = {"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - worked}
+    return result | {"measured": spent | result.get("measured", {})}
 
 
-def _at_other_seeds(experiment: Any, options: Any, watch: Watch) -> Iterator[tuple[dict[str, Any], float]]:
-    """({key: the value that decides}, seconds) at each further seed; none in the quick form."""
+def _at_other_seeds(experiment: Any, options: Any, watch: Watch) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """({key: the value that decides}, times) at each further seed; none in the quick form."""
     head = experiment.EXPERIMENT
     if small(head, options):
         return
@@ -55,7 +58,7 @@ def _at_other_seeds(experiment: Any, options: Any, watch: Watch) -> Iterator[tup
         again = dataclasses.replace(options, seed=options.seed + k, **head.again)
         result = run(experiment, again)
         # as it would be saved: a judge never sees anything else
-        yield deciding(experiment.predictions(results.as_read(result))), result["measured"]["seconds"]
+        yield deciding(experiment.predictions(results.as_read(result))), result["measured"]
         watch("seeds", k, head.seeds - 1, f"seed {again.seed}")
 
 
@@ -78,13 +81,22 @@ def judged(experiment: Any, record: dict[str, Any]) -> dict[str, Any]:
     made = experiment.predictions(result) if hasattr(experiment, "predictions") else {}
     verdicts = frame.judge(experiment, result, record.get("seeds", ()))
     if small(head, record.get("options", {})):
-        for claim in head.unjudged:
-            verdicts[claim] = verdicts[claim]._replace(verdict="not judged")
+        aside = unjudged(head, made)
+        for claim, judgement in verdicts.items():
+            mine = set(frame.keys_of(head.claims[claim], made, claim))
+            rest = frame.verdict(made[key].held for key in mine - aside)
+            if mine & aside:
+                verdicts[claim] = judgement._replace(verdict="not judged" if rest == "confirmed" else rest)
     return record | {
         "predictions": {key: [each.sentence, each.held, each.worst, each.words] for key, each in made.items()},
         "criteria": {claim: frame.digest(each) for claim, each in frame.criteria(experiment, made).items()},
         "verdicts": verdicts,
     }
+
+
+def unjudged(head: Any, made: Iterable[str]) -> set[str]:
+    """The keys of the predictions that the quick form does not judge."""
+    return set(frame.keys_of(head.unjudged, made, "of the quick form"))
 
 
 def seen(record: dict[str, Any]) -> dict[str, Any]:
@@ -112,9 +124,20 @@ def told(judgement: Sequence[Any]) -> str:
 
 
 def lost(name: str, record: dict[str, Any]) -> list[str]:
-    """The claims that the committed record has as confirmed and this one as refuted or open."""
+    """The claims that the committed record has as confirmed and this one as refuted or open.
+
+    Of an experiment without claims, the predictions that held there and do not hold here.
+    """
     committed = results.read(COMMITTED / name / results.FILE) or {}
     now = {claim: judgement[0] for claim, judgement in record.get("verdicts", {}).items()}
+    if committed.get("predictions") and not committed["verdicts"]:
+        made, head = record.get("predictions", {}), EXPERIMENTS[name]
+        aside = unjudged(head, made) if small(head, record.get("options", {})) else ()
+        return [
+            f'"{sentence}", which held in the committed record, is {frame.WORDS[made[key][1]]}'
+            for key, (sentence, held, *_) in committed["predictions"].items()
+            if held is True and key in made and key not in aside and made[key][1] is not True
+        ]
     return [
         f"{claim}, confirmed in the committed record, is {now[claim]}"
         for claim, judgement in committed.get("verdicts", {}).items()

@@ -378,9 +378,11 @@ def _drawn_curves(curves: dict[str, Any]) -> Any:
 
     figure, ((axes,),) = figures.blank(8, 4.4)
     a = np.array(curves["a"])
-    axes.plot(a, curves["tanh"], color=figures.BLUE, lw=2.5, label="tanh a")
-    axes.plot(a, curves["sigmoid"], color=figures.GREEN, lw=2.5, label="σ(a)")
-    axes.plot(a, 2 / (1 + np.exp(-2 * a)) - 1, "--", color=figures.ORANGE, lw=1.5, label="2σ(2a) − 1")
+    fine = np.linspace(-6, 6, 400)
+    axes.plot(fine, 2 / (1 + np.exp(-2 * fine)) - 1, color=figures.ORANGE, lw=2, label="2σ(2a) − 1")
+    axes.plot(fine, 1 / (1 + np.exp(-fine)), color=figures.GREEN, lw=2, label="σ(a)")
+    axes.plot(a, curves["tanh"], "o", color=figures.BLUE, ms=5, label="tanh a by fnn")
+    axes.plot(a, curves["sigmoid"], "s", color="0.3", ms=4, label="σ(a) by fnn")
     for level in (-1, 0, 1):
         axes.axhline(level, color="0.6", lw=0.8, ls=":")
     axes.set(xlim=(-6, 6), xlabel="a", title="Sigmoid and tanh: bounded, increasing, and one made of the other")
@@ -391,7 +393,7 @@ def _drawn_curves(curves: dict[str, Any]) -> Any:
 def _drawn_ridges(ridges: dict[str, Any]) -> Any:
     from experiments import figures
 
-    figure, (spots,) = figures.blank(13, 4.2, columns=3)
+    figure, (spots,) = figures.blank(12, 4.4, columns=3)
     side, shade = np.array(ridges["side"]), None
     for axes, (bias, values) in zip(spots, ridges["shown"].items(), strict=True):
         shade = axes.contourf(side, side, values, levels=20, cmap="cividis")
@@ -442,7 +444,7 @@ def _drawn_representation(xor: dict[str, Any]) -> Any:
     x = np.linspace(-0.5, 2.5, 2)
     if w2:
         spots[1].plot(x, -(w1 * x + b) / w2, color="black", lw=2)
-    spots[1].annotate("two of the points\nlie here", (1, 0), (1.35, 0.45), arrowprops={"arrowstyle": "->"})
+    spots[1].annotate("two of the points\nlie here", (1, 0), (1.5, -0.35), arrowprops={"arrowstyle": "->"})
     return figure
 
 
@@ -454,6 +456,15 @@ def _drawn_errors(approximation: dict[str, Any]) -> Any:
     for (name, errors), colour, marker in zip(approximation["errors"].items(), colours, "os^Dvx", strict=True):
         label = "z², a polynomial" if name == "polynomial" else name
         axes.plot(approximation["counts"], errors, color=colour, marker=marker, lw=2, label=label)
+    # what is exact, to rounding, stands on the lower edge
+    lowest = 1e-3
+    axes.set_ylim(lowest, 1)
+    for name, errors in approximation["errors"].items():
+        for count, error in zip(approximation["counts"], errors, strict=True):
+            if error < lowest:
+                axes.annotate(
+                    f"{name}: {error:.0e}", (count, lowest), xytext=(-62, 8), textcoords="offset points", fontsize=9
+                )
     axes.axhline(approximation["best_polynomial"], color="black", lw=1.2, ls=":", label="best polynomial")
     axes.set(xscale="log", yscale="log", xlabel="random units", ylabel="largest error", title="Units on |2x − 0.8|")
     axes.set_xticks(approximation["counts"], [str(count) for count in approximation["counts"]])

@@ -50,7 +50,7 @@ EXPERIMENT = frame.Experiment(
         "C4": ("formulas",),
     },
     quick={"steps": 20, "seeds": 1, "dimensions": (1,)},
-    unjudged=("A3",),
+    unjudged=("learns",),
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ EXPERIMENT = frame.Experiment(
         "B14": ("* helps", "* does no harm", "inside", "whole", "none"),
     },
     quick={"hidden": (8,), "epochs": 2, "seeds": 2, "chosen_by": 1},
-    unjudged=("B14",),
+    unjudged=("*",),
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

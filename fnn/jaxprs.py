@@ -84,6 +84,19 @@ def equations(jaxpr: Any) -> Iterator[Any]:
             yield from equations(inner)
 
 
+def axes_of(jaxpr: Any) -> frozenset[str]:
+    """The named axes that a jaxpr uses, as a mean over devices does, and that no map inside it makes."""
+    used: set[str] = set()
+    for equation in bare(jaxpr).eqns:
+        params, bodies = equation.params, list(inside(equation))
+        values = [params.get("axes", ()), params.get("axis_name", ()), getattr(params.get("mesh"), "axis_names", ())]
+        each = [name for value in values for name in (value if isinstance(value, tuple | list) else (value,))]
+        named = {name for name in each if isinstance(name, str)}
+        # what holds a body makes the axes that it names
+        used |= frozenset().union(*map(axes_of, bodies)) - named if bodies else named
+    return frozenset(used)
+
+
 class Scan(NamedTuple):
     """A scan: `constants` inputs of the body stay, the next `carried` are carried on, the others are sequences."""
 

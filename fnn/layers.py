@@ -24,7 +24,7 @@ rule. Letters: N examples, I inputs, O outputs. Sources: claims A15, B8, C9.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -397,6 +397,17 @@ class Dense(Layer):
         z_bar = self.activation.backward(saved, y_bar)
         W_norm, b_norm = affine_norms(x, z_bar)
         return {"W": W_norm, "b": b_norm}, affine_backward(params["W"], x, z_bar)[2]
+
+    def svg(self, params: Params = None, *, names: Sequence[Sequence[str]] = (), dark: bool = False) -> str:
+        """The layer as units and edges; see `Sequential.svg`.
+
+        >>> fnn.dense(3, 2).svg().count("<line")
+        6
+        """
+        # loaded at its first use
+        from fnn.glassbox.picture import as_net
+
+        return as_net([self], None if params is None else [params], names, dark=dark)
 
     def _weighted_sum(self, params: Params, x: Array) -> tuple[Array, Array]:
         if not isinstance(params, dict) or set(params) != {"W", "b"}:

@@ -298,3 +298,14 @@ print(fingerprint(f, jnp.ones(3), jax.random.key(0)))
         for each in environments
     )
     assert first.stdout == second.stdout and len(first.stdout.strip()) == 64
+
+
+def test_the_axes_of_a_map_that_a_function_uses():
+    mesh = jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def centred(x):
+        return jax.jit(lambda x: x * jax.lax.pmean(x.sum(), "i"))(x)
+
+    program = jax.make_jaxpr(jax.shard_map(centred, mesh=mesh, in_specs=P("i"), out_specs=P("i")))(jnp.ones((2, 3)))
+    (mapped,) = [each for each in equations(program) if each.primitive.name == "shard_map"]
+    assert jaxprs.axes_of(mapped.params["jaxpr"]) == {"i"} and jaxprs.axes_of(program) == frozenset()

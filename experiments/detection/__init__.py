@@ -9,7 +9,8 @@ The mutants are made by operators (`operators.py`) and drawn by a seed (`bank.py
 developed against the first draw; the held-out draw, of other mutants on other nets, was run for the first time when it
 was finished. A mutant that is missed must be shown to be equivalent (`equivalence.py`): on 1000 random probes, in
 arithmetic of 200 digits, it gives what the original gives. Beside the mutants stands what users bring (`users.py`):
-right rules in the forms of public code, which must not be blamed, and published mistakes, which must be caught.
+right rules in the forms of public code, which must not be blamed, and published mistakes, which must be caught; and
+mutants as users carry them (`carriers.py`), from degenerate starts too, none of which may be ok.
 """
 
 import json
@@ -20,11 +21,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from experiments import frame
 
 # ---- the head: options and claims, read without JAX -----------------------------------------------------------------
+
+
+#: The parts of the experiment.
+Part = Literal["mutants", "peers", "alarms", "clock", "carriers", "carried", "forms", "mistakes", "users"]
 
 
 @dataclass(frozen=True)
@@ -34,17 +39,17 @@ class Options(frame.Options):
     Everything takes about two hours on two cores. Start one process per core with shares, and other parts apart.
     """
 
-    parts: tuple[Literal["mutants", "peers", "alarms", "clock", "forms", "mistakes", "users"], ...] = (
-        "mutants", "peers", "alarms", "clock", "forms", "mistakes", "users",
-    )  # fmt: skip
-    """What to run: our checker on both halves of the bank, other checkers, false alarms, the time of one check; right
-    rules in the forms of users, published mistakes, and these forms at random."""
+    parts: tuple[Part, ...] = get_args(Part)
+    """What to run: our checker on both halves of the bank, other checkers, false alarms, the time of one check; wrong
+    rules as users carry them, and right ones; forms of users, published mistakes, and these forms at random."""
     mutants: int = frame.at_least(1, 100)
     """How many wrong rules are drawn for each half of the bank."""
     points: tuple[str, ...] = ("fresh", "trained", "weights x 10", "weights x 0.01", "inputs x 100")
     """Kinds of parameter points at which each is checked."""
     checks: int = frame.at_least(1, 10_000)
     """How many checks of right rules."""
+    carried: int = frame.at_least(1, 96)
+    """How many wrong rules are drawn as users carry them."""
     checks_of_forms: int = frame.at_least(1, 1000)
     """How many checks of right rules in the forms of users."""
     points_at_kinks: int = frame.at_least(1, 10_000)
@@ -81,16 +86,17 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
     """Run the parts that were asked for; times stand under "measured"."""
     import jax
 
-    from experiments.detection import alarms, bank, measure, peers, users
+    from experiments.detection import alarms, bank, carriers, measure, peers, users
 
     result: dict[str, Any] = {}
+    share = slice(options.share, None, options.shares)
     with tempfile.TemporaryDirectory() as folder, _compiled_once(folder):
         if "mutants" in options.parts:
             drawn: list[Any] = []
             for half, (seed, nets) in HALVES.items():
                 mutants, dropped = bank.drawn(seed, options.mutants, without=tuple(drawn))
                 drawn += mutants
-                mutants = mutants[options.share :: options.shares]
+                mutants = mutants[share]
                 found = measure.measured(mutants, nets, watch, points=tuple(options.points), seed=options.seed)
                 missed = [m for m, each in zip(mutants, found, strict=True) if each["caught"] < each["checks"]]
                 result[half] = {
@@ -101,18 +107,22 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
                 }
         if "peers" in options.parts:
             mutants, _ = bank.drawn(HALVES["first"][0], options.mutants)
-            result["peers"] = peers.measured(mutants[options.share :: options.shares], watch, seed=options.seed)
+            result["peers"] = peers.measured(mutants[share], watch, seed=options.seed)
         if "alarms" in options.parts:
             # every share draws nets and points of its own
             seed = options.seed + 1000 * options.share
             result["alarms"] = alarms.measured(-(-options.checks // options.shares), watch, seed)
             result["kinks"] = alarms.at_kinks(-(-options.points_at_kinks // options.shares), watch, seed)
+        if "carriers" in options.parts:
+            mutants = carriers.drawn(options.carried)[share]
+            result["carriers"] = {"seed": carriers.SEED, "mutants": carriers.measured(mutants, watch, options.seed)}
+        if "carried" in options.parts:
+            result["carried"] = carriers.right(watch, options.seed, share)
         if "forms" in options.parts:
-            result["forms"] = users.forms(watch, options.seed)
+            result["forms"] = users.forms(watch, options.seed, share)
         if "mistakes" in options.parts:
-            result["mistakes"] = users.mistakes(watch, options.seed)
+            result["mistakes"] = users.mistakes(watch, options.seed, share)
         if "users" in options.parts:
-            share = slice(options.share, None, options.shares)
             result["users"] = users.at_random(options.checks_of_forms, watch, options.seed, share)
         if "clock" in options.parts:
             result["measured"] = {"clock": _clock(watch)}
@@ -186,6 +196,16 @@ def summary(half: dict[str, Any]) -> dict[str, Any]:
     return {"mutants": len(counted), "equivalent": len(half["mutants"]) - len(counted), **total}
 
 
+def carried(result: dict[str, Any]) -> dict[str, Counter[str]]:
+    """By carrier, and over all of them: how many mutants and checks, and what was said."""
+    kinds = ("checks", "caught", "named", "diagnosed", "wrong_but_certain")
+    found: dict[str, Counter[str]] = {}
+    for each in result["carriers"]["mutants"]:
+        for name in (each["carrier"], "all"):
+            found.setdefault(name, Counter()).update({"mutants": 1} | {kind: each[kind] for kind in kinds})
+    return {**{name: each for name, each in found.items() if name != "all"}, "all": found["all"]}
+
+
 def words(forms: dict[str, Any]) -> Counter[str]:
     """Over all families: how many right forms are ok, under an assumption, undecided or blamed."""
     return sum(map(Counter, forms["families"].values()), Counter())
@@ -215,6 +235,16 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
                 f"{half}: no wrong diagnosis is stated as certain", s["wrong_but_certain"] == 0
             ),
         }
+    if "carriers" in result:
+        of = carried(result)["all"]
+        made["carriers caught"] = Prediction(
+            "no wrong rule as users carry it is ok, at any start", of["caught"] == of["checks"]
+        )
+        made["carriers named"] = Prediction("each of them is named in every check", of["named"] == of["checks"])
+        made["carriers diagnosed"] = Prediction(
+            "99 of 100 of their diagnoses are right", of["diagnosed"] >= 0.99 * of["checks"]
+        )
+        made["carriers certain"] = Prediction("none of them is a wrong one as certain", not of["wrong_but_certain"])
     if "forms" in result:
         of = words(result["forms"])
         made["forms blamed"] = Prediction("no right rule in the form of a user is blamed", of["blamed"] == 0)
@@ -228,7 +258,7 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         made["mistakes named"] = Prediction("52 of 57 of them are named", 57 * of["named"] >= 52 * n)
         made["mistakes diagnosed"] = Prediction("40 of 57 get the right diagnosis", 57 * of["diagnosed"] >= 40 * n)
         made["mistakes certain"] = Prediction("none gets a wrong one as certain", of["wrong_but_certain"] == 0)
-    for part in ("alarms", "kinks", "users"):
+    for part in ("alarms", "kinks", "users", "carried"):
         if part in result:
             made[part] = Prediction(f"no alarm: {part}", not result[part]["alarms"])
     return made
@@ -250,11 +280,24 @@ def tables(result: dict[str, Any]) -> list[list[list[str]]]:
         }
         cells = [[told, *(cell(s) for s in halves.values())] for told, cell in rows.items()]
         found.append([["`fnn.check`", *halves], *cells])
+    if "carriers" in result:
+        kinds = ("caught", "named", "diagnosed")
+        cells = [
+            [name, str(of["mutants"]), str(of["checks"]), *(_share(of[k], of["checks"]) for k in kinds),
+             str(of["wrong_but_certain"])]
+            for name, of in carried(result).items()
+        ]  # fmt: skip
+        heads = ["wrong rules, carried as", "mutants", "checks", *kinds[:2], "right diagnosis", "wrong as certain"]
+        found.append([heads, *cells])
     if "forms" in result:
         kinds = ("ok", "assumes", "undecided", "blamed")
         rows = {**result["forms"]["families"], "all": words(result["forms"])}
         cells = [[name, str(sum(row.values())), *(str(row.get(k, 0)) for k in kinds)] for name, row in rows.items()]
         found.append([["right rules in the form of", "rules", "ok", "ASSUMES", "UNDECIDED", "blamed"], *cells])
+    if "users" in result:
+        kinds, of = ("ok", "assumes", "undecided", "blamed"), result["users"]
+        cells = ["sizes, numbers and dtypes drawn", str(of["checks"]), *(str(of["words"].get(k, 0)) for k in kinds)]
+        found.append([["the same at random", "checks", "ok", "ASSUMES", "UNDECIDED", "blamed"], cells])
     if "mistakes" in result:
         of, n = counts(result["mistakes"]), len(result["mistakes"])
         found.append([[f"of {n} published mistakes", ""], *([kind.replace("_", " "), str(of[kind])] for kind in of)])
@@ -291,7 +334,7 @@ def show(saved: dict[str, Any], console: Console) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    for part, what in (("alarms", "checks"), ("kinks", "points"), ("users", "checks")):
+    for part, what in (("alarms", "checks"), ("kinks", "points"), ("users", "checks"), ("carried", "checks")):
         if part in result:
             number, bad = result[part][what], len(result[part]["alarms"])
             bound = f"; the rate is below {3 / number:.1g} with 95 % confidence" if not bad else ""

@@ -15,9 +15,10 @@ from experiments import results
 def merged(records: list[dict[str, Any]]) -> dict[str, Any]:
     """One record out of several: of each part what the shares hold, one after the other."""
     first = records[0]
-    shares = [each["options"]["share"] for each in records if "first" in each["result"]]
-    if len(set(shares)) < len(shares):
-        raise ValueError(f"got the same share twice: {shares}. Give each folder once.")
+    for part in {part for each in records for part in each["result"]}:
+        shares = [each["options"]["share"] for each in records if part in each["result"]]
+        if len(set(shares)) < len(shares):
+            raise ValueError(f"got the same share twice: {shares} of {part}. Give each folder once.")
     for each in records[1:]:
         if each["versions"] != first["versions"]:
             raise ValueError(f"the shares ran on {first['versions']} and {each['versions']}. Run them on the same.")
@@ -38,8 +39,8 @@ def merged(records: list[dict[str, Any]]) -> dict[str, Any]:
 def _added(one: Any, other: Any) -> Any:
     """Lists end to end, counts added, dictionaries key by key; what describes the draw is the same in both."""
     if isinstance(one, dict):
-        same = ("seed", "do_not_run")
-        return {k: one[k] if k in same else _added(one[k], other[k]) for k in one}
+        same, both = ("seed", "do_not_run"), one.keys() & other.keys()
+        return {**one, **other} | {k: one[k] if k in same else _added(one[k], other[k]) for k in both}
     return one + other
 
 

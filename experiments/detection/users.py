@@ -48,18 +48,18 @@ def word(case: Case) -> tuple[str, str]:
     return ("assumes" if Verdict.ASSUMES in {f.verdict for f in report.findings} else "ok"), ""
 
 
-def forms(watch: Watch, seed: int = 0) -> dict[str, Any]:
+def forms(watch: Watch, seed: int = 0, share: slice = slice(None)) -> dict[str, Any]:
     """Every form once, at ordinary sizes in float32: by family and by word, and what was said of the rest."""
     counts: dict[str, Counter[str]] = {}
-    said = {}
-    for number, (name, form) in enumerate(FORMS.items()):
+    said, chosen = {}, list(FORMS.items())[share]
+    for number, (name, form) in enumerate(chosen):
         _forget(number)
         found, report = word(form.make(Draw(np.random.default_rng([seed, 3]))))
         counts.setdefault(form.family, Counter())[found] += 1
         if found != "ok":
             said[name] = {"word": found, "report": report}
         total = Counter(each["word"] for each in said.values())
-        watch("forms of users", number + 1, len(FORMS), ", ".join(f"{k} {n}" for k, n in sorted(total.items())))
+        watch("forms of users", number + 1, len(chosen), ", ".join(f"{k} {n}" for k, n in sorted(total.items())))
     return {"families": {family: dict(each) for family, each in counts.items()}, "not_ok": said}
 
 
@@ -101,15 +101,15 @@ def _draws(random: np.random.Generator, count: int) -> Iterator[tuple[str, Draw]
         count -= SAME
 
 
-def mistakes(watch: Watch, seed: int = 0) -> dict[str, Any]:
+def mistakes(watch: Watch, seed: int = 0, share: slice = slice(None)) -> dict[str, Any]:
     """Every published mistake: caught, named, with the right diagnosis, and what was stated as certain that is not."""
-    found = {}
-    for number, (name, mistake) in enumerate(MISTAKES.items()):
+    found, chosen = {}, list(MISTAKES.items())[share]
+    for number, (name, mistake) in enumerate(chosen):
         _forget(number)
         report = checked(mistake.make(Draw(np.random.default_rng([seed, 5]))))
         found[name] = outcome(mistake, report)
         caught = sum(each["caught"] for each in found.values())
-        watch("published mistakes", number + 1, len(MISTAKES), f"{caught} caught")
+        watch("published mistakes", number + 1, len(chosen), f"{caught} caught")
     return found
 
 

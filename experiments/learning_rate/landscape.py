@@ -119,7 +119,16 @@ def measure(options: Options) -> tuple[dict[str, Any], np.ndarray]:
     ]
     results = np.asarray(both(np.concatenate(places))[0])
     line, between, plane_heights = np.split(results, np.cumsum([len(each) for each in places])[:-1])
+    x, y = _data()
+    fine = np.linspace(-2, 2, 161)
+    shown = dict(zip(("lowest", "one between", "highest"), (best, middle, worst), strict=True))
     return {
+        "fits": {
+            "x": fine, "data": np.column_stack([x, y]).round(4),
+            "curves": {
+                name: np.round(NET.apply(restored(jnp.asarray(w)), fine[:, None])[:, 0], 4) for name, w in shown.items()
+            },
+        },
         "starts": options.starts,
         "strict": int(strict.sum()),
         "heights": heights[:1] + heights[1:][-11:],
@@ -131,7 +140,7 @@ def measure(options: Options) -> tuple[dict[str, Any], np.ndarray]:
         },
         "plateau": _plateau(options),
         "descent": descents(options),
-    }, best
+    }, best  # fmt: skip
 
 
 def _turned(vector: np.ndarray) -> np.ndarray:
@@ -214,7 +223,10 @@ def limit(options: Options, minimum: np.ndarray) -> dict[str, Any]:
     @jax.jit
     def grown(rates: jax.Array) -> jax.Array:
         def one(rate: jax.Array) -> Any:
-            end = jax.lax.fori_loop(0, steps, lambda _, w: w - rate * gradient(w), begin)
+            def step(_: Any, w: jax.Array) -> jax.Array:
+                return w + fnn.optimizers.sgd(rate).update(gradient(w), ())[0]
+
+            end = jax.lax.fori_loop(0, steps, step, begin)
             return jnp.linalg.norm(end - here) / jnp.linalg.norm(begin - here)
 
         return jax.vmap(one)(rates)
@@ -438,46 +450,83 @@ def optimizers_figure(four: dict[str, Any], descent: dict[str, Any]) -> Any:
 
 
 def figure(land: dict[str, Any]) -> Any:
-    """Lines between minima, the plane through three of them, and the plateau."""
+    """Minima as fits and as heights, lines and a plane between them, descents that end at them, and the plateau."""
     from experiments import figures
 
-    drawn, ((line, plane_axis, plateau),) = figures.blank(15, 4.6, columns=3)
-    line.plot(land["line"]["share"], land["line"]["to_worst"], color=figures.BLUE, lw=2, label="to the highest minimum")
-    line.plot(
-        land["line"]["share"], land["line"]["to_turned"], "--", color=figures.ORANGE, lw=2,
-        label="to itself, units reordered",
+    drawn, ((fits, starts, line), (plane, descent, plateau)) = figures.blank(15, 8.8, 2, 3)
+    _fits(fits, land)
+    counts = {each["cost"]: each["starts"] for each in land["heights"]}
+    starts.stem(list(counts), list(counts.values()), basefmt=" ")
+    starts.set(
+        xlabel="cost of a strict minimum", ylabel="starts that end in it", xlim=(0, None), ylim=(0, None),
+        title=f"Where {land['starts']} starts end",
+    )  # fmt: skip
+    _line(line, land["line"])
+    _plane(drawn, plane, land["plane"])
+    for k, curve in enumerate(land["descent"]["curves"]):
+        label = None if k else "cost of each descent"
+        descent.plot(land["descent"]["places"], curve, color=figures.BLUE, lw=1.2, alpha=0.7, label=label)
+    descent.axhline(land["heights"][0]["cost"], color=figures.GREEN, lw=1.5, ls=":", label="lowest minimum")
+    descent.set(xscale="log", yscale="log", xlabel="step", ylabel="cost", title="Plain descent from 12 starts")
+    descent.legend(fontsize=9)
+    _plateau_panel(plateau, land)
+    return drawn
+
+
+def _fits(axes: Any, land: dict[str, Any]) -> None:
+    from experiments import figures
+
+    data = np.array(land["fits"]["data"])
+    axes.plot(data[:, 0], data[:, 1], "o", color="0.6", ms=5, label="data")
+    looks = ((figures.BLUE, "-"), (figures.ORANGE, "--"), (figures.RED, "-."))
+    for (name, curve), (colour, style) in zip(land["fits"]["curves"].items(), looks, strict=True):
+        axes.plot(land["fits"]["x"], curve, style, color=colour, lw=2.2, label=name)
+    axes.set(xlabel="x", ylabel="y", ylim=(-2.4, 2.4), title="One net 1-3-1 at three of its minima")
+    axes.legend(fontsize=9, ncols=2, loc="lower right")
+
+
+def _line(axes: Any, line: dict[str, Any]) -> None:
+    from experiments import figures
+
+    axes.plot(line["share"], line["to_worst"], color=figures.BLUE, lw=2, label="to the highest minimum")
+    axes.plot(
+        line["share"], line["to_turned"], "--", color=figures.ORANGE, lw=2, label="to itself, units reordered"
     )  # fmt: skip
     for share in (0, 1):
-        line.axvline(share, color="0.4", lw=1, ls=":")
-    line.set(
-        yscale="log",
-        ylim=(0.03, 12),
-        xlabel="0: lowest minimum, 1: the other",
-        ylabel="cost",
-        title="Lines between minima of a net 1-3-1",
-    )
-    line.legend(fontsize=9, loc="upper center")
-    side, heights = np.array(land["plane"]["side"]), np.log10(np.array(land["plane"]["cost"]))
-    shade = plane_axis.contourf(side, side, heights, levels=24, cmap="cividis_r")
-    drawn.colorbar(shade, ax=plane_axis, label="log10 cost")
-    names = ("lowest", "highest", "reordered" if land["plane"]["turned"] else "another")
+        axes.axvline(share, color="0.4", lw=1, ls=":")
+    axes.set(
+        yscale="log", ylim=(0.03, 12), xlabel="0: lowest minimum, 1: the other", ylabel="cost",
+        title="Lines between minima",
+    )  # fmt: skip
+    axes.legend(fontsize=9, loc="upper center")
+
+
+def _plane(drawn: Any, axes: Any, plane: dict[str, Any]) -> None:
+    side, heights = np.array(plane["side"]), np.log10(np.array(plane["cost"]))
+    shade = axes.contourf(side, side, heights, levels=24, cmap="cividis_r")
+    drawn.colorbar(shade, ax=axes, label="log10 cost")
+    names = ("lowest", "highest", "reordered" if plane["turned"] else "one between")
     for place, name in zip(((0, 0), (1, 0), (0, 1)), names, strict=True):
-        plane_axis.plot(*place, "o", color="white", mec="black", ms=9)
-        plane_axis.annotate(
+        axes.plot(*place, "o", color="white", mec="black", ms=9)
+        axes.annotate(
             name, place, xytext=(8, 6), textcoords="offset points", fontsize=10,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
         )  # fmt: skip
-    plane_axis.grid(False)
-    plane_axis.set(title="The plane through three minima", xlabel="towards the highest", ylabel="towards the third")
+    axes.grid(False)
+    axes.set(title="The plane through three minima", xlabel="towards the highest", ylabel="towards the third")
+
+
+def _plateau_panel(axes: Any, land: dict[str, Any]) -> None:
+    from experiments import figures
+
     cut = land["plateau"]["slice"]
-    plateau.plot(cut["steepness"], cut["cost"], color=figures.BLUE, lw=2, label="loss")
-    plateau.plot(
+    axes.plot(cut["steepness"], cut["cost"], color=figures.BLUE, lw=2, label="loss")
+    axes.plot(
         cut["steepness"], cut["gradient"], "--", color=figures.ORANGE, lw=2, label="gradient of the hidden layer"
-    )
-    plateau.axhline(land["heights"][0]["loss"], color=figures.GREEN, lw=1.5, ls=":", label="lowest minimum")
-    plateau.set(
+    )  # fmt: skip
+    axes.axhline(land["heights"][0]["loss"], color=figures.GREEN, lw=1.5, ls=":", label="lowest minimum")
+    axes.set(
         xscale="log", yscale="log", ylim=(1e-13, 1e2), xlabel="steepness of the hidden units",
         ylabel="loss, gradient norm", title="A plateau: saturated hidden units",
     )  # fmt: skip
-    plateau.legend(fontsize=9, loc="lower left")
-    return drawn
+    axes.legend(fontsize=9, loc="lower left")

@@ -4,8 +4,9 @@ Letters: P parameters, B rows of a batch, D devices, r operations a second of a 
 seconds of one turn.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Machine(NamedTuple):
@@ -28,12 +29,12 @@ NETS = {
 }  # fmt: skip
 
 
-def parameters(sizes: tuple[int, ...]) -> int:
+def parameters(sizes: Sequence[int]) -> int:
     """P."""
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
 
 
-def step(machine: Machine, sizes: tuple[int, ...], batch: int, devices: int) -> float:
+def step(machine: Machine, sizes: Sequence[int], batch: int, devices: int) -> float:
     """Seconds of a step: forward and backward take 6 operations for each parameter and row."""
     count = parameters(sizes)
     work = 6 * count * batch / devices / machine.rate
@@ -41,6 +42,52 @@ def step(machine: Machine, sizes: tuple[int, ...], batch: int, devices: int) -> 
     return work + exchange
 
 
-def pays_until(machine: Machine, sizes: tuple[int, ...], batch: int) -> int:
+def table() -> list[dict[str, Any]]:
+    """What is predicted of GPUs, in seconds a step, for each net at its usual batch, and at 64 and 4096 times that."""
+    found = []
+    for name, (sizes, usual) in NETS.items():
+        for times in (1, 64, 4096):
+            batch = times * usual
+            found.append({
+                "net": name, "batch": batch, "1 GPU": step(GPUS, sizes, batch, 1),
+                "8 GPUs": step(GPUS, sizes, batch, 8), "64 hosts": step(HOSTS, sizes, batch, 64),
+                "1024 hosts": step(HOSTS, sizes, batch, 1024), "pays until": pays_until(HOSTS, sizes, batch),
+            })  # fmt: skip
+    return found
+
+
+class Shared(NamedTuple):
+    """CPU devices of one machine: its cores are shared, so that what is computed takes as long on any number."""
+
+    turn: float
+    """l."""
+    byte: float
+    """1 / w, seconds."""
+
+    def step(self, alone: float, sizes: Sequence[int], devices: int) -> float:
+        """Seconds of a step that takes `alone` on one device."""
+        moved = 2 * (devices - 1) / devices * 4 * parameters(sizes)
+        return alone + moved * self.byte + 2 * (devices - 1) * self.turn
+
+
+def shared(measured: Sequence[Mapping[str, Any]]) -> Shared:
+    """The machine on which two devices took what they took with the smallest net and with the largest."""
+    small, *_, large = sorted(measured, key=lambda each: parameters(each["sizes"]))
+    one, two, *_ = small["seconds"]
+    turn = max(two - one, 0) / 2
+    one, two, *_ = large["seconds"]
+    return Shared(turn, max(two - one - 2 * turn, 0) / (4 * parameters(large["sizes"])))
+
+
+def off(measured: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Measured over predicted, of every time but the three from which the machine is known."""
+    machine = shared(measured)
+    *others, _ = rest = sorted(measured, key=lambda each: parameters(each["sizes"]))
+    two = [each["seconds"][1] / machine.step(each["seconds"][0], each["sizes"], 2) for each in others[1:]]
+    four = [each["seconds"][2] / machine.step(each["seconds"][0], each["sizes"], 4) for each in rest]
+    return two + four
+
+
+def pays_until(machine: Machine, sizes: Sequence[int], batch: int) -> int:
     """The number of devices, a power of two, with the shortest step."""
     return min((2**k for k in range(11)), key=lambda devices: step(machine, sizes, batch, devices))

@@ -121,7 +121,7 @@ def _fastest(rounds: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict
 
 
 def verdicts(found: dict[str, dict[str, Any]]) -> list[tuple[str, bool, bool, str]]:
-    """(what was promised, whether it held, whether the goal was reached, the numbers)."""
+    """(the target, whether it was reached, whether the goal beyond it was, the numbers)."""
     told = []
     for job, row in found.items():
         for peer, (floor, goal) in FLOORS.get(job, {}).items():
@@ -154,7 +154,7 @@ def markdown(training: dict[str, Any]) -> str:
     for peer in peers:
         cells = [_cell(row, peer) if peer in row["peers"] else "" for row in found.values()]
         lines.append(f"| {peer} | " + " | ".join(cells) + " |")
-    limits = [f"{row['limit']:.2g}" for row in found.values()]
+    limits = [plain(float(f"{row['limit']:.2g}")) for row in found.values()]
     lines.append("| arithmetic limit | " + " | ".join(limits) + " |")
     return "\n".join([*lines, ""])
 
@@ -163,7 +163,16 @@ def _cell(row: dict[str, Any], peer: str) -> str:
     """The median over rounds, and the least and the largest round; the form where a library has several."""
     low, high = row["spread"][peer]
     form = row["forms"].get(peer, "").partition(", ")[2]
-    return f"{row['peers'][peer]:.3g} ({low:.3g}–{high:.3g}{f', {form}' if form else ''})"
+    return f"{plain(row['peers'][peer])} ({plain(low)}–{plain(high)}{f', {form}' if form else ''})"
+
+
+def plain(value: float) -> str:
+    """Three digits, and no power of ten.
+
+    >>> plain(0.69649), plain(27.113), plain(1174.2)
+    ('0.696', '27.1', '1170')
+    """
+    return f"{float(f'{value:.3g}'):.10g}"
 
 
 def show(training: dict[str, Any], console: Console) -> None:
@@ -172,13 +181,24 @@ def show(training: dict[str, Any], console: Console) -> None:
     for job, row in found.items():
         shown = Table(f"{job}: an epoch", "milliseconds", "times as long as ours")
         for peer, taken in sorted(row["peers"].items(), key=lambda each: each[1]):
-            shown.add_row(peer, f"{taken:.3g}", f"{row['times'][peer]:.2f}")
-        shown.add_row("arithmetic limit", f"{row['limit']:.2g}", "")
+            shown.add_row(peer, plain(taken), f"{row['times'][peer]:.2f}")
+        shown.add_row("arithmetic limit", plain(float(f"{row['limit']:.2g}")), "")
         console.print(shown)
     for name, seconds in training.get("first_epoch", {}).items():
         console.print(
             f"first epoch of the digits from a cold process, {name}: {np.median(seconds):.2f} s", highlight=False
         )
     for what, held, goal, numbers in verdicts(found):
-        told = "held, goal reached" if held and goal else "held" if held else "NOT HELD"
-        console.print(f"{told}: {what} ({numbers})", highlight=False)
+        console.print(f"{what}: {reached(held, goal)} ({numbers})", highlight=False)
+
+
+def reached(target: bool, goal: bool) -> str:
+    """What became of a target and of the goal beyond it."""
+    return "reached, and its goal" if target and goal else "reached" if target else "missed"
+
+
+def targets(training: dict[str, Any]) -> str:
+    """The table of targets as it stands in the documentation."""
+    lines = ["| target | | measured |", "| --- | --- | --- |"]
+    lines += [f"| {what} | {reached(held, goal)} | {told} |" for what, held, goal, told in verdicts(table(training))]
+    return "\n".join([*lines, ""])

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.checker import inside, rules
+from fnn.checker import inside, reach, rules
 from fnn.checker.arguments import (
     Call,
     kind,
@@ -28,13 +28,14 @@ from fnn.checker.arguments import (
     without_others,
 )
 from fnn.checker.directions import along_random_directions
+from fnn.checker.examination import examine
 from fnn.checker.findings import Finding, Verdict, graver
 from fnn.checker.host import needs_host
 from fnn.checker.inside import Declared, stripped
-from fnn.checker.judge import DECLARED, examine, judged_at
+from fnn.checker.judge import DECLARED, judged_at
 from fnn.checker.longer import Traced, examined_longer
 from fnn.checker.oracles import is_float, lent, pullback
-from fnn.checker.pairs import OfEquation, OfFunction, OfGradient, OfRecord
+from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
 from fnn.checker.points import Settings, at, is_known
 from fnn.checker.programs import Programs
 from fnn.checker.report import Report
@@ -166,24 +167,11 @@ def _examined(
 
 def _without_mapped(subject: rules.Subject, settings: Settings) -> rules.Subject:
     """The subject but for rules that use an axis of a map over devices, which is not there where they run alone."""
-
-    def is_mapped(rule: rules.Rule) -> bool:
-        if not isinstance(rule.pair, OfEquation):
-            return False
-        try:
-            jax.eval_shape(rule.pair.plain, *rule.inputs)
-        except NameError:
-            return True
-        except Exception:
-            # whatever else an unknown function raises: the judge says so
-            return False
-        return False
-
-    mapped = [rule for rule in subject.parts if is_mapped(rule)]
+    mapped = [rule for rule in subject.parts if rule.axes]
     for rule in mapped:
         says = f"{rule.name} ({rule.where}) uses an axis of a map over devices, and was judged by the whole gradient"
         settings.notes[says] = None
-    return replace(subject, parts=[rule for rule in subject.parts if rule not in mapped]) if mapped else subject
+    return replace(subject, parts=[rule for rule in subject.parts if not rule.axes]) if mapped else subject
 
 
 def _without_parts_of_jax(findings: list[Finding], parts: list[rules.Rule], settings: Settings) -> list[Finding]:
@@ -239,9 +227,9 @@ def _second_order(subject: rules.Subject, settings: Settings) -> list[Finding]:
 
 def _note_inside(subject: rules.Subject, settings: Settings) -> None:
     """Say what is stopped or narrow inside, and could not be judged as it is."""
-    for place in () if subject.program is None else inside.stopped(subject.program):
+    for place in () if subject.program is None else reach.stopped(subject.program):
         settings.notes[f"what stop_gradient stops ({place}) is held in the differences too"] = None
-    for place in () if subject.program is None else inside.used_up(subject.program):
+    for place in () if subject.program is None else reach.used_up(subject.program):
         says = f"a rule by hand ({place}) is used up by a derivative that the function takes inside, and was not judged"
         settings.notes[f"{says}. Check what is differentiated there by itself"] = None
     places: dict[tuple, str] = {}

@@ -15,7 +15,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnn import jaxprs
-from fnn.checker import inside
+from fnn.checker import inside, trouble
 from fnn.checker.host import as_it_stands
 from fnn.checker.oracles import is_float
 from fnn.gradients import Backprop
@@ -133,7 +133,7 @@ def require_sound(call: Callable[..., PyTree], args: tuple) -> inside.Run:
     _require_one_number(run.out)
     if list(jaxprs.lines_of(run.program)) != _lines(call, args):
         raise ValueError(NOT_PURE)
-    _require_finite(run.out, lambda: f": {inside.first_bad(run.program, args)}")
+    _require_finite(run.out, lambda: f": {trouble.first_bad(run.program, args)}")
     return run
 
 

@@ -125,6 +125,7 @@ def _explanations(
     if cotangent is not None:
         yield from _chain(first, cotangent)
     yield from _by_axis(looks)
+    yield from _entry_by_entry(looks)
     ratio = _ratios(first)
     evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand over truth {ratio}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
@@ -255,6 +256,18 @@ def _row_by_row(look: Look, clue: np.ndarray) -> bool:
     square = np.sum(clue * clue, axis=-1, keepdims=True)
     share = np.sum(off * clue, axis=-1, keepdims=True) / np.where(square == 0, 1, square)
     return look.same(off, share * clue)
+
+
+def _entry_by_entry(looks: list[Look]) -> Iterator[Diagnosis]:
+    """The right numbers times, or over, something at hand, entry by entry."""
+    for name in (name for name in looks[0].clues if not name.startswith(GRADIENT_OF)):
+        known = [look for look in looks if np.shape(look.clues.get(name)) == look.truth.shape]
+        if len(known) < len(looks):
+            continue
+        if all(look.same(look.hand, look.truth * look.clues[name]) for look in looks):
+            yield Diagnosis(f"it equals the truth times {name}, entry by entry: a factor too many", True, "term")
+        if all(look.same(look.hand * look.clues[name], look.truth) for look in looks):
+            yield Diagnosis(f"times {name}, entry by entry, it is the truth: a factor is missing", True, "term")
 
 
 def _places(looks: list[Look]) -> Iterator[Diagnosis]:

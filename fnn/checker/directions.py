@@ -20,8 +20,9 @@ from fnn.checker.findings import Finding, Verdict
 from fnn.checker.oracles import is_float
 from fnn.checker.points import Settings
 from fnn.checker.promises import COARSE
+from fnn.checker.quotients import size_of
 from fnn.checker.rules import Point
-from fnn.checker.witnesses import Directions, size_of
+from fnn.checker.witnesses import Directions
 
 #: Slopes ahead and behind that differ by more than this share, at a step of a millionth, have a kink between.
 ROUGH = 1e-3

@@ -225,6 +225,8 @@ def weighted(function: Callable[..., PyTree], inputs: tuple, seed: int) -> Call:
     fixed = {*getattr(rule, "nondiff_argnums", ())}
     # functions, texts and None are no arrays: they are held fixed, and so is what the rule itself holds fixed
     fixed |= {k for k, each in enumerate(inputs) if not all(map(_is_number, jax.tree.leaves(each)))}
+    # Equinox differentiates such a rule with respect to its first argument alone
+    fixed |= {*range(1, len(inputs))} if hasattr(rule, "def_bwd") else set()
     free = [k for k in range(len(inputs)) if k not in fixed]
 
     def called(*args: PyTree) -> list[Array]:
@@ -283,7 +285,7 @@ def _with_mode(layer: Layer, params: PyTree, x: Array, seed: int) -> tuple:
 
 def _of_function(name: str, function: Any, random: np.random.Generator, seed: int) -> Call:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
+    parameters = inspect.signature(_written(function)).parameters.values()
     names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
     count = f"{len(names)} normal float32 array{'s' if len(names) != 1 else ''} of shape {SHAPE}"
     wanted = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
@@ -295,11 +297,36 @@ def _of_function(name: str, function: Any, random: np.random.Generator, seed: in
             value = call[0](*call[1])
         except Exception as error:
             # whatever an unknown function raises on numbers it was not made for
+            call = _with_identity(function, inputs, seed)
+            if call is not None and not check(call[0], *call[1], seed=seed).ok:
+                # wrong for the simplest function is wrong; right for it says too little of others
+                return call
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
             raise _unfit(name, f"no {count} ({type(error).__name__}: {reason})", wanted) from error
         if np.isfinite(np.asarray(value, np.float64)):
             return call
     raise _unfit(name, f"no {count} (its value there is {value})", wanted)
+
+
+def _written(function: Any) -> Any:
+    """The function that the user wrote: a rule of another library takes *args, and keeps the function among its own."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters) and hasattr(function, "__dict__"):
+        return next(filter(inspect.isfunction, vars(function).values()), function)
+    return function
+
+
+def _with_identity(function: Any, inputs: tuple, seed: int) -> Call | None:
+    """A call with x -> x in place of one input, for a rule that takes a function; None where that does not run."""
+    for k in range(len(inputs)):
+        try:
+            call = weighted(function, (*inputs[:k], lambda x: x, *inputs[k + 1 :]), seed)
+            if np.isfinite(np.asarray(call[0](*call[1]), np.float64)):
+                return call
+        except Exception:
+            # whatever an unknown function raises
+            continue
+    return None
 
 
 def _with_targets(name: str, loss: Loss, random: np.random.Generator, seed: int) -> Iterator[Call]:

@@ -15,8 +15,9 @@ import numpy as np
 
 from fnn.checker.oracles import floats_of, is_float
 from fnn.checker.pairs import OfGradient
+from fnn.checker.quotients import size_of
 from fnn.checker.rules import Point
-from fnn.checker.witnesses import ALONG, COMPLEX, DOES_NOT_RUN, TAYLOR, Compared, Witnesses, shaped, size_of
+from fnn.checker.witnesses import ALONG, COMPLEX, DOES_NOT_RUN, TAYLOR, Compared, Witnesses, shaped
 from fnn.types import PyTree
 
 

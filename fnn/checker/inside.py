@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn import jaxprs
-from fnn.checker.oracles import as_dtype_of, is_float, pullback, pushforward
+from fnn.checker import reach
+from fnn.checker.oracles import as_dtype_of, is_float, pushforward
 from fnn.checker.pairs import OfEquation
-from fnn.checker.points import cast, kind_of
+from fnn.checker.points import cast
 from fnn.checker.rules import Rule
 from fnn.checker.witnesses import DOES_NOT_RUN
 from fnn.jaxprs import Hooks, Values
@@ -83,15 +84,23 @@ def of_function(f: Callable[..., Array], args: tuple, run: Run, x64: bool, decla
         wide = []
     if [_label(each) for each in wide] != [_label(each) for each in here]:
         wide = here
-    used, straight = _used(run.program), _straight(run.program, args)
+    used, straight = reach.used(run.program), reach.straight(run.program, args)
+    around = reach.maps(run.program)
     rules = []
     for own, double, values in zip(here, wide, run.inputs, strict=True):
         free = used.get(id(own), ())
         unused = frozenset(k for k, each in enumerate(free) if not each)
         rule = _of_equation(own, double, values, unused, x64)
-        rule = replace(rule, straight=straight.get(id(own), ()))
-        rules.append(_declared(_with_blanks(own, rule, x64), declared))
+        rule = replace(rule, straight=straight.get(id(own), ()), axes=_axes(own, rule, around.get(id(own), {})))
+        if not _refuses(rule):
+            rules.append(_declared(reach.with_blanks(own, rule, x64), declared))
     return rules
+
+
+def _refuses(rule: Rule) -> bool:
+    """True for what takes no derivative at all, and gets none, as by which Equinox refuses tangents of an argument."""
+    floats = {k for k, leaf in enumerate(rule.inputs) if is_float(leaf)}
+    return bool(floats) and isinstance(rule.pair, OfEquation) and floats <= rule.pair.held & rule.optional
 
 
 def _declared(rule: Rule, declared: Declared) -> Rule:
@@ -238,6 +247,25 @@ def _pair(equation: Any, key: Any, held: frozenset[int]) -> OfEquation:
     return OfEquation(key, bound, plain, equation.primitive.name == "custom_jvp_call", held=held)
 
 
+def _axes(equation: Any, rule: Rule, around: dict[str, int]) -> frozenset[str]:
+    """The axes of the maps around a rule that it uses, forward or backward."""
+    axes = jaxprs.axes_of(jaxprs.body_of(equation))
+    if axes or not around:
+        return axes
+    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in rule.inputs]
+    pair = rule.pair.real
+
+    def derivative(*inputs: Array) -> tuple:
+        y_bar = jax.tree.map(lambda y: jnp.ones(y.shape, y.dtype), jax.eval_shape(pair.forward, inputs, ()))
+        return pair.derived(inputs, (), y_bar)[1]
+
+    try:
+        return jaxprs.axes_of(jax.make_jaxpr(derivative, axis_env=list(around.items()))(*shapes))
+    except DOES_NOT_RUN:
+        # whatever a rule raises that is wrong: the judge says so
+        return axes
+
+
 def _held(equation: Any, shapes: list[Any], unused: frozenset[int]) -> frozenset[int]:
     """Those of the unused inputs for which the rule refuses a derivative, as one of targets may: all of them, or none.
 
@@ -254,7 +282,8 @@ def _held(equation: Any, shapes: list[Any], unused: frozenset[int]) -> frozenset
         return hoisted
     try:
         jax.eval_shape(derivative, *shapes)
-    except DOES_NOT_RUN:
+    except (*DOES_NOT_RUN, RuntimeError):
+        # traced only, so that no machine is at its end: Equinox says so where an argument must have no tangent
         return unused | hoisted
     return hoisted
 
@@ -280,214 +309,3 @@ def key_of(f: Callable[..., PyTree], *args: PyTree) -> Any:
     except Exception:
         # whatever an unknown function raises: the judge says so
         return object()
-
-
-# ---- which arguments anybody differentiates with respect to ----------------------------------------------------------
-
-
-def _used(program: Any) -> dict[int, tuple[bool, ...]]:
-    """For each equation with a rule, which of its inputs (literals left out) depend on what is differentiated."""
-    used: dict[int, tuple[bool, ...]] = {}
-
-    def walk(jaxpr: Any, flags: list[bool]) -> list[bool]:
-        inner = jaxprs.bare(jaxpr)
-        known: dict[Any, bool] = dict.fromkeys(inner.constvars, False)
-        known.update(zip(inner.invars, flags, strict=True))
-
-        def depends(atom: Any) -> bool:
-            return not jaxprs.is_literal(atom) and known[atom] and is_float(atom.aval)
-
-        for equation in inner.eqns:
-            inputs = [depends(atom) for atom in equation.invars]
-            known.update(zip(equation.outvars, outputs(equation, inputs), strict=True))
-        return [depends(atom) for atom in inner.outvars]
-
-    def outputs(equation: Any, inputs: list[bool]) -> list[bool]:
-        name, every = equation.primitive.name, [any(inputs)] * len(equation.outvars)
-        if name in jaxprs.CUSTOM:
-            free = [flag for flag, atom in zip(inputs, equation.invars, strict=True) if not jaxprs.is_literal(atom)]
-            before = used.get(id(equation), (False,) * len(free))
-            used[id(equation)] = tuple(a or b for a, b in zip(before, free, strict=True))
-            return every
-        if name == "stop_gradient":
-            return [False] * len(equation.outvars)
-        if (body := jaxprs.body_of(equation)) is not None:
-            return walk(body, inputs)
-        if name == "cond":
-            branches = [walk(jaxprs.closed(branch), inputs[1:]) for branch in equation.params["branches"]]
-            return [any(flags) for flags in zip(*branches, strict=True)]
-        if name == "scan":
-            return _until_steady(jaxprs.Scan.of(equation), inputs, walk)
-        for inner in jaxprs.inside(equation):
-            # of other loops nothing finer is known than that any input may reach any rule
-            walk(inner, [any(inputs)] * len(inner.jaxpr.invars))
-        return every
-
-    walk(program, [True] * len(jaxprs.bare(program).invars))
-    return used
-
-
-def _until_steady(scan: jaxprs.Scan, inputs: list[bool], walk: Callable[[Any, list[bool]], list[bool]]) -> list[bool]:
-    constants, carry, sequences = scan.split(inputs)
-    while True:
-        out = walk(scan.body, [*constants, *carry, *sequences])
-        grown = [a or b for a, b in zip(carry, out[: scan.carried], strict=True)]
-        if grown == carry:
-            return [*carry, *out[scan.carried :]]
-        carry = grown
-
-
-def _straight(program: Any, args: tuple) -> dict[int, tuple[str, ...]]:
-    """For each equation with a rule, which arguments of the check its inputs are as they stand; "" for others."""
-    names = [f"argument {path[0].idx}{jax.tree_util.keystr(path[1:])}" for path, _ in _paths(args)]
-    straight: dict[int, tuple[str, ...]] = {}
-
-    def walk(jaxpr: Any, inputs: list[str]) -> list[str]:
-        inner = jaxprs.bare(jaxpr)
-        known: dict[Any, str] = dict(zip(inner.invars, inputs, strict=True))
-
-        def name(atom: Any) -> str:
-            return "" if jaxprs.is_literal(atom) else known.get(atom, "")
-
-        for equation in inner.eqns:
-            if equation.primitive.name in jaxprs.CUSTOM:
-                straight[id(equation)] = tuple(name(a) for a in equation.invars if not jaxprs.is_literal(a))
-            elif equation.primitive.name == "convert_element_type":
-                known[equation.outvars[0]] = name(equation.invars[0])
-            elif (body := jaxprs.body_of(equation)) is not None:
-                known.update(zip(equation.outvars, walk(body, list(map(name, equation.invars))), strict=True))
-        return [name(atom) for atom in inner.outvars]
-
-    walk(program, names)
-    return straight
-
-
-def _paths(tree: PyTree) -> list[tuple[tuple, Any]]:
-    return jax.tree_util.tree_leaves_with_path(tree)
-
-
-def _with_blanks(equation: Any, rule: Rule, x64: bool) -> Rule:
-    """The rule of a loss, with the inputs for which nothing or zeros come back; the first is never one of them.
-
-    Nothing, None, says that an input is data. Zeros may be a mistake: they say so only of what data look like.
-    """
-    is_loss = len(equation.outvars) == 1 and equation.outvars[0].aval.shape == ()
-    pair, straight = rule.pair.real, rule.straight
-    if not is_loss or not any(straight) or not isinstance(pair, OfEquation) or pair.forward_mode:
-        return rule
-    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in rule.inputs]
-    try:
-        with jax.enable_x64(x64):
-            program = jax.make_jaxpr(lambda *inputs: pair.derived(inputs, (), (jnp.ones(()),))[1])(*shapes)
-    except DOES_NOT_RUN:
-        return rule
-    floats = [k for k, leaf in enumerate(shapes) if is_float(leaf) and k not in pair.held]
-    outputs = dict(zip(floats, program.jaxpr.outvars, strict=True))
-    zeros = [k for k in floats[1:] if straight[k] and _zero_of(program.jaxpr, outputs[k]) is not None]
-    blank = {
-        k: straight[k] for k in zeros
-        if _is_made_by_jax(_zero_of(program.jaxpr, outputs[k])) or kind_of(rule.inputs[k]) is not None
-    }  # fmt: skip
-    return replace(rule, blank=blank, zeroed=frozenset(zeros) - frozenset(blank))
-
-
-def _zero_of(jaxpr: Any, atom: Any) -> Any:
-    """The equation, or the literal, that writes zeros down, not computed; None for what is no such zero."""
-    if jaxprs.is_literal(atom):
-        return None if np.any(np.asarray(atom.val)) else atom
-    for equation in jaxpr.eqns:
-        if atom in equation.outvars:
-            if (body := jaxprs.body_of(equation)) is not None:
-                inner = _zero_of(body.jaxpr, body.jaxpr.outvars[equation.outvars.index(atom)])
-                return None if inner is None else equation
-            passes = equation.primitive.name in ("broadcast_in_dim", "convert_element_type")
-            return equation if passes and _zero_of(jaxpr, equation.invars[0]) is not None else None
-    return None
-
-
-def _is_made_by_jax(zero: Any) -> bool:
-    """True where zeros stand for None: no line of a rule wrote them, but JAX, at the end of the backward pass."""
-    traceback = getattr(getattr(zero, "source_info", None), "traceback", None)
-    for frame in getattr(traceback, "frames", ()):
-        if frame.file_name == pullback.__code__.co_filename:
-            return True
-        if jaxprs.is_own(frame.file_name) and not jaxprs.is_installed(frame.file_name):
-            return False
-    return False
-
-
-def stopped(program: Any) -> list[str]:
-    """Where a function stops a gradient; the functions of JAX that do so inside, as softmax does, are none of them."""
-    stops = filter(jaxprs.is_stopped_by_user, jaxprs.equations(program))
-    return list(dict.fromkeys(str(jaxprs.place_of(each, installed=False) or "in a library") for each in stops))
-
-
-def used_up(program: Any) -> list[str]:
-    """The lines of rules by hand that a `jax.grad` within the function runs: of these nothing is left to judge."""
-    places: dict[str, None] = {}
-
-    def walk(jaxpr: Any) -> None:
-        for equation in jaxprs.bare(jaxpr).eqns:
-            if equation.primitive.name in jaxprs.CUSTOM:
-                continue
-            frames = list(getattr(equation.source_info.traceback, "frames", ()))
-            runs = [k for k, frame in enumerate(frames) if frame.function_name in ("_flatten_fwd", "_flatten_jvp")]
-            # what that calls, past the wrappers of JAX
-            own = [frame for frame in frames[: min(runs, default=0)] if jaxprs.is_own(frame.file_name)]
-            if own:
-                name = own[-1].function_name.rpartition(".")[2]
-                places[f"{name}, {Path(own[-1].file_name).name}:{own[-1].line_num}"] = None
-            for inner in jaxprs.inside(equation):
-                walk(inner)
-
-    walk(program)
-    return list(places)
-
-
-# ---- values that are not finite -------------------------------------------------------------------------------------
-
-
-def first_bad(program: Any, args: tuple) -> str:
-    """Where NaN or infinity first appears when a trace runs on these arguments: operation, place in the source."""
-    for k, leaf in enumerate(jax.tree.leaves(args)):
-        if is_float(leaf) and not _finite(leaf):
-            return f"argument leaf {k} (shape {leaf.shape}) is not finite already"
-    return _bad_in(program, jax.tree.leaves(args)) or "no single operation shows it"
-
-
-def _bad_in(closed: Any, values: Values) -> str:
-    known: dict[Any, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    known.update(zip(closed.jaxpr.invars, values, strict=True))
-    for equation in closed.jaxpr.eqns:
-        inputs = [jaxprs.value_of(atom) if jaxprs.is_literal(atom) else known[atom] for atom in equation.invars]
-        out = jaxprs.apply(equation, inputs)
-        if not _all_finite(out) and _all_finite(inputs):
-            # look inside calls: the operation itself says more than the function that holds it
-            if (inner := jaxprs.body_of(equation)) is not None:
-                return _bad_in(inner, inputs)
-            if equation.primitive.name == "gather":
-                return _beyond(equation, inputs)
-            ranges = ", ".join(f"from {np.min(v):.4g} to {np.max(v):.4g}" for v in inputs if is_float(v) and np.size(v))
-            place = jaxprs.place_of(equation, installed=False)
-            return f"`{equation.primitive.name}`{f' ({place})' if place else ''} makes it, of inputs {ranges}"
-        known.update(zip(equation.outvars, out, strict=True))
-    return ""
-
-
-def _beyond(equation: Any, inputs: Values) -> str:
-    """What to say of a look-up that gives NaN of finite numbers."""
-    array, indices = (np.asarray(each) for each in inputs[:2])
-    place = jaxprs.place_of(equation, installed=False)
-    where = f" ({place})" if place else ""
-    return (
-        f"`gather`{where} reads beyond an array of shape {array.shape}, at indices up to {indices.max(initial=0)}: a "
-        "label out of range? Number the classes from 0"
-    )
-
-
-def _finite(value: Any) -> bool:
-    return bool(jnp.isfinite(value).all())
-
-
-def _all_finite(values: Values) -> bool:
-    return all(_finite(each) for each in values if is_float(each))

@@ -1,4 +1,4 @@
-"""Is this rule right? One rule against its witnesses, argument by argument.
+"""Is this rule right here? One rule against its witnesses at one point, argument by argument.
 
 Promises: in float64 every entry by hand is compared with autodiff; on small inputs every entry is differenced too, on
 large ones the worst and some drawn at random. FORMULA is said only where two witnesses that ran agree with each other
@@ -9,7 +9,6 @@ autodiff does. Letters: g by hand, t by autodiff, d ± u by differences.
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,12 +16,13 @@ import numpy as np
 from fnn import jaxprs
 from fnn.checker import explain, promises
 from fnn.checker.diagnosis import Diagnosis
-from fnn.checker.findings import Finding, Verdict, graver
+from fnn.checker.findings import Finding, Verdict
 from fnn.checker.oracles import is_float
-from fnn.checker.points import Settings, at, generic_points, is_data, is_known, is_symmetric, kind_of, near, points
+from fnn.checker.points import Settings
 from fnn.checker.promises import COARSE, SHARE, argument_of, of_shape, raised, said
+from fnn.checker.quotients import Quotients, size_of
 from fnn.checker.rules import Point, Rule
-from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, NoWitness, Quotients, size_of
+from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, NoWitness
 from fnn.types import PyTree
 
 #: Entries of one argument that are all differenced if there are no more of them; of more, DRAWN are.
@@ -34,101 +34,6 @@ SUSPECTS, FEW = 16, 4
 NOISE = 1e3
 #: Directions along which a gradient at a kink must lie between the slopes ahead and behind.
 SIDES = 8
-
-
-def examine(
-    rule: Rule, settings: Settings, *, generic: bool = True, recorded: bool = True, before: list[Finding] | None = None
-) -> list[Finding]:
-    """One finding per argument of the rule: the gravest of its points.
-
-    Args:
-        rule: what is checked.
-        settings: of the check.
-        generic: try it on generic inputs, small where it can be.
-        recorded: try it where the real run had it.
-        before: the findings where the real run had it, if it was tried there already.
-    """
-    findings = list(before or [])
-    for point in points(rule, settings, generic, recorded and before is None):
-        findings = graver(findings, judged_at(point, settings))
-        if any(f.verdict == Verdict.FORMULA for f in findings):
-            return _elsewhere(findings, rule, settings, before) if point.generic and recorded else findings
-    if rule.expected and findings and all(f.verdict == Verdict.OK for f in findings):
-        settings.notes[f"{rule.name} is declared to differ from its derivative on purpose, and is right"] = None
-    return findings
-
-
-# ---- wrong at random numbers: and where the user called it? ---------------------------------------------------------
-
-
-def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: list[Finding] | None) -> list[Finding]:
-    """Findings at generic inputs; where the rule is right where the run had it they say so, and on what it relies."""
-    if not is_known(rule) or not _is_right(judged_at(at(rule, settings), settings) if before is None else before):
-        return findings
-    assumption = _assumption(rule, settings)
-    if not assumption and (place := _symmetric(rule, settings)):
-        says = f"right where {place} is symmetric, as in your run; off them it differs, and no other number is usable"
-        return [
-            replace(f, verdict=Verdict.UNDECIDED, message=says) if f.verdict == Verdict.FORMULA else f for f in findings
-        ]
-    if not assumption:
-        says = "; at random inputs, and right where your run called it"
-        return [replace(f, message=f.message + says) if f.verdict == Verdict.FORMULA else f for f in findings]
-    return [replace(f, **_assuming(f, assumption)) if f.verdict == Verdict.FORMULA else f for f in findings]
-
-
-def _symmetric(rule: Rule, settings: Settings) -> str:
-    """The matrix on whose symmetry an iteration relies that is right where the run had it; "" if there is none."""
-    matrices = [
-        label for label, leaf in zip(rule.labels, rule.inputs, strict=False) if is_float(leaf) and is_symmetric(leaf)
-    ]
-    if not rule.iterates or not matrices:
-        return ""
-    judged = [judged_at(point, settings) for point in near(rule, settings, symmetric=True)]
-    return " and ".join(matrices) if judged and all(map(_is_right, judged)) else ""
-
-
-def _is_right(findings: list[Finding]) -> bool:
-    return all(f.verdict in (Verdict.OK, Verdict.KINK) or f.kind == "data" for f in findings)
-
-
-def _assuming(finding: Finding, assumption: str) -> dict[str, Any]:
-    message = f"right where {assumption}, as in your run"
-    if finding.entry is not None:
-        place = f"its entry {list(finding.entry)}" if finding.entry else "it"
-        message += f"; off them {place} is {finding.truth:.3g}, by hand {finding.by_hand:.3g}"
-    return {"verdict": Verdict.ASSUMES, "message": message, "certain": True, "kind": "assumes"}
-
-
-def _assumption(rule: Rule, settings: Settings) -> str:
-    """On what of its data a rule relies that is right where the run had it; "" if on nothing that may be relied on."""
-    kinds = {}
-    leaves = jax.tree_util.tree_leaves_with_path((rule.inputs, rule.data if rule.loose else ()))
-    for number, (path, leaf) in enumerate(leaves):
-        kind = kind_of(leaf) if is_data(rule, path) and is_float(leaf) else None
-        if kind is not None:
-            kinds[number] = kind, _place(rule, path)
-    for tried in [*([each] for each in kinds), *([list(kinds)] if len(kinds) > 1 else [])]:
-        places = generic_points(rule, settings, {number: kinds[number][0] for number in tried})
-        judged = [judged_at(point, settings) for point in places]
-        if judged and all(map(_is_right, judged)):
-            said = [f"each {'entry' if kind.name == 'is 0 or 1' else 'row'} of {place} {kind.name}"
-                    for kind, place in (kinds[number] for number in tried)]  # fmt: skip
-            return " and ".join(said)
-    if rule.converges:
-        judged = [judged_at(point, settings) for point in near(rule, settings)]
-        if judged and all(map(_is_right, judged)):
-            return "the iteration has converged"
-    return ""
-
-
-def _place(rule: Rule, path: tuple) -> str:
-    if path[0].idx == 0:
-        return argument_of(rule, path[1:])
-    return f"argument {path[1].idx + len(rule.inputs)}{jax.tree_util.keystr(path[2:])}"
-
-
-# ---- one rule at one point ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn import jaxprs
+from fnn.checker.examination import examine
 from fnn.checker.findings import Finding, Verdict
-from fnn.checker.judge import examine
 from fnn.checker.oracles import is_float
 from fnn.checker.points import Settings
 from fnn.checker.rules import Rule, Subject

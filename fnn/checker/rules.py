@@ -75,6 +75,8 @@ class Rule:
     """True where it repeats a step often: a rule by hand may hold only where that has converged."""
     own: bool = True
     """False for the rules of JAX itself."""
+    axes: frozenset[str] = frozenset()
+    """Axes of a map over devices that it uses: it runs within that map only."""
     own_dtypes: tuple | None = None
     """The dtypes of the real run, where the inputs are in others."""
 

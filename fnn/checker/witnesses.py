@@ -1,14 +1,13 @@
 """The witnesses of a derivative: autodiff both ways, differences with their uncertainty and kinks, and measured noise.
 
-Promises: a difference quotient comes with an error bar that it estimated itself, from steps of several sizes and from
-the rounding of the values; the noise of a gradient is measured, by moving every result inside by an ulp. The truth is
-that of the same function in float64 throughout, the working run is that of the user's own setting. What cannot be
-traced runs on the host, what has no reverse mode is pushed forward or differenced. One compiled program per rule,
-shape and kind of witness, however many arguments, entries or points; `Programs` (`programs.py`) keeps them.
+Promises: differences are taken with steps of several sizes (`quotients.py` says what follows from them); the noise of
+a gradient is measured, by moving every result inside by an ulp. The truth is that of the same function in float64
+throughout, the working run is that of the user's own setting. What cannot be traced runs on the host, what has no
+reverse mode is pushed forward or differenced. One compiled program per rule, shape and kind of witness, however many
+arguments, entries or points; `Programs` (`programs.py`) keeps them.
 Letters: u the inputs as one vector, y_bar the cotangent of the output, h the step,
 φ(i, s) = ⟨y_bar, f(u + s eᵢ) − f(u)⟩.
-Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation); Squire & Trapp 1998
-(complex step).
+Sources: Squire & Trapp 1998 (complex step).
 """
 
 import itertools
@@ -25,14 +24,12 @@ from jax.flatten_util import ravel_pytree
 from fnn import jaxprs
 from fnn.checker.oracles import as_dtype_of, floats_of, is_float, pullback, pushforward
 from fnn.checker.pairs import OfFunction, Pair
+from fnn.checker.quotients import STEPS, Quotients, scales_of, size_of
 from fnn.checker.rounding import rounded
 from fnn.checker.rules import Point
 from fnn.jaxprs import Hooks, Values
 from fnn.types import Array, PyTree
 
-#: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
-#: first is best for smooth functions, the last ones reach between an entry and a kink near it.
-STEPS = np.array([1e-3, 1e-4, 1e-5, 1e-6])
 #: How many times every result inside is moved by an ulp.
 SHAKES = 4
 #: Evaluations taken at a time.
@@ -55,17 +52,6 @@ PUSHED = 4096
 
 class NoWitness(ValueError):
     """Says that a rule runs, and nothing that could judge it does: no evidence against the rule."""
-
-
-class Quotients(NamedTuple):
-    """What differences say of some entries."""
-
-    slope: np.ndarray
-    uncertainty: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    kink: np.ndarray
-    """True where left and right slopes stay apart when the step shrinks."""
 
 
 class Compared(NamedTuple):
@@ -416,22 +402,7 @@ class Witnesses:
         padded = -(-places.size // (CHUNK * 16)) * CHUNK * 16
         fill = lambda a: np.concatenate([a.ravel(), np.zeros(padded - a.size, a.dtype)])  # noqa: E731
         phi, weight = self.changes(point, fill(places), fill(shifts))
-        up, down, half_up, half_down = np.moveaxis(phi[: places.size].reshape(shifts.shape), -1, 0)
-        slopes, errors = _extrapolated(up, down, half_up, half_down, h, weight)
-        rights, lefts = half_up / (h / 2), -half_down / (h / 2)
-        best = np.argmin(np.where(np.isfinite(errors), errors, np.inf), axis=1)
-        rows = np.arange(len(entries))
-        # what is lost inside, where large numbers cancel, shows at the smallest step
-        lost = np.abs(slopes[:, -1] - slopes[rows, best]) * h[:, -1] / h[rows, best]
-        errors[rows, best] += np.where(np.isfinite(lost), lost, 0)
-        # of a smooth function the two slopes approach each other as the step shrinks; across a kink they do not
-        gaps = np.abs(rights - lefts)
-        size = np.abs(rights[:, -1]) + np.abs(lefts[:, -1])
-        kink = (gaps[:, -1] > 0.5 * gaps[:, 1]) & (gaps[:, -1] > 1e-4 * size)
-        # and each of them stays where it is; what rounding alone keeps apart does not
-        steady = np.maximum(np.abs(rights[:, -1] - rights[:, 1]), np.abs(lefts[:, -1] - lefts[:, 1]))
-        kink &= steady < 0.25 * gaps[:, -1]
-        return Quotients(slopes[rows, best], errors[rows, best], lefts[:, -1], rights[:, -1], kink)
+        return Quotients.of(phi[: places.size].reshape(shifts.shape), h, weight)
 
     def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
         """(⟨y_bar, f(u + s eᵢ) − f(u)⟩ for each entry i and shift s, Σ |y_bar f(u)|)."""
@@ -510,26 +481,7 @@ def _like_floats(tangents: list[Array], inputs: tuple) -> list[Array]:
     return list(map(as_dtype_of, tangents, floats_of(inputs)[0]))
 
 
-def scales_of(inputs: tuple) -> np.ndarray:
-    """The characteristic size of each entry of the vector of all floating inputs."""
-    leaves = [np.asarray(leaf, np.float64) for leaf in floats_of(inputs)[0]]
-    return np.concatenate([np.zeros(0), *(np.maximum(np.abs(leaf), size_of(leaf)).ravel() for leaf in leaves)])
-
-
-def size_of(value: Any) -> float:
-    """The characteristic size of a leaf: the root of its mean square, or 1 where all of it is 0."""
-    value = np.asarray(value, np.float64)
-    return float(np.sqrt(np.mean(np.square(value)))) or 1.0 if value.size else 1.0
-
-
 def _shapes(tree: PyTree) -> Any:
     """What a compiled program depends on."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
-
-
-def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weight: Any) -> tuple[Any, Any]:
-    """Richardson's extrapolation from the steps h and h / 2, and what it may be off by."""
-    coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
-    slopes = (4 * fine - coarse) / 3
-    return slopes, np.abs(slopes - fine) + 4 * np.finfo(np.float64).eps * weight / h

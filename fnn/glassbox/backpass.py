@@ -122,15 +122,15 @@ def pulled(
         raise
     except NotImplementedError as error:
         raise NoRule(f"{step.place}: {error}" if where else str(error)) from None
-    found = [contributions[position] for position in wanted]
-    for position, bar in zip(wanted, found, strict=True):
+    chosen = [contributions[position] for position in wanted]
+    for position, bar in zip(wanted, chosen, strict=True):
         if bar is None:
             raise NoRule(
                 f"the operation `{step.primitive.name}`{where} has no rule for its input {position}, and a gradient "
                 "would flow into it. Hold it fixed with jax.lax.stop_gradient, or differentiate the function with "
                 "jax.grad."
             )
-    return [None if bar is NOTHING else _fitting(bar, inputs[k]) for k, bar in zip(wanted, found, strict=True)]
+    return [None if bar is NOTHING else _fitting(bar, inputs[k]) for k, bar in zip(wanted, chosen, strict=True)]
 
 
 def active(program: Program, inputs: Iterable[int]) -> set[int]:

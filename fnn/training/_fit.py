@@ -25,7 +25,7 @@ from fnn.regularizers import Strength
 from fnn.training import faults, progress, signals
 from fnn.training.checkpoints import CheckpointError, Checkpoints, require_checkpoints
 from fnn.training.config import Job
-from fnn.training.group import Group, GroupError, Word, lost
+from fnn.training.group import Group, Word
 from fnn.training.identity import identity
 from fnn.training.placement import placed
 from fnn.training.request import Request
@@ -281,7 +281,7 @@ def _trained(
         raise _carrying(error, getattr(error, "state", state), run) from None
     except BaseException as raised:
         # a callback that raises, a second signal, or another process
-        error = lost(raised) if group.several and isinstance(raised, jax.errors.JaxRuntimeError) else raised
+        error = group.named(raised)
         saves = unsaved and save is not None and getattr(error, "saves", True)
         group.tell(error, saves=saves)
         if saves and save is not None:
@@ -294,7 +294,9 @@ def _trained(
         if unsaved and save is not None:
             save(state)
         received.take(group.agree(Word(signal=received.first)).signal)
-    except (CheckpointError, GroupError) as error:
+    except (RuntimeError, ValueError) as raised:
+        # of a checkpoint, of the group, or of the runtime
+        error = group.named(raised)
         group.tell(error)
         raise _carrying(error, state, run) from None
     if received:

@@ -28,7 +28,7 @@ from fnn.layers import Dense, Layer, with_parts
 from fnn.training import curves, programs, signals
 from fnn.training.checkpoints import Checkpoints, Folder, require_checkpoints
 from fnn.training.config import Job, objective_of
-from fnn.training.group import Group, Word, lost
+from fnn.training.group import Group, Word
 from fnn.training.identity import identity
 from fnn.training.placement import placed
 from fnn.training.program import advance, axes, stopped
@@ -197,7 +197,7 @@ def sweep(
                 # one by one, so that what was finished stays when the next one raises
                 members.update(_trained(request, mine, way, received))
         except BaseException as raised:
-            error = lost(raised) if way.group.several and isinstance(raised, jax.errors.JaxRuntimeError) else raised
+            error = way.group.named(raised)
             way.group.tell(error)
             raise _carrying(error, runs, members, sign) from None
     if received:

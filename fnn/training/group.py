@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ from fnn.types import PyTree
 
 #: Bytes that one word takes; a longer one takes a second exchange.
 ROOM = 512
+#: With what the errors of the runtime begin; some come as a `ValueError`, where an array is asked for that it could not
+#: compute.
+OF_RUNTIME = re.compile(
+    "(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION|DATA_LOSS): "
+)
 
 
 class GroupError(RuntimeError):
@@ -95,6 +101,13 @@ class Group:
             # one that is gone cannot be told
             with contextlib.suppress(GroupError):
                 self.exchange({"error": f"{type(error).__name__}: {error}", "saves": saves})
+
+    def named(self, error: BaseException) -> BaseException:
+        """The error, a `GroupError` where it is one of the runtime: another process is gone."""
+        own = isinstance(error, jax.errors.JaxRuntimeError) or (
+            isinstance(error, ValueError) and OF_RUNTIME.match(str(error))
+        )
+        return lost(error) if self.several and own else error
 
     @contextlib.contextmanager
     def telling(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 import fnn
-from fnn.checker.judge import examine
+from fnn.checker.examination import examine
 from fnn.checker.points import Settings
 from tests.cases import drawn, random
 

@@ -56,9 +56,12 @@ def test_the_most_written_gradient_is_right_where_rows_sum_to_one(targets):
         assert not fnn.check(f, *args, strict=True).ok
         with pytest.raises(AssertionError, match="ASSUMES"):
             fnn.assert_gradients(f, *args, strict=True)
-        # the same without the mean is wrong, and its factor is named
+    # the same without the mean is wrong, and its factor is named, which is none at random targets
     report = fnn.check(lambda z: wrong(z, targets), Z)
-    assert report.culprits == ("cross_entropy",)
+    (finding,) = [f for f in report.findings if f.rule != "gradient" and not f.verdict.fine]
+    assert report.culprits == ("cross_entropy",) and finding.certain and finding.kind == "factor", str(report)
+    says = "a factor of 6 too many (6 is the number of rows: a sum in place of a mean?), where each row of argument 1 "
+    assert finding.message.startswith(says) and finding.message.endswith(", as in your run"), finding.message
 
 
 def test_a_gradient_beside_the_function_says_the_same():

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnn
-from experiments.detection import alarms
+from experiments import detection
+from experiments.detection import alarms, carriers
 from experiments.detection.operators import mutants
 from experiments.progress import silent
 from fnn.activations import ACTIVATIONS
 from fnn.checker import rules
-from fnn.checker.judge import examine
+from fnn.checker.examination import examine
 from fnn.checker.points import Settings
 from fnn.losses import LOSSES
 from tests.cases import drawn, predictions, random, targets
@@ -66,6 +67,29 @@ def test_mutants_of_losses_are_caught():
     }
     for mutant, told in sample(table, "slope", made, 8):
         assert fnn.checker.Verdict.FORMULA in verdicts(mutant), (mutant.name, told)
+
+
+def test_wrong_rules_as_users_carry_them(monkeypatch):
+    """The draw is frozen, each carrier as often as any other; and one row hides no factor."""
+    drawn = carriers.drawn(12)
+    assert [each.carrier for each in drawn] == 2 * [*carriers.CARRIERS]
+    assert (drawn[0].original, drawn[0].change) == ("exponential", "sign of 1")
+    assert carriers.call(drawn[0], "one array", 0) is None  # it has only one argument of that shape
+    monkeypatch.setattr(carriers, "STARTS", {start: carriers.STARTS[start] for start in ("one array", "one row")})
+    mutant = carriers.Mutant("mean square", "result factor", "all of it times the rows", "plain", times_the_rows)
+    found = carriers.measured([mutant], silent)
+    assert [found[0][kind] for kind in ("checks", "caught", "named", "diagnosed")] == [2, 2, 2, 2], found
+    result = {"carriers": {"seed": 1, "mutants": found}}
+    assert all(each.held for each in detection.predictions(result).values())
+    assert "| plain | 1 | 2 | 2 of 2 (100.00 %) |" in detection.markdown(result)
+    found[0]["caught"] = 1
+    assert not detection.predictions(result)["carriers caught"].held
+    monkeypatch.setattr(carriers, "STARTS", {"one row": carriers.STARTS["one row"]})
+    assert carriers.right(silent, share=slice(36, 37)) == {"checks": 1, "alarms": []}
+
+
+def times_the_rows(right, args, bar):
+    return [len(args[0]) * each for each in right]
 
 
 def test_correct_rules_at_random_points_raise_no_alarm():

@@ -74,6 +74,26 @@ def test_what_another_look_contradicts_is_not_said():
     assert told.kind == "pattern" and not told.certain
 
 
+@pytest.mark.parametrize(
+    ("kind", "says", "wrong"),
+    [
+        ("mask", "wrong only where the true gradient is at most 0, by hand over truth -1", lambda g, z: np.abs(g)),
+        ("term", "it equals the truth times the input, entry by entry: a factor too many", lambda g, z: g * z),
+        ("term", "times the input, entry by entry, it is the truth: a factor is missing", lambda g, z: g / z),
+        ("pattern", "a wrong term or factor", lambda g, z: g * z**3),
+    ],
+)
+def test_a_factor_of_each_entry_of_a_parameter(kind, says, wrong):
+    """Of a parameter, whose gradient is no multiple of the cotangent of the output."""
+
+    def at(seed):
+        z, truth = (random(name, seed).normal(size=(3, 4)) for name in ("parameter", "gradient"))
+        return Look(wrong(truth, z), truth, {"the input": z, "the output": np.ones(3)})
+
+    found = diagnose(at(1), [at(2), at(3)], {})
+    assert found.kind == kind and found.message.startswith(says), found
+
+
 def test_what_has_one_sign_is_a_hint_and_what_is_nothing_is_no_evidence():
     # −1/p, the slope of −log p: twice that everywhere, and twice that where it is not above 0, are the same
     def of(slope, bar):

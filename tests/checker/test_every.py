@@ -360,3 +360,59 @@ def test_a_rule_of_another_library_is_found_by_its_methods():
     test("right")
     with pytest.raises(AssertionError, match="NOT OK, wrong"):
         test("wrong")
+
+
+def applied(factor):
+    """A rule that takes a function, and is written for x -> x."""
+
+    def forward(fn, x):
+        return fn(x) ** 3, x
+
+    rule = jax.custom_vjp(lambda x, fn: fn(x) ** 3, nondiff_argnums=(1,))
+    rule.defvjp(lambda x, fn: forward(fn, x), lambda fn, x, bar: (factor * bar * x**2,))
+    return rule
+
+
+def test_a_rule_that_takes_a_function_is_wrong_if_it_is_for_the_simplest_one():
+    test = every_rule(written(right=applied(3), wrong=applied(2)))
+    with pytest.raises(AssertionError, match=r"NOT OK, wrong(.|\n)*a factor of|constant factor"):
+        test("wrong")
+    # right for x -> x says too little of other functions
+    with pytest.raises(ValueError, match=r"right takes no 2 normal float32 arrays .*inputs="):
+        test("right")
+
+
+def test_rules_of_equinox_have_the_line_of_the_user():
+    eqx = pytest.importorskip("equinox")
+
+    def made(factor):
+        @eqx.filter_custom_vjp
+        def cube(x, scale):
+            return scale * x**3
+
+        cube.def_fwd(lambda perturbed, x, scale: (scale * x**3, x))
+        cube.def_bwd(lambda kept, bar, perturbed, x, scale: factor * scale * bar * kept**2)
+        cube.__module__ = "mine"
+        return cube
+
+    right, wrong, scale = made(3), made(2), jnp.array(2.0)
+
+    def both(x):
+        first = right(x, scale)
+        second = wrong(x, scale)
+        return jnp.sum(first + second)
+
+    report = fnn.check(both, jnp.array([1.0, 2.0]))
+    rules = {f.where: f.verdict for f in report.findings if f.rule != "gradient"}
+    assert all(where.startswith("called at test_every.py:") for where in rules), str(report)
+    assert sorted(rules.values()) == ["FORMULA", "OK"], str(report)
+    module = ModuleType("mine")
+    # on inputs of the user's, of which the first alone is differentiated; on generic ones with a function
+    module.wrong, module.taking = wrong, eqx.filter_custom_vjp(lambda x, fn: fn(x) ** 3)
+    module.taking.def_fwd(lambda perturbed, x, fn: (fn(x) ** 3, x))
+    module.taking.def_bwd(lambda kept, bar, perturbed, x, fn: 2 * bar * kept**2)
+    module.taking.__module__ = "mine"
+    test = every_rule(module, inputs={"wrong": (jnp.array([1.0, 2.0]), 2.0)})
+    for name in ("wrong", "taking"):
+        with pytest.raises(AssertionError, match="NOT OK, wrong"):
+            test(name)

@@ -108,5 +108,17 @@ def test_a_rule_that_sums_over_devices_is_judged_by_the_whole_gradient(factor):
     assert report.ok == (factor == 1) and "centred (test_forms.py:" in report.notes[0], str(report)
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_rule_that_sums_over_devices_on_the_way_back_alone(factor):
+    """The identity forward, a sum over devices backward, as tensor-parallel layers write it."""
+    copied = jax.custom_vjp(lambda x: x)
+    copied.defvjp(lambda x: (x, None), lambda _, bar: (factor * jax.lax.psum(bar, "batch"),))
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    mapped = jax.shard_map(copied, mesh=mesh, in_specs=P("batch"), out_specs=P("batch"), check_vma=False)
+    report = fnn.check(lambda x: jnp.sum(mapped(x) ** 3), jnp.array([[0.3, -1.0], [0.5, 2.0]]))
+    assert report.ok == (factor == 1) and report.culprits == (() if factor == 1 else ("gradient",)), str(report)
+    assert "uses an axis of a map over devices" in report.notes[0]
+
+
 def test_a_solver_on_the_host_is_called_one_after_the_other():
     assert users.word(FORMS["solver_on_the_host"].make(Draw(np.random.default_rng(3)))) == ("ok", "")

@@ -9,7 +9,7 @@ import pytest
 import fnn
 from experiments.detection.operators import mutants
 from fnn.checker import rules
-from fnn.checker.judge import examine
+from fnn.checker.examination import examine
 from fnn.checker.points import Settings
 from fnn.network import Dense, Repeated, Skip
 from tests.cases import drawn, random

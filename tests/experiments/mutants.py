@@ -1,22 +1,28 @@
-"""The library broken on purpose: for every claim a change of one line of `fnn` under which its test must fail.
+"""The library broken on purpose: for every claim a change of one line of `fnn` under which its test and verdict fall.
 
-    python -m tests.experiments.mutants [CLAIM …]     runs each claim's tests under its mutant and says which failed;
-                                                      the status is 1 where a claim survived
+    python -m tests.experiments.mutants [CLAIM …]     runs each claim's tests and the quick form of its experiments
+                                                      under its mutant, says what fell and keeps it in `mutants.json`;
+                                                      the status is 1 where a test or a verdict survived
 
-As a plugin of pytest (`-p tests.experiments.mutants`) it breaks the library by the mutant that FNN_MUTANT names, before
-anything is traced. A mutant is a text in the source of one function and what stands there instead.
+As a plugin of pytest (`-p tests.experiments.mutants`), or run as a program, it breaks the library by the mutant that
+FNN_MUTANT names, before anything is traced. A mutant is a text in the source of one function and what stands there
+instead. A verdict falls where a prediction on which it rests holds in the quick form of the library as it is, and does
+not hold, or cannot be measured, in that of the mutant.
 """
 
 import importlib
 import inspect
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +67,11 @@ MUTANTS: dict[str, Mutant] = {
     "b_bar is a mean": Mutant("fnn.linear:affine_backward", "b_bar = jnp.sum", "b_bar = jnp.mean"),
     "the bias is left out": Mutant(
         "fnn.linear:affine", "return z + jnp.broadcast_to(b, z.shape)", "return z + 0 * jnp.sum(b)"
+    ),
+    "a unit knows its place": Mutant(
+        "fnn.linear:affine",
+        "return z + jnp.broadcast_to(b, z.shape)",
+        "return z + jnp.broadcast_to(b + 0.01 * jnp.arange(len(b), dtype=b.dtype), z.shape)",
     ),
     "the sum is not transposed in order": Mutant(
         "fnn.linear:homogeneous_matrix", "[b.reshape(1, -1), W]", "[W, b.reshape(1, -1)]"
@@ -131,14 +142,11 @@ MUTANTS: dict[str, Mutant] = {
         "return (w + correction * x, b + correction)",
         "return (w - 0.9 * w + correction * x, b + correction)",
     ),
-    "every weight begins at 1": Mutant(
-        "fnn.initializers:GlorotUniform.__call__",
-        "return Uniform(math.sqrt(6 / (fan_in + fan_out)))(key, shape, dtype)",
-        "return jnp.ones(shape, dtype) + 0 * fan_in",
+    "constants are −30 times what they are": Mutant(
+        "fnn.initializers:Constant.__call__", "self.value", "-30 * self.value"
     ),
-    "constants are 0": Mutant("fnn.initializers:Constant.__call__", "self.value", "0 * self.value"),
-    "one-hot begins at 1": Mutant(
-        "fnn.metrics:one_hot", "return jax.nn.one_hot(labels", "return jax.nn.one_hot(1 + labels"
+    "one-hot is read backwards": Mutant(
+        "fnn.metrics:one_hot", "labels, classes, dtype=dtype)", "labels, classes, dtype=dtype)[..., ::-1]"
     ),
     "layers go back from the first": Mutant(
         "fnn.network:Sequential.backward",
@@ -146,6 +154,9 @@ MUTANTS: dict[str, Mutant] = {
         "self.layers, params, residuals",
     ),
     "a power keeps its exponent": Mutant("fnn.glassbox.rules.arithmetic:integer_pow", "(n - 1)", "n"),
+    "weights below 0 are drawn as those above": Mutant(
+        "fnn.glassbox.picture.nets:_edges", '"positive" if w > 0', '"positive" if w != 0'
+    ),
     "layers backward in forward order": Mutant(
         "fnn.network:Sequential.backward", "params_bar.append(p_bar)", "params_bar.insert(0, p_bar)"
     ),
@@ -154,7 +165,7 @@ MUTANTS: dict[str, Mutant] = {
 #: For every claim the mutant under which a test with its number fails.
 OF: dict[str, str] = {
     "A1": "0 counts as below", "A2": "W_bar with its sign turned", "A3": "the bias is left out",
-    "A4": "thresholds are strict", "A5": "one-hot begins at 1", "A6": "softmax forgets one class",
+    "A4": "thresholds are strict", "A5": "one-hot is read backwards", "A6": "softmax forgets one class",
     "A7": "the loss is not that of the label", "A8": "differences divide by h/2", "A9": "one step for every dtype",
     "A10": "a power keeps its exponent", "A11": "steps twice as long", "A12": "differences are taken three times",
     "A13": "sigmoid's slope lacks a factor", "A14": "sign lets a gradient through", "A15": "W_bar with its sign turned",
@@ -163,26 +174,27 @@ OF: dict[str, str] = {
     "B1": "squared error with a ½", "B2": "squared error with a ½", "B3": "the logistic loss is halved",
     "B4": "the perceptron corrects nothing at 0", "B5": "sigmoid's slope lacks a factor", "B6": "nothing is shuffled",
     "B7": "p − y without y", "B8": "x_bar by W, not its transpose", "B9": "biases are penalized",
-    "B10": "the bound of the weights is wide", "B11": "the bias is left out", "B12": "tanh's slope lacks a factor",
+    "B10": "the bound of the weights is wide", "B11": "a unit knows its place", "B12": "tanh's slope lacks a factor",
     "B13": "layers backward in forward order", "B14": "p − y without y", "B15": "softmax sees a shift",
-    "B16": "relu leaks", "B17": "relu leaks", "B18": "L2 is halved", "B19": "the step has a slope",
+    "B16": "relu leaks", "B17": "relu leaks", "B18": "L2 is halved", "B19": "hinge with margin ½",
     "B20": "−1/p is −p", "B21": "the perceptron corrects nothing at 0", "B22": "the sign of the error is its size",
     "B23": "units of tanh are squares",
     "B24": "the bias is left out", "B25": "sigmoid is shifted", "B26": "the bias is left out",
     "B27": "the likelihood is not taken to its logarithm", "B28": "the input is always differentiated",
-    "B29": "constants are 0",
+    "B29": "constants are −30 times what they are",
     "B30": "the perceptron corrects by half",
-    "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "the bias is left out",
+    "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "a unit knows its place",
     "C4": "the bias is left out", "C5": "squared error with a ½", "C6": "e without its sign",
     "C7": "a product keeps one factor", "C8": "x_bar by W, not its transpose", "C9": "e without its sign",
-    "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned", "C12": "every weight begins at 1",
+    "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned",
+    "C12": "weights below 0 are drawn as those above",
     "D1": "squared error with a ½", "D2": "x_bar by W, not its transpose", "D3": "layers go back from the first",
     "D4": "sigmoid's slope lacks a factor", "D5": "x_bar by a whole Jacobian",
     "D6": "b_bar is a mean", "D7": "brackets are left out",
     "D8": "the sum is not transposed in order", "D9": "a product keeps one factor",
     "E1": "steps twice as long", "E2": "differences are taken three times", "E3": "a product keeps one factor",
     "E4": "sigmoid's slope lacks a factor", "E5": "max hands on to the loser", "E6": "sigmoid's slope lacks a factor",
-    "E7": "steps twice as long", "E8": "W_bar with its sign turned", "E9": "W_bar with its sign turned",
+    "E7": "W_bar with its sign turned", "E8": "W_bar with its sign turned", "E9": "W_bar with its sign turned",
 }  # fmt: skip
 
 
@@ -229,29 +241,89 @@ def _set(owner: Any, attribute: str, value: Any) -> None:
     (object.__setattr__ if attribute == "rule" else setattr)(owner, attribute, value)
 
 
-def main(claims: list[str]) -> int:
-    """Run the tests of these claims, or of all, under their mutants; say what failed."""
-    from experiments.claims import witnesses
+#: What fell under each claim's mutant, when it was last run; the site's page of mutants is made from it.
+FILE = Path(__file__).with_suffix(".json")
+ROOT = Path(__file__).parents[2]
+#: What runs another process of Python.
+PYTHON = [sys.executable]
 
-    root = Path(__file__).parents[2]
+
+def main(claims: list[str]) -> int:
+    """Run what looks at these claims, or at all, under their mutants; say what fell, and keep it."""
     by_mutant: dict[str, list[str]] = defaultdict(list)
     for claim in claims or OF:
         by_mutant[OF[claim]].append(claim)
-    survived = []
+    survived = 0
     for name, of in by_mutant.items():
-        tests = {claim: [f"tests/{test}" for test in witnesses()[claim].tests] for claim in of}
-        command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "tests.experiments.mutants",
-                   *dict.fromkeys(test for each in tests.values() for test in each)]  # fmt: skip
-        run = subprocess.run(command, cwd=root, env=os.environ | {"FNN_MUTANT": name}, capture_output=True, text=True)
-        failed = set(re.findall(r"^(?:FAILED|ERROR) (\S+?)(?:\[| -|$)", run.stdout, re.M))
+        failed = failing_tests(name, of)
         for claim in of:
-            mine = [test.split("::")[1] for test in tests[claim] if test in failed]
-            survived += [] if mine and name else [claim]
-            print(f"{claim}: {name or 'no mutant'}: {', '.join(mine) or 'SURVIVED'}", flush=True)
+            entry = {"mutant": name, "tests": failed[claim], "predictions": fallen_predictions(name, claim)}
+            kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+            kept[claim] = entry
+            text = json.dumps({each: kept[each] for each in OF if each in kept}, indent=1, ensure_ascii=False)
+            FILE.write_text(text + "\n", encoding="utf-8")
+            survived += not (entry["tests"] and entry["predictions"])
+            fell = (", ".join(entry[key]) or "SURVIVED" for key in ("tests", "predictions"))
+            print(f"{claim}: {name}: {'; '.join(fell)}", flush=True)
     return 1 if survived else 0
+
+
+def failing_tests(name: str, claims: list[str]) -> dict[str, list[str]]:
+    """{claim: those of its tests, "file::name", that fail under this mutant}, in one run of pytest."""
+    from experiments.claims import witnesses
+
+    tests = {claim: witnesses()[claim].tests for claim in claims}
+    every = [f"tests/{test}" for test in dict.fromkeys(each for mine in tests.values() for each in mine)]
+    run = _run(["-m", "pytest", "-q", "--no-header", "-p", "tests.experiments.mutants", *every], name)
+    failed = set(re.findall(r"^(?:FAILED|ERROR) tests/(\S+?)(?:\[| -|$)", run.stdout, re.M))
+    return {claim: [test for test in mine if test in failed] for claim, mine in tests.items()}
+
+
+def fallen_predictions(name: str, claim: str) -> list[str]:
+    """The predictions on which the claim rests that fall under this mutant, "experiment: key"."""
+    from experiments.claims import witnesses
+
+    fallen = []
+    for experiment in witnesses()[claim].experiments:
+        before, after = held(experiment, ""), held(experiment, name)
+        if after is None:
+            fallen.append(f"{experiment}: it ends with an error")
+            continue
+        assert before is not None, f"{experiment} fails without a mutant"
+        fallen += [f"{experiment}: {key}" for key in before[claim] if key not in after[claim]]
+    return fallen
+
+
+@cache
+def held(experiment: str, name: str) -> dict[str, list[str]] | None:
+    """{claim: the predictions on which it rests that hold in the quick form under this mutant}; None: it failed."""
+    from experiments import frame, results
+    from experiments.registry import EXPERIMENTS
+
+    with tempfile.TemporaryDirectory() as folder:
+        _run(["-m", "tests.experiments.mutants", "--quick", experiment, folder], name)
+        record = results.read(Path(folder, experiment, results.FILE)) or {}
+    made = record.get("predictions")
+    if not made or "failure" in record:
+        return None
+    claims = EXPERIMENTS[experiment].claims.items()
+    return {claim: [key for key in frame.keys_of(keys, made, claim) if made[key][1] is True] for claim, keys in claims}
+
+
+def _run(arguments: list[str], name: str) -> "subprocess.CompletedProcess[str]":
+    """Python in a process of its own, with this mutant in its library."""
+    env = {key: value for key, value in os.environ.items() if key != "FNN_MUTANT"}
+    env |= {"FNN_MUTANT": name} if name else {}
+    return subprocess.run([*PYTHON, *arguments], cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def _quick(experiment: str, folder: str) -> int:
+    from experiments.__main__ import main
+
+    return main([experiment, "--quick", "--allow-lost", "--out", folder])
 
 
 if os.environ.get("FNN_MUTANT"):
     _apply(MUTANTS[os.environ["FNN_MUTANT"]])
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_quick(*sys.argv[2:]) if sys.argv[1:2] == ["--quick"] else main(sys.argv[1:]))

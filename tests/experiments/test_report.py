@@ -141,10 +141,21 @@ def test_one_seed_gives_one_result(tiny, tmp_path):
     assert first["result"]["size"] == 3  # the quick form
 
 
+def test_what_judges_times_runs_alone_after_the_others_the_longest_first(monkeypatch):
+    ran = []
+    monkeypatch.setattr(series, "_together", lambda names, options, console: iter([ran.append(list(names))]))
+    monkeypatch.setattr(series, "_in_turn", lambda names, options, console: iter([ran.append(list(names))]))
+    monkeypatch.setattr(series, "_seconds", {"xor": 1.0, "wine": 3.0, "graphs": 2.0}.get)
+    chosen = dict.fromkeys(("xor", "finite_differences", "wine", "graphs"))
+    list(series._scheduled(chosen, Series(), Console(quiet=True)))
+    assert ran == [["wine", "graphs", "xor"], ["finite_differences"]]
+
+
 def test_a_quick_form_in_a_process_of_its_own_is_compiled_with_few_optimizations(monkeypatch):
     few = lambda *_: jax.config.read("jax_disable_most_optimizations")  # noqa: E731
     monkeypatch.setattr(series, "_outcome", few)
-    assert series._quick_outcome("xor", xor.Options()) is True and few() is False
+    assert series._outcome_there("xor", xor.Options(), True) is True and few() is False
+    assert series._outcome_there("xor", xor.Options(), False) is False
 
 
 @pytest.mark.parametrize(
@@ -324,7 +335,7 @@ def test_committed_results_say_what_their_code_says():
     (saved,) = (run.record for run in runs if run.name == "speed" and "training" in run.record["measured"])
     told = training.verdicts(training.table(saved["measured"]["training"]))
     assert saved["predictions"] == {
-        what: [f"promised {what}; measured {numbers}", held] for what, held, _, numbers in told
+        what: [f"target {what}; measured {numbers}", held] for what, held, _, numbers in told
     }
 
 

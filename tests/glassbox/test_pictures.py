@@ -344,6 +344,13 @@ def test_a_convolution_and_a_pool_say_which_window_each_output_saw():
     assert y[2] == x[[0, 2, 4]] @ k and told["m"][0].startswith("m[0] saw y[0:2], took y[")
     taken = [int(re.search(r"took y\[(\d+)", line)[1]) for line in told["m"]]
     assert np.flatnonzero(box.cotangent("y")).tolist() == sorted(taken)
+    # in the picture a dot for each of them, and the frame around the window of the middle output
+    drawn = {part.name: part.window.drawing for part in scene(box).parts if part.window}
+    assert drawn.keys() == {"y", "m"}
+    assert [float(x) for x in re.findall(r'cx="([\d.]+)"', drawn["m"])] == [10 * (k + 0.5) for k in sorted(taken)]
+    assert '<rect class="window" x="20" y="0" width="20" height="10"/>' in drawn["m"]
+    assert '<rect class="window" x="10" y="0" width="50" height="10"/>' in drawn["y"] and "taken" not in drawn["y"]
+    assert all(each in box.svg() for each in drawn.values()) and "dots: entries taken" in box.svg()
 
 
 def test_windows_in_two_axes_of_strides_padding_and_gaps():
@@ -358,6 +365,7 @@ def test_windows_in_two_axes_of_strides_padding_and_gaps():
     assert told["y"][1:] == ["y[0] saw image[0:2, 0:2]", "y[1] saw image[2:4, 0:2]", "y[2] saw image[4:6, 0:2]"]
     assert told["s"][:2] == ["s[0, 0] saw image[0:3, 0:2]", "s[0, 1] saw image[0:3, 2:4]"] and len(told["s"]) == 6
     assert told["t"][1:4] == ["t[0, 0] saw part[0]", "t[0, 1] saw part[0]", "t[1, 0] saw part[0]"]
+    assert sum(part.window is not None for part in scene(graph(f, image, kernel)).parts) == 3
     # too many to list are not
     assert windows_of(graph(f, np.ones((1, 1, 12, 12), np.float32), kernel)).keys() == {"t"}
 

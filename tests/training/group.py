@@ -5,6 +5,7 @@ It trains with checkpoints, says when it begins, and prints JSON at the end.
 
 import hashlib
 import json
+import signal
 import sys
 import time
 
@@ -19,7 +20,7 @@ X, Y = X[:301], Y[:301]
 NET = fnn.mlp(64, 128, 10, activation="tanh")
 ADAM = fnn.optimizers.adam(1e-3)
 #: Epochs of a run that is killed.
-LONG = 40
+LONG = 20
 
 
 class Counted:
@@ -57,11 +58,22 @@ def sweep(**changed):
     return fnn.sweep(fnn.backprop(NET, "softmax_cross_entropy"), (X, Y), **options | changed)
 
 
+class Signalling(Counted):
+    """Rows whose reading brings a signal, from the third piece on: the first ones are read before the first step."""
+
+    def __getitem__(self, numbers):
+        if self.read > 300:
+            signal.raise_signal(signal.SIGTERM)
+        return super().__getitem__(numbers)
+
+
 def refusal(train=fit, **changed):
     try:
         train(**changed)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        state = getattr(error, "state", None)
+        where = f" after {int(state.epoch)} epochs, {int(state.step)} steps" if isinstance(error, SystemExit) else ""
+        return f"{type(error).__name__}: {error}{where}"
     return "none"
 
 
@@ -73,14 +85,13 @@ def enough(number, metrics):
     raise fnn.StopTraining
 
 
-def long_run(folder):
-    """A run that may be killed."""
+def long_run(folder, *, killed):
+    """A run that may be killed: then it takes long enough for that."""
 
     def on_epoch(number, metrics):
         if not said:
             said.append(print("training", flush=True))
-        # long enough to be killed
-        time.sleep(0.05)
+        time.sleep(0.2 if killed else 0)
 
     said = []
     state, history = fit(
@@ -95,8 +106,8 @@ def main(number, processes, port, folder, part):
         jax.distributed.initialize(
             address, processes, number, coordinator_bind_address=address, heartbeat_timeout_seconds=10
         )
-    found = {"run": long_run(folder)}
-    if part == "run":
+    found = {"run": long_run(folder, killed=part == "killed")}
+    if part != "all":
         return found
     stream = fnn.Stream(Counted(X), Y, rows=320)
     found["memory"], found["stream"] = (digest(fit(data=data)[0].params) for data in ((X, Y), stream))
@@ -126,6 +137,9 @@ def main(number, processes, port, folder, part):
             "folder of a sweep": refusal(sweep, checkpoints=fnn.Checkpoints(__file__)),
             "sweep": refusal(sweep, batch_size=0 if mine else 32),
             "callback": refusal(on_epoch=fails_in_the_first),
+            "epochs": refusal(epochs=2 if mine else 3),
+            # of two batches each piece
+            "signal": refusal(data=fnn.Stream(Signalling(X) if mine else X, Y, rows=64)),
         }
     found["enough"] = int(fit(on_epoch=enough, epochs=9)[0].epoch) < 9
     return found

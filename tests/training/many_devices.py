@@ -164,25 +164,29 @@ def planted():
 
 
 def wide():
-    """1024-1024-1024-10, split along the outputs."""
-    net = fnn.mlp(1024, 1024, 1024, 10, activation="tanh")
-    x = np.random.default_rng(0).normal(size=(64, 1024))
+    """256-256-256-10, split along the outputs."""
+    net = fnn.mlp(256, 256, 256, 10, activation="tanh")
+    x = np.random.default_rng(0).normal(size=(64, 256))
     options = {"data": (x, Y[:64]), "epochs": 1, "batch_size": 32, "optimizer": optax.adam(1e-4)}
     gradient, params = fnn.backprop(net, "softmax_cross_entropy"), start(net)
     one, _ = fit(gradient, params, **options)
     kept = lambda state: (state.params, state.optimizer_state)  # noqa: E731
+    layers = [sum(leaf.size for leaf in jax.tree.leaves(layer)) for layer in params]
     found = {}
     for model in (2, 4):
-        placed = params
+        placed, whole = params, layers[2]
         if model == 2:
             # the last layer, too narrow to be split by its outputs, as the user would have it
             sharding = NamedSharding(mesh(1, 2), PartitionSpec("model", None))
             placed = (*params[:2], {"W": jax.device_put(params[2]["W"], sharding), "b": params[2]["b"]})
+            whole = 10
         state, _ = fit(gradient, placed, mesh=mesh(1, model), **options)
         found[model] = {
             "off": off(kept(one), kept(state)),
             "last": list(state.params[2]["W"].sharding.spec),
+            "first": list(state.params[0]["W"].sharding.spec),
             "share": on_device(kept(state)) / on_device(kept(one)),
+            "should": ((sum(layers) - whole) / model + whole) / sum(layers),
         }
     return found
 

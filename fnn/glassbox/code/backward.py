@@ -186,8 +186,8 @@ def _lines(both: Program, writer: Writer, inputs: dict[int, str]) -> _Lines:
     labels = [k for k, step in enumerate(both.steps) if step.primitive.name == "name"]
     first = next((k for k in labels if str(both.steps[k].params["name"]).endswith("_bar")), None)
     remarks = {} if first is None else {first: "# backward"}
-    found = writer.write(both, pieces, remarks)
-    return _Lines(writer.lines, [writer.hold(found[n], "gradient").text for n in both.outputs])
+    written = writer.write(both, pieces, remarks)
+    return _Lines(writer.lines, [writer.hold(written[n], "gradient").text for n in both.outputs])
 
 
 def _function(f: Any, args: tuple, lines: _Lines, inputs: list[int], program: Program, dialect: Python) -> str:

@@ -32,8 +32,8 @@ class Latex:
 
     def word(self, name: str) -> str:
         stem, barred = name.removesuffix("_bar"), name.endswith("_bar")
-        found = re.fullmatch(r"(.*?)_?(\d+(?:_\d+)*)?", stem)
-        stem, index = (found[1] or stem, found[2]) if found else (stem, None)
+        match = re.fullmatch(r"(.*?)_?(\d+(?:_\d+)*)?", stem)
+        stem, index = (match[1] or stem, match[2]) if match else (stem, None)
         letter = rf"\{stem}" if stem in GREEK else stem
         if len(stem) > 1 and stem not in GREEK:
             letter = r"\mathit{" + stem.replace("_", r"\_") + "}"
@@ -51,9 +51,9 @@ class Latex:
         text = written(value, dtype)
         if text is not None:
             text = {"inf": r"\infty", "-inf": r"-\infty"}.get(text, text.removesuffix(".0"))
-            found = re.fullmatch(r"(-?[\d.]+)e([+-]?)0*(\d+)", text)
-            if found:
-                text = rf"{found[1]} \cdot 10^{{{found[2].replace('+', '')}{found[3]}}}"
+            match = re.fullmatch(r"(-?[\d.]+)e([+-]?)0*(\d+)", text)
+            if match:
+                text = rf"{match[1]} \cdot 10^{{{match[2].replace('+', '')}{match[3]}}}"
             return Piece(text, 2 if text.startswith("-") else 0, (), dtype, literal=True)
         shape = r" \times ".join(map(str, np.shape(value)))
         return Piece(rf"C^{{({shape})}}", 0, np.shape(value), dtype, word=True)
@@ -89,8 +89,8 @@ class Latex:
                     writer.line(rf"&\quad {source}{telling}")
                 piece = Piece(self.word(own), 0, aval.shape, aval.dtype, word=True)
             pieces[number] = piece
-        found = writer.write(body, pieces)
+        results = writer.write(body, pieces)
         for target, number in zip(targets, body.outputs, strict=True):
-            writer.line(rf"{self.word(target)} &= {found[number].text}")
+            writer.line(rf"{self.word(target)} &= {results[number].text}")
         writer.indent -= 1
         return targets

@@ -145,6 +145,8 @@ def _middle(part: Part) -> Block:
             lines.append(Line(cut(part.name), size, "name own" if own else "name"))
         elif not lines:
             lines.append(Line("constant", 12.0, "note"))
+    if part.window is not None:
+        return Block(tuple(lines), part.window.drawing, part.window.width, part.window.height)
     return Block(tuple(lines))
 
 

@@ -46,7 +46,7 @@ def heat_map(value: Any) -> Map | None:
     paths: dict[str, list[str]] = {}
     for i, row in enumerate(cells):
         j = 0
-        shades = [_shade(x, largest) for x in row]
+        shades = [shade(x, largest) for x in row]
         while j < columns:
             run = next((k for k in range(j, columns) if shades[k] != shades[j]), columns) - j
             paths.setdefault(shades[j], []).append(f"M{j} {i}h{run}v1h-{run}z")
@@ -65,7 +65,7 @@ def heat_map(value: Any) -> Map | None:
     return Map(width, height, drawing, scale, note)
 
 
-def _shade(x: float, largest: float) -> str:
+def shade(x: float, largest: float) -> str:
     if not math.isfinite(x):
         return "bad"
     level = round(abs(x) / largest * SHADES) if largest else 0

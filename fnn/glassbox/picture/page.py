@@ -1,6 +1,6 @@
 """The graph as one page that needs nothing else: no network, no font, no other file.
 
-Promises: everything that came from the user is text, never markup; the page's own policy forbids every request;
+Promises: everything from the user is text, never markup; the page's own policy forbids every request;
 identical graphs give identical bytes. Its script (`page.js`) only shows and hides what stands in the page.
 """
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from fnn.glassbox.picture import symbols
+from fnn.glassbox.picture.maps import Map
+from fnn.glassbox.picture.windows import drawn as windows_drawn
 from fnn.glassbox.records import Node, Record, Summary
 from fnn.glassbox.table import known
 
@@ -44,6 +46,8 @@ class Part:
     """How many equal ones it stands for."""
     reads: tuple[str, ...] = ()
     """Of a single step, what it reads, in its order, by name or number."""
+    window: Map | None = None
+    """Of a convolution or a pool, one of its windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -474,7 +478,9 @@ def _part(drawing: _Drawing, groups: dict, place: tuple[str, int], members: dict
         return Part(f"n{k}", "output", drawing.named[k], "also out", node, held)
     small = node.operation == "broadcast_in_dim"
     texts = [None if i is not None else drawing.text(whole) for i, whole in drawing.reads[k]]
-    return Part(f"n{k}", "small" if small else "step", drawing.named[k], symbols.symbol(node, texts), node, held)
+    window = windows_drawn(node, [drawing.nodes[i] for i in node.inputs])
+    kind, symbol = "small" if small else "step", symbols.symbol(node, texts)
+    return Part(f"n{k}", kind, drawing.named[k], symbol, node, held, window=window)
 
 
 def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:

@@ -263,6 +263,8 @@ def _legend(drawing: Scene, labels: Sequence[_Label | None], size: Point, down: 
         entries.append(("note", "dashed: no derivative"))
     if any(not symbols.single(part.node.value) for part in drawing.parts):
         entries.append(("note", "maps: purple −, green +, full at ±"))
+    if any(part.window for part in drawing.parts):
+        entries.append(("note", "frame: the window of the marked output; dots: entries taken"))
     widths = [text_width(text, 13) + 22 for _, text in entries]
     limit = max(size[0] - 18, *widths, 320.0)
     x, y, out, widest = 18.0, 14.0, [], 0.0

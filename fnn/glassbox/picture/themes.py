@@ -76,6 +76,10 @@ def style(theme: Theme, root: str) -> str:
         ".flow.still path": "stroke-dasharray:4 4",
         ".flow.still .head": "stroke-dasharray:none",
         ".frame": f"fill:none;stroke:{theme.border};stroke-width:1",
+        ".grid": f"fill:none;stroke:{theme.border};stroke-width:0.7",
+        ".place": f"fill:{theme.value_tint}",
+        ".window": f"fill:none;stroke:{theme.accent};stroke-width:2",
+        ".taken": f"fill:{theme.accent}",
         ".m0": f"fill:{theme.zero}",
         ".bad": f"fill:{theme.bad}",
     }

@@ -43,7 +43,7 @@ def scatter_sub(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
 
 def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
     # y[indices[i]] = updates[i]: what was there no longer counts. Where an index comes twice the last one to be written
-    # counts, and which one that is the program leaves open: the entry that is found there is asked
+    # counts, and which one that is the program leaves open: the entry that stands there is asked
     numbers = dimension_numbers
     options = {"mode": mode}
     x_bar = lax.scatter(y_bar, indices, jnp.zeros_like(updates), numbers, unique_indices=unique_indices, **options)

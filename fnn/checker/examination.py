@@ -1,0 +1,156 @@
+"""Is this rule right? At random numbers, at those of the run, and with data of the kind of the run.
+
+Promises: a rule that is wrong at random numbers and right where the user called it is said to be both, and on what of
+its data it relies; only what data may be is relied on (`points.kind_of`), never a coincidence of parameters.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import jax
+
+from fnn.checker.findings import Finding, Verdict, graver
+from fnn.checker.judge import judged_at
+from fnn.checker.oracles import is_float
+from fnn.checker.points import (
+    Kind,
+    Settings,
+    at,
+    generic_points,
+    is_data,
+    is_known,
+    is_symmetric,
+    kind_of,
+    near,
+    points,
+)
+from fnn.checker.promises import argument_of
+from fnn.checker.rules import Point, Rule
+
+
+def examine(
+    rule: Rule, settings: Settings, *, generic: bool = True, recorded: bool = True, before: list[Finding] | None = None
+) -> list[Finding]:
+    """One finding per argument of the rule: the gravest of its points.
+
+    Args:
+        rule: what is checked.
+        settings: of the check.
+        generic: try it on generic inputs, small where it can be.
+        recorded: try it where the real run had it.
+        before: the findings where the real run had it, if it was tried there already.
+    """
+    findings = list(before or [])
+    for point in points(rule, settings, generic, recorded and before is None):
+        findings = graver(findings, judged_at(point, settings))
+        if any(f.verdict == Verdict.FORMULA for f in findings):
+            return _elsewhere(findings, rule, settings, before) if point.generic and recorded else findings
+    if rule.expected and findings and all(f.verdict == Verdict.OK for f in findings):
+        settings.notes[f"{rule.name} is declared to differ from its derivative on purpose, and is right"] = None
+    return findings
+
+
+def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: list[Finding] | None) -> list[Finding]:
+    """Findings at generic inputs; where the rule is right where the run had it they say so, and on what it relies."""
+    if not is_known(rule):
+        return findings
+    if not _is_right(judged_at(at(rule, settings), settings) if before is None else before):
+        return _explained_by_kind(findings, rule, settings)
+    assumption = _assumption(rule, settings)
+    if not assumption and (place := _symmetric(rule, settings)):
+        says = f"right where {place} is symmetric, as in your run; off them it differs, and no other number is usable"
+        return [
+            replace(f, verdict=Verdict.UNDECIDED, message=says) if f.verdict == Verdict.FORMULA else f for f in findings
+        ]
+    if not assumption:
+        says = "; at random inputs, and right where your run called it"
+        return [replace(f, message=f.message + says) if f.verdict == Verdict.FORMULA else f for f in findings]
+    return [replace(f, **_assuming(f, assumption)) if f.verdict == Verdict.FORMULA else f for f in findings]
+
+
+def _symmetric(rule: Rule, settings: Settings) -> str:
+    """The matrix on whose symmetry an iteration relies that is right where the run had it; "" if there is none."""
+    matrices = [
+        label for label, leaf in zip(rule.labels, rule.inputs, strict=False) if is_float(leaf) and is_symmetric(leaf)
+    ]
+    if not rule.iterates or not matrices:
+        return ""
+    judged = [judged_at(point, settings) for point in near(rule, settings, symmetric=True)]
+    return " and ".join(matrices) if judged and all(map(_is_right, judged)) else ""
+
+
+def _is_right(findings: list[Finding]) -> bool:
+    return all(f.verdict in (Verdict.OK, Verdict.KINK) or f.kind == "data" for f in findings)
+
+
+def _assuming(finding: Finding, assumption: str) -> dict[str, Any]:
+    message = f"right where {assumption}, as in your run"
+    if finding.entry is not None:
+        place = f"its entry {list(finding.entry)}" if finding.entry else "it"
+        message += f"; off them {place} is {finding.truth:.3g}, by hand {finding.by_hand:.3g}"
+    return {"verdict": Verdict.ASSUMES, "message": message, "certain": True, "kind": "assumes"}
+
+
+def _assumption(rule: Rule, settings: Settings) -> str:
+    """On what of its data a rule relies that is right where the run had it; "" if on nothing that may be relied on."""
+    kinds = _kinds(rule)
+    for tried in [*([each] for each in kinds), *([list(kinds)] if len(kinds) > 1 else [])]:
+        judged = [judged_at(point, settings) for point in _points_of_kind(rule, settings, kinds, tried)]
+        if judged and all(map(_is_right, judged)):
+            return _words(kinds, tried)
+    if rule.converges:
+        judged = [judged_at(point, settings) for point in near(rule, settings)]
+        if judged and all(map(_is_right, judged)):
+            return "the iteration has converged"
+    return ""
+
+
+#: By the number of a leaf of (inputs, data): its kind, how it is called, and which input it is, if it is one.
+_Kinds = dict[int, tuple[Kind, str, int | None]]
+
+
+def _kinds(rule: Rule) -> _Kinds:
+    """The data of a rule that have a kind."""
+    kinds: _Kinds = {}
+    leaves = jax.tree_util.tree_leaves_with_path((rule.inputs, rule.data if rule.loose else ()))
+    for number, (path, leaf) in enumerate(leaves):
+        kind = kind_of(leaf) if is_data(rule, path) and is_float(leaf) else None
+        if kind is not None:
+            kinds[number] = kind, _place(rule, path), None if path[0].idx else path[1].idx
+    return kinds
+
+
+def _points_of_kind(rule: Rule, settings: Settings, kinds: _Kinds, tried: Iterable[int]) -> Iterator[Point]:
+    """The rule on random numbers, with data of the kind of the run; other looks leave these data as they are."""
+    kept = frozenset(kinds[number][2] for number in tried) - {None}
+    for point in generic_points(rule, settings, {number: kinds[number][0] for number in tried}):
+        yield point.moved(rule=replace(point.rule, fixed=point.rule.fixed | kept))
+
+
+def _words(kinds: _Kinds, tried: Iterable[int]) -> str:
+    of = (kinds[number] for number in tried)
+    each = (f"each {'entry' if kind.name == 'is 0 or 1' else 'row'} of {place} {kind.name}" for kind, place, _ in of)
+    return " and ".join(each)
+
+
+def _explained_by_kind(findings: list[Finding], rule: Rule, settings: Settings) -> list[Finding]:
+    """The findings, those that are hints at random data replaced by what is certain with data of the kind of the run.
+
+    With a target whose rows sum to 1 the gradient p − t is off by a factor, and with any other by a term besides.
+    """
+    hints = {f.argument for f in findings if f.verdict == Verdict.FORMULA and not f.certain}
+    kinds = _kinds(rule) if hints else {}
+    point = next(_points_of_kind(rule, settings, kinds, kinds), None) if kinds else None
+    if point is None:
+        return findings
+    certain = [f for f in judged_at(point, settings) if f.verdict == Verdict.FORMULA and f.certain]
+    says = f", where {_words(kinds, kinds)}, as in your run"
+    better = {f.argument: replace(f, message=f.message + says) for f in certain if f.argument in hints}
+    return [better.get(f.argument, f) for f in findings]
+
+
+def _place(rule: Rule, path: tuple) -> str:
+    if path[0].idx == 0:
+        return argument_of(rule, path[1:])
+    return f"argument {path[1].idx + len(rule.inputs)}{jax.tree_util.keystr(path[2:])}"

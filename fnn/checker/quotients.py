@@ -1,0 +1,73 @@
+"""Difference quotients with the error bar that they estimate themselves, and kinks: arithmetic on values alone.
+
+Promises: of several steps the one with the smallest bar counts; a kink is where the slopes from both sides stay apart
+as the step shrinks, each where it is.
+Letters: h the step, φ the change of a value along it.
+Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fnn.checker.oracles import floats_of
+
+#: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
+#: first is best for smooth functions, the last ones reach between an entry and a kink near it.
+STEPS = np.array([1e-3, 1e-4, 1e-5, 1e-6])
+
+
+class Quotients(NamedTuple):
+    """What differences say of some entries."""
+
+    slope: np.ndarray
+    uncertainty: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    kink: np.ndarray
+    """True where left and right slopes stay apart when the step shrinks."""
+
+    @classmethod
+    def of(cls, phi: np.ndarray, h: np.ndarray, weight: float) -> "Quotients":
+        """From the changes of a value to its slopes.
+
+        Args:
+            phi: for each entry and each of its steps h, the changes along h, −h, h/2, −h/2.
+            h: the steps: (entries, `STEPS`).
+            weight: the size of what the value is a sum of.
+        """
+        up, down, half_up, half_down = np.moveaxis(phi, -1, 0)
+        slopes, errors = _extrapolated(up, down, half_up, half_down, h, weight)
+        rights, lefts = half_up / (h / 2), -half_down / (h / 2)
+        best = np.argmin(np.where(np.isfinite(errors), errors, np.inf), axis=1)
+        rows = np.arange(len(h))
+        # what is lost inside, where large numbers cancel, shows at the smallest step
+        lost = np.abs(slopes[:, -1] - slopes[rows, best]) * h[:, -1] / h[rows, best]
+        errors[rows, best] += np.where(np.isfinite(lost), lost, 0)
+        # of a smooth function the two slopes approach each other as the step shrinks; across a kink they do not
+        gaps = np.abs(rights - lefts)
+        size = np.abs(rights[:, -1]) + np.abs(lefts[:, -1])
+        kink = (gaps[:, -1] > 0.5 * gaps[:, 1]) & (gaps[:, -1] > 1e-4 * size)
+        # and each of them stays where it is; what rounding alone keeps apart does not
+        steady = np.maximum(np.abs(rights[:, -1] - rights[:, 1]), np.abs(lefts[:, -1] - lefts[:, 1]))
+        kink &= steady < 0.25 * gaps[:, -1]
+        return cls(slopes[rows, best], errors[rows, best], lefts[:, -1], rights[:, -1], kink)
+
+
+def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weight: Any) -> tuple[Any, Any]:
+    """Richardson's extrapolation from the steps h and h / 2, and what it may be off by."""
+    coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
+    slopes = (4 * fine - coarse) / 3
+    return slopes, np.abs(slopes - fine) + 4 * np.finfo(np.float64).eps * weight / h
+
+
+def scales_of(inputs: tuple) -> np.ndarray:
+    """The characteristic size of each entry of the vector of all floating inputs."""
+    leaves = [np.asarray(leaf, np.float64) for leaf in floats_of(inputs)[0]]
+    return np.concatenate([np.zeros(0), *(np.maximum(np.abs(leaf), size_of(leaf)).ravel() for leaf in leaves)])
+
+
+def size_of(value: Any) -> float:
+    """The characteristic size of a leaf: the root of its mean square, or 1 where all of it is 0."""
+    value = np.asarray(value, np.float64)
+    return float(np.sqrt(np.mean(np.square(value)))) or 1.0 if value.size else 1.0

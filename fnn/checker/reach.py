@@ -1,0 +1,197 @@
+"""Which arguments reach which rules inside a function, as they stand or at all, and what stops or uses up a derivative.
+
+Promises: read from the trace alone; nothing runs. Of a loop whose parts are not known nothing finer is said than that
+any input may reach any rule.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn import jaxprs
+from fnn.checker.oracles import is_float, pullback
+from fnn.checker.pairs import OfEquation
+from fnn.checker.points import kind_of
+from fnn.checker.rules import Rule
+from fnn.checker.witnesses import DOES_NOT_RUN
+from fnn.types import PyTree
+
+
+def used(program: Any) -> dict[int, tuple[bool, ...]]:
+    """For each equation with a rule, which of its inputs (literals left out) depend on what is differentiated."""
+    found: dict[int, tuple[bool, ...]] = {}
+
+    def walk(jaxpr: Any, flags: list[bool]) -> list[bool]:
+        inner = jaxprs.bare(jaxpr)
+        known: dict[Any, bool] = dict.fromkeys(inner.constvars, False)
+        known.update(zip(inner.invars, flags, strict=True))
+
+        def depends(atom: Any) -> bool:
+            return not jaxprs.is_literal(atom) and known[atom] and is_float(atom.aval)
+
+        for equation in inner.eqns:
+            inputs = [depends(atom) for atom in equation.invars]
+            known.update(zip(equation.outvars, outputs(equation, inputs), strict=True))
+        return [depends(atom) for atom in inner.outvars]
+
+    def outputs(equation: Any, inputs: list[bool]) -> list[bool]:
+        name, every = equation.primitive.name, [any(inputs)] * len(equation.outvars)
+        if name in jaxprs.CUSTOM:
+            free = [flag for flag, atom in zip(inputs, equation.invars, strict=True) if not jaxprs.is_literal(atom)]
+            before = found.get(id(equation), (False,) * len(free))
+            found[id(equation)] = tuple(a or b for a, b in zip(before, free, strict=True))
+            return every
+        if name == "stop_gradient":
+            return [False] * len(equation.outvars)
+        if (body := jaxprs.body_of(equation)) is not None:
+            return walk(body, inputs)
+        if name == "cond":
+            branches = [walk(jaxprs.closed(branch), inputs[1:]) for branch in equation.params["branches"]]
+            return [any(flags) for flags in zip(*branches, strict=True)]
+        if name == "scan":
+            return _until_steady(jaxprs.Scan.of(equation), inputs, walk)
+        for inner in jaxprs.inside(equation):
+            # of other loops nothing finer is known than that any input may reach any rule
+            walk(inner, [any(inputs)] * len(inner.jaxpr.invars))
+        return every
+
+    walk(program, [True] * len(jaxprs.bare(program).invars))
+    return found
+
+
+def _until_steady(scan: jaxprs.Scan, inputs: list[bool], walk: Callable[[Any, list[bool]], list[bool]]) -> list[bool]:
+    constants, carry, sequences = scan.split(inputs)
+    while True:
+        out = walk(scan.body, [*constants, *carry, *sequences])
+        grown = [a or b for a, b in zip(carry, out[: scan.carried], strict=True)]
+        if grown == carry:
+            return [*carry, *out[scan.carried :]]
+        carry = grown
+
+
+def straight(program: Any, args: tuple) -> dict[int, tuple[str, ...]]:
+    """For each equation with a rule, which arguments of the check its inputs are as they stand; "" for others."""
+    names = [f"argument {path[0].idx}{jax.tree_util.keystr(path[1:])}" for path, _ in _paths(args)]
+    found: dict[int, tuple[str, ...]] = {}
+
+    def walk(jaxpr: Any, inputs: list[str]) -> list[str]:
+        inner = jaxprs.bare(jaxpr)
+        known: dict[Any, str] = dict(zip(inner.invars, inputs, strict=True))
+
+        def name(atom: Any) -> str:
+            return "" if jaxprs.is_literal(atom) else known.get(atom, "")
+
+        for equation in inner.eqns:
+            if equation.primitive.name in jaxprs.CUSTOM:
+                found[id(equation)] = tuple(name(a) for a in equation.invars if not jaxprs.is_literal(a))
+            elif equation.primitive.name == "convert_element_type":
+                known[equation.outvars[0]] = name(equation.invars[0])
+            elif (body := jaxprs.body_of(equation)) is not None:
+                known.update(zip(equation.outvars, walk(body, list(map(name, equation.invars))), strict=True))
+        return [name(atom) for atom in inner.outvars]
+
+    walk(program, names)
+    return found
+
+
+def _paths(tree: PyTree) -> list[tuple[tuple, Any]]:
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def with_blanks(equation: Any, rule: Rule, x64: bool) -> Rule:
+    """The rule of a loss, with the inputs for which nothing or zeros come back; the first is never one of them.
+
+    Nothing, None, says that an input is data. Zeros may be a mistake: they say so only of what data look like.
+    """
+    is_loss = len(equation.outvars) == 1 and equation.outvars[0].aval.shape == ()
+    pair, straight = rule.pair.real, rule.straight
+    if not is_loss or not any(straight) or not isinstance(pair, OfEquation) or pair.forward_mode:
+        return rule
+    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in rule.inputs]
+    try:
+        with jax.enable_x64(x64):
+            program = jax.make_jaxpr(lambda *inputs: pair.derived(inputs, (), (jnp.ones(()),))[1])(*shapes)
+    except DOES_NOT_RUN:
+        return rule
+    floats = [k for k, leaf in enumerate(shapes) if is_float(leaf) and k not in pair.held]
+    outputs = dict(zip(floats, program.jaxpr.outvars, strict=True))
+    zeros = [k for k in floats[1:] if straight[k] and _zero_of(program.jaxpr, outputs[k]) is not None]
+    blank = {
+        k: straight[k] for k in zeros
+        if _is_made_by_jax(_zero_of(program.jaxpr, outputs[k])) or kind_of(rule.inputs[k]) is not None
+    }  # fmt: skip
+    return replace(rule, blank=blank, zeroed=frozenset(zeros) - frozenset(blank))
+
+
+def _zero_of(jaxpr: Any, atom: Any) -> Any:
+    """The equation, or the literal, that writes zeros down, not computed; None for what is no such zero."""
+    if jaxprs.is_literal(atom):
+        return None if np.any(np.asarray(atom.val)) else atom
+    for equation in jaxpr.eqns:
+        if atom in equation.outvars:
+            if (body := jaxprs.body_of(equation)) is not None:
+                inner = _zero_of(body.jaxpr, body.jaxpr.outvars[equation.outvars.index(atom)])
+                return None if inner is None else equation
+            passes = equation.primitive.name in ("broadcast_in_dim", "convert_element_type")
+            return equation if passes and _zero_of(jaxpr, equation.invars[0]) is not None else None
+    return None
+
+
+def _is_made_by_jax(zero: Any) -> bool:
+    """True where zeros stand for None: no line of a rule wrote them, but JAX, at the end of the backward pass."""
+    traceback = getattr(getattr(zero, "source_info", None), "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        if frame.file_name == pullback.__code__.co_filename:
+            return True
+        if jaxprs.is_own(frame.file_name) and not jaxprs.is_installed(frame.file_name):
+            return False
+    return False
+
+
+def stopped(program: Any) -> list[str]:
+    """Where a function stops a gradient; the functions of JAX that do so inside, as softmax does, are none of them."""
+    stops = filter(jaxprs.is_stopped_by_user, jaxprs.equations(program))
+    return list(dict.fromkeys(str(jaxprs.place_of(each, installed=False) or "in a library") for each in stops))
+
+
+def used_up(program: Any) -> list[str]:
+    """The lines of rules by hand that a `jax.grad` within the function runs: of these nothing is left to judge."""
+    places: dict[str, None] = {}
+
+    def walk(jaxpr: Any) -> None:
+        for equation in jaxprs.bare(jaxpr).eqns:
+            if equation.primitive.name in jaxprs.CUSTOM:
+                continue
+            frames = list(getattr(equation.source_info.traceback, "frames", ()))
+            runs = [k for k, frame in enumerate(frames) if frame.function_name in ("_flatten_fwd", "_flatten_jvp")]
+            # what that calls, past the wrappers of JAX
+            own = [frame for frame in frames[: min(runs, default=0)] if jaxprs.is_own(frame.file_name)]
+            if own:
+                name = own[-1].function_name.rpartition(".")[2]
+                places[f"{name}, {Path(own[-1].file_name).name}:{own[-1].line_num}"] = None
+            for inner in jaxprs.inside(equation):
+                walk(inner)
+
+    walk(program)
+    return list(places)
+
+
+def maps(program: Any) -> dict[int, dict[str, int]]:
+    """For each equation with a rule, the axes of the maps over devices around it, with their sizes."""
+    found: dict[int, dict[str, int]] = {}
+
+    def walk(jaxpr: Any, around: dict[str, int]) -> None:
+        for equation in jaxprs.bare(jaxpr).eqns:
+            if equation.primitive.name in jaxprs.CUSTOM:
+                found[id(equation)] = around
+            here = dict(equation.params["mesh"].shape) if equation.primitive.name == "shard_map" else {}
+            for inner in jaxprs.inside(equation):
+                walk(inner, around | here)
+
+    walk(program, {})
+    return found

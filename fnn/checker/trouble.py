@@ -1,0 +1,57 @@
+"""Where a value that is not finite comes from: the first operation of a trace that makes one of finite numbers."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn import jaxprs
+from fnn.checker.oracles import is_float
+from fnn.jaxprs import Values
+
+
+def first_bad(program: Any, args: tuple) -> str:
+    """Where NaN or infinity first appears when a trace runs on these arguments: operation, place in the source."""
+    for k, leaf in enumerate(jax.tree.leaves(args)):
+        if is_float(leaf) and not _finite(leaf):
+            return f"argument leaf {k} (shape {leaf.shape}) is not finite already"
+    return _bad_in(program, jax.tree.leaves(args)) or "no single operation shows it"
+
+
+def _bad_in(closed: Any, values: Values) -> str:
+    known: dict[Any, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    known.update(zip(closed.jaxpr.invars, values, strict=True))
+    for equation in closed.jaxpr.eqns:
+        inputs = [jaxprs.value_of(atom) if jaxprs.is_literal(atom) else known[atom] for atom in equation.invars]
+        out = jaxprs.apply(equation, inputs)
+        if not _all_finite(out) and _all_finite(inputs):
+            # look inside calls: the operation itself says more than the function that holds it
+            if (inner := jaxprs.body_of(equation)) is not None:
+                return _bad_in(inner, inputs)
+            if equation.primitive.name == "gather":
+                return _beyond(equation, inputs)
+            ranges = ", ".join(f"from {np.min(v):.4g} to {np.max(v):.4g}" for v in inputs if is_float(v) and np.size(v))
+            place = jaxprs.place_of(equation, installed=False)
+            return f"`{equation.primitive.name}`{f' ({place})' if place else ''} makes it, of inputs {ranges}"
+        known.update(zip(equation.outvars, out, strict=True))
+    return ""
+
+
+def _beyond(equation: Any, inputs: Values) -> str:
+    """What to say of a look-up that gives NaN of finite numbers."""
+    array, indices = (np.asarray(each) for each in inputs[:2])
+    place = jaxprs.place_of(equation, installed=False)
+    where = f" ({place})" if place else ""
+    return (
+        f"`gather`{where} reads beyond an array of shape {array.shape}, at indices up to {indices.max(initial=0)}: a "
+        "label out of range? Number the classes from 0"
+    )
+
+
+def _finite(value: Any) -> bool:
+    return bool(jnp.isfinite(value).all())
+
+
+def _all_finite(values: Values) -> bool:
+    return all(_finite(each) for each in values if is_float(each))
