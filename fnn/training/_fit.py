@@ -267,7 +267,9 @@ def _trained(
                 save(state)
                 saved, unsaved = time.monotonic(), False
             received.take(word.signal)
-            if word.enough or received:
+            # of this process or of another
+            enough = word.enough
+            if enough or received:
                 break
             run.budget = word.budget
             state, finished = run.advance(state)
