@@ -368,7 +368,7 @@ def _mutants(runs: list[Run]) -> str:
         "| predictions that fell |",
         "|---|---|---|---|---|---|",
     ]
-    kept = json.loads(MUTANTS.read_text(encoding="utf-8"))
+    kept = json.loads(MUTANTS.read_text(encoding="utf-8")) if MUTANTS.exists() else {}
     for claim in CLAIMS:
         judged = [(run, run.record.get("verdicts", {}).get(claim)) for run in runs]
         told = ", ".join(f"{trial.told(each)} ({run.name})" for run, each in judged if each)
