@@ -374,10 +374,11 @@ def _mutants(runs: list[Run]) -> str:
         told = ", ".join(f"{trial.told(each)} ({run.name})" for run, each in judged if each)
         files = dict.fromkeys(f"[{each[2]}]({claim[0]}.md#{claim.lower()})" for _, each in judged if each and each[2])
         entry = kept.get(claim, {"mutant": "", "tests": [], "predictions": []})
+        none = "none" if claim in kept else "not tried yet"
         tests = ", ".join(f"`{test.partition('::')[2]}`" for test in entry["tests"])
         number = f"[{claim}]({claim[0]}.md#{claim.lower()})"
-        cells = (number, plain(told), ", ".join(files), plain(entry["mutant"]), tests or "none",
-                 plain("; ".join(entry["predictions"])) or "none")  # fmt: skip
+        cells = (number, plain(told), ", ".join(files), plain(entry["mutant"]), tests or none,
+                 plain("; ".join(entry["predictions"])) or none)  # fmt: skip
         lines += [f"| {' | '.join(cells)} |"]
     return "\n".join([*lines, ""])
 
