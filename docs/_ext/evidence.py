@@ -327,7 +327,7 @@ def _put_right(claim: str) -> list[str]:
     if not statement.corrected:
         return []
     said = [f"**The lecture:** {statement.lecture}", "", f"**Right:** {statement.right}"]
-    return [":::{admonition} Corrected", ":class: important", "", *said, "", ":::", ""]
+    return [":::{admonition} Corrected", ":class: important statement", "", *said, "", ":::", ""]
 
 
 def _evidence(claim: str, run: Run) -> list[str]:
@@ -424,7 +424,8 @@ def _corrections(runs: list[Run]) -> str:
     for claim in found:
         statement = STATEMENTS[claim]
         lines += [f"## {statement.title}", "", f"{claim} · {_badge(_overall(claim, runs))}", ""]
-        lines += [f"**The lecture:** {statement.lecture}", "", f"**Right:** {statement.right}", ""]
+        said = [f"**The lecture:** {statement.lecture}", "", f"**Right:** {statement.right}"]
+        lines += [":::{container} statement", "", *said, "", ":::", ""]
         lines += _shown(claim, runs, "", statement.seen)
     return "\n".join(lines)
 
