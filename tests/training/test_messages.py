@@ -138,12 +138,12 @@ MESSAGES = {
         "the pair that fit returns", "Unpack", error=TypeError),
     "a state of another optimizer": row(
         train(params=fnn.training.initial_state(PARAMS, fnn.optimizers.adam(0.1), key=jax.random.key(0))),
-        "the optimizer and the accumulate that it began with", "got a state of another", "begin anew"),
+        "the optimizer and the accumulate that it began with", "got a state of another", "start over"),
     "a state within an epoch, other batches": row(
         train(params=BEGUN._replace(step=jnp.int32(1), epoch_shape=np.array([11, 4])), optimizer=RECORD, batch_size=3),
-        "middle of an epoch", "got one after step 1 of batches of 4 of 11 rows, for batches of 3 of 11 rows", "begin"),
+        "middle of an epoch", "got one after step 1 of batches of 4 of 11 rows, for batches of 3 of 11 rows", "start"),
     "a state of one's own loop": row(train(params=BEGUN._replace(step=jnp.int32(5)), optimizer=RECORD),
-                                     "got one after step 5 of a loop of one's own", "begin anew with state.params"),
+                                     "got one after step 5 of a loop of one's own", "start over with state.params"),
     "a callback that changes the state": row(train(on_epoch=lambda n, m, state: state.params[0].update(W=0)),
                                              "on_epoch must leave the state as it is, got one that it changed", "let"),
     "inside jit": row(lambda: jax.jit(lambda key: run(params=BY_HAND.net.init(key))[0].params)(jax.random.key(0)),
