@@ -71,7 +71,7 @@ def test_mutants_of_losses_are_caught():
 
 def test_wrong_rules_as_users_carry_them(monkeypatch):
     """The draw is frozen, each carrier as often as any other; and one row hides no factor."""
-    drawn = carriers.drawn(12)
+    drawn = carriers.drawn(12, seed=1)
     assert [each.carrier for each in drawn] == 2 * [*carriers.CARRIERS]
     assert (drawn[0].original, drawn[0].change) == ("exponential", "sign of 1")
     assert carriers.call(drawn[0], "one array", 0) is None  # it has only one argument of that shape
