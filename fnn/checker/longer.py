@@ -121,7 +121,7 @@ class _Trial:
             fits = bool(findings) and not any(f.kind in MADE_FOR_SHAPES or _ignores_rows(f, length) for f in findings)
             right = bool(findings) and all(f.verdict.fine for f in findings)
             every &= fits and (right or (same and blame))
-            if right:
+            if right and (same or not _sets_apart(self._here.rules[k], rule)):
                 self._right[k].update(stretch)
             elif fits and same and blame:
                 self._wrong[k].append((stretch, _with_place(findings, stretch, length)))
@@ -183,6 +183,13 @@ def _stretches(leading: list[Axis], data: Sequence[Axis]) -> Iterator[tuple[Axis
     others = (each for size in sizes for each in itertools.combinations(leading, size))
     known = dict.fromkeys(each for each in (tuple(data), tuple(leading), *others) if each)
     yield from list(known)[:MOST]
+
+
+def _sets_apart(here: Rule, there: Rule) -> bool:
+    """True where two inputs of equal shape have different ones there: a prediction of one row, and targets of more."""
+    before, after = ([np.shape(leaf) for leaf in jax.tree.leaves(rule.inputs)] for rule in (here, there))
+    pairs = itertools.combinations(range(len(before)), 2)
+    return any(before[i] == before[j] and after[i] != after[j] for i, j in pairs)
 
 
 def _lengths(tree: PyTree) -> set[int]:
