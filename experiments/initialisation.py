@@ -109,7 +109,8 @@ def _biases(seed: int, x: jax.Array, y: jax.Array) -> dict[str, Any]:
 
         def one(key: jax.Array) -> jax.Array:
             *hidden, last = net.init(key)
-            begin = (*({"W": layer["W"], "b": layer["b"] + bias} for layer in hidden), last)
+            ones = [fnn.initializers.constant(1.0)(key, layer["b"].shape, jnp.float32) for layer in hidden]
+            begin = (*({"W": layer["W"], "b": bias * b} for layer, b in zip(hidden, ones, strict=True)), last)
 
             def step(params: Any, _: None) -> Any:
                 return jax.tree.map(lambda p, g: p - 0.1 * g, params, by_hand(params, images, labels)[1]), None

@@ -271,6 +271,8 @@ def _line(options: Options, wines: Table, train: np.ndarray, alcohol: int, unit:
     """The line of the target against alcohol, and nets on alcohol alone, from 0 to 100 %."""
     percent, y = wines.x[train][:, alcohol], wines.y[train]
     slope, intercept = np.linalg.lstsq(np.column_stack([percent, np.ones(len(percent))]), y)[0]
+    line = {"W": jnp.full((1, 1), slope), "b": jnp.full(1, intercept)}
+    at_0, at_100 = np.asarray(fnn.dense(1, 1).apply(line, jnp.asarray([[0.0], [100.0]])))[:, 0]
     middle, spread = percent.mean(), percent.std()
     net, params = _trained(options, ((percent - middle) / spread)[:, None], y[:, None] / unit)
     # fine where the wines are, coarse elsewhere
@@ -280,7 +282,7 @@ def _line(options: Options, wines: Table, train: np.ndarray, alcohol: int, unit:
     within = (axis >= percent.min()) & (axis <= percent.max())
     shown = np.random.default_rng(options.seed).permutation(len(y))[:KEPT]
     return {
-        "slope": slope, "at_0": intercept, "at_100": intercept + 100 * slope,
+        "slope": slope, "at_0": at_0, "at_100": at_100,
         "observed": [y.min(), y.max()], "alcohol": [percent.min(), percent.max()],
         "wines": {"alcohol": percent[shown], "target": y[shown]},
         "axis": np.round(axis, 3),

@@ -223,7 +223,10 @@ def limit(options: Options, minimum: np.ndarray) -> dict[str, Any]:
     @jax.jit
     def grown(rates: jax.Array) -> jax.Array:
         def one(rate: jax.Array) -> Any:
-            end = jax.lax.fori_loop(0, steps, lambda _, w: w - rate * gradient(w), begin)
+            def step(_: Any, w: jax.Array) -> jax.Array:
+                return w + fnn.optimizers.sgd(rate).update(gradient(w), ())[0]
+
+            end = jax.lax.fori_loop(0, steps, step, begin)
             return jnp.linalg.norm(end - here) / jnp.linalg.norm(begin - here)
 
         return jax.vmap(one)(rates)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import fnn
 from experiments.frame import Evidence, Prediction
 from experiments.learning_rate import Options
 
@@ -34,7 +35,7 @@ def measure(options: Options) -> dict[str, Any]:
         def one(H: jax.Array, w: jax.Array, rate: jax.Array) -> Any:
             def step(carry: Any, _: None) -> tuple[Any, jax.Array]:
                 w, rose = carry
-                after = w - rate * (H @ w)
+                after = w + fnn.optimizers.sgd(rate).update(H @ w, ())[0]
                 value = cost(H, after)
                 # a cost that has already fallen to rounding may wobble in its last digit
                 rose = rose | (value > cost(H, w) * (1 + 1e-12))

@@ -25,6 +25,7 @@ from fnn.checker.report import Report
 from fnn.gradients import backprop
 from fnn.layers import Layer
 from fnn.losses import Loss
+from fnn.modes import InTraining
 from fnn.network import dense, mlp
 from fnn.regularizers import Regularizer
 from fnn.types import Array, PyTree
@@ -265,11 +266,21 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
         yield _trained(net, "squared_error", x, rule, seed=seed, strength=fits[0])
     elif isinstance(rule, Layer):
         x = _normal(random, (N, rule.inputs or SHAPE[1]))
-        if not _finite(lambda: rule.apply(rule.init(jax.random.key(seed)), x)):
+        if not _finite(lambda: _applied(rule, x, seed)):
             raise _unfit(name, f"no array of shape {x.shape}", "(x,)")
         yield _on_inputs(name, rule, (x,), seed)
     else:
         yield _of_function(name, rule, random, seed)
+
+
+def _applied(layer: Layer, x: Array, seed: int) -> PyTree:
+    params = layer.init(jax.random.key(seed))
+    return InTraining(layer).apply(params, _with_mode(layer, params, x, seed))
+
+
+def _with_mode(layer: Layer, params: PyTree, x: Array, seed: int) -> tuple:
+    """The input of a layer in training."""
+    return x, layer.start(params), jax.random.key(seed)
 
 
 def _of_function(name: str, function: Any, random: np.random.Generator, seed: int) -> Call:
@@ -358,6 +369,8 @@ def _on_inputs(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
         return _first("identity", jnp.asarray(prediction), rule, jnp.asarray(y), seed)
     *params, x = _require_count(name, inputs, "(x,) or (params, x)", 1, 2)
     p = params[0] if params else rule.init(jax.random.key(seed))
+    if rule.has_modes:
+        return _trained(InTraining(rule), "squared_error", _with_mode(rule, p, x, seed), seed=seed, params=p)
     y = jax.eval_shape(rule.apply, p, x)
     leaves, arrays = jax.tree.leaves(x), isinstance(y, jax.ShapeDtypeStruct) and len(y.shape) > 0
     if arrays and len(leaves) == 1 and leaves[0] is x and is_float(x):
@@ -377,7 +390,7 @@ def _first(activation: Activation | str, x: Array, loss: Loss | str, y: Any, see
 
 
 def _trained(
-    net: Layer, loss: Loss | str, x: Array, regularizer: Regularizer | None = None, *,
+    net: Layer, loss: Loss | str, x: PyTree, regularizer: Regularizer | None = None, *,
     y: Any = None, seed: int, params: PyTree = None, **options: Any,
 ) -> Call:  # fmt: skip
     params = net.init(jax.random.key(seed)) if params is None else params

@@ -142,7 +142,9 @@ MUTANTS: dict[str, Mutant] = {
         "return (w + correction * x, b + correction)",
         "return (w - 0.9 * w + correction * x, b + correction)",
     ),
-    "constants are 0": Mutant("fnn.initializers:Constant.__call__", "self.value", "0 * self.value"),
+    "constants are −30 times what they are": Mutant(
+        "fnn.initializers:Constant.__call__", "self.value", "-30 * self.value"
+    ),
     "one-hot is read backwards": Mutant(
         "fnn.metrics:one_hot", "labels, classes, dtype=dtype)", "labels, classes, dtype=dtype)[..., ::-1]"
     ),
@@ -174,14 +176,14 @@ OF: dict[str, str] = {
     "B7": "p − y without y", "B8": "x_bar by W, not its transpose", "B9": "biases are penalized",
     "B10": "the bound of the weights is wide", "B11": "a unit knows its place", "B12": "tanh's slope lacks a factor",
     "B13": "layers backward in forward order", "B14": "p − y without y", "B15": "softmax sees a shift",
-    "B16": "relu leaks", "B17": "relu leaks", "B18": "L2 is halved", "B19": "the step has a slope",
+    "B16": "relu leaks", "B17": "relu leaks", "B18": "L2 is halved", "B19": "hinge with margin ½",
     "B20": "−1/p is −p", "B21": "the perceptron corrects nothing at 0", "B22": "the sign of the error is its size",
     "B23": "units of tanh are squares",
     "B24": "the bias is left out", "B25": "sigmoid is shifted", "B26": "the bias is left out",
     "B27": "the likelihood is not taken to its logarithm", "B28": "the input is always differentiated",
-    "B29": "constants are 0",
+    "B29": "constants are −30 times what they are",
     "B30": "the perceptron corrects by half",
-    "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "the bias is left out",
+    "C1": "W_bar with its sign turned", "C2": "the bias is left out", "C3": "a unit knows its place",
     "C4": "the bias is left out", "C5": "squared error with a ½", "C6": "e without its sign",
     "C7": "a product keeps one factor", "C8": "x_bar by W, not its transpose", "C9": "e without its sign",
     "C10": "sigmoid as it is written", "C11": "W_bar with its sign turned",
@@ -192,7 +194,7 @@ OF: dict[str, str] = {
     "D8": "the sum is not transposed in order", "D9": "a product keeps one factor",
     "E1": "steps twice as long", "E2": "differences are taken three times", "E3": "a product keeps one factor",
     "E4": "sigmoid's slope lacks a factor", "E5": "max hands on to the loser", "E6": "sigmoid's slope lacks a factor",
-    "E7": "steps twice as long", "E8": "W_bar with its sign turned", "E9": "W_bar with its sign turned",
+    "E7": "W_bar with its sign turned", "E8": "W_bar with its sign turned", "E9": "W_bar with its sign turned",
 }  # fmt: skip
 
 

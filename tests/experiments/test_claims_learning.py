@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import fnn
 from experiments import frame
 from tests import tolerances
 from tests.witnesses import assert_close
@@ -522,3 +523,23 @@ def test_B14_the_parts_of_the_ablation_are_judged_apart(path, value, verdict, pa
         or f"{part} one {verdict}" in judgement.evidence
     )
     assert judgement.evidence.count("confirmed") == (6 if part else 7)
+
+
+def test_B14_a_net_of_four_layers_learns_from_large_enough_weights_alone():
+    images, labels = fnn.data.digits()
+    net = fnn.mlp(64, 16, 16, 16, 10, activation="relu", weight_init="he_normal")
+    by_hand, optimizer = fnn.backprop(net, fnn.softmax_cross_entropy), fnn.optimizers.nesterov(0.1)
+
+    @jax.jit
+    def loss(params, x, y):
+        def step(carry, _):
+            updates, state = optimizer.update(by_hand(carry[0], x, y)[1], carry[1])
+            return (jax.tree.map(jnp.add, carry[0], updates), state), None
+
+        end = jax.lax.scan(step, (params, optimizer.init(params)), None, length=60)[0][0]
+        return by_hand(end, x, y)[0]
+
+    params = net.init(jax.random.key(0))
+    small = jax.tree.map(lambda leaf: 0.03 * leaf, params)
+    large, small = (float(loss(each, images[:300], labels[:300])) for each in (params, small))
+    assert large < np.log(10) / 2 and abs(small - np.log(10)) < 0.05
