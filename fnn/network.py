@@ -382,7 +382,7 @@ class Repeated(Layer):
         x, roles = self._first(params, x)
 
         def step(x: PyTree, p: Params) -> tuple[PyTree, tuple]:
-            y, saved = require_pair(f"{self.layer.name}.forward", self.layer.forward(p, x), "(y, residuals)")
+            y, saved = self.layer.forward(p, x)
             own = [leaf for leaf, role in zip(jax.tree.leaves(saved), roles, strict=True) if role is None]
             return y, (x if any(roles) else (), own)
 
@@ -546,7 +546,11 @@ class Repeated(Layer):
         """
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), x)
-        closed, (y, saved) = jax.make_jaxpr(self.layer.forward, return_shape=True)(one, like)
+
+        def passed(params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
+            return require_pair(f"{self.layer.name}.forward", self.layer.forward(params, x), "(y, residuals)")
+
+        closed, (y, saved) = jax.make_jaxpr(passed, return_shape=True)(one, like)
         x_count, y_count = len(jax.tree.leaves(like)), len(jax.tree.leaves(y))
         invars, outvars = closed.jaxpr.invars, closed.jaxpr.outvars
         places = {id(v): ("y", k) for k, v in enumerate(outvars[:y_count])}

@@ -324,7 +324,7 @@ MESSAGES = [
     row("infinite delta", ValueError, "huber: delta must be finite and above 0", "inf", "Try 1")(
         lambda: fnn.losses.Huber(delta=np.inf)),
     row("unknown reduction", ValueError, "reduction must be 'mean' or 'sum'", "got 'max'")(
-        lambda: fnn.losses.Hinge("max")),
+        lambda: fnn.losses.Hinge(reduction="max")),
     row("uniform of a negative bound", ValueError, "uniform: bound must be finite and above 0", "-0.1", "Try 0.1")(
         lambda: fnn.initializers.uniform(-0.1)),
     row("normal of deviation 0", ValueError, "normal: deviation must be finite and above 0", "0.0", "Try 0.1")(
@@ -558,6 +558,8 @@ MESSAGES = [
     defined("loss without curvature", lambda: fnn.Loss().curvature(X, X), "curvature(residuals, prediction_dot)"),
     defined("regularizer without curvature", lambda: fnn.Regularizer().curvature(PARAMS, 1.0, PARAMS),
             "curvature(params, strength, params_dot)"),
+    row("a drawing of other layers", ValueError, "svg draws dense layers and sequences of them, got", "fnn.graph")(
+        lambda: fnn.sequential(fnn.dense(4, 4), fnn.skip(fnn.dense(4, 4))).svg()),
     # ---- rules that return something else ---------------------------------------------------------------------------
     row("an activation alone", TypeError, "sine.forward must return (a, residuals), got one array of shape (2, 3)",
         "() if nothing")(lambda: Wrong.Sine()(floats(2, 3))),
