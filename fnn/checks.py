@@ -181,9 +181,12 @@ def require_pair(where: str, result: Any, wanted: str) -> tuple[Any, Any]:
     An array of two rows would be taken apart without a word.
     """
     if not isinstance(result, tuple | list) or len(result) != 2:
-        got = f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
-        if hasattr(result, "shape"):
+        if isinstance(result, tuple | list):
+            got = f"{len(result)} values"
+        elif hasattr(result, "shape"):
             got = f"one array of shape {tuple(result.shape)}"
+        else:
+            got = f"one {type(result).__name__}"
         raise TypeError(
             f"{where} must return {wanted}, got {got}. Return what backward needs beside the value, () if nothing."
         )
