@@ -90,7 +90,7 @@ def test_claims_are_shown_as_in_their_records(record):
     assert list(rows) == list(CLAIMS)
     assert "{.verdict .refuted}" in rows["A2"] and "{.verdict .open}" in rows["E8"]
     fallen = dict(re.findall(r"^\| \[([A-E]\d+)\]\S+ \| (.*) \|$", pages["claims/mutants.md"], re.M))
-    assert list(fallen) == list(CLAIMS) and "refuted (xor)" in fallen["A2"] and "`test_A2_" in fallen["A2"]
+    assert list(fallen) == list(CLAIMS) and "refuted (xor)" in fallen["A2"] and "*Tests:* A2 " in fallen["A2"]
     # nobody judged it here, but tests bear its number
     assert "asserted by tests" in rows["A5"]
     # a prediction of the record stands under the claims that rest on it

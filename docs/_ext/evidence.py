@@ -364,9 +364,8 @@ def _mutants(runs: list[Run]) -> str:
         "held. "
         f"`{PROGRAM} A15` tries it again.",
         "",
-        "| claim | verdict, experiment by experiment | picture | what was changed | tests that failed "
-        "| predictions that fell |",
-        "|---|---|---|---|---|---|",
+        "| claim | verdict and picture | what was changed | tests that failed; predictions that fell |",
+        "|---|---|---|---|",
     ]
     kept = json.loads(MUTANTS.read_text(encoding="utf-8")) if MUTANTS.exists() else {}
     for claim in CLAIMS:
@@ -375,10 +374,12 @@ def _mutants(runs: list[Run]) -> str:
         files = dict.fromkeys(f"[{each[2]}]({claim[0]}.md#{claim.lower()})" for _, each in judged if each and each[2])
         entry = kept.get(claim, {"mutant": "", "tests": [], "predictions": []})
         none = "none" if claim in kept else "not tried yet"
-        tests = ", ".join(f"`{test.partition('::')[2]}`" for test in entry["tests"])
+        # names in words, which a narrow column can break
+        tests = "; ".join(plain(test.partition("::test_")[2].replace("_", " ")) for test in entry["tests"])
         number = f"[{claim}]({claim[0]}.md#{claim.lower()})"
-        cells = (number, plain(told), ", ".join(files), plain(entry["mutant"]), tests or none,
-                 plain("; ".join(entry["predictions"])) or none)  # fmt: skip
+        fell = plain("; ".join(entry["predictions"])) or none
+        cells = (number, f"{plain(told)}; {', '.join(files)}", plain(entry["mutant"]),
+                 f"*Tests:* {tests or none}.<br>*Predictions:* {fell}.")  # fmt: skip
         lines += [f"| {' | '.join(cells)} |"]
     return "\n".join([*lines, ""])
 
