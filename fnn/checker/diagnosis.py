@@ -43,6 +43,8 @@ class Look:
     """The cotangent of the output, if it is one array; None for a gradient whose cotangent is 1 by definition."""
     noise: float = 0.0
     """How far the two are apart, as a share of the largest entry, where nothing is wrong."""
+    known: np.ndarray | None = None
+    """Where the truth is known; None for everywhere. At a kink there is none, and such entries say nothing."""
 
     @property
     def near(self) -> float:
@@ -51,11 +53,17 @@ class Look:
 
     @property
     def scale(self) -> float:
-        return float(max(np.abs(self.truth).max(initial=0), 1e-300))
+        return float(max(np.abs(self.of_known(self.truth)).max(initial=0), 1e-300))
+
+    def of_known(self, values: np.ndarray) -> np.ndarray:
+        """The values where the truth is known, 0 elsewhere."""
+        return values if self.known is None else np.where(self.known, values, 0)
 
     def same(self, a: np.ndarray, b: np.ndarray) -> bool:
-        """Equal but for rounding."""
-        return np.shape(a) == np.shape(b) and bool(np.abs(a - b).max(initial=0) <= self.near * self.scale)
+        """Equal but for rounding, where the truth is known."""
+        if np.shape(a) != np.shape(b):
+            return False
+        return bool(np.abs(self.of_known(a - b)).max(initial=0) <= self.near * self.scale)
 
     def derivative(self) -> np.ndarray | None:
         """The true gradient without the cotangent of the output, where that is one number."""
@@ -66,7 +74,7 @@ class Look:
     @property
     def wrong(self) -> np.ndarray:
         """Where the two differ."""
-        return ~(np.abs(self.hand - self.truth) <= self.near * self.scale)
+        return ~(np.abs(self.of_known(self.hand - self.truth)) <= self.near * self.scale)
 
 
 def diagnose(
@@ -81,7 +89,9 @@ def diagnose(
         moved: a look where nothing but the inputs differ.
     """
     # where both are 0 throughout, nothing is to be seen of a factor, a sign or a place
+    # and neither is anything where no entry is known
     finite = [look for look in others if np.isfinite(look.hand).all() and (look.hand.any() or look.truth.any())]
+    finite = [look for look in finite if look.known is None or look.known.any()]
     return next(_explanations(first, finite, sizes, cotangent, moved))
 
 
@@ -91,6 +101,10 @@ def _explanations(
     if not np.isfinite(first.hand).all():
         count = int((~np.isfinite(first.hand)).sum())
         yield Diagnosis(f"{count} of {first.hand.size} entries are not finite", True, "not finite")
+        return
+    if not first.wrong.any():
+        # what is known is right: the mistake is where the function has no derivative, or below what can be told
+        yield Diagnosis("a wrong term or factor", False, "unknown")
         return
     looks = [first, *others]
 
@@ -145,8 +159,9 @@ def _one_sided(looks: list[Look]) -> str:
 
 def _factor(look: Look, of: np.ndarray, whole: np.ndarray) -> float | None:
     """c with whole = c · of, if there is one."""
-    square = float(np.sum(of * of))
-    c = float(np.sum(whole * of)) / square if square else 0.0
+    known = look.of_known(of)
+    square = float(np.sum(known * known))
+    c = float(np.sum(whole * known)) / square if square else 0.0
     return c if c and look.same(whole, c * of) else None
 
 
@@ -243,8 +258,8 @@ def _mixture(look: Look, clue: np.ndarray) -> tuple[float, float] | None:
     # two numbers explain anything of two entries
     if look.hand.size < 4:
         return None
-    columns = np.stack([look.truth.ravel(), clue.ravel()], axis=1)
-    (a, b), _, rank, _ = np.linalg.lstsq(columns, look.hand.ravel(), rcond=None)
+    hand, truth, term = (look.of_known(each).ravel() for each in (look.hand, look.truth, clue))
+    (a, b), _, rank, _ = np.linalg.lstsq(np.stack([truth, term], axis=1), hand, rcond=None)
     return (float(a), float(b)) if rank == 2 and a and b and look.same(look.hand, a * look.truth + b * clue) else None
 
 
@@ -252,7 +267,7 @@ def _row_by_row(look: Look, clue: np.ndarray) -> bool:
     """True where hand − truth is in each row a multiple of the clue."""
     if clue.ndim < 2 or clue.shape[-1] < 3:
         return False
-    off = look.hand - look.truth
+    off, clue = look.of_known(look.hand - look.truth), look.of_known(clue)
     square = np.sum(clue * clue, axis=-1, keepdims=True)
     share = np.sum(off * clue, axis=-1, keepdims=True) / np.where(square == 0, 1, square)
     return look.same(off, share * clue)
@@ -349,8 +364,9 @@ def _by_axis(looks: list[Look]) -> Iterator[Diagnosis]:
             continue
         explained = []
         for look in looks:
-            square = np.sum(look.truth**2, axis=axis, keepdims=True)
-            c = np.sum(look.hand * look.truth, axis=axis, keepdims=True) / np.where(square == 0, 1, square)
+            truth = look.of_known(look.truth)
+            square = np.sum(truth**2, axis=axis, keepdims=True)
+            c = np.sum(look.hand * truth, axis=axis, keepdims=True) / np.where(square == 0, 1, square)
             explained.append(look.same(look.hand, c * look.truth))
         if all(explained):
             yield Diagnosis(f"each {line} has a wrong factor of its own, {_ratios(looks[0])}", True, "row factor")

@@ -15,7 +15,7 @@ from fnn.checker.oracles import is_float
 from fnn.checker.points import Settings
 from fnn.checker.promises import COARSE, argument_of
 from fnn.checker.rules import Point
-from fnn.checker.witnesses import DOES_NOT_RUN
+from fnn.checker.witnesses import DOES_NOT_RUN, shaped
 from fnn.types import PyTree
 
 
@@ -38,7 +38,7 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     moved = looks[-2] if point.generic and not point.rule.iterates else looks[-1]
     others = [look for look in looks if look is not moved and np.isfinite(look.truth).all()]
     diagnosis = diagnose(first, others, _sizes(point), cotangent, moved)
-    return diagnosis._replace(message=diagnosis.message + _identity(point, path, first.hand, settings))
+    return diagnosis._replace(message=diagnosis.message + _identity(point, path, first, settings))
 
 
 def _elsewhere(point: Point, random: np.random.Generator) -> tuple[tuple, PyTree]:
@@ -64,18 +64,22 @@ def _changed(point: Point, change: Callable[[Any], Any]) -> tuple:
     )
 
 
-def _identity(point: Point, path: tuple, hand: np.ndarray, settings: Settings) -> str:
+def _identity(point: Point, path: tuple, look: Look, settings: Settings) -> str:
     """A structural identity that the gradient breaks, a witness without any derivative.
 
     Where adding a number to a row changes no value, as in softmax cross-entropy, each row of the gradient sums to 0;
-    and each column where that holds of columns, as in a batch norm.
+    and each column where that holds of columns, as in a batch norm. Said only where the true sums are 0 too.
     """
+    hand, truth = look.hand, look.truth
     if hand.ndim == 0 or not np.isfinite(hand).all():
         return ""
     lines = {"row": -1, "column": -2} if hand.ndim > 1 else {"row": -1}
     for line, axis in lines.items():
         sums, sizes = np.abs(hand.sum(axis)), np.abs(hand).sum(axis)
-        if hand.shape[axis] > 1 and sums.max() > 1e-9 * sizes.max() and _is_shiftable(point, path, axis, settings):
+        right, room = np.abs(truth.sum(axis)), look.near * np.abs(truth).sum(axis).max(initial=0)
+        if hand.shape[axis] < 2 or not sums.max() > max(10 * look.near * sizes.max(), room) or not right.max() <= room:
+            continue
+        if _is_shiftable(point, path, axis, settings):
             return f"; its {line}s must sum to 0, for a number added to a {line} changes no value"
     return ""
 
@@ -87,10 +91,11 @@ def _is_shiftable(point: Point, path: tuple, axis: int, settings: Settings) -> b
         def moved(at: tuple, leaf: Any) -> Any:
             if at != path:
                 return leaf
-            # every line is a column of this
-            lines = np.moveaxis(np.array(leaf, np.float64), axis, 0)
-            lines.reshape(len(lines), -1)[:, place] += by
-            return np.moveaxis(lines, 0, axis)
+            # every line is a column of this, a copy
+            lines = np.moveaxis(np.asarray(leaf, np.float64), axis, 0)
+            columns = np.array(lines.reshape(len(lines), -1))
+            columns[:, place] += by
+            return np.moveaxis(columns.reshape(lines.shape), 0, axis)
 
         return jax.tree_util.tree_map_with_path(moved, point.inputs)
 
@@ -127,10 +132,23 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
         if other != path and np.shape(truth) == np.shape(right):
             clues[f"{GRADIENT_OF} {argument_of(point.rule, other)}"] = np.asarray(truth)
     alone = bars[0] if len(bars) == 1 and not point.rule.whole else None
-    noise = COARSE * witnesses.coarse
+    noise, known = COARSE * witnesses.coarse, None
+    hand, truth = leaf(compared.hand), leaf(compared.auto)
     if compared.uncertainty is not None:
-        noise = max(noise, 20 * float(np.max(compared.uncertainty) / max(np.abs(leaf(compared.auto)).max(), 1e-300)))
-    return Look(leaf(compared.hand), leaf(compared.auto), clues, _tries(point, leaf, settings), alone, noise)
+        room, kinks = (
+            20 * leaf(shaped(compared.uncertainty, point.inputs)),
+            leaf(shaped(compared.kinks, point.inputs)),
+        )
+        size = np.abs(truth[(kinks == 0) & np.isfinite(room)]).max(initial=0)
+        # what differences cannot tell to a few percent, as at a kink, says nothing of the others
+        known = (kinks == 0) & (room <= UNCERTAIN * size)
+        noise = max(noise, float(room[known].max(initial=0) / max(size, 1e-300)))
+        truth = np.where(known, truth, hand)
+    return Look(hand, truth, clues, _tries(point, leaf, settings), alone, noise, known)
+
+
+#: An entry is known if differences tell it to this share of the largest.
+UNCERTAIN = 0.05
 
 
 def _tries(point: Point, leaf: Any, settings: Settings) -> dict[str, np.ndarray]:

@@ -312,12 +312,8 @@ class Views:
             np.broadcast_to(each, leaf.g.shape).flat[differenced.entries]
             for each in (leaf.g, leaf.t, leaf.exact, leaf.bound, leaf.own)
         )
-        low, high = np.minimum(q.left, q.right), np.maximum(q.left, q.right)
-        # the one-sided slopes are known to the step, 1e-6 of their size and of the curvature: three digits are safe
-        slack = 1e-3 * (np.abs(low) + np.abs(high)) + exact
-        possible = q.kink & (g >= low - slack) & (g <= high + slack)
         room = 10 * q.uncertainty + np.where(q.kink, exact, bound)
-        return cls(g, t, bound, own, np.abs(g - q.slope) <= room, np.abs(t - q.slope) <= room, possible)
+        return cls(g, t, bound, own, np.abs(g - q.slope) <= room, np.abs(t - q.slope) <= room, q.possible(g, exact))
 
 
 def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenced) -> Finding:
@@ -343,7 +339,14 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
             says = f"the slopes there go from {low:.4g} to {high:.4g}, and autodiff gives NaN or infinity"
             return finding(k, verdict, Diagnosis(says, True, "kink"))
         if verdict == Verdict.FORMULA:
-            return finding(k, verdict, _with_remedy(rule, leaf, explain.explained(point, leaf.path, settings)))
+            told = _with_remedy(rule, leaf, explain.explained(point, leaf.path, settings))
+            if told.kind == "unknown" and q.kink[k]:
+                low, high = sorted((q.left[k], q.right[k]))
+                says = (
+                    f"there is no derivative here; the slopes go from {low:.4g} to {high:.4g}, by hand {views.g[k]:.4g}"
+                )
+                told = Diagnosis(says, True, "kink")
+            return finding(k, verdict, told)
         if verdict != Verdict.OK:
             return finding(k, verdict, Diagnosis(says, True, verdict.value.lower()))
     if kinked is not None:

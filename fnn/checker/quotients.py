@@ -53,6 +53,13 @@ class Quotients(NamedTuple):
         kink &= steady < 0.25 * gaps[:, -1]
         return cls(slopes[rows, best], errors[rows, best], lefts[:, -1], rights[:, -1], kink)
 
+    def possible(self, values: np.ndarray, room: Any = 0.0) -> np.ndarray:
+        """True on a kink with a value between the slopes from both sides."""
+        low, high = np.minimum(self.left, self.right), np.maximum(self.left, self.right)
+        # the one-sided slopes are known to the step, 1e-6 of their size and of the curvature: three digits are safe
+        slack = 1e-3 * (np.abs(low) + np.abs(high)) + room
+        return self.kink & (values >= low - slack) & (values <= high + slack)
+
 
 def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weight: Any) -> tuple[Any, Any]:
     """Richardson's extrapolation from the steps h and h / 2, and what it may be off by."""

@@ -65,6 +65,13 @@ class Compared(NamedTuple):
     """Where the second come from: "reverse", "forward" mode, or "differences"."""
     uncertainty: np.ndarray | None = None
     """Of differences, entry by entry of the vector of all floating inputs."""
+    kinks: np.ndarray | None = None
+    """Where differences see a kink: 1, elsewhere 0; of the same vector."""
+
+    @property
+    def witness(self) -> str:
+        """What the gradient by hand is compared with, in a word."""
+        return "differences" if self.source == "differences" else "autodiff"
 
 
 class Directions(NamedTuple):
@@ -313,12 +320,11 @@ class Witnesses:
                 raise
             value, hand = self._hand_by_forward_mode(self.pair, point)
         try:
-            output, slopes, source, uncertainty = self._without_reverse(point)
+            return self._without_reverse(point, value, hand)
         except NoWitness:
             raise
         except DOES_NOT_RUN as error:
             raise NoWitness(f"the function itself does not run there: {error}") from error
-        return Compared(value, hand, output, shaped(slopes, point.inputs), source, uncertainty)
 
     def _hand_by_forward_mode(self, pair: OfFunction, point: Point) -> tuple[PyTree, tuple]:
         """The gradient of a function that has no other: its own forward mode, entry by entry."""
@@ -330,8 +336,8 @@ class Witnesses:
         """(the value, the cotangents) by hand."""
         return jax.device_get(self._by_hand(inputs, data, y_bar))
 
-    def _without_reverse(self, point: Point) -> tuple[PyTree, np.ndarray, str, np.ndarray | None]:
-        """(output, slopes, their source, their uncertainty) of a function that cannot be differentiated backward."""
+    def _without_reverse(self, point: Point, value: PyTree, hand: tuple) -> Compared:
+        """The comparison for a function that cannot be differentiated backward."""
         place = point.inputs, point.data, point.y_bar
         sizes = [leaf.size for leaf in floats_of(point.inputs)[0]]
         if sum(sizes) > PUSHED:
@@ -341,11 +347,15 @@ class Witnesses:
         try:
             if isinstance(self.pair, OfFunction):
                 raise NotImplementedError("forward mode is what is checked")
-            return *jax.device_get(self._pushed_entries(*place)), "forward", None
+            output, slopes = jax.device_get(self._pushed_entries(*place))
+            return Compared(value, hand, output, shaped(slopes, point.inputs), "forward")
         except DOES_NOT_RUN:
-            quotients = self.quotients(point, np.arange(sum(sizes)), scales_of(point.inputs))
-            uncertainty = np.where(quotients.kink, np.inf, quotients.uncertainty)
-            return self.value(point.inputs, point.data), quotients.slope, "differences", uncertainty
+            seen = self.quotients(point, np.arange(sum(sizes)), scales_of(point.inputs))
+            # at a kink any value between the slopes is right, and what lies outside is looked at again
+            inside = seen.possible(vector_of(hand, point.inputs))
+            uncertainty = np.where(seen.kink, np.where(inside, np.inf, 0), seen.uncertainty)
+            output, slopes = self.value(point.inputs, point.data), shaped(seen.slope, point.inputs)
+            return Compared(value, hand, output, slopes, "differences", uncertainty, seen.kink.astype(np.float64))
 
     def value(self, inputs: tuple, data: tuple) -> PyTree:
         """The output."""
@@ -456,6 +466,18 @@ def shaped(slopes: np.ndarray, inputs: tuple) -> tuple:
     ends = np.cumsum([0, *(leaf.size for leaf in floats_of(inputs)[0])])
     pieces = (slopes[a:b] for a, b in itertools.pairwise(ends))
     return jax.tree.map(lambda u: next(pieces).reshape(u.shape) if is_float(u) else None, inputs)
+
+
+def vector_of(gradient: tuple, inputs: tuple) -> np.ndarray:
+    """The entries of a gradient in the order of the vector of all floating inputs; NaN for a leaf that does not fit."""
+    known = dict(jax.tree_util.tree_leaves_with_path(gradient))
+    pieces = [np.zeros(0)]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+        if is_float(leaf):
+            own = known.get(path)
+            fits = own is not None and np.shape(own) == np.shape(leaf)
+            pieces.append(np.ravel(np.asarray(own, np.float64)) if fits else np.full(np.size(leaf), np.nan))
+    return np.concatenate(pieces)
 
 
 def _apart(both: Callable[..., tuple[tuple, tuple]]) -> Callable[..., tuple[tuple, tuple]]:
