@@ -104,7 +104,7 @@ def _explanations(
         return
     if not first.wrong.any():
         # what is known is right: the mistake is where the function has no derivative, or below what can be told
-        yield Diagnosis("a wrong term or factor", False, "unknown")
+        yield Diagnosis(f"a wrong term or factor ({_off(first)})", False, "unknown")
         return
     looks = [first, *others]
 
@@ -119,6 +119,10 @@ def _explanations(
         yield Diagnosis("the sign is wrong" + side, not side, "sign")
     near = max(look.near for look in looks)
     factor = _common([_factor(look, look.truth, look.hand) for look in looks], near)
+    if factor is not None and abs(factor - 1) <= 10 * near:
+        # which factor it is, or whether it is one, is beyond what can be told
+        yield Diagnosis(f"a wrong term or factor ({_off(first)})", False, "unknown")
+        return
     if factor is not None:
         diagnosis = _factor_named(factor, sizes, near)
         yield diagnosis._replace(message=diagnosis.message + side, certain=not side)
@@ -143,6 +147,11 @@ def _explanations(
     ratio = _ratios(first)
     evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand over truth {ratio}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
+
+
+def _off(look: Look) -> str:
+    off = np.abs(look.of_known(look.hand - look.truth)).max(initial=0) / look.scale
+    return f"off by {off:.1g} of the largest entry"
 
 
 def _one_sided(looks: list[Look]) -> str:

@@ -45,6 +45,9 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
 
     A disagreement counts if it shows at a second place too, where nothing saturates or underflows.
     """
+    if settings.witnesses(point.rule).blur(point):
+        # at the small steps along which a kink is unlikely there would be noise alone
+        return Along([], (), None)
     count = max(math.ceil(math.log2(1 / miss)), 1)
     seen = _directions(point, settings, count)
     share = max(1e-9, COARSE * settings.witnesses(point.rule).coarse)

@@ -190,6 +190,8 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
     findings: list[Finding] = []
     leaves: list[Leaf] = []
     start, rule = 0, point.rule
+    blur = settings.witnesses(rule).blur(point)
+    largest = max((np.abs(t).max(initial=0) for t in jax.tree.leaves((compared.auto, compared.hand))), default=0)
     share = max(SHARE, COARSE * settings.witnesses(rule).coarse)
     hands, autos = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in (compared.hand, compared.auto))
     for path, value in jax.tree_util.tree_leaves_with_path(point.inputs):
@@ -218,10 +220,30 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
             exact = np.broadcast_to(share * np.abs(t[np.isfinite(t)]).max(initial=0) + 1e-300, t.shape)
             if compared.uncertainty is not None:
                 exact = exact + 10 * compared.uncertainty[first : first + value.size].reshape(t.shape)
+            told = exact[np.isfinite(exact)]
+            if not point.generic:
+                _note_rounding(point, g, settings, blur, float(np.min(told, initial=np.inf) / (largest or 1)))
+            if blur and not point.generic and len(told) and told.min() > TOO_COARSE * largest:
+                says = f"the values of the function are good to {blur:.1g} only: too coarse to tell. Compute in float64"
+                findings.append(said(rule, Verdict.UNDECIDED, says, argument))
+                continue
             most = SUSPECTS if point.generic else FEW
             leaves.append(Leaf(argument, path, first, np.asarray(value), g.astype(np.float64), t, exact, exact, most))
     return findings, leaves
 
+
+def _note_rounding(point: Point, g: np.ndarray, settings: Settings, blur: float, told: float) -> None:
+    """Say where the user's own code on the host computes in less than float64, and how much of a mistake that hides."""
+    if blur and np.isfinite(told):
+        says = f"the function computes in float32 inside, or loses as much: its value is good to {blur:.1g}"
+        settings.notes[f"{says}, and a mistake below {told:.0e} of the largest entry is not seen"] = None
+    if settings.witnesses(point.rule).on_host and g.dtype != np.float64:
+        says = f"the gradient comes back in {g.dtype.name}: what is lost in that dtype was not judged"
+        settings.notes[says] = None
+
+
+#: Where nothing that is told is finer than this share of the largest entry, nothing is told.
+TOO_COARSE = 0.2
 
 NOT_FINITE = "autodiff gives NaN or infinity here; look at the function itself"
 
@@ -414,6 +436,9 @@ def _kinks_together(
     if not kinks or sum(len(leaf.suspects) for leaf in leaves if leaf.argument in kinks) < 2:
         return findings
     witnesses, random = settings.witnesses(point.rule), np.random.default_rng(settings.seed + 7)
+    if witnesses.blur(point):
+        # at the small steps ahead and behind there would be noise alone
+        return findings
     starts = {leaf.start: leaf for leaf in leaves}
     signs, start, alone = [], 0, np.zeros((2, SIDES))
     for value in (v for v in jax.tree.leaves(point.inputs) if is_float(v)):

@@ -3,7 +3,7 @@
 Promises: of several steps the one with the smallest bar counts; a kink is where the slopes from both sides stay apart
 as the step shrinks, each where it is.
 Letters: h the step, φ the change of a value along it.
-Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation).
+Sources: Ridders 1982; Press et al., Numerical Recipes, section 5.7 (steps and extrapolation); Moré & Wild 2011 (noise).
 """
 
 from typing import Any, NamedTuple
@@ -15,6 +15,11 @@ from fnn.checker.oracles import floats_of
 #: Steps as shares of an entry's scale. Richardson's error is of the order h⁴, the rounding ε / h: in float64 the
 #: first is best for smooth functions, the last ones reach between an entry and a kink near it.
 STEPS = np.array([1e-3, 1e-4, 1e-5, 1e-6])
+#: Steps where the value itself is noisy, as where it is computed in float32: smaller ones see the noise alone.
+WIDE = np.array([1e-1, 3e-2, 1e-2, 3e-3])
+#: The spacing and number of the values from which their noise is told: of a smooth function what stays in their fourth
+#: differences is of the order of the spacing to the fourth.
+SPACING, VALUES = 1e-5, 7
 
 
 class Quotients(NamedTuple):
@@ -28,16 +33,18 @@ class Quotients(NamedTuple):
     """True where left and right slopes stay apart when the step shrinks."""
 
     @classmethod
-    def of(cls, phi: np.ndarray, h: np.ndarray, weight: float) -> "Quotients":
+    def of(cls, phi: np.ndarray, h: np.ndarray, weight: float, noise: float = 0.0) -> "Quotients":
         """From the changes of a value to its slopes.
 
         Args:
             phi: for each entry and each of its steps h, the changes along h, −h, h/2, −h/2.
             h: the steps: (entries, `STEPS`).
             weight: the size of what the value is a sum of.
+            noise: of the value, beyond the rounding of that sum.
         """
         up, down, half_up, half_down = np.moveaxis(phi, -1, 0)
         slopes, errors = _extrapolated(up, down, half_up, half_down, h, weight)
+        errors = errors + 4 * noise / h
         rights, lefts = half_up / (h / 2), -half_down / (h / 2)
         best = np.argmin(np.where(np.isfinite(errors), errors, np.inf), axis=1)
         rows = np.arange(len(h))
@@ -50,7 +57,7 @@ class Quotients(NamedTuple):
         kink = (gaps[:, -1] > 0.5 * gaps[:, 1]) & (gaps[:, -1] > 1e-4 * size)
         # and each of them stays where it is; what rounding alone keeps apart does not
         steady = np.maximum(np.abs(rights[:, -1] - rights[:, 1]), np.abs(lefts[:, -1] - lefts[:, 1]))
-        kink &= steady < 0.25 * gaps[:, -1]
+        kink &= (steady < 0.25 * gaps[:, -1]) & (gaps[:, -1] > 40 * noise / h[:, -1])
         return cls(slopes[rows, best], errors[rows, best], lefts[:, -1], rights[:, -1], kink)
 
     def possible(self, values: np.ndarray, room: Any = 0.0) -> np.ndarray:
@@ -66,6 +73,18 @@ def _extrapolated(up: Any, down: Any, half_up: Any, half_down: Any, h: Any, weig
     coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
     slopes = (4 * fine - coarse) / 3
     return slopes, np.abs(slopes - fine) + 4 * np.finfo(np.float64).eps * weight / h
+
+
+def noise_of(lines: np.ndarray) -> np.ndarray:
+    """The noise of values at equal spacing: along each line from their fourth differences, then the middle of them.
+
+    Noise that differs from value to value with variance σ² leaves 70 σ² there (Moré & Wild 2011).
+
+    Args:
+        lines: (lines, `VALUES`, …), each line somewhere else, so that a kink on one of them counts for nothing.
+    """
+    fourth = np.diff(np.asarray(lines, np.float64), 4, axis=1)
+    return np.median(np.sqrt(np.mean(fourth**2, axis=1) / 70), axis=0)
 
 
 def scales_of(inputs: tuple) -> np.ndarray:

@@ -23,8 +23,8 @@ from jax.flatten_util import ravel_pytree
 
 from fnn import jaxprs
 from fnn.checker.oracles import as_dtype_of, floats_of, is_float, pullback, pushforward
-from fnn.checker.pairs import OfFunction, Pair
-from fnn.checker.quotients import STEPS, Quotients, scales_of, size_of
+from fnn.checker.pairs import OfFunction, OfGradient, Pair
+from fnn.checker.quotients import STEPS, WIDE, Quotients, scales_of, size_of
 from fnn.checker.rounding import rounded
 from fnn.checker.rules import Point
 from fnn.jaxprs import Hooks, Values
@@ -93,6 +93,9 @@ class Directions(NamedTuple):
 
 class Witnesses:
     """The compiled witnesses of one rule; every point of the same shapes shares them."""
+
+    on_host = False
+    """True where a part is called as it stands, and not traced."""
 
     def __init__(self, pair: Pair, dtypes: tuple, x64: bool) -> None:
         self.pair, self.x64, self._dtypes = pair, x64, dtypes
@@ -347,6 +350,8 @@ class Witnesses:
         try:
             if isinstance(self.pair, OfFunction):
                 raise NotImplementedError("forward mode is what is checked")
+            if isinstance(self.pair, OfGradient) and self.pair.function_on_host:
+                raise NotImplementedError("what is called on the host has no forward mode")
             output, slopes = jax.device_get(self._pushed_entries(*place))
             return Compared(value, hand, output, shaped(slopes, point.inputs), "forward")
         except DOES_NOT_RUN:
@@ -405,14 +410,19 @@ class Witnesses:
             entries: positions in that vector.
             scales: the characteristic size of each of these entries.
         """
-        h = STEPS[None, :] * scales[:, None]
+        noise = self.blur(point)
+        h = (WIDE if noise else STEPS)[None, :] * scales[:, None]
         shifts = np.stack([h, -h, h / 2, -h / 2], axis=-1)
         places = np.broadcast_to(entries[:, None, None], shifts.shape)
         # a multiple of the chunk, so that any number of entries runs the same few programs
         padded = -(-places.size // (CHUNK * 16)) * CHUNK * 16
         fill = lambda a: np.concatenate([a.ravel(), np.zeros(padded - a.size, a.dtype)])  # noqa: E731
         phi, weight = self.changes(point, fill(places), fill(shifts))
-        return Quotients.of(phi[: places.size].reshape(shifts.shape), h, weight)
+        return Quotients.of(phi[: places.size].reshape(shifts.shape), h, weight, noise)
+
+    def blur(self, point: Point) -> float:
+        """The noise of the value, where it is more than the rounding of float64; 0 of what is traced, and widened."""
+        return 0.0
 
     def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
         """(⟨y_bar, f(u + s eᵢ) − f(u)⟩ for each entry i and shift s, Σ |y_bar f(u)|)."""
