@@ -130,7 +130,7 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
     Raises:
         ValueError: generic inputs do not fit it; the message says which ones to give.
     """
-    if isinstance(rule, type) and issubclass(rule, RECORDS):
+    if is_class(rule):
         rule = _made(rule)
         if isinstance(rule, type):
             raise ValueError(f"{_without_instance(name)}.")
@@ -147,6 +147,11 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
 def is_rule(value: Any) -> bool:
     """True for a function under `jax.custom_vjp` or `custom_jvp`, also within `jax.jit`, and for a record."""
     return isinstance(value, RECORDS) or _custom(value) is not None
+
+
+def is_class(value: Any) -> bool:
+    """True for a class of records."""
+    return isinstance(value, type) and issubclass(value, RECORDS)
 
 
 # ---- which rules a module has ---------------------------------------------------------------------------------------
@@ -267,6 +272,9 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
         x = _normal(random, (N, rule.inputs or SHAPE[1]))
         if not _finite(lambda: rule.apply(rule.init(jax.random.key(seed)), x)):
             raise _unfit(name, f"no array of shape {x.shape}", "(x,)")
+        if rule.inputs is None and (refusal := _refused_backward(rule, x, seed)):
+            # made for other shapes, or wrong: on inputs of its own the check says which
+            raise _unfit(name, f"an array of shape {x.shape} forward, and backward raises {refusal}", "(x,)")
         yield _on_inputs(name, rule, (x,), seed)
     else:
         yield _of_function(name, rule, random, seed)
@@ -350,7 +358,12 @@ def _on_inputs(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
         return _first("identity", jnp.asarray(prediction), rule, jnp.asarray(y), seed)
     *params, x = _require_count(name, inputs, "(x,) or (params, x)", 1, 2)
     p = params[0] if params else rule.init(jax.random.key(seed))
-    y = jax.eval_shape(rule.apply, p, x)
+    try:
+        y = jax.eval_shape(rule.apply, p, x)
+    except (TypeError, ValueError) as error:
+        shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves(x))
+        says = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise _unfit(name, f"no input of shape {shapes} ({type(error).__name__}: {says})", "(x,)") from error
     leaves, arrays = jax.tree.leaves(x), isinstance(y, jax.ShapeDtypeStruct) and len(y.shape) > 0
     if arrays and len(leaves) == 1 and leaves[0] is x and is_float(x):
         return _trained(rule, "squared_error", jnp.asarray(x), seed=seed, params=p)
@@ -389,6 +402,17 @@ def _finite(value: Callable[[], Array]) -> bool:
     except (TypeError, ValueError):
         return False
     return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves if is_float(leaf))
+
+
+def _refused_backward(layer: Layer, x: Array, seed: int) -> str:
+    """What the backward pass of a layer raises on made-up inputs, on which its forward pass runs; "" if nothing."""
+    params = layer.init(jax.random.key(seed))
+    y, residuals = layer.forward(params, x)
+    try:
+        layer.backward(params, residuals, jax.tree.map(jnp.ones_like, y))
+    except (TypeError, ValueError, IndexError) as error:
+        return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]).rstrip(".")
+    return ""
 
 
 def _is_number(leaf: Any) -> bool:

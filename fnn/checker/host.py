@@ -4,13 +4,15 @@ Promises: NumPy arrays of float64 go in, copies each time, so that code which wr
 What can be traced still has autodiff for a witness; else differences with steps of several sizes, and the complex step.
 """
 
+import re
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fnn.checker.oracles import floats_of, is_float
@@ -220,20 +222,22 @@ def needs_host(f: Any, args: tuple) -> bool:
     except asks:
         return True
     except Exception:
-        # whatever an unknown function raises: the judge says so
-        return isinstance(_result(f, args), np.ndarray | np.generic | float)
+        # whatever an unknown function raises
+        return _is_of_host(f, args)
     return False
 
 
-def _result(f: Any, args: tuple) -> Any:
-    """A leaf of what the function gives on the host, None where it does not run there either."""
+def _is_of_host(f: Any, args: tuple) -> bool:
+    """True for a function that gives something other than JAX's arrays on the host, or fails there by itself."""
     try:
-        return next(iter(jax.tree.leaves(f(*_copies(args)))), None)
-    except Exception:
-        # as above
-        return None
+        leaves = jax.tree.leaves(f(*_copies(args)))
+    except Exception as error:
+        # what JAX raises, or what is raised for want of JAX's arrays, tells more where it is traced
+        frames = [Path(frame.filename).parts for frame in traceback.extract_tb(error.__traceback__)]
+        return not any("jax" in parts for parts in frames) and not re.search(r"numpy.* no attribute 'at'", str(error))
+    return not any(isinstance(leaf, jax.Array) for leaf in leaves)
 
 
 def as_it_stands(f: Any, args: tuple) -> PyTree:
     """What a function gives on the host."""
-    return jax.tree.map(jnp.asarray, f(*_copies(args)))
+    return jax.tree.map(np.asarray, f(*_copies(args)))

@@ -83,10 +83,7 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         return [_does_not_run(rule, error)]
     hand, structure = _aligned(rule, point.inputs, compared)
     if structure:
-        says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {structure}"
-        if _has_value(compared.hand, point.inputs):
-            says = "it gives a value beside its gradient. Pass lambda *args: g(*args)[1]"
-        return [said(rule, Verdict.FORMULA, says, kind="structure")]
+        return [said(rule, Verdict.FORMULA, _of_structure(point, compared, structure), kind="structure")]
     findings, leaves = _leaves(point, compared._replace(hand=hand), settings)
     leaves = _with_noise(point, leaves, settings)
     findings += _entries_judged(point, leaves, settings)
@@ -259,10 +256,29 @@ def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]
     return tree.unflatten(g if is_float(leaf) else None for leaf, g in zip(leaves, hand, strict=True)), ""
 
 
-def _has_value(hand: tuple, inputs: tuple) -> bool:
-    """True for (value, gradient) in place of the gradient, as `jax.value_and_grad` gives it."""
-    pair = hand[0] if len(hand) == 1 and isinstance(hand[0], tuple) else ()
-    return len(pair) == 2 and np.shape(pair[0]) == () and jax.tree.structure(pair[1]) == jax.tree.structure(inputs[0])
+def _of_structure(point: Point, compared: Compared, structure: str) -> str:
+    """What to say of a gradient in another structure than its inputs."""
+    says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {structure}"
+    if not point.rule.whole or len(compared.hand) != 1 or len(point.inputs) != 1:
+        return says
+    (hand,), (first,) = compared.hand, point.inputs
+    if isinstance(hand, tuple) and len(hand) == 2 and _is_value(hand[0], compared.value):
+        return "it gives a value beside its gradient. Pass lambda *args: g(*args)[1]"
+    if isinstance(hand, tuple) and len(hand) == 1 + len(point.data) > 1:
+        return (
+            f"it gives a gradient for each of the {len(hand)} arguments, and the first alone is checked. Pass lambda "
+            "*args: g(*args)[0], or check them all: fnn.check(lambda p: f(*p), args, gradient=lambda p: g(*p))"
+        )
+    if jax.tree_util.all_leaves([first]):
+        return f"the gradient must be an array of shape {np.shape(first)}, got {_structure(hand)}. Give np.array of it"
+    return f"the gradient must have the structure {_structure(first)} of its argument, got {_structure(hand)}"
+
+
+def _is_value(number: PyTree, value: PyTree) -> bool:
+    """True for a number that is the value of the function, as `jax.value_and_grad` gives it."""
+    if jax.tree.structure(number) != jax.tree.structure(value) or np.shape(number) != ():
+        return False
+    return bool(np.isclose(np.asarray(number, np.float64), np.asarray(value, np.float64), rtol=1e-5))
 
 
 def _structure(tree: PyTree) -> str:
