@@ -186,12 +186,14 @@ def _common(factors: list[float | None], near: float = EXPLAINED) -> float | Non
 def _factor_named(factor: float, sizes: dict[str, int], near: float) -> Diagnosis:
     near = max(10 * near, 1e-8)
     size, inverse = abs(factor), abs(1 / factor)
-    text = next((name for value, name in {0.5: "½", 0.25: "¼"}.items() if abs(size - value) <= near), f"{size:.6g}")
+    # no more digits than are known
+    told = f"{size:.{min(max(int(-np.log10(near)) + 1, 3), 6)}g}"
+    text = next((name for value, name in {0.5: "½", 0.25: "¼"}.items() if abs(size - value) <= near), told)
     whole = abs(size - round(size)) <= near * size
     if whole and size > 0.5:
         text = str(round(size))
     # a whole number in the denominator, as of a mean
-    elif text == f"{size:.6g}" and abs(inverse - round(inverse)) <= near * inverse and 1.5 < inverse < 1e6:
+    elif text == told and abs(inverse - round(inverse)) <= near * inverse and 1.5 < inverse < 1e6:
         text = f"1/{round(inverse)}"
     why = ""
     for name, count in sizes.items():
@@ -200,7 +202,7 @@ def _factor_named(factor: float, sizes: dict[str, int], near: float) -> Diagnosi
             why = f" ({count} is {name}: a sum in place of a mean?)" if abs(size - count) <= near * count else ""
             if abs(inverse - count) <= near * count:
                 why = f" ({count} is {name}: a mean in place of a sum, or taken twice?)"
-    known = whole or text != f"{size:.6g}"
+    known = whole or text != told
     kind = "" if known else "constant "
     return Diagnosis(f"a {kind}factor of {'−' if factor < 0 else ''}{text} too many{why}", True, "factor")
 

@@ -10,6 +10,8 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +24,7 @@ from fnn.adapter import custom_vjp
 from fnn.checker._check import check
 from fnn.checker.oracles import is_float
 from fnn.checker.report import Report
+from fnn.checker.rules import place
 from fnn.gradients import backprop
 from fnn.layers import Layer
 from fnn.losses import Loss
@@ -141,7 +144,15 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
         calls = [_on_inputs(name, rule, inputs, seed)]
     else:
         calls = [weighted(rule, inputs, seed)]
-    return [check(f, *args, seed=seed, **strength, **options) for f, args, strength in calls]
+    reports = [check(f, *args, seed=seed, **strength, **options) for f, args, strength in calls]
+    return [_placed(report, rule) for report in reports] if isinstance(rule, RECORDS) else reports
+
+
+def _placed(report: Report, rule: Any) -> Report:
+    """The report, with the line of the record's own derivative where the record was lent to JAX."""
+    lent, own = f"{Path(custom_vjp.__code__.co_filename).name}:", place(getattr(type(rule), "backward", None))
+    findings = (replace(f, where=own) if f.where.startswith(lent) else f for f in report.findings)
+    return replace(report, findings=tuple(findings))
 
 
 def is_rule(value: Any) -> bool:
