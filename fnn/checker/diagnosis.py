@@ -16,6 +16,9 @@ import numpy as np
 EXPLAINED = 1e-9
 
 
+#: An error below this share of the largest entry is hardly a wrong formula.
+SMALL = 1e-5
+
 #: How the clues begin that are right gradients of other arguments.
 GRADIENT_OF = "the gradient of"
 
@@ -78,8 +81,9 @@ class Look:
 
 
 def diagnose(
-    first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None = None, moved: Look | None = None
-) -> Diagnosis:
+    first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None = None, moved: Look | None = None,
+    varied: list[Look] | None = None,
+) -> Diagnosis:  # fmt: skip
     """What is wrong with the first look; a sentence that another look contradicts is not said.
 
     Args:
@@ -87,12 +91,19 @@ def diagnose(
         sizes: what the shapes count, by name, for factors such as 1/N.
         cotangent: the one of `others` where nothing but the cotangent of the output differs.
         moved: a look where nothing but the inputs differ.
+        varied: looks at fresh inputs and data, in which a pattern of places must hold too to be certain; None where
+            the others are that.
     """
     # where both are 0 throughout, nothing is to be seen of a factor, a sign or a place
     # and neither is anything where no entry is known
     finite = [look for look in others if np.isfinite(look.hand).all() and (look.hand.any() or look.truth.any())]
     finite = [look for look in finite if look.known is None or look.known.any()]
-    return next(_explanations(first, finite, sizes, cotangent, moved))
+    told = next(_explanations(first, finite, sizes, cotangent, moved))
+    if told.kind == "mask" and varied is not None:
+        # on one set of data the places may coincide
+        again = next(_explanations(first, [*finite, *varied], sizes, cotangent, moved)) if varied else None
+        return told if again == told else told._replace(certain=False)
+    return told
 
 
 def _explanations(
@@ -136,6 +147,10 @@ def _explanations(
         elif name != "misplaced" and holds(lambda look, n=name: look.same(look.truth, look.tries.get(n, look.hand))):
             says = f"right with {name}: forward keeps the wrong value, or backward takes it for another"
             yield Diagnosis(says, True, "residual")
+    off = np.abs(first.of_known(first.hand - first.truth)).max(initial=0)
+    if off <= SMALL * first.scale:
+        says = f"{_off(first)}: a guard such as + 1e-8 inside the function, or a constant with few digits?"
+        yield Diagnosis(says, False, "small")
     yield from _masks(looks)
     if moved is not None and moved.same(first.hand, moved.hand) and not moved.same(first.truth, moved.truth):
         says = "it does not depend on the inputs, as the true gradient does: a factor is missing, or a value is stale"
@@ -399,6 +414,7 @@ def _ratios(look: Look) -> str:
     wrong = look.wrong & (look.truth != 0)
     if not wrong.any():
         return "with a truth of 0"
-    ratio = look.hand[wrong] / look.truth[wrong]
+    # written so that there is no −0
+    ratio = look.hand[wrong] / look.truth[wrong] + 0.0
     least, most = f"{ratio.min():.3g}", f"{ratio.max():.3g}"
     return most if least == most else f"from {least} to {most}"

@@ -67,17 +67,23 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
             rule = point.rule
             finding = Finding(
                 rule.name, rule.where, "a random direction", Verdict.UNDECIDED, None, float(seen.by_hand[k]),
-                float(seen.slope[k]), float(apart[k] / room), f"every entry agrees with autodiff, but {says}", True,
+                float(seen.slope[k]), float(apart[k] / room),
+                f"every entry agrees with {_witness(point, settings)}, but {says}", True,
                 "undecided",
             )  # fmt: skip
             return Along([finding], (), None)
         note = f"{says}: at these inputs the value is too coarse to confirm it, at others it does"
         return Along([], (note,), None, True)
     if not usable.any():
-        return Along(
-            [], ("every random direction crosses a kink: there the gradient has autodiff for its witness",), None
+        says = (
+            f"every random direction crosses a kink: there the gradient has {_witness(point, settings)} for its witness"
         )
+        return Along([], (says,), None)
     return _confirmed(point, settings, seen, usable, room)
+
+
+def _witness(point: Point, settings: Settings) -> str:
+    return settings.witnesses(point.rule).compare(point).witness
 
 
 def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.ndarray, room: float) -> Along:

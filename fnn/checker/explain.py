@@ -38,6 +38,9 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     moved = looks[-2] if point.generic and not point.rule.iterates else looks[-1]
     others = [look for look in looks if look is not moved and np.isfinite(look.truth).all()]
     diagnosis = diagnose(first, others, _sizes(point), cotangent, moved)
+    if diagnosis.kind == "mask":
+        # once more, for places alone: it takes another look
+        diagnosis = diagnose(first, others, _sizes(point), cotangent, moved, _varied(point, path, settings))
     return diagnosis._replace(message=diagnosis.message + _identity(point, path, first, settings))
 
 
@@ -116,13 +119,11 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
         return np.asarray(dict(jax.tree_util.tree_leaves_with_path(tree))[path], np.float64)
 
     clues: dict[str, np.ndarray] = {}
-    named = {
-        "the cotangent of the output": point.y_bar, "the input": point.inputs, "the output": compared.output,
-        "the target or data": point.data,
-    }  # fmt: skip
+    named = {"the cotangent of the output": point.y_bar, "the output": compared.output}
     for name, tree in named.items():
         for k, each in enumerate(v for v in jax.tree.leaves(tree) if is_float(v)):
             clues[name if k == 0 else f"{name}, part {k + 1}"] = np.asarray(each)
+    clues |= _inputs_named(point)
     bars = [np.asarray(each) for each in jax.tree.leaves(point.y_bar)]
     if len(bars) == 1 and bars[0].size == 1 and not point.rule.whole:
         # a rule of one number: what should be times its cotangent is so in every look
@@ -149,6 +150,42 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
 
 #: An entry is known if differences tell it to this share of the largest.
 UNCERTAIN = 0.05
+
+
+def _inputs_named(point: Point) -> dict[str, np.ndarray]:
+    """The inputs and data by name: of a gradient beside a function by the names of its arguments."""
+    rule, clues = point.rule, {}
+    leaves = [(path, v) for path, v in jax.tree_util.tree_leaves_with_path(point.inputs) if is_float(v)]
+    for k, (path, value) in enumerate(leaves):
+        alone = k == 0 and (len(leaves) == 1 or not rule.loose)
+        clues["the input" if alone else argument_of(rule, path)] = np.asarray(value)
+    data = [(path, v) for path, v in jax.tree_util.tree_leaves_with_path(point.data) if is_float(v)]
+    for k, (path, value) in enumerate(data):
+        name = "the target or data" if k == 0 else f"the target or data, part {k + 1}"
+        if rule.loose:
+            name = f"argument {path[0].idx + len(point.inputs)}{jax.tree_util.keystr(path[1:])}"
+        clues[name] = np.asarray(value)
+    return clues
+
+
+def _varied(point: Point, path: tuple, settings: Settings) -> list[Look] | None:
+    """A look at fresh inputs and data; none where the function has no value there, None where the others are fresh."""
+    if point.generic and not point.rule.loose:
+        return None
+    random = np.random.default_rng(settings.seed + 9)
+    signed = any((np.asarray(leaf) < 0).any() for leaf in jax.tree.leaves(point.inputs) if is_float(leaf))
+
+    def fresh(leaf: Any) -> Any:
+        if not is_float(leaf):
+            return leaf
+        return random.normal(0.1, 1, leaf.shape) if signed else random.uniform(0.1, 0.9, leaf.shape)
+
+    data = jax.tree.map(fresh, point.data) if point.rule.loose else point.data
+    try:
+        look = _look(point.moved(inputs=_changed(point, fresh), data=data), path, settings)
+    except DOES_NOT_RUN:
+        return []
+    return [look] if np.isfinite(look.truth).all() and np.isfinite(look.hand).all() else []
 
 
 def _tries(point: Point, leaf: Any, settings: Settings) -> dict[str, np.ndarray]:

@@ -53,6 +53,8 @@ class Leaf:
     """How many suspects there may be."""
     own: np.ndarray = field(default_factory=lambda: np.zeros(()))
     """How far rounding may take the gradient by hand, where that was measured."""
+    witness: str = "autodiff"
+    """What the gradient by hand is compared with, in a word."""
 
     @cached_property
     def suspects(self) -> np.ndarray:
@@ -176,7 +178,7 @@ def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> lis
     quotients = _differenced(point, leaves, entries, settings)
     findings = []
     for leaf in leaves:
-        settings.count("compared with autodiff", leaf.g.size)
+        settings.count(f"compared with {leaf.witness}", leaf.g.size)
         settings.count("differenced", len(entries[leaf.argument]))
         findings.append(_judged(point, settings, leaf, Differenced(entries[leaf.argument], quotients[leaf.argument])))
     return _kinks_together(point, settings, leaves, quotients, findings)
@@ -212,7 +214,7 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
             says = f"its gradient must be floating, got {g.dtype.name}"
             findings.append(said(rule, Verdict.FORMULA, says, argument, "dtype"))
         elif not np.isfinite(t).all() and not np.isfinite(g).all():
-            findings.append(said(rule, Verdict.UNDECIDED, NOT_FINITE, argument))
+            findings.append(said(rule, Verdict.UNDECIDED, _not_finite(compared.witness), argument))
         elif value.size:
             exact = np.broadcast_to(share * np.abs(t[np.isfinite(t)]).max(initial=0) + 1e-300, t.shape)
             if compared.uncertainty is not None:
@@ -225,7 +227,8 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
                 findings.append(said(rule, Verdict.UNDECIDED, says, argument))
                 continue
             most = SUSPECTS if point.generic else FEW
-            leaves.append(Leaf(argument, path, first, np.asarray(value), g.astype(np.float64), t, exact, exact, most))
+            leaf = Leaf(argument, path, first, np.asarray(value), g.astype(np.float64), t, exact, exact, most)
+            leaves.append(replace(leaf, witness=compared.witness))
     return findings, leaves
 
 
@@ -242,7 +245,10 @@ def _note_rounding(point: Point, g: np.ndarray, settings: Settings, blur: float,
 #: Where nothing that is told is finer than this share of the largest entry, nothing is told.
 TOO_COARSE = 0.2
 
-NOT_FINITE = "autodiff gives NaN or infinity here; look at the function itself"
+
+def _not_finite(witness: str) -> str:
+    gives = "gives" if witness == "autodiff" else "give"
+    return f"{witness} {gives} NaN or infinity here; look at the function itself"
 
 
 def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]:
@@ -363,7 +369,7 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
         error = float(abs(views.g[k] - views.t[k]) / max(q.uncertainty[k], views.bound[k] / NOISE))
         return Finding(
             rule.name, rule.where, leaf.argument, verdict, place, float(views.g[k]), float(views.t[k]), error,
-            *diagnosis, leaf.relative, (leaf.g, leaf.t),
+            *diagnosis, leaf.relative, (leaf.g, leaf.t), (*point.inputs, *point.data),
         )  # fmt: skip
 
     kinked: int | None = None
@@ -374,7 +380,8 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
         verdict, says = _suspect(point, settings, leaf, (views, differenced), k)
         if verdict == Verdict.FORMULA and not np.isfinite(views.t[k]):
             low, high = sorted((q.left[k], q.right[k]))
-            says = f"the slopes there go from {low:.4g} to {high:.4g}, and autodiff gives NaN or infinity"
+            nothing = _not_finite(leaf.witness).partition(" here")[0]
+            says = f"the slopes there go from {low:.4g} to {high:.4g}, and {nothing}"
             return finding(k, verdict, Diagnosis(says, True, "kink"))
         if verdict == Verdict.FORMULA:
             told = _with_remedy(rule, leaf, explain.explained(point, leaf.path, settings))
@@ -395,7 +402,10 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
         return finding(kinked, Verdict.KINK, Diagnosis(says, True, "kink"))
     for k in range(count, len(differenced.entries)):
         if not views.auto_agrees[k] and not q.kink[k]:
-            says = f"the rule and autodiff agree, differences say {q.slope[k]:.6g} ± {q.uncertainty[k]:.1g}"
+            numbers = f"{q.slope[k]:.6g} ± {q.uncertainty[k]:.1g}"
+            says = f"the rule and autodiff agree, differences say {numbers}"
+            if leaf.witness != "autodiff":
+                says = f"the gradient agrees with differences, those with other steps say {numbers}"
             return finding(k, Verdict.UNDECIDED, Diagnosis(says, True, "undecided"))
     whole = (leaf.g, leaf.t) if rule.whole else None
     return Finding(rule.name, rule.where, leaf.argument, Verdict.OK, relative=leaf.relative, leaf=whole)
@@ -422,7 +432,7 @@ def _suspect(
     hand, auto = bool(seen.hand_agrees[k]), bool(seen.auto_agrees[k])
     if not np.isfinite(seen.t[k]) and not q.kink[k]:
         # differences alone are a witness for the rule, and none against it
-        return (Verdict.OK, "") if hand else (Verdict.UNDECIDED, NOT_FINITE)
+        return (Verdict.OK, "") if hand else (Verdict.UNDECIDED, _not_finite(leaf.witness))
     if not q.kink[k] and hand and not auto:
         # as of an iteration, whose own derivative is another than that of what it ends at
         return Verdict.OK, ""
@@ -432,12 +442,20 @@ def _suspect(
         if slopes is None or not abs(slopes[0] - seen.t[k]) <= seen.bound[k]:
             if slopes is not None and abs(slopes[0] - seen.g[k]) <= seen.bound[k]:
                 return Verdict.OK, ""
-            coarse = "autodiff contradicts the rule, and differences are too coarse to tell which is right"
-            return Verdict.UNDECIDED, coarse if hand else "the rule, autodiff and differences all differ"
+            return Verdict.UNDECIDED, _undecided(leaf.witness, coarse=hand)
     if not q.kink[k] and apart <= seen.own[k]:
         says = f"rounding takes it this far in float64: by {seen.own[k] / NOISE:.2g}, and autodiff by less"
         return Verdict.PRECISION, says
     return Verdict.FORMULA, ""
+
+
+def _undecided(witness: str, *, coarse: bool) -> str:
+    if witness != "autodiff":
+        says = "differences contradict the gradient, and those with other steps"
+        return f"{says} {'are too coarse to tell which is right' if coarse else 'differ from both'}"
+    if coarse:
+        return "autodiff contradicts the rule, and differences are too coarse to tell which is right"
+    return "the rule, autodiff and differences all differ"
 
 
 def _kinks_together(

@@ -206,3 +206,69 @@ def test_arguments_arrive_as_they_stand():
     kept = 2 * V
     report = fnn.check(f, V, gradient=lambda x: kept if np.array_equal(x, V) else 2 * x)
     assert report.ok and {*seen} == {np.dtype(np.float64)}, str(report)
+
+
+def logistic(guard):
+    def cost(w, X, y):
+        a = 1 / (1 + np.exp(-X @ w))
+        return -np.mean(y * np.log(guard(a)) + (1 - y) * np.log(guard(1 - a)))
+
+    return cost
+
+
+def logistic_gradient(w, X, y):
+    return X.T @ (1 / (1 + np.exp(-X @ w)) - y) / len(y)
+
+
+def test_a_guard_that_the_gradient_leaves_out_is_asked_for():
+    y = LABELS % 2
+    report = fnn.check(logistic(lambda a: a + 1e-8), W, X, y, gradient=logistic_gradient)
+    (finding,) = report.findings
+    assert finding.kind == "small" and not finding.certain and "a guard such as + 1e-8" in finding.message, str(report)
+    assert "autodiff" not in str(report) and "entries compared with differences" in str(report)
+    report = fnn.check(logistic(lambda a: np.maximum(a, 1e-3)), W / 4, X, y, gradient=logistic_gradient)
+    (finding,) = report.findings
+    assert "at random inputs, and right where your run called it: a guard, such as clip?" in finding.message
+    w, *rest = finding.inputs
+    assert np.abs(w).max() > 1 and [np.shape(each) for each in rest] == [X.shape, y.shape]
+
+
+def test_a_pattern_of_one_set_of_data_is_a_hint():
+    """The mistake is = for +=; where it shows is for these numbers where the gradient is above 0."""
+
+    def f(x, w):
+        return sum(float(np.sum(x[:, i : i + 3] * w)) * (i + 1) for i in range(3))
+
+    def gradient(x, w):
+        out = np.zeros_like(x)
+        for i in range(3):
+            out[:, i : i + 3] = w * (i + 1)
+        return out
+
+    rng = np.random.default_rng(0)
+    (finding,) = fnn.check(f, rng.normal(size=(4, 5)), rng.normal(size=3), gradient=gradient).findings
+    assert finding.message.startswith("wrong only where the true gradient is above 0") and not finding.certain, finding
+    # one that holds whatever the data are is certain
+    half = lambda x: np.where(x > 0, 2, 1) * np.cos(x)  # noqa: E731
+    (finding,) = fnn.check(lambda x: float(np.sum(np.sin(x))), V, gradient=half).findings
+    assert finding.message.startswith("wrong only where the input is above 0") and finding.certain, finding
+
+
+def test_terms_are_named_by_the_arguments():
+    p = {"W1": V, "W2": V[::-1] / 2}
+    f = lambda p, t: float(np.sum(np.tanh(p["W1"] * p["W2"])) + np.sum(t))  # noqa: E731
+
+    def gradient(p, t, by="W2"):
+        d = 1 - np.tanh(p["W1"] * p["W2"]) ** 2
+        return {"W1": d * p["W2"] + 0.1 * (p["W2"] if by == "W2" else t), "W2": d * p["W1"]}
+
+    told = fnn.check(f, p, V**3, gradient=gradient).findings[0].message
+    assert told == "it is off by 0.1 times argument 0['W2']: a wrong term"
+    told = fnn.check(f, p, V**3, gradient=lambda p, t: gradient(p, t, "t")).findings[0].message
+    assert told == "it is off by 0.1 times argument 1: a wrong term"
+
+
+def test_the_report_shows_no_empty_places():
+    report = fnn.check(lambda p: float(np.tanh(p["b"])), {"b": 0.3}, gradient=lambda p: {"b": 0.0})
+    assert "[]" not in str(report) and "argument 0['b']  FORMULA  0" in str(report) and "-0" not in str(report)
+    assert str(fnn.check(math.tanh, 0.3, gradient=lambda x: [x, x])).endswith("NOT OK, wrong: gradient")
