@@ -25,7 +25,7 @@ release = next(
 
 extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx.ext.viewcode"),
-    *("reference", "evidence", "links", "live"),
+    *("reference", "evidence", "notebooks", "links", "live"),
 ]
 exclude_patterns = ["_static", "_ext"]
 # a reference that leads nowhere is an error

@@ -460,7 +460,8 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         ),
         "half": Prediction(
             "half of the relu units are 0: deviation in standard errors",
-            abs(zeros["mean"] - 0.5) / zeros["error"],
+            # where no unit ever is 0 the error is 0 too
+            abs(zeros["mean"] - 0.5) / (zeros["error"] or 1e-9),
             "at most",
             5.0,
         ),

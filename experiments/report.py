@@ -22,12 +22,14 @@ from typing import Any, NamedTuple
 from experiments import frame, results, trial
 from experiments.claims import CLAIMS, LECTURES, Witnesses, witnesses
 from experiments.registry import EXPERIMENTS, summary
+from experiments.statements import STATEMENTS
 
 FILE = "report.html"
 PROGRAM = "python -m experiments"
 #: Each verdict with a sign of its own: colour alone tells a part of the readers nothing.
 SIGNS = {
-    "confirmed": "✓", "refuted": "✗", "open": "?", "not judged": "–", "tested": "✓", "failed": "!", "idle": "–",
+    "confirmed": "✓", "corrected": "✎", "refuted": "✗", "open": "?", "not judged": "–", "tested": "✓", "failed": "!",
+    "idle": "–",
 }  # fmt: skip
 #: Lists of numbers longer than this are shown by their first few.
 SHOWN = 6
@@ -204,10 +206,17 @@ def overall(witness: Witnesses, verdicts: dict[str, str]) -> str:
     return "tested" if witness.tests else "idle"
 
 
+def standing(claim: str, witness: Witnesses, verdicts: dict[str, str]) -> str:
+    """As `overall`; "corrected" where the lecture is wrong, and what is right was confirmed."""
+    found = overall(witness, verdicts)
+    return "corrected" if found in ("confirmed", "tested") and STATEMENTS[claim].corrected else found
+
+
 def _counts(seen: dict[str, Witnesses], verdicts: dict[str, dict[str, str]]) -> str:
-    counted = Counter(overall(seen[claim], verdicts[claim]) for claim in CLAIMS)
+    counted = Counter(standing(claim, seen[claim], verdicts[claim]) for claim in CLAIMS)
     words = {
-        "confirmed": "confirmed", "refuted": "refuted", "open": "open", "failed": "with a failed experiment",
+        "confirmed": "confirmed", "corrected": "corrected", "refuted": "refuted", "open": "open",
+        "failed": "with a failed experiment",
         "not judged": "not judged in the quick form", "tested": "asserted by tests", "idle": "not run",
     }  # fmt: skip
     return "".join(f"<li>{_badge(key, f'{counted[key]} {words[key]}')}</li>" for key in words if counted[key])
@@ -226,7 +235,7 @@ def _small_forms(records: list[Run]) -> str:
 def _lecture(letter: str, seen: dict[str, Witnesses], verdicts: dict[str, dict[str, str]]) -> str:
     rows = "".join(
         f"<tr id='{claim}'><td>{claim}</td><td>{escape(CLAIMS[claim])}</td>"
-        f"<td>{_badge(overall(seen[claim], verdicts[claim]))}</td>"
+        f"<td>{_badge(standing(claim, seen[claim], verdicts[claim]))}</td>"
         f"<td class='small'>{_behind(claim, seen[claim], verdicts[claim])}</td></tr>\n"
         for claim in CLAIMS
         if claim[0] == letter

@@ -13,7 +13,18 @@ from fnn import _jax
 
 _jax.warn_if_affected(_jax_itself.__version__)
 
-from fnn import activations, gradients, initializers, layers, linear, losses, metrics, network, optimizers, regularizers
+from fnn import (
+    activations,
+    gradients,
+    initializers,
+    layers,
+    linear,
+    losses,
+    metrics,
+    network,
+    optimizers,
+    regularizers,
+)
 from fnn.activations import (
     Activation,
     elu,
@@ -48,7 +59,7 @@ from fnn.losses import (
     squared_error,
 )
 from fnn.metrics import accuracy, one_hot
-from fnn.network import dense, mlp, repeated, sequential, skip
+from fnn.network import batch_norm, dense, dropout, mlp, repeated, sequential, skip
 from fnn.regularizers import Regularizer, elastic_net, l1, l2
 
 if TYPE_CHECKING:
@@ -114,6 +125,7 @@ __all__ = [
     "activations",
     "assert_gradients",
     "backprop",
+    "batch_norm",
     "binary_cross_entropy",
     "central_differences",
     "check",
@@ -123,6 +135,7 @@ __all__ = [
     "data",
     "dense",
     "differences",
+    "dropout",
     "elastic_net",
     "elu",
     "fit",

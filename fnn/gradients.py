@@ -2,8 +2,9 @@
 
 Promises: `backprop(net, loss)` has the signature and the result of `jax.value_and_grad(objective(net, loss))` and
 contains no derivative of its own: the loss turns 1 into the cotangent of the prediction, and the net turns that into
-the gradients of its parameters. Both are plain functions, so `jax.vmap` gives per-example gradients and `jax.jvp`
-Hessian-vector products. Both are values: equal ones never retrace.
+the gradients of its parameters. A net of two modes is in training mode where statistics and a key are given. Both are
+plain functions, so `jax.vmap` gives per-example gradients and `jax.jvp` Hessian-vector products. Both are values: equal
+ones never retrace.
 Sources: claims A19, B7, B8, B13, C8, C9.
 """
 
@@ -19,9 +20,10 @@ from fnn.checks import require_record, validate
 from fnn.layers import Layer
 from fnn.losses import Loss
 from fnn.losses import get as get_loss
+from fnn.modes import InTraining
 from fnn.regularizers import Regularizer, Strength
 from fnn.regularizers import get as get_regularizer
-from fnn.types import Array, Params, PyTree, Residuals
+from fnn.types import Array, Key, Params, PyTree, Residuals
 
 #: Rows of which the first predictions are looked at.
 LOOKED_AT = 64
@@ -57,8 +59,9 @@ class Objective:
     def __call__(
         self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None,
         strength: Strength | None = None, weight_sum: Array | float | None = None,
-    ) -> Array:  # fmt: skip
-        """The value of the objective, a scalar.
+        statistics: PyTree = None, key: Key | None = None,
+    ) -> Any:  # fmt: skip
+        """The value of the objective, a scalar; in training mode (value, the statistics after it).
 
         Args:
             params: parameters of the net.
@@ -68,15 +71,47 @@ class Objective:
             strength: λ of the regularizer; required if there is one, refused if there is none.
             weight_sum: the denominator of the weighted mean of the data term, Σ w of these examples by default;
                 training passes |B| w̄, so that a weight counts in a batch of any size and the penalty stays as it is.
+            statistics, key: of a net with dropout or batch normalization, both: then it is in training mode.
         """
-        return self.forward(params, x, y, sample_weight=sample_weight, strength=strength, weight_sum=weight_sum)[0]
+        options = {"sample_weight": sample_weight, "strength": strength, "weight_sum": weight_sum}
+        if key is None and statistics is None:
+            return self.forward(params, x, y, **options)[0]
+        value, _, statistics = self.train(params, statistics, x, y, key, **options)
+        return value, statistics
 
     def forward(
         self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None,
         strength: Strength | None = None, weight_sum: Array | float | None = None,
     ) -> tuple[Array, Residuals]:  # fmt: skip
         """Return (value, residuals)."""
-        prediction, net_saved = self.net.forward(params, x)
+        return self._valued(params, self.net.forward(params, x), y, (sample_weight, weight_sum), strength)
+
+    def train(
+        self, params: Params, statistics: PyTree, x: PyTree, y: Any, key: Key | None, *,
+        sample_weight: Array | None = None, strength: Strength | None = None, weight_sum: Array | float | None = None,
+    ) -> tuple[Array, Residuals, PyTree]:  # fmt: skip
+        """As `forward`, with the net in training mode: return (value, residuals, the statistics after it)."""
+        if key is None or statistics is None:
+            missing = "key" if key is None else "statistics"
+            raise ValueError(
+                f"objective: statistics and key go together, got no {missing}. Give key=jax.random.key(…) and "
+                "statistics=state.statistics, or before training net.start(params)."
+            )
+        if sample_weight is not None and jax.tree.leaves(statistics):
+            raise ValueError(
+                f"objective: weights of examples must not meet statistics of a batch, in which every row counts the "
+                f"same, got sample_weight with {self.net!r:.60}. Repeat or drop rows, or take a net without them."
+            )
+        prediction, net_saved, statistics = self.net.train(params, statistics, x, key)
+        value, residuals = self._valued(params, (prediction, net_saved), y, (sample_weight, weight_sum), strength)
+        return value, residuals, statistics
+
+    def _valued(
+        self, params: Params, passed: tuple[PyTree, Residuals], y: Any, weights: tuple, strength: Strength | None
+    ) -> tuple[Array, Residuals]:
+        """(value, residuals) of what the net gave."""
+        prediction, net_saved = passed
+        sample_weight, weight_sum = weights
         # a loss of the user need not know of the denominator unless it is asked for
         denominator = () if weight_sum is None else (weight_sum,)
         value, loss_saved = self.loss.forward(prediction, y, sample_weight, *denominator)
@@ -84,6 +119,10 @@ class Objective:
         if self.regularizer is not None and strength is not None:
             value = value + self.regularizer(params, strength)
         return value, (net_saved, loss_saved, strength)
+
+    def predict(self, params: Params, x: PyTree, statistics: PyTree = None) -> PyTree:
+        """What the net predicts, with these statistics, or with those before training."""
+        return self.net.evaluate(params, self.net.start(params) if statistics is None else statistics, x)
 
     def require_strength(self, strength: Strength | None) -> None:
         """Raise `ValueError` unless a regularizer and a strength are both present or both absent."""
@@ -116,12 +155,13 @@ class Objective:
         Raises:
             ValueError, TypeError: what `fnn.data.validate` raises, and targets that are invalid for the loss.
         """
-        validate(x, y)
+        # of the training mode the examples are a part of its input
+        validate(x[0] if isinstance(self.net, InTraining) else x, y)
         self.validate_target(params, x, y)
 
     def validate_target(self, params: Params, x: Any, y: Any) -> None:
         """The part of `validate` that needs the net and the loss: the inputs' shapes and the targets' values."""
-        prediction = jax.eval_shape(self.net.apply, params, jax.tree.map(jnp.asarray, x))
+        prediction = jax.eval_shape(self.predict, params, jax.tree.map(jnp.asarray, x))
         self.loss.validate_target(y, prediction.shape[-1])
 
     def validate_prediction(self, params: Params, x: PyTree) -> None:
@@ -136,7 +176,7 @@ class Objective:
 @partial(jax.jit, static_argnums=0)
 def _predict(net: Layer, params: Params, x: PyTree) -> PyTree:
     # a net is a value, so that equal ones share a program; each bound method would have its own
-    return net.apply(params, x)
+    return net.evaluate(params, net.start(params), x)
 
 
 @dataclass(frozen=True)
@@ -176,12 +216,19 @@ class Backprop:
     def __call__(
         self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None,
         strength: Strength | None = None, weight_sum: Array | float | None = None,
-    ) -> tuple[Array, Params]:  # fmt: skip
-        """Return (value, gradients in the structure of params). The arguments are those of the objective."""
-        value, residuals = self.objective.forward(
-            params, x, y, sample_weight=sample_weight, strength=strength, weight_sum=weight_sum
-        )
-        return value, self.objective.backward(params, residuals)[0]
+        statistics: PyTree = None, key: Key | None = None,
+    ) -> tuple[Any, Params]:  # fmt: skip
+        """Return (value, gradients in the structure of params). The arguments are those of the objective.
+
+        In training mode ((value, the statistics after it), gradients), as `jax.value_and_grad` of the objective with
+        has_aux=True.
+        """
+        options = {"sample_weight": sample_weight, "strength": strength, "weight_sum": weight_sum}
+        if key is None and statistics is None:
+            value, residuals = self.objective.forward(params, x, y, **options)
+            return value, self.objective.backward(params, residuals)[0]
+        value, residuals, statistics = self.objective.train(params, statistics, x, y, key, **options)
+        return (value, statistics), self.objective.backward(params, residuals)[0]
 
     def with_inputs(
         self, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None, strength: Strength | None = None

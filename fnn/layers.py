@@ -12,6 +12,12 @@ are the weights that regularizers see. For second derivatives there are two more
     forward_tangent((params, params_dot), (x, x_dot)) -> ((y, y_dot), (residuals, residuals_dot))
     backward_tangent((params, params_dot), (residuals, residuals_dot), (y_bar, y_bar_dot))
         -> ((params_bar, params_bar_dot), (x_bar, x_bar_dot))
+A layer of two modes, which does something else in training than in evaluation, has in place of forward
+    start(params) -> statistics                             arrays that training keeps, () if there are none
+    train(params, statistics, x, key) -> (y, residuals, statistics)
+    evaluate(params, statistics, x) -> y
+and its backward takes the residuals of train. Every layer answers to these three; one without modes keeps nothing and
+calls forward.
 
 Promises: there is no derivative here; the rules of `linear` and `activations` are called in the order of the chain
 rule. Letters: N examples, I inputs, O outputs. Sources: claims A15, B8, C9.
@@ -72,6 +78,7 @@ class Layer:
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         refuse_init(cls)
+        _one_mode_or_two(cls)
         _look_inside_by_backward(cls)
 
     @property
@@ -93,6 +100,13 @@ class Layer:
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
         """Return (y, what backward needs)."""
+        if self.has_modes:
+            raise TypeError(
+                f"{self!r} does something else in training than in evaluation, got a call that does not say which. "
+                "Train with fnn.fit, predict with net.evaluate(params, statistics, x); net.train(params, statistics, "
+                "x, key) is one pass of training, and fnn.network.InTraining(net) a plain layer of it. What looks at "
+                "one example at a time, and curvature, needs a net without such layers."
+            )
         raise TypeError(f"{type(self).__name__} must define forward(params, x) -> (y, residuals).")
 
     def backward(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
@@ -102,6 +116,32 @@ class Layer:
     def apply(self, params: Params, x: PyTree) -> PyTree:
         """Return y alone."""
         return self.forward(params, x)[0]
+
+    # ---- the modes: what stands here is right for every layer that does the same in training as in evaluation
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether this layer, or one inside it, does something else in training than in evaluation."""
+        return type(self).train is not Layer.train
+
+    def start(self, params: Params) -> PyTree:
+        """Return the statistics before the first step of training, () where the layer keeps none."""
+        return ()
+
+    def train(self, params: Params, statistics: PyTree, x: PyTree, key: Key) -> tuple[PyTree, Residuals, PyTree]:
+        """One pass of training: return (y, what backward needs, the statistics after it).
+
+        >>> net = fnn.sequential(fnn.dense(2, 3), fnn.dropout(0.5))
+        >>> params = net.init(jax.random.key(0))
+        >>> y, residuals, _ = net.train(params, net.start(params), jnp.ones((4, 2)), jax.random.key(1))
+        >>> params_bar, x_bar = net.backward(params, residuals, jnp.ones_like(y))
+        """
+        y, residuals = self.forward(params, x)
+        return y, residuals, statistics
+
+    def evaluate(self, params: Params, statistics: PyTree, x: PyTree) -> PyTree:
+        """What a trained net predicts: `net.evaluate(state.params, state.statistics, x)`; of most nets `apply`."""
+        return self.apply(params, x)
 
     def summary(self, params: Params, x: PyTree = None) -> "NetSummary":
         """A table of the layers: shapes, parameters, operations, and bytes kept for the backward pass, per example.
@@ -192,7 +232,29 @@ class Layer:
     def example_axes(self, params: Params, residuals: Residuals, y_bar: PyTree) -> PyTree:
         """The axis of each residual that counts the examples, in the structure of the residuals: the first, unless a
         layer stacks what it saves."""
+        if self.has_modes:
+            raise TypeError(without_examples(self))
         return jax.tree.map(lambda _: 0, residuals)
+
+
+def without_examples(layer: Layer) -> str:
+    """The message of what asks a layer of two modes for one example at a time."""
+    return (
+        f"{layer!r}: a gradient per example is that of the example alone, got a layer that does something else in "
+        "training than in evaluation, where examples share statistics or noise. Take a net without such layers."
+    )
+
+
+def _one_mode_or_two(cls: type[Layer]) -> None:
+    """Give a new class its modes from one hand: none that another forward pass of a parent brings along."""
+    if cls.train is not Layer.train and cls.evaluate is Layer.evaluate:
+        raise TypeError(
+            f"{cls.__name__} defines train but no evaluate, which says what it does once it is trained. "
+            "Define evaluate(params, statistics, x)."
+        )
+    for name in ("start", "train", "evaluate"):
+        reset_stale(cls, Layer, name, "forward")
+    reset_stale(cls, Layer, "forward", "train")
 
 
 def _look_inside_by_backward(cls: type[Layer]) -> None:

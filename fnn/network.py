@@ -1,7 +1,8 @@
 """Layers made of layers: in sequence, with a skip connection, repeated; and the multi-layer perceptron.
 
 Promises: there is no derivative here. The chain rule gives the order in which the layers' own rules are called, and
-says that the gradients of branches add. Letters: N examples, L layers.
+says that the gradients of branches add. The layers of two modes, whose rules are in `modes`, are public here too.
+Letters: N examples, L layers.
 Sources: claims B8, C4, E5; He et al. 2016 for the skip connection.
 """
 
@@ -18,9 +19,24 @@ from fnn.checks import require_key, require_record, require_size
 from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer
+from fnn.modes import BatchNorm, Dropout, InTraining, batch_norm, dropout
 from fnn.types import Array, DType, Examples, Key, Params, PyTree, Residuals
 
-__all__ = ["Repeated", "Sequential", "Skip", "dense", "mlp", "repeated", "sequential", "skip"]
+__all__ = [
+    "BatchNorm",
+    "Dropout",
+    "InTraining",
+    "Repeated",
+    "Sequential",
+    "Skip",
+    "batch_norm",
+    "dense",
+    "dropout",
+    "mlp",
+    "repeated",
+    "sequential",
+    "skip",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,6 +99,31 @@ class Sequential(Layer):
             p_bar, y_bar = layer.backward(p, saved, y_bar)
             params_bar.append(p_bar)
         return _in_kind(params, reversed(params_bar)), y_bar
+
+    @property
+    def has_modes(self) -> bool:
+        return any(layer.has_modes for layer in self.layers)
+
+    def start(self, params: Params) -> PyTree:
+        return tuple(layer.start(p) for layer, p in self._pairs(params)) if self.has_modes else ()
+
+    def train(self, params: Params, statistics: PyTree, x: PyTree, key: Key) -> tuple[PyTree, Residuals, PyTree]:
+        if not self.has_modes:
+            return super().train(params, statistics, x, key)
+        residuals, after = [], []
+        for k, ((layer, p), own) in enumerate(zip(self._pairs(params), self._own(statistics), strict=True), start=1):
+            with jax.named_scope(f"{type(layer).__name__.lower()}{k}"):
+                x, saved, own = layer.train(p, own, x, jax.random.fold_in(key, k) if layer.has_modes else key)
+            residuals.append(saved)
+            after.append(own)
+        return x, tuple(residuals), tuple(after)
+
+    def evaluate(self, params: Params, statistics: PyTree, x: PyTree) -> PyTree:
+        if not self.has_modes:
+            return super().evaluate(params, statistics, x)
+        for (layer, p), own in zip(self._pairs(params), self._own(statistics), strict=True):
+            x = layer.evaluate(p, own, x)
+        return x
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         named: dict[str, PyTree] = {}
@@ -193,6 +234,15 @@ class Sequential(Layer):
             )
         return list(zip(self.layers, params, strict=True))
 
+    def _own(self, statistics: PyTree) -> PyTree:
+        """The statistics, if there is an entry for each layer."""
+        if not isinstance(statistics, tuple | list) or len(statistics) != len(self.layers):
+            raise ValueError(
+                f"sequential needs the statistics of each layer, {len(self.layers)} entries, got {statistics!r:.60}. "
+                "Give state.statistics, or before training net.start(params)."
+            )
+        return statistics
+
 
 def _in_kind(params: Params, entries: Iterable[PyTree]) -> Params:
     """The entries as a list where the params are one, so that gradients have their structure; else as a tuple."""
@@ -235,6 +285,20 @@ class Skip(Layer):
         # y = x + f(x)
         params_bar, x_bar = self.layer.backward(params, residuals, y_bar)
         return params_bar, y_bar + x_bar
+
+    @property
+    def has_modes(self) -> bool:
+        return self.layer.has_modes
+
+    def start(self, params: Params) -> PyTree:
+        return self.layer.start(params)
+
+    def train(self, params: Params, statistics: PyTree, x: Array, key: Key) -> tuple[Array, Residuals, PyTree]:
+        y, saved, statistics = self.layer.train(params, statistics, x, key)
+        return self._sum(x, y), saved, statistics
+
+    def evaluate(self, params: Params, statistics: PyTree, x: Array) -> Array:
+        return self._sum(x, self.layer.evaluate(params, statistics, x))
 
     def values(self, params: Params, x: Array) -> tuple[Array, dict[str, PyTree]]:
         y, inside = self.layer.values(params, x)
@@ -325,7 +389,46 @@ class Repeated(Layer):
         return y, (inputs, own, y if any(roles) else ())
 
     def backward(self, params: Params, residuals: Residuals, y_bar: PyTree) -> tuple[Params, PyTree]:
-        return self._reverse(self.layer.backward, params, residuals, y_bar)
+        if not self.has_modes:
+            return self._reverse(self.layer.backward, params, residuals, y_bar)
+
+        def step(y_bar: PyTree, one: tuple) -> tuple[PyTree, Params]:
+            p, saved = one
+            p_bar, x_bar = self.layer.backward(p, saved, y_bar)
+            return x_bar, p_bar
+
+        x_bar, params_bar = jax.lax.scan(step, y_bar, (params, residuals), length=self.times, reverse=True)
+        return params_bar, x_bar
+
+    @property
+    def has_modes(self) -> bool:
+        return self.layer.has_modes
+
+    def start(self, params: Params) -> PyTree:
+        if not self.has_modes:
+            return ()
+        return jax.vmap(self.layer.start, axis_size=self.times)(params)
+
+    def train(self, params: Params, statistics: PyTree, x: PyTree, key: Key) -> tuple[PyTree, Residuals, PyTree]:
+        if not self.has_modes:
+            return super().train(params, statistics, x, key)
+        self._require_stacked(params)
+
+        def step(x: PyTree, one: tuple) -> tuple[PyTree, tuple[Residuals, PyTree]]:
+            p, own, key = one
+            y, saved, own = self.layer.train(p, own, x, key)
+            return y, (saved, own)
+
+        # everything that is saved is stacked: a mask is neither the input nor the output of its layer
+        each = params, statistics, jax.random.split(key, self.times)
+        y, (saved, statistics) = jax.lax.scan(step, x, each, length=self.times)
+        return y, saved, statistics
+
+    def evaluate(self, params: Params, statistics: PyTree, x: PyTree) -> PyTree:
+        if not self.has_modes:
+            return super().evaluate(params, statistics, x)
+        step = lambda x, one: (self.layer.evaluate(one[0], one[1], x), None)  # noqa: E731
+        return jax.lax.scan(step, x, (params, statistics), length=self.times)[0]
 
     def values(self, params: Params, x: PyTree) -> tuple[PyTree, dict[str, PyTree]]:
         self._require_stacked(params)
@@ -466,7 +569,8 @@ def _zero_tangent(leaf: Array) -> Array | None:
 
 def _require_square(where: str, layer: Any) -> None:
     require_record(where, Layer, layer, "Subclass fnn.Layer with a frozen dataclass.")
-    if layer.inputs != layer.outputs:
+    # a size that the layer does not say is seen when it runs: one that ends with dropout gives what it takes
+    if None not in (layer.inputs, layer.outputs) and layer.inputs != layer.outputs:
         raise ValueError(
             f"{where}: the layer must have as many outputs as inputs, got {layer.inputs} inputs and "
             f"{layer.outputs} outputs. Make the two sizes equal."

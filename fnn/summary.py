@@ -1,10 +1,11 @@
 """A net at a glance: its layers, shapes, parameters, arithmetic operations, and the bytes kept for the backward pass.
 
 Promises: counted from programs, never timed; for one example. An array that two layers keep counts once, at the
-first. Loaded at first use, since it brings the glass box, which counts the operations.
+first. Of a net that does something else in training, its training is counted. Loaded at first use, since it brings the
+glass box, which counts the operations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -90,24 +91,36 @@ def of(net: Any, params: Params, x: PyTree = None) -> NetSummary:
     26
     """
     x = _example(net, params) if x is None else x
+    # a layer that computes statistics of a batch needs more than one example: counted on two, and halved
+    count = 2 if net.has_modes else 1
+    if count > 1:
+        x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *jnp.shape(leaf)), jnp.result_type(leaf)), x)
     layers: Sequence[Any] = getattr(net, "layers", (net,))
     own = params if hasattr(net, "layers") else (params,)
-    traced, (y, saved) = jax.make_jaxpr(net.forward, return_shape=True)(params, x)
+    traced, (y, saved) = jax.make_jaxpr(_pass(net), return_shape=True)(params, x)
     kept = iter(traced.jaxpr.outvars[len(jax.tree.leaves(y)) :])
     # parameters are there anyway
     counted = {id(v) for v in traced.jaxpr.invars[: len(jax.tree.leaves(params))]}
     rows = []
     for layer, p, residuals in zip(layers, own, saved if hasattr(net, "layers") else (saved,), strict=True):
-        count = 0
+        size = 0
         for variable in (next(kept) for _ in jax.tree.leaves(residuals)):
-            count += 0 if id(variable) in counted else variable.aval.size * variable.aval.dtype.itemsize
+            size += 0 if id(variable) in counted else variable.aval.size * variable.aval.dtype.itemsize
             counted.add(id(variable))
-        forward, (x, residuals) = jax.make_jaxpr(layer.forward, return_shape=True)(p, x)
+        forward, (x, residuals) = jax.make_jaxpr(_pass(layer), return_shape=True)(p, x)
         backward = jax.make_jaxpr(layer.backward)(p, residuals, x)
-        size = sum(leaf.size for leaf in jax.tree.leaves(p))
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(p))
         there, back = (of_program(flattened(each)) for each in (forward, backward))
-        rows.append(Row(repr(layer), _shapes(x), size, there, back, count))
+        one = x if count == 1 else jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
+        rows.append(Row(repr(layer), _shapes(one), parameters, *(each // count for each in (there, back, size))))
     return NetSummary(tuple(rows))
+
+
+def _pass(layer: Any) -> Callable[[Params, PyTree], tuple[PyTree, PyTree]]:
+    """(params, x) -> (y, what backward needs), in training."""
+    if not layer.has_modes:
+        return layer.forward
+    return lambda params, x: layer.train(params, layer.start(params), x, jax.random.key(0))[:2]
 
 
 def _example(net: Any, params: Params) -> Any:

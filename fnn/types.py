@@ -32,6 +32,11 @@ def is_key(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def wide(dtype: DType) -> DType:
+    """The dtype in which numbers of this floating dtype are summed: itself, but no narrower than float32."""
+    return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype("float32")
+
+
 def refuse_init(cls: type) -> None:
     """Raise `TypeError` if the class defines its own ``__init__``.
 

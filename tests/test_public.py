@@ -18,6 +18,7 @@ NAMESPACES = [name for name in fnn.__all__ if inspect.ismodule(getattr(fnn, name
 #: Names without an underscore that other files of the package use and that are not public, each with the reason.
 INTERNAL = {
     ("layers", "with_parts"),  # walks the fields of any dataclass, for the checker and for sweeps
+    ("layers", "without_examples"),  # a sentence that a layer and the training mode of a net share
 }
 
 

@@ -19,9 +19,10 @@ import pytest
 import reference
 
 import fnn
-from experiments import report, results
-from experiments.claims import CLAIMS, witnesses
+from experiments import figures, report, results
+from experiments.claims import CLAIMS, Witnesses, witnesses
 from experiments.registry import EXPERIMENTS
+from experiments.statements import STATEMENTS
 from tests import browser, tolerances
 from tests.browser import SECONDS, open_page
 
@@ -85,7 +86,7 @@ def record(tmp_path):
 
 def test_claims_are_shown_as_in_their_records(record):
     pages = evidence.pages(record)
-    rows = dict(re.findall(r"^\| \[([A-E]\d+)\]\S+ \| (.*) \|$", pages["claims.md"], re.M))
+    rows = dict(re.findall(r"^\| ([A-E]\d+) \| (.*) \|$", pages["claims.md"], re.M))
     assert list(rows) == list(CLAIMS)
     assert "{.verdict .refuted}" in rows["A2"] and "{.verdict .open}" in rows["E8"]
     fallen = dict(re.findall(r"^\| \[([A-E]\d+)\]\S+ \| (.*) \|$", pages["claims/mutants.md"], re.M))
@@ -96,17 +97,20 @@ def test_claims_are_shown_as_in_their_records(record):
     kept = results.read(COMMITTED / "xor" / results.FILE)
     results.store(record / "xor", results.read(record / "xor" / results.FILE) | {"predictions": kept["predictions"]})
     page = evidence.pages(record)["experiments/xor.md"]
-    first, second = page.partition("- [E8]")[::2]
+    first, second = page.partition("- E8: ")[::2]
     assert "  - [✓ held]{.verdict .confirmed} the best line gets 3 of 4" in first and "fnn.backprop" in second
     about = pages["claims/A.md"].partition("(a2)=")[2].partition("(a3)=")[0]
     assert r"\|w\| = \$5 \<b\>" in about and "figures/xor/regions.svg" in about
-    assert "(a2-tests)=" in about and "test_fit.py" in about
+    assert "A_tests.md#a2-tests" in about and "test_fit.py" in pages["claims/A_tests.md"].partition("(a2-tests)=")[2]
+    # what the record does not say is no sentence of ours: the statement is
+    assert "## XOR needs a hidden layer" in about and "[✗ refuted]{.verdict .refuted}" in about
 
 
 def test_pictures_come_with_words_and_the_command_that_makes_them(record):
     pages = evidence.pages(record)
     assert ':alt: "Line: x_2"' in pages["gallery.md"] and ':alt: "Line: x_2"' in pages["experiments/xor.md"]
-    assert "python -m experiments xor --seeds 3" in pages["gallery.md"]
+    assert "XOR needs a hidden layer (A2)" in pages["gallery.md"]
+    assert "python -m experiments xor --seeds 3" in pages["experiments/xor.md"]
     assert pages["figures/xor/regions.svg"] == (record / "xor" / "regions.svg").read_bytes()
     (record / "xor" / "regions.svg").unlink()
     with pytest.raises(FileNotFoundError, match=r"regions\.svg"):
@@ -124,6 +128,35 @@ def test_every_experiment_has_a_page_without_results_too(tmp_path):
 def test_every_experiment_has_committed_results():
     named = {name for name, experiment in EXPERIMENTS.items() if not experiment.apart}
     assert named == {file.parent.name for file in COMMITTED.glob(f"*/{results.FILE}")}
+
+
+def test_every_claim_has_a_statement():
+    assert list(STATEMENTS) == list(CLAIMS)
+    for claim, statement in STATEMENTS.items():
+        assert statement.title and statement.text and statement.seen.endswith("."), claim
+        assert bool(statement.lecture) == bool(statement.right), claim
+    pages = evidence.pages(COMMITTED.parent / "no results")
+    corrected = [claim for claim, statement in STATEMENTS.items() if statement.corrected]
+    assert re.findall(r"^([A-E]\d+) ·", pages["corrections.md"], re.M) == corrected
+    # only what was confirmed, or asserted by tests, is called right
+    seen = Witnesses((), ("test",))
+    assert report.standing("B17", seen, {}) == report.standing("B17", seen, {"depth": "confirmed"}) == "corrected"
+    assert report.standing("B17", seen, {"depth": "refuted"}) == "refuted"
+    assert report.standing("B18", seen, {}) == "tested"
+
+
+def test_a_panel_is_cut_out_of_its_figure(tmp_path):
+    figure, (spots,) = figures.blank(8, 3, columns=2)
+    for axes, name in zip(spots, ("left", "right"), strict=True):
+        axes.set(title=name, xlabel="x")
+    evidence._draw_panels(figure, (1,), tmp_path / "one.svg")
+    figure.savefig(tmp_path / "both.svg")
+    sizes = [
+        re.search(r"viewBox='?\"?0 0 ([\d.]+) ([\d.]+)", file.read_text())[1] for file in sorted(tmp_path.iterdir())
+    ]
+    both, one = map(float, sizes)
+    assert 0.3 * both < one < 0.6 * both
+    assert all(axes.get_visible() for axes in figure.axes)
 
 
 def test_every_claim_has_a_witness():

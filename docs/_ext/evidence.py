@@ -1,18 +1,17 @@
-"""The pages of evidence: every claim of the lectures with its verdict, code, tests and pictures; every experiment; the
-gallery of all pictures.
+"""The pages of evidence: every claim of the lectures with its statement, verdict, picture, code and tests; what the
+lectures have wrong; every experiment; the gallery of all pictures.
 
-Promises: made from the committed results, the experiments' own first lines and the tests that bear a claim's number; no
-verdict, number or sentence is written here. The folder of results is that of the configuration value `fnn_results`;
-their pictures are drawn anew. Sphinx is not needed to import this file: tests do.
+Promises: made from the committed results, the statements of the claims, the experiments' own first lines and the tests
+that bear a claim's number; no verdict or number is written here. The folder of results is that of the configuration
+value `fnn_results`; their pictures are drawn anew. Sphinx is not needed to import this file: tests do.
 """
 
 import ast
 import json
 import re
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import generated
 import reference
@@ -22,9 +21,10 @@ from experiments.claims import CLAIMS, LECTURES, witnesses
 from experiments.registry import EXPERIMENTS, load, summary
 from experiments.report import Run
 from experiments.results import FILE, read, store
+from experiments.statements import OTHER_PICTURES, STATEMENTS, Picture
 
 ROOT = Path(__file__).parents[2]
-#: Pages by subject that tell in their first lines which files and claims they are about.
+#: Pages by subject that say in their first lines which files and claims they are about.
 DERIVATIONS = ROOT / "docs" / "derivations"
 #: What fell under each claim's mutant, and the program that tries it.
 MUTANTS = ROOT / "tests" / "experiments" / "mutants.json"
@@ -35,13 +35,19 @@ VERDICTS = {"tested": "asserted by tests", "failed": "experiment failed", "idle"
 def pages(results: Path) -> dict[str, str | bytes]:
     """{path: content} of all pages, and of the pictures that they show."""
     runs = report.runs(results)
-    made: dict[str, str | bytes] = {"claims.md": _table(runs), "gallery.md": _gallery(runs)}
+    made: dict[str, str | bytes] = {
+        "claims.md": _table(runs), "corrections.md": _corrections(runs), "gallery.md": _gallery(runs)
+    }  # fmt: skip
     made |= {f"claims/{letter}.md": _lecture(letter, runs) for letter in LECTURES}
+    made |= {f"claims/{letter}_tests.md": _tests(letter) for letter in LECTURES}
     made["claims/mutants.md"] = _mutants(runs)
     made |= {f"experiments/{name}.md": _experiment(name, runs) for name in EXPERIMENTS}
     for run in runs:
-        for file in _figures(run):
-            made[f"figures/{run.name}/{file}"] = (run.folder / file).read_bytes()
+        whole = list(run.record.get("figures", {}))
+        cuts = [
+            cut for file in whole for panels in _cuts(run).get(file, ()) if (cut := _cut(run, file, panels)) != file
+        ]
+        made |= {f"figures/{run.name}/{file}": (run.folder / file).read_bytes() for file in [*whole, *cuts]}
     return made
 
 
@@ -49,15 +55,79 @@ def pictured(results: Path, folder: Path) -> Path:
     """The folder to which the records of `results` are copied, with pictures drawn from them; none is committed."""
     for run in report.runs(results):
         to = folder / run.name
-        copied = read(to / FILE)
-        if run.committed or (copied and copied | {"figures": {}} == run.record | {"figures": {}}):
+        copied, cuts = read(to / FILE), _cuts(run)
+        drawn = all((to / _cut_name(file, each)).exists() for file, panels in cuts.items() for each in panels if each)
+        if run.committed or (drawn and copied and copied | {"figures": {}} == run.record | {"figures": {}}):
             continue
         to.mkdir(parents=True, exist_ok=True)
-        if "result" in run.record:
-            trial.draw(load(run.name), to, run.record)
-        else:
+        if "result" not in run.record:
             store(to, run.record)
+            continue
+        trial.draw(load(run.name), to, run.record)
+        if any(each for panels in cuts.values() for each in panels):
+            for file, figure in load(run.name).draw(run.record).items():
+                for panels in cuts.get(file, ()):
+                    if panels:
+                        _draw_panels(figure, panels, to / _cut_name(file, panels))
     return folder
+
+
+# ---- single panels of a figure --------------------------------------------------------------------------------------
+
+
+def _cuts(run: Run) -> dict[str, set[tuple[int, ...]]]:
+    """{file: the choices of its panels that pages show}."""
+    wanted: dict[str, set[tuple[int, ...]]] = {}
+    for claim, judgement in run.record.get("verdicts", {}).items():
+        if claim in STATEMENTS and judgement[2] and STATEMENTS[claim].picture in ("", run.name):
+            wanted.setdefault(judgement[2], set()).add(STATEMENTS[claim].panels)
+    for name, picture in OTHER_PICTURES.items():
+        experiment, _, file = name.partition("/")
+        if experiment == run.name:
+            wanted.setdefault(file, set()).add(picture.panels)
+    return wanted
+
+
+def _cut_name(file: str, panels: tuple[int, ...]) -> str:
+    """The file that shows these panels alone.
+
+    >>> _cut_name("rates.svg", (0, 2)), _cut_name("rates.svg", ())
+    ('rates-0-2.svg', 'rates.svg')
+    """
+    place = Path(file)
+    return "-".join([place.stem, *map(str, panels)]) + place.suffix
+
+
+def _cut(run: Run, file: str, panels: tuple[int, ...]) -> str:
+    """The file with these panels, the whole figure where they were not drawn alone."""
+    name = _cut_name(file, panels)
+    return name if (run.folder / name).exists() else file
+
+
+def _draw_panels(figure: Any, panels: tuple[int, ...], file: Path) -> None:
+    from matplotlib.transforms import Bbox
+
+    # where they stand is settled before the others go
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    shown = {axes: axes.get_visible() for axes in figure.axes}
+    chosen = [figure.axes[k] for k in panels]
+    box = Bbox.union([axes.get_tightbbox() for axes in chosen]).transformed(figure.dpi_scale_trans.inverted())
+    for axes in figure.axes:
+        axes.set_visible(axes in chosen)
+    # a legend of all panels would lie across one of them
+    shared = [legend for legend in figure.legends if legend.get_visible()]
+    for legend in shared:
+        legend.set_visible(False)
+    own = [axes.legend(fontsize=9) for axes in chosen if shared and axes.get_legend_handles_labels()[1]]
+    metadata = {"Date": None} if file.suffix == ".svg" else None
+    figure.savefig(file, bbox_inches=box.padded(0.08), metadata=metadata)
+    for axes, visible in shown.items():
+        axes.set_visible(visible)
+    for legend in own:
+        legend.remove()
+    for legend in shared:
+        legend.set_visible(True)
 
 
 # ---- what stands on a page ------------------------------------------------------------------------------------------
@@ -79,7 +149,10 @@ def spoken(text: str) -> str:
     >>> spoken(r"error against $2/\\lambda_{max}$ ($x_2$; $\\sqrt{H}$)")
     'error against 2/λ_max (x_2; √H)'
     """
-    signs = {r"\lambda": "λ", r"\sigma": "σ", r"\rho": "ρ", r"\sqrt": "√", r"\Vert": "‖", r"\sum": "Σ", r"\theta": "θ"}
+    signs = {
+        r"\lambda": "λ", r"\sigma": "σ", r"\rho": "ρ", r"\sqrt": "√", r"\Vert": "‖", r"\sum": "Σ", r"\theta": "θ",
+        r"\nabla": "∇", r"\delta": "δ", r"^\top": "ᵀ",
+    }  # fmt: skip
 
     def formula(match: re.Match[str]) -> str:
         text = re.sub(r"\\frac\{([^{}]*(?:\{[^{}]*\})?[^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", match[1])
@@ -111,6 +184,7 @@ def _figures(run: Run) -> dict[str, str]:
 def _figure(run: Run, file: str, text: str, up: str, caption: str = "", target: str = "") -> str:
     # what a picture shows may hold colons and quotes, which the options of a directive must not
     lines = [f"```{{figure}} {up}figures/{run.name}/{file}", f":alt: {json.dumps(text, ensure_ascii=False)}"]
+    lines += [":figclass: panel"] if file not in _figures(run) else []
     return "\n".join([*lines, *([f":target: {target}"] if target else []), "", *([caption] if caption else []), "```"])
 
 
@@ -119,7 +193,7 @@ def _details(heading: str, inside: str) -> str:
 
 
 def _claim(claim: str, up: str) -> str:
-    return f"[{claim}]({up}claims/{claim[0]}.md#{claim.lower()})"
+    return f"[{STATEMENTS[claim].title}]({up}claims/{claim[0]}.md#{claim.lower()})"
 
 
 def _anchor(claim: str) -> str:
@@ -154,7 +228,7 @@ def derivations() -> dict[str, tuple[str, list[str], list[str]]]:
 
 
 def _overall(claim: str, runs: list[Run]) -> str:
-    return report.overall(_seen()[claim], report.verdicts_of(claim, runs))
+    return report.standing(claim, _seen()[claim], report.verdicts_of(claim, runs))
 
 
 def _table(runs: list[Run]) -> str:
@@ -166,10 +240,9 @@ def _table(runs: list[Run]) -> str:
     lines = [
         "# Claims",
         "",
-        f"What five lectures claim, {len(CLAIMS)} sentences, each judged by experiments from their numbers or asserted "
-        f"by tests that bear its number: {verdicts}. The number of a claim leads to its evidence: the verdict of every "
-        "experiment, the pictures, the tests with their code. Where a lecture errs, the table says what is right. "
-        "[What makes each of them fall](claims/mutants.md) was tried.",
+        f"What five lectures claim, {len(CLAIMS)} sentences, each put to the test: {verdicts}. *Corrected* means that "
+        "the lecture is wrong, and that what is right was confirmed: [what the lectures have wrong](corrections.md). "
+        "[What makes each claim fall](claims/mutants.md) was tried.",
         "",
         "```{toctree}",
         ":hidden:",
@@ -191,44 +264,93 @@ def _row(claim: str, runs: list[Run]) -> str:
     witness = _seen()[claim]
     by = [f"[{name}](experiments/{name}.md)" for name in witness.experiments]
     count = len(witness.tests)
-    by += [f"[{count} test{'s' if count > 1 else ''}](claims/{claim[0]}.md#{claim.lower()}-tests)"] if count else []
-    said = plain(CLAIMS[claim])
-    return f"| {_claim(claim, '')} | {said} | {_badge(_overall(claim, runs))} | {', '.join(by)} |"
+    where = f"claims/{claim[0]}_tests.md#{claim.lower()}-tests"
+    by += [f"[{count} test{'s' if count > 1 else ''}]({where})"] if count else []
+    said = f"**{_claim(claim, '')}.** {plain(CLAIMS[claim])}"
+    return f"| {claim} | {said} | {_badge(_overall(claim, runs))} | {', '.join(by)} |"
 
 
 def _lecture(letter: str, runs: list[Run]) -> str:
+    toctree = ["```{toctree}", ":hidden:", "", f"{letter}_tests", "```", ""]
     lines = [f"# Lecture {letter}, claim by claim", "", f"{plain(LECTURES[letter])}. [All claims](../claims.md).", ""]
+    lines += toctree
     for claim in CLAIMS:
         if claim[0] == letter:
             lines += _about(claim, runs)
     return "\n".join(lines)
 
 
-def _about(claim: str, runs: list[Run]) -> list[str]:
-    lines = [_anchor(claim), f"## {claim}", "", plain(CLAIMS[claim]), ""]
+class Shown(NamedTuple):
+    """The picture of a claim."""
+
+    run: Run
+    file: str
+
+
+def _picture(claim: str, runs: list[Run]) -> Shown | None:
+    """The first picture that an experiment names for the claim, or that of the experiment that its statement names."""
     for run in runs:
-        judgement = run.record.get("verdicts", {}).get(claim, ())
-        verdict, evidence, figure = (*judgement, "", "", "")[:3]
-        if verdict:
-            link = f"[{run.name}](../experiments/{run.name}.md)"
-            lines += [f"{_judged(judgement)} by the experiment {link}: {plain(evidence)}", ""]
-        if figure in _figures(run):
-            lines += [_figure(run, figure, _figures(run)[figure], "../"), ""]
-        entries = _account().get(claim, {}).get(run.name, {}).get("criteria", [])
-        if verdict and entries:
-            lines += [_details(f"The criterion of {run.name}, fixed on {entries[-1]['date']}", _fixed(entries)), ""]
+        file = run.record.get("verdicts", {}).get(claim, ("", "", ""))[2]
+        if file in _figures(run) and STATEMENTS[claim].picture in ("", run.name):
+            return Shown(run, _cut(run, file, STATEMENTS[claim].panels))
+    return None
+
+
+def _shown(claim: str, runs: list[Run], up: str, caption: str, target: str = "") -> list[str]:
+    if (shown := _picture(claim, runs)) is None:
+        return []
+    words = _figures(shown.run).get(shown.file) or spoken(STATEMENTS[claim].seen)
+    return [_figure(shown.run, shown.file, words, up, caption, target), ""]
+
+
+def _about(claim: str, runs: list[Run]) -> list[str]:
+    statement = STATEMENTS[claim]
+    lines = [_anchor(claim), f"## {statement.title}", "", f"{claim} · {_badge(_overall(claim, runs))}", ""]
+    lines += [":::{container} statement", "", statement.text, "", ":::", ""]
+    lines += _shown(claim, runs, "../", statement.seen)
+    lines += _put_right(claim)
+    for run in runs:
+        lines += _evidence(claim, run)
     pages = [(page, *about) for page, about in derivations().items() if claim in about[2]]
     read = ", ".join(f"[{title}](../../../derivations/{page}.md)" for page, title, _, _ in pages)
     files = dict.fromkeys(file for *_, each, _ in pages for file in each)
     # the names that cite the claim; where none does, the files that its derivations are about
     code = ", ".join(f"`{name}`" for name in _cited().get(claim, files))
-    written = [f"{what}: {each}." for what, each in (("Derivation", read), ("Code", code)) if each]
-    lines += [" ".join(written), ""] if written else []
     tests = _seen()[claim].tests
-    if tests:
-        lines += [f"({claim.lower()}-tests)=", "Tests:", ""]
-        lines += [each for test in tests for each in (_test(test), "")]
-    return lines
+    count = f"[{len(tests)}]({claim[0]}_tests.md#{claim.lower()}-tests)" if tests else ""
+    written = [f"{what}: {each}." for what, each in (("Derivation", read), ("Code", code), ("Tests", count)) if each]
+    return lines + ([" ".join(written), ""] if written else [])
+
+
+def _put_right(claim: str) -> list[str]:
+    statement = STATEMENTS[claim]
+    if not statement.corrected:
+        return []
+    said = [f"**The lecture:** {statement.lecture}", "", f"**Right:** {statement.right}"]
+    return [":::{admonition} Corrected", ":class: important", "", *said, "", ":::", ""]
+
+
+def _evidence(claim: str, run: Run) -> list[str]:
+    """One sentence of what the run says about the claim; its numbers and its criterion folded away."""
+    judgement = run.record.get("verdicts", {}).get(claim)
+    if not judgement:
+        return []
+    kept = _predictions(claim, run)
+    held = [each[1] for each in kept].count(True)
+    count = f": {'all ' if held == len(kept) else f'{held} of '}{len(kept)} predictions held" if kept else ""
+    if len(kept) == 1 and held:
+        count = ": its prediction held"
+    lines = [f"{_judged(judgement)} by the experiment [{run.name}](../experiments/{run.name}.md){count}.", ""]
+    entries = _account().get(claim, {}).get(run.name, {}).get("criteria", [])
+    numbers = [plain(judgement[1])] if judgement[1] else []
+    fixed = [f"The criterion, fixed on {entries[-1]['date']}:\n\n{_fixed(entries)}"] if entries else []
+    return [*lines, _details("The numbers", "\n\n".join([*numbers, *fixed])), ""] if numbers or fixed else lines
+
+
+def _predictions(claim: str, run: Run) -> list[list[Any]]:
+    """The predictions of a record on which the claim rests."""
+    made = run.record.get("predictions", {})
+    return [made[key] for key in frame.keys_of(EXPERIMENTS[run.name].claims[claim], made, claim)] if made else []
 
 
 def _mutants(runs: list[Run]) -> str:
@@ -253,7 +375,8 @@ def _mutants(runs: list[Run]) -> str:
         files = dict.fromkeys(f"[{each[2]}]({claim[0]}.md#{claim.lower()})" for _, each in judged if each and each[2])
         entry = kept.get(claim, {"mutant": "", "tests": [], "predictions": []})
         tests = ", ".join(f"`{test.partition('::')[2]}`" for test in entry["tests"])
-        cells = (_claim(claim, "../"), plain(told), ", ".join(files), plain(entry["mutant"]), tests or "none",
+        number = f"[{claim}]({claim[0]}.md#{claim.lower()})"
+        cells = (number, plain(told), ", ".join(files), plain(entry["mutant"]), tests or "none",
                  plain("; ".join(entry["predictions"])) or "none")  # fmt: skip
         lines += [f"| {' | '.join(cells)} |"]
     return "\n".join([*lines, ""])
@@ -289,6 +412,32 @@ def _cited() -> dict[str, list[str]]:
     return names
 
 
+def _corrections(runs: list[Run]) -> str:
+    found = [claim for claim, statement in STATEMENTS.items() if statement.corrected]
+    lines = ["# What the lectures have wrong", ""]
+    lines += [
+        f"Of {len(CLAIMS)} claims {len(found)} need a correction, often of a single word or sign. Here they are with "
+        "what is right; each was put to the test like all the others.",
+        "",
+    ]
+    for claim in found:
+        statement = STATEMENTS[claim]
+        lines += [f"## {statement.title}", "", f"{claim} · {_badge(_overall(claim, runs))}", ""]
+        lines += [f"**The lecture:** {statement.lecture}", "", f"**Right:** {statement.right}", ""]
+        lines += _shown(claim, runs, "", statement.seen)
+    return "\n".join(lines)
+
+
+def _tests(letter: str) -> str:
+    """The code of all tests that bear the number of a claim of the lecture."""
+    lines = [f"# Tests of lecture {letter}", "", f"[The claims](../claims/{letter}.md) that they assert.", ""]
+    for claim, witness in _seen().items():
+        if claim[0] == letter and witness.tests:
+            lines += [f"({claim.lower()}-tests)=", f"## {STATEMENTS[claim].title}", "", f"{claim}:", ""]
+            lines += [each for test in witness.tests for each in (_test(test), "")]
+    return "\n".join(lines)
+
+
 def _test(test: str) -> str:
     file, name = test.split("::")
     first, last = _lines(file)[name]
@@ -311,21 +460,36 @@ def _lines(file: str) -> dict[str, tuple[int, int]]:
 def _experiment(name: str, runs: list[Run]) -> str:
     experiment = EXPERIMENTS[name]
     said = report.described(experiment.module)
-    lines = [f"# Experiment: {plain(name)}", "", plain(summary(experiment.options)), ""]
-    for heading, text in zip(("Question", "Prediction", "Refuted by"), said, strict=False):
-        lines += [f"**{heading}.** {plain(text[:1].upper() + text[1:])}", ""] if text else []
-    if said.method:
-        method = "\n\n".join(plain(part) for part in said.method.split("\n\n"))
-        lines += [_details("How it is measured", method), ""]
+    lines = [f"# {_words(name)}", "", plain(summary(experiment.options)), ""]
+    lines += [f"**Question.** {plain(_sentence(said.question))}", ""] if said.question else []
     mine = [run for run in runs if run.name == name]
     for run in mine:
         lines += _run(run)
+    expected = [
+        f"**{heading}.** {plain(_sentence(text))}"
+        for heading, text in (("Prediction", said.prediction), ("Refuted by", said.refuted_by))
+        if text
+    ]
+    method = [plain(part) for part in said.method.split("\n\n") if part]
+    lines += [_details("What was predicted, and how it is measured", "\n\n".join([*expected, *method])), ""]
     again = report.command(name, mine[0].record.get("options", {})) if mine else f"{report.PROGRAM} {name}"
     lines += ["## Run it again", "", "```sh", again, "```", "", *(_made(run) for run in mine), ""]
-    first, *others = _code(experiment.module)
-    lines += ["## The code", "", _included(first), ""]
-    lines += [line for file in others for line in (_details(f"<code>{file}</code>", _included(file)), "")]
+    lines += ["## The code", ""]
+    lines += [line for file in _code(experiment.module) for line in (_details(*_included(file)), "")]
     return "\n".join(lines)
+
+
+def _words(name: str) -> str:
+    """The name of an experiment as a heading.
+
+    >>> _words("bias_variance")
+    'Experiment: bias variance'
+    """
+    return f"Experiment: {name.replace('_', ' ')}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _prediction(sentence: str, held: bool | None, value: Any = None, bound: str = "") -> str:
@@ -336,24 +500,30 @@ def _prediction(sentence: str, held: bool | None, value: Any = None, bound: str 
 
 def _run(run: Run) -> list[str]:
     lines, predictions = ["## Found", ""], run.record.get("predictions", {})
+    verdicts = run.record.get("verdicts", {})
     if run.record.get("failure"):
         lines += [f"{_badge('failed')}: {plain(run.record['failure'])}", ""]
-    for claim, judgement in run.record.get("verdicts", {}).items():
-        lines += [f"- {_claim(claim, '../')} {_judged(judgement)} {plain(judgement[1])}"]
-        if predictions:
-            keys = frame.keys_of(EXPERIMENTS[run.name].claims[claim], predictions, claim)
-            lines += [f"  - {_prediction(*predictions[key])}" for key in keys]
-    if not run.record.get("verdicts"):
-        lines += [f"- {_prediction(*each)}" for each in predictions.values()]
+    lines += [f"- {_claim(claim, '../')} ({claim}): {_judged(judgement)}" for claim, judgement in verdicts.items()]
+    lines += [] if verdicts else [f"- {_prediction(*each)}" for each in predictions.values()]
     lines += [""]
     for file, text in _figures(run).items():
-        lines += [_figure(run, file, text, "../", _for_claims(run, file, "../")), ""]
+        lines += [_figure(run, file, text, "../", _caption(run, file)), ""]
+    if verdicts:
+        numbers = []
+        for claim, judgement in verdicts.items():
+            numbers += [f"- {claim}: {plain(judgement[1])}"]
+            numbers += [f"  - {_prediction(*each)}" for each in _predictions(claim, run)]
+        lines += [_details("The numbers", "\n".join(numbers)), ""]
     return lines
 
 
-def _for_claims(run: Run, file: str, up: str) -> str:
+def _caption(run: Run, file: str) -> str:
+    """What a figure is about: the titles of the claims that it shows, or its own."""
     shows = [claim for claim, each in run.record.get("verdicts", {}).items() if each[2] == file]
-    return f"Shows {', '.join(_claim(claim, up) for claim in shows)}." if shows else ""
+    if shows:
+        return " · ".join(f"{_claim(claim, '../')} ({claim})" for claim in shows)
+    other = OTHER_PICTURES.get(f"{run.name}/{file}")
+    return f"{other.title}. {other.seen}" if other else ""
 
 
 def _made(run: Run) -> str:
@@ -378,16 +548,18 @@ def _code(module: str) -> list[str]:
     return sorted(files, key=lambda file: not file.endswith("__init__.py"))
 
 
-def _included(file: str) -> str:
-    return "\n".join([f"```{{literalinclude}} ../../../../{file}", ":linenos:", "```"])
+def _included(file: str) -> tuple[str, str]:
+    count = len((ROOT / file).read_text(encoding="utf-8").splitlines())
+    shown = "\n".join([f"```{{literalinclude}} ../../../../{file}", ":linenos:", "```"])
+    return f"<code>{file}</code>, {count} lines", shown
 
 
-def _gallery(runs: Iterable[Run]) -> str:
+def _gallery(runs: list[Run]) -> str:
     lines = [
         "# Gallery",
         "",
-        "Every picture that the experiments draw, each from the numbers that its run saved. A picture leads to its "
-        "experiment; the command under it makes it again.",
+        "Every claim at a glance, drawn from the numbers that its run saved. A picture leads to its claim, and from "
+        "there to the experiment and the command that draws it again.",
         "",
         "```{toctree}",
         ":hidden:",
@@ -395,14 +567,23 @@ def _gallery(runs: Iterable[Run]) -> str:
         *(f"{name} <experiments/{name}>" for name in EXPERIMENTS),
         "```",
         "",
-        "::::{container} gallery",
-        "",
     ]
+    for letter in LECTURES:
+        lines += [f"## Lecture {letter}", "", "::::{container} gallery", ""]
+        for claim in CLAIMS:
+            if claim[0] == letter:
+                caption = f"{STATEMENTS[claim].title} ({claim})"
+                lines += _shown(claim, runs, "", caption, f"claims/{letter}.html#{claim.lower()}")
+        lines += ["::::", ""]
+    lines += ["## Beyond the lectures", "", "::::{container} gallery", ""]
+    claimed = {(run.name, each[2]) for run in runs for each in run.record.get("verdicts", {}).values()}
     for run in runs:
         for file, text in _figures(run).items():
-            about = [f"[{run.name}](experiments/{run.name}.md)", _for_claims(run, file, "")]
-            caption = ". ".join(filter(None, about)) + f"\n\n    {report.command(run.name, run.record['options'])}"
-            lines += [_figure(run, file, text, "", caption, f"experiments/{run.name}.html"), ""]
+            if (run.name, file) not in claimed:
+                picture = OTHER_PICTURES.get(f"{run.name}/{file}", Picture(_words(run.name), text))
+                caption = picture.title + (f". {picture.seen}" if f"{run.name}/{file}" in OTHER_PICTURES else "")
+                cut = _cut(run, file, picture.panels)
+                lines += [_figure(run, cut, text, "", caption, f"experiments/{run.name}.html"), ""]
     return "\n".join([*lines, "::::", ""])
 
 

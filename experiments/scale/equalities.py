@@ -45,12 +45,14 @@ def off(one: Any, other: Any) -> float:
     return max(float(np.abs(a.astype(np.float64) - b).max() / np.abs(a).max()) for a, b in pairs)
 
 
-def ulps(one: Any, other: Any) -> float:
-    """The largest difference of two entries, in units in the last place of the larger one."""
-    pairs = zip(*(map(np.asarray, jax.tree.leaves(tree)) for tree in (one, other)), strict=True)
-    return max(
-        float((np.abs(a.astype(np.float64) - b) / np.spacing(np.maximum(np.abs(a), np.abs(b)))).max()) for a, b in pairs
-    )
+def ulps(one: Any, other: Any) -> dict[str, float]:
+    """The largest difference of two entries, in units in the last place of the larger one and of its leaf's largest."""
+    pairs = list(zip(*(map(np.asarray, jax.tree.leaves(tree)) for tree in (one, other)), strict=True))
+    apart = [(np.abs(a.astype(np.float64) - b), np.maximum(np.abs(a), np.abs(b))) for a, b in pairs]
+    return {
+        "entry": max(float((off / np.spacing(size)).max()) for off, size in apart),
+        "leaf": max(float(off.max() / np.spacing(size.max())) for off, size in apart),
+    }
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +64,7 @@ class Narrow(fnn.initializers.Initializer):
 
 
 def gradient() -> Any:
-    net = fnn.mlp(64, 32, 10, activation="tanh", weight_init=Narrow())
+    net = fnn.mlp(64, 32, 10, weight_init=Narrow())
     return fnn.backprop(net, "softmax_cross_entropy")
 
 
@@ -123,6 +125,7 @@ def held(tree: Any) -> int:
 def members(count: int, epochs: int) -> dict[str, Any]:
     """A sweep of so many nets on two devices against one: float64, float32, after one epoch and after many."""
     jax.config.update("jax_enable_x64", True)
+    # the net whose sweeps are timed
     by_hand, (images, labels) = gradient(), digits()
 
     def sweep(dtype: Any, devices: int, *, epochs: int = epochs, fails: bool = False) -> list[Any]:
@@ -141,8 +144,8 @@ def members(count: int, epochs: int) -> dict[str, Any]:
     others = [[params for k, params in enumerate(runs) if k != FAILS] for runs in (two, sweep(narrow, 2, fails=True))]
     return {
         "members": count, "epochs": epochs, "wide": off(truth, sweep(wide, 2)),
-        "ulps_after_one": ulps(sweep(narrow, 1, epochs=1), sweep(narrow, 2, epochs=1)),
-        "ulps_after_all": ulps(one, two), "distances": distances,
+        "after_one": ulps(sweep(narrow, 1, epochs=1), sweep(narrow, 2, epochs=1)), "after_all": ulps(one, two),
+        "distances": distances,
         "repeats": digest(two) == digest(sweep(narrow, 2)), "undisturbed": digest(others[0]) == digest(others[1]),
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from typing import Any
 HEARTBEAT = 10
 #: Seconds within which every process of a group must have ended after one was lost: two heartbeats.
 SOON = 2 * HEARTBEAT
+#: What was compiled once is not compiled again by the groups that follow.
+COMPILED = tempfile.TemporaryDirectory(prefix="fnn-scale-")
 #: What is timed may use all cores; elsewhere each process has one thread, as the bits depend on how many there are.
 FREE = ("sweeps", "steps", "programs", "virtual")
 
 
 def started(what: str, devices: int, options: dict[str, Any]) -> subprocess.Popen:
     """A process of `experiments.scale.child` with this many CPU devices."""
-    threads = {} if what in FREE else {"NPROC": "1"}
+    threads = {} if what in FREE else {"NPROC": "1", "JAX_COMPILATION_CACHE_DIR": COMPILED.name}
     environment = {**os.environ, **threads, "JAX_NUM_CPU_DEVICES": str(devices), "TF_CPP_MIN_LOG_LEVEL": "1"}
     command = [sys.executable, "-m", "experiments.scale.child", what, json.dumps(options)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -98,8 +101,8 @@ def sentence(error: str) -> str:
 # ---- kills ----------------------------------------------------------------------------------------------------------
 
 
-def killed(folder: Path, epochs: int, order: random.Random, whole: list[Any], *, writing: bool) -> dict[str, Any]:
-    """Kill one of two at a random moment, or the one that writes while it does, and start both again."""
+def killed(folder: Path, epochs: int, order: random.Random, *, writing: bool) -> dict[str, Any]:
+    """Start two, or start them again, and kill one at a random moment, or the one that writes while it does."""
     options = {"folder": str(folder), "epochs": epochs}
     processes, rank = group("long_run", options), 0 if writing else order.randrange(2)
     begun(processes)
@@ -110,10 +113,14 @@ def killed(folder: Path, epochs: int, order: random.Random, whole: list[Any], *,
     processes[rank].kill()
     found = left(processes)
     halves = len(list(folder.glob("*.part")))
-    same = [each["digest"] for each in ended(group("long_run", options))] == whole
     return _without(found, "printed") | {
-        "rank": rank, "writing": writing, "ran_out": ran_out, "half_written": halves, "same_bits": same
+        "rank": rank, "writing": writing, "ran_out": ran_out, "half_written": halves
     }  # fmt: skip
+
+
+def finished(folder: Path, epochs: int) -> list[str]:
+    """The digests of a run that is left to finish."""
+    return [each["digest"] for each in ended(group("long_run", {"folder": str(folder), "epochs": epochs}))]
 
 
 def signalled(folder: Path, epochs: int, whole: list[Any]) -> dict[str, Any]:
@@ -127,7 +134,7 @@ def signalled(folder: Path, epochs: int, whole: list[Any]) -> dict[str, Any]:
         json.loads(line)["stopped at"] if "stopped at" in line else None for line in found["printed"]
     ]
     found["checkpoints"] = len(list(folder.glob("*.json")))
-    found["same_bits"] = [each["digest"] for each in ended(group("long_run", options))] == whole
+    found["same_bits"] = finished(folder, epochs) == whole
     return _without(found, "printed")
 
 
@@ -146,7 +153,7 @@ def hung(folder: Path, epochs: int, whole: list[Any], rank: int) -> dict[str, An
     status, said = [0, 0], ["", ""]
     for number, found in ((1 - rank, other), (rank, woken)):
         status[number], said[number] = found["status"][0], found["said"][0]
-    same = [each["digest"] for each in ended(group("long_run", options))] == whole
+    same = finished(folder, epochs) == whole
     return {
         "seconds": other["seconds"], "soon": other["soon"] and woken["soon"], "status": status, "said": said,
         "same_bits": same,

@@ -28,6 +28,7 @@ from fnn.checker.rules import place
 from fnn.gradients import backprop
 from fnn.layers import Layer
 from fnn.losses import Loss
+from fnn.modes import InTraining
 from fnn.network import dense, mlp
 from fnn.regularizers import Regularizer
 from fnn.types import Array, PyTree
@@ -281,9 +282,9 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
         yield _trained(net, "squared_error", x, rule, seed=seed, strength=fits[0])
     elif isinstance(rule, Layer):
         x = _normal(random, (N, rule.inputs or SHAPE[1]))
-        if not _finite(lambda: rule.apply(rule.init(jax.random.key(seed)), x)):
+        if not _finite(lambda: _applied(rule, x, seed)):
             raise _unfit(name, f"no array of shape {x.shape}", "(x,)")
-        if rule.inputs is None and (refusal := _refused_backward(rule, x, seed)):
+        if rule.inputs is None and not rule.has_modes and (refusal := _refused_backward(rule, x, seed)):
             # made for other shapes, or wrong: on inputs of its own the check says which
             raise _unfit(name, f"an array of shape {x.shape} forward, and backward raises {refusal}", "(x,)")
         yield _on_inputs(name, rule, (x,), seed)
@@ -291,9 +292,19 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
         yield _of_function(name, rule, random, seed)
 
 
+def _applied(layer: Layer, x: Array, seed: int) -> PyTree:
+    params = layer.init(jax.random.key(seed))
+    return InTraining(layer).apply(params, _with_mode(layer, params, x, seed))
+
+
+def _with_mode(layer: Layer, params: PyTree, x: Array, seed: int) -> tuple:
+    """The input of a layer in training."""
+    return x, layer.start(params), jax.random.key(seed)
+
+
 def _of_function(name: str, function: Any, random: np.random.Generator, seed: int) -> Call:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
+    parameters = inspect.signature(_written(function)).parameters.values()
     names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
     count = f"{len(names)} normal float32 array{'s' if len(names) != 1 else ''} of shape {SHAPE}"
     wanted = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
@@ -314,6 +325,14 @@ def _of_function(name: str, function: Any, random: np.random.Generator, seed: in
         if np.isfinite(np.asarray(value, np.float64)):
             return call
     raise _unfit(name, f"no {count} (its value there is {value})", wanted)
+
+
+def _written(function: Any) -> Any:
+    """The function that the user wrote: a rule of another library takes *args, and keeps the function among its own."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters) and hasattr(function, "__dict__"):
+        return next(filter(inspect.isfunction, vars(function).values()), function)
+    return function
 
 
 def _with_identity(function: Any, inputs: tuple, seed: int) -> Call | None:
@@ -369,9 +388,11 @@ def _on_inputs(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
         return _first("identity", jnp.asarray(prediction), rule, jnp.asarray(y), seed)
     *params, x = _require_count(name, inputs, "(x,) or (params, x)", 1, 2)
     p = params[0] if params else rule.init(jax.random.key(seed))
+    if rule.has_modes:
+        return _trained(InTraining(rule), "squared_error", _with_mode(rule, p, x, seed), seed=seed, params=p)
     try:
         y = jax.eval_shape(rule.apply, p, x)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves(x))
         says = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise _unfit(name, f"no input of shape {shapes} ({type(error).__name__}: {says})", "(x,)") from error
@@ -393,7 +414,7 @@ def _first(activation: Activation | str, x: Array, loss: Loss | str, y: Any, see
 
 
 def _trained(
-    net: Layer, loss: Loss | str, x: Array, regularizer: Regularizer | None = None, *,
+    net: Layer, loss: Loss | str, x: PyTree, regularizer: Regularizer | None = None, *,
     y: Any = None, seed: int, params: PyTree = None, **options: Any,
 ) -> Call:  # fmt: skip
     params = net.init(jax.random.key(seed)) if params is None else params
@@ -410,7 +431,7 @@ def _finite(value: Callable[[], Array]) -> bool:
     """True where the call runs and gives finite numbers."""
     try:
         leaves = jax.tree.leaves(value())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, LookupError):
         return False
     return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves if is_float(leaf))
 
@@ -421,7 +442,7 @@ def _refused_backward(layer: Layer, x: Array, seed: int) -> str:
     y, residuals = layer.forward(params, x)
     try:
         layer.backward(params, residuals, jax.tree.map(jnp.ones_like, y))
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]).rstrip(".")
     return ""
 

@@ -17,6 +17,7 @@ from fnn.activations import Activation
 from fnn.adapter import custom_vjp
 from fnn.layers import Layer, with_parts
 from fnn.losses import Loss
+from fnn.modes import InTraining
 from fnn.regularizers import Regularizer
 from fnn.types import Array, PyTree
 
@@ -120,9 +121,29 @@ class OracleLayer(Layer):
         y = self.rule.apply(params, x)
         return y, Residuals.of(x, y)
 
+    @property
+    def has_modes(self) -> bool:
+        return self.rule.has_modes
+
+    @property
+    def in_training(self) -> "OracleLayer":
+        return OracleLayer(InTraining(self.rule))
+
+    def train(self, params: PyTree, statistics: PyTree, x: PyTree, key: Any) -> tuple[PyTree, PyTree, PyTree]:
+        if not self.has_modes:
+            return super().train(params, statistics, x, key)
+        y, saved = self.in_training.forward(params, (x, statistics, key))
+        return y, saved, self.rule.train(params, statistics, x, key)[2]
+
+    def evaluate(self, params: PyTree, statistics: PyTree, x: PyTree) -> PyTree:
+        return self.rule.evaluate(params, statistics, x)
+
     def backward(self, params: PyTree, residuals: PyTree, y_bar: PyTree) -> tuple[PyTree, PyTree]:
         if not isinstance(residuals, Residuals):
             return self.rule.backward(params, residuals, y_bar)
+        if self.has_modes:
+            params_bar, (x_bar, *_) = self.in_training.backward(params, residuals, y_bar)
+            return params_bar, x_bar
         params_bar, x_bar = vjp(self.rule.apply, (params, residuals.x), residuals.spoiled(y_bar))
         return params_bar, x_bar
 
@@ -180,6 +201,12 @@ class _SeenLayer(OracleLayer):
         self.seen.append((self.rule, (params, x)))
         return self.rule.forward(params, x)
 
+    def train(self, params: PyTree, statistics: PyTree, x: PyTree, key: Any) -> tuple[PyTree, PyTree, PyTree]:
+        if not self.has_modes:
+            return Layer.train(self, params, statistics, x, key)
+        self.seen.append((InTraining(self.rule), (params, (x, statistics, key))))
+        return self.rule.train(params, statistics, x, key)
+
 
 def isolated(record: Any) -> Any:
     """The record with every part inside replaced by its oracle."""
@@ -188,7 +215,7 @@ def isolated(record: Any) -> Any:
     def oracle(part: Any) -> Any:
         return next((made(rule=part) for kind, made in kinds.items() if isinstance(part, kind)), part)
 
-    return with_parts(record, oracle)
+    return within(record, oracle)
 
 
 @dataclass(frozen=True, repr=False)
@@ -229,7 +256,7 @@ def parts(layer: Layer, params: PyTree, x: PyTree) -> list[tuple[Any, tuple]]:
             return _SeenActivation(rule=part, seen=seen)
         return _SeenLayer(part, seen=seen) if isinstance(part, Layer) else part
 
-    watching = with_parts(layer, watched)
+    watching = within(layer, watched)
     if watching is not layer:
         watching.apply(params, x)
     return seen
@@ -244,5 +271,13 @@ def parts_of(record: Any) -> list[Any]:
             inside.append(part)
         return part
 
-    with_parts(record, record_part)
+    within(record, record_part)
     return inside
+
+
+def within(record: Any, change: Callable[[Any], Any]) -> Any:
+    """The record with its parts changed; the training mode of a layer has the parts of the layer."""
+    if not isinstance(record, InTraining):
+        return with_parts(record, change)
+    layer = with_parts(record.layer, change)
+    return record if layer is record.layer else InTraining(layer)

@@ -33,6 +33,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         activation: also any activation of this package, such as `"elu"` or a record, or a list with one for each hidden
             layer.
         class_weight: {class: weight}, or "balanced"; multiplied with the `sample_weight` of `fit`.
+        dropout: the share of the outputs of every hidden layer that a step drops at random; not with lbfgs.
 
     Attributes:
         coefs_, intercepts_, loss_curve_, best_loss_, classes_, n_iter_, …: as in scikit-learn.
@@ -56,7 +57,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
         momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
-        n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None,
+        n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None, dropout: float = 0.0,
     ) -> None:  # fmt: skip
         self.hidden_layer_sizes, self.activation, self.solver, self.alpha = (
             hidden_layer_sizes,
@@ -70,6 +71,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.nesterovs_momentum, self.early_stopping = nesterovs_momentum, early_stopping
         self.validation_fraction, self.beta_1, self.beta_2, self.epsilon = validation_fraction, beta_1, beta_2, epsilon
         self.n_iter_no_change, self.max_fun, self.class_weight = n_iter_no_change, max_fun, class_weight
+        self.dropout = dropout
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPClassifier":
         """Train on all rows, for at most `max_iter` epochs."""
@@ -178,6 +180,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     Args:
         hidden_layer_sizes, solver, alpha, batch_size, max_iter, tol, early_stopping, …: as in scikit-learn.
         activation: also any activation of this package, or a list with one for each hidden layer.
+        dropout: the share of the outputs of every hidden layer that a step drops at random; not with lbfgs.
         loss: "squared_error", which is ½ (p − y)² as in scikit-learn, or a record of this package, such as `fnn.huber`.
 
     Attributes:
@@ -199,7 +202,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
         momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
-        n_iter_no_change: float = 10, max_fun: int = 15000,
+        n_iter_no_change: float = 10, max_fun: int = 15000, dropout: float = 0.0,
     ) -> None:  # fmt: skip
         self.hidden_layer_sizes, self.activation, self.solver, self.alpha = (
             hidden_layer_sizes,
@@ -212,7 +215,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self.tol, self.verbose, self.warm_start, self.momentum = tol, verbose, warm_start, momentum
         self.nesterovs_momentum, self.early_stopping, self.loss = nesterovs_momentum, early_stopping, loss
         self.validation_fraction, self.beta_1, self.beta_2, self.epsilon = validation_fraction, beta_1, beta_2, epsilon
-        self.n_iter_no_change, self.max_fun = n_iter_no_change, max_fun
+        self.n_iter_no_change, self.max_fun, self.dropout = n_iter_no_change, max_fun, dropout
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
         """Train on all rows, for at most `max_iter` epochs."""

@@ -15,9 +15,11 @@ import numpy as np
 
 from fnn.activations import Activation
 from fnn.activations import get as get_activation
+from fnn.layers import Dense
 from fnn.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from fnn.modes import Dropout
 from fnn.optimizers import Optimizer
-from fnn.types import Array, Params, PyTree, Residuals
+from fnn.types import Array, Key, Params, PyTree, Residuals
 
 
 class Decay(NamedTuple):
@@ -90,6 +92,29 @@ class ClippedSigmoidCrossEntropy(SigmoidCrossEntropy):
         # one output at a time, so that each can be clipped
         each, _ = super().values(prediction[..., None], target[..., None])
         return jnp.sum(_clipped(each), axis=-1), (prediction, target)
+
+
+@dataclass(frozen=True, repr=False)
+class DroppingDense(Dense):
+    """A dense layer whose outputs are dropped at random in training; its parameters are those of a dense layer."""
+
+    rate: float = 0.0
+
+    @property
+    def dropout(self) -> Dropout:
+        return Dropout(self.rate)
+
+    def train(self, params: Params, statistics: PyTree, x: Array, key: Key) -> tuple[Array, Residuals, PyTree]:
+        a, saved = super().forward(params, x)
+        y, mask, _ = self.dropout.train((), (), a, key)
+        return y, (saved, mask), statistics
+
+    def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
+        saved, mask = residuals
+        return super().backward(params, saved, self.dropout.backward((), mask, y_bar)[1])
+
+    def evaluate(self, params: Params, statistics: PyTree, x: Array) -> Array:
+        return super().forward(params, x)[0]
 
 
 def _clipped(values: Array) -> Array:

@@ -24,10 +24,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from fnn.activations import identity
 from fnn.estimators import programs
 from fnn.estimators.conventions import (
     Decay,
+    DroppingDense,
     activations,
     first_weights,
 )
@@ -51,6 +51,7 @@ CONDITIONS = (
     ("beta_1", lambda v: 0 <= v < 1, "at least 0 and below 1", "0.9"),
     ("beta_2", lambda v: 0 <= v < 1, "at least 0 and below 1", "0.999"),
     ("epsilon", lambda v: v > 0, "above 0", "1e-8"),
+    ("dropout", lambda v: 0 <= v < 1, "at least 0 and below 1", "0.2"),
     ("n_iter_no_change", lambda v: v >= 1, "at least 1", "10"),
 )
 #: The names that an option may have.
@@ -99,6 +100,7 @@ class Perceptron(BaseEstimator):
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+    dropout: float
 
     # found by a fit
     n_features_in_: int
@@ -141,7 +143,8 @@ class Perceptron(BaseEstimator):
                 self._initialize(random, X)
             self._params, loss = self._filled_params(), self._loss()[0]
             outputs = self.n_outputs_ if loss is half_squared_error else 1
-            setup = Setup(self._net(), loss, self.solver, bool(self.nesterovs_momentum), filled_rows(len(X)), outputs)
+            net, ahead = self._net(self.dropout), bool(self.nesterovs_momentum)
+            setup = Setup(net, loss, self.solver, ahead, filled_rows(len(X)), outputs)
             try:
                 if self.solver == "lbfgs":
                     self._fit_all_rows(setup, X, y, weights)
@@ -183,7 +186,10 @@ class Perceptron(BaseEstimator):
             )
         setup = replace(setup, batch=filled_batch(batch, count))
         numbers = self._numbers(X.dtype)
-        state = initial_state(self._params, setup.optimizer(numbers), key=jax.random.key(0))
+        # no number is drawn that scikit-learn would not draw, unless for dropout; other rows get other noise
+        seed = (random.randint(2**31 - 1) + self.t_) % 2**31 if self.dropout else 0
+        key = jax.random.key(seed)
+        state = initial_state(self._params, setup.optimizer(numbers), key=key, net=setup.net)
         if incremental and hasattr(self, "_optimizer_state"):
             state = state._replace(optimizer_state=self._optimizer_state)
         else:
@@ -316,11 +322,13 @@ class Perceptron(BaseEstimator):
             self.best_validation_score_ = -np.inf if self.early_stopping else None
             self.best_loss_ = None if self.early_stopping else np.inf
 
-    def _net(self) -> Layer:
-        """The net of the fitted sizes, features filled up."""
+    def _net(self, rate: float = 0.0) -> Layer:
+        """The net of the fitted sizes, features filled up; in training with dropout after every hidden layer."""
         widths = [filled_features(len(self.coefs_[0])), *map(len, self.intercepts_)]
-        each = [*activations(self.activation, len(widths) - 2), identity]
-        return sequential(*(dense(*pair, activation=a) for pair, a in zip(pairwise(widths), each, strict=True)))
+        *below, last = pairwise(widths)
+        each = zip(below, activations(self.activation, len(below)), strict=True)
+        hidden = [DroppingDense(*pair, a, rate=rate) if rate else dense(*pair, activation=a) for pair, a in each]
+        return sequential(*hidden, dense(*last))
 
     def _filled_params(self) -> Params:
         first, *rest = self.coefs_
@@ -392,6 +400,11 @@ class Perceptron(BaseEstimator):
         size = self.batch_size
         if size != "auto" and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
             raise ValueError(f'{where}: batch_size must be "auto" or a whole number from 1 on, got {size!r}. Try 32.')
+        if self.dropout and self.solver == "lbfgs":
+            raise ValueError(
+                f"{where}: lbfgs needs the same function at every step, got dropout={self.dropout}. Take solver='adam' "
+                "or 'sgd', or dropout=0."
+            )
         if self.early_stopping and incremental:
             raise ValueError(
                 f"{where}: partial_fit sees one batch of data, so it cannot hold rows out, got early_stopping=True. "

@@ -123,7 +123,8 @@ def value_and_gradient(setup: Setup, alpha: Array, params: Params, rows: Rows) -
 @partial(jax.jit, static_argnums=0)
 def mean_loss(setup: Setup, params: Params, rows: Rows) -> Array:
     """The loss of all rows without penalty."""
-    value = setup.loss(setup.net.apply(params, rows.x), rows.y, rows.weights)
+    output = setup.net.evaluate(params, setup.net.start(params), rows.x)
+    value = setup.loss(output, rows.y, rows.weights)
     return value / setup.mean_of_outputs
 
 

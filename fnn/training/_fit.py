@@ -8,7 +8,6 @@ Refuses: data that training would accept without complaint and that cannot be ri
 Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
 """
 
-import contextlib
 import inspect
 import time
 import warnings
@@ -24,7 +23,8 @@ from jax.sharding import Mesh
 from fnn.checks import require_key, require_size
 from fnn.regularizers import Strength
 from fnn.training import faults, progress, signals
-from fnn.training.checkpoints import CheckpointError, Checkpoints
+from fnn.training.checkpoints import CheckpointError, Checkpoints, require_checkpoints
+from fnn.training.config import Job
 from fnn.training.group import Group, Word
 from fnn.training.identity import identity
 from fnn.training.placement import placed
@@ -94,7 +94,7 @@ def fit(
             rate such as `optax.adam`.
         epochs: E, how often every row is used, after those of a state that is continued.
         batch_size: B rows per step; 1 is one example at a time, N the full batch.
-        key: for the shuffles; a state that is continued has its own.
+        key: for the shuffles, and the noise of layers such as dropout; a state that is continued has its own.
         learning_rate: for an optimizer that is a function of it; other rates need no new program. Or a schedule.
         validation: (x, y) or (x, y, weights) to measure after every epoch; needs a gradient that knows its objective,
             or metrics.
@@ -103,7 +103,8 @@ def fit(
             window.
         accumulate: batches whose gradients are averaged for one update, Σ |B| g_B / Σ |B|; an epoch ends its window.
         metrics: {name: f(params, x, y)}, measured after every epoch on the data, and on the validation data as
-            "validation_name"; with the weights of the rows if f takes `sample_weight`.
+            "validation_name"; f also gets what it takes by name of `sample_weight`, `net`, and `statistics` (of
+            layers such as batch normalization).
         patience: stop after so many epochs without improvement, and return the best parameters; None never does.
         min_improvement: by how much the monitored value must get better to count for `patience`.
         monitor: what early stopping watches: the name of anything measured.
@@ -114,14 +115,16 @@ def fit(
         on_epoch: called with (number of the epoch from 1, its metrics) soon after the epoch; one that takes a third
             argument gets the `TrainState` after it. It may raise `fnn.StopTraining`.
         checkpoints: where to keep them; a run that finds its own there goes on from the last.
-        progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere.
+        progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere; at the
+            end why it ended and, with patience, which epoch came back.
         log: a file that gets a JSON line for every epoch while the run goes on.
         mesh: devices to train on, those of other processes included: the rows of each batch are split over its axis
             "data", wide layers over its axis "model" if it has one. Of several processes, the first one writes and
             calls `on_epoch`.
 
     Returns:
-        (state, history): `state.params` are the trained parameters.
+        (state, history): `state.params` are the trained parameters; of any net, `net.evaluate(state.params,
+        state.statistics, x)` predicts.
 
     Raises:
         ValueError, TypeError: invalid data, sizes or options; before the first step.
@@ -140,20 +143,10 @@ def fit(
     """
     placement = placed("fit", mesh)
     group = Group(placement.processes > 1)
-    try:
+    with group.telling():
         epochs = require_size("fit", "epochs", epochs, "Give an int of 1 or more, such as 60.")
-        if not isinstance(checkpoints, Checkpoints | None):
-            raise TypeError(
-                f"fit: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
-            )
-        given = params if isinstance(params, TrainState) else None
-        if (key is None) == (given is None):
-            raise ValueError(
-                "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
-                + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
-            )
-        if key is not None:
-            require_key("fit", key)
+        require_checkpoints("fit", checkpoints)
+        given = _given(params, key)
         request = Request(
             "fit", value_and_grad, params if given is None else given.params, data, optimizer,
             batch_size, (learning_rate,), (strength,), validation, clip_norm, accumulate, metrics, patience,
@@ -161,26 +154,15 @@ def fit(
         )  # fmt: skip
         job = request.job()
         state = request.start(job) if given is None else request.go_on(job, given)
-        look = partial(request.look_at_predictions, state.params) if given is None else None
-        source: Source = Memory(job.rows)
-        if isinstance(data, Stream):
-            mean = None if data.weights is None else float(data.weights.mean())
-            source = Streamed(
-                data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean), look
-            )
-        elif look is not None:
-            look(job.rows)
+        source = _source(request, job, state.params if given is None else None)
         run = Run(job, source, state, int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
+        run.epoch_by_epoch = on_epoch is not None and _takes_state(on_epoch)
         request.require_monitor(job, state)
         same: dict[str, Any] = {}
         if checkpoints is not None or group.several:
             # what JAX reads of a function tells where its arguments lie
             rows = data if isinstance(data, Stream) else placement.host(job.data)
             same = identity(job, rows, placement.host(state), on_nonfinite=on_nonfinite)
-    except Exception as error:
-        group.tell(error)
-        raise
-    run.epoch_by_epoch = on_epoch is not None and _takes_state(on_epoch)
     agreed = {
         "number of rows": len(source),
         "epochs": epochs,
@@ -192,19 +174,40 @@ def fit(
         received = opened.enter_context(signals.remembered(saves=checkpoints is not None or group.several))
         save: Callable[[TrainState], None] | None = None
         watches: list[Watch] = []
-        try:
+        with group.telling():
             if checkpoints is not None:
                 home = checkpoints.opened(placement)
                 state, folder = run.resume(group, lambda: opened.enter_context(home), state, same)
                 save = partial(run.save, folder, same)
             if group.first:
                 watches = _watches(opened, run, int(state.epoch), log, progress_bar, on_epoch)
-        except Exception as error:
-            group.tell(error)
-            raise
         every = float("inf") if checkpoints is None else checkpoints.every_seconds
         state = _trained(run, group, state, watches, received, save, every)
     return _finished(run, state)
+
+
+def _given(params: Params | TrainState, key: Key | None) -> TrainState | None:
+    """The state that is continued, or None for parameters, which come with a key."""
+    given = params if isinstance(params, TrainState) else None
+    if (key is None) == (given is None):
+        raise ValueError(
+            "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
+            + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
+        )
+    if key is not None:
+        require_key("fit", key)
+    return given
+
+
+def _source(request: Request, job: Job, params: Params | None) -> Source:
+    """Where the rows come from; with parameters to start from, the first predictions are looked at."""
+    data, look = request.data, None if params is None else partial(request.look_at_predictions, params)
+    if isinstance(data, Stream):
+        mean = None if data.weights is None else float(data.weights.mean())
+        return Streamed(data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean), look)
+    if look is not None:
+        look(job.rows)
+    return Memory(job.rows)
 
 
 def _shown(on_epoch: Callable[..., None], number: int, values: Metrics, state: TrainState) -> None:
@@ -229,7 +232,7 @@ def _watches(
         line = opened.enter_context(progress.written(log, done, own=run.resumed))
         watches.append(lambda number, values, state: line(number, values))
     if progress_bar:
-        bar = opened.enter_context(progress.shown(done + 1, run.until))
+        bar = opened.enter_context(progress.shown(done + 1, run.until, run.pace, lambda: run.ending))
         watches.append(lambda number, values, state: bar(number, values))
     # the user's own last: it may raise, and what is done is to be written by then
     if on_epoch is not None:
@@ -297,7 +300,9 @@ def _trained(
         group.tell(error)
         raise _carrying(error, state, run) from None
     if received:
-        raise _carrying(received.error(), state, run)
+        where = f"fit, epoch {int(state.epoch) + 1} of {run.until}"
+        raise _carrying(received.error(where), state, run)
+    run.end(state, enough=enough)
     return state
 
 
@@ -313,11 +318,9 @@ def _watched(watches: list[Watch], finished: list[tuple[int, Metrics]], state: T
 
 
 def _carrying(error: BaseException, state: TrainState, run: Run) -> BaseException:
-    """The error with the work that was done: its attributes `state` and `history`."""
-    with contextlib.suppress(AttributeError, TypeError):
-        error.state, error.history = state, run.history()  # pyright: ignore[reportAttributeAccessIssue]
-        error.add_note("The run so far is in the attributes state and history of this error.")
-    return error
+    """The error with the work that was done."""
+    note = "The run so far is in the attributes state and history of this error."
+    return signals.carrying(error, note, state=state, history=run.history())
 
 
 def _finished(run: Run, state: TrainState) -> tuple[TrainState, History]:
@@ -334,5 +337,5 @@ def _finished(run: Run, state: TrainState) -> tuple[TrainState, History]:
             stacklevel=3,
         )
     if state.best is not None:
-        state = state._replace(params=state.best.params)
+        state = state._replace(params=state.best.params, statistics=state.best.statistics)
     return state, history

@@ -10,8 +10,8 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from fnn.checks import require_dtype, require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
 from fnn.training import curves, programs, signals
-from fnn.training.checkpoints import Checkpoints, Folder
+from fnn.training.checkpoints import Checkpoints, Folder, require_checkpoints
 from fnn.training.config import Job, objective_of
 from fnn.training.group import Group, Word
 from fnn.training.identity import identity
@@ -68,6 +68,10 @@ class SweepResult:
     """(M,): True where a run left the finite numbers."""
     best: int
     """The run with the best value; -1 if all failed."""
+    nets: list[Layer] = field(default_factory=list)
+    """The net of each run."""
+    statistics: list[PyTree] = field(default_factory=list)
+    """Of each run what layers such as batch normalization keep; `nets[k].evaluate(params[k], statistics[k], x)`."""
 
     def plot(self, metric: str = "loss", axes: Any = None) -> Any:
         """Draw one curve of every run with Matplotlib, the best in colour, and return the axes.
@@ -78,21 +82,22 @@ class SweepResult:
         """
         if metric not in self.metrics:
             raise ValueError(f"plot: metric must be one of {', '.join(self.metrics)}, got {metric!r}. Pick one.")
-        return curves.sweep(self.metrics[metric], self.best, self.runs[self.best] if self.runs else {}, metric, axes)
+        return curves.sweep(self.metrics[metric], self.best, self._named(self.best), metric, axes)
+
+    def _named(self, k: int) -> dict[str, Any]:
+        """The fields of a run, and its net where the runs have several."""
+        several = len(set(self.nets)) > 1
+        return (self.runs[k] if self.runs else {}) | ({"net": self.nets[k]} if several else {})
 
     def __repr__(self) -> str:
         counts = f"Sweep of {len(self.runs)} runs, {int(self.failed.sum())} failed"
-        return counts if self.best < 0 else f"{counts}, best: run {self.best} {self.runs[self.best]}"
+        return counts if self.best < 0 else f"{counts}, best: run {self.best} {self._named(self.best)}"
 
     def _repr_html_(self) -> str:
         order = sorted(range(len(self.runs)), key=lambda k: k != self.best)
-        fields = tuple(self.runs[0]) if self.runs else ()
+        fields = tuple(self._named(0)) if self.runs else ()
         rows = [
-            (
-                str(k),
-                *(str(self.runs[k][name]) for name in fields),
-                "failed" if self.failed[k] else float(self.value[k]),
-            )
+            (str(k), *map(str, self._named(k).values()), "failed" if self.failed[k] else float(self.value[k]))
             for k in order[:SHOWN]
         ]
         more = [f"and {len(order) - SHOWN} more"] if len(order) > SHOWN else []
@@ -143,7 +148,8 @@ def sweep(
         epochs: E. batch_size: B.
         validation, clip_norm, metrics, patience, min_improvement, direction: as in `fnn.fit`.
         monitor: by which the best run is chosen: "validation_loss" if there is validation data, else "loss".
-        shared_shuffle: one order of the rows for all runs: faster, but the runs are not independent.
+        shared_shuffle: one order of the rows for all runs, and one noise of layers such as dropout: faster, but the
+            runs are not independent.
         memory: bytes that the runs of one call may take on a device, about; more runs are more calls.
         dtype: of the parameters.
         checkpoints: where to keep them; a sweep that finds its own there goes on from the last.
@@ -165,48 +171,23 @@ def sweep(
     """
     placement = placed("sweep", mesh, members=True)
     group = Group(placement.processes > 1)
-    try:
+    with group.telling():
         columns = _columns(over)
-        count = len(next(iter(columns.values())))
+        runs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         epochs = require_size("sweep", "epochs", epochs, "Give an int of 1 or more, such as 60.")
         memory = require_size("sweep", "memory", memory, "Give bytes, such as 2**30.")
-        gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
-        if len(gradients) != count:
-            raise ValueError(
-                f"sweep: there must be one gradient for each run, got {len(gradients)} for {count} runs. Give one for "
-                "all, or as many as there are values."
-            )
-        monitor = monitor or ("loss" if validation is None else "validation_loss")
-        runs = [{name: column[k] for name, column in columns.items()} for k in range(count)]
-        groups: dict[Any, list[int]] = {}
-        for k, gradient in enumerate(gradients):
-            groups.setdefault(gradient, []).append(k)
-        if not isinstance(checkpoints, Checkpoints | None):
-            raise TypeError(
-                f"sweep: checkpoints must be a record, got {checkpoints!r}. Give fnn.Checkpoints({checkpoints!r})."
-            )
-        dtype = require_dtype(dtype)
+        groups = _groups(value_and_grad, len(runs))
+        way = _Way(epochs, memory, group, require_checkpoints("sweep", checkpoints))
+        monitor, dtype = monitor or ("loss" if validation is None else "validation_loss"), require_dtype(dtype)
         requests: list[tuple[list[int], Request]] = []
         for gradient, numbers in groups.items():
-            objective = objective_of(gradient)
-            if objective is None:
-                raise ValueError(
-                    "sweep: a gradient that knows its objective is needed, to make parameters, got a bare function. "
-                    "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
-                )
-            mine = [runs[k] for k in numbers]
             request = Request(
-                "sweep", gradient, jax.eval_shape(partial(objective.net.init, dtype=dtype), jax.random.key(0)), data,
-                optimizer, batch_size,
-                tuple(run.get("learning_rate") for run in mine), tuple(run.get("strength") for run in mine),
+                "sweep", gradient, _shapes(gradient, dtype), data, optimizer, batch_size,
+                tuple(runs[k].get("learning_rate") for k in numbers), tuple(runs[k].get("strength") for k in numbers),
                 validation, clip_norm, 1, metrics, patience, min_improvement, monitor, direction, "continue",
                 "shared" if shared_shuffle else "each", placement=placement,
             )  # fmt: skip
             requests.append((numbers, request))
-    except Exception as error:
-        group.tell(error)
-        raise
-    way = _Way(epochs, memory, group, checkpoints)
     members: dict[int, _Member] = {}
     sign = requests[0][1].sign
     with signals.remembered(saves=checkpoints is not None or way.group.several) as received:
@@ -218,10 +199,35 @@ def sweep(
         except BaseException as raised:
             error = way.group.named(raised)
             way.group.tell(error)
-            raise _carrying(error, runs, members, monitor, sign) from None
+            raise _carrying(error, runs, members, sign) from None
     if received:
-        raise _carrying(received.error(), runs, members, monitor, sign)
-    return _result(runs, members, monitor, sign)
+        raise _carrying(received.error("sweep"), runs, members, sign)
+    return _result(runs, members, sign)
+
+
+def _groups(value_and_grad: ValueAndGrad | Sequence[ValueAndGrad], count: int) -> dict[ValueAndGrad, list[int]]:
+    """The numbers of the runs of each gradient: those of one are one program."""
+    gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
+    if len(gradients) != count:
+        raise ValueError(
+            f"sweep: there must be one gradient for each run, got {len(gradients)} for {count} runs. Give one for "
+            "all, or as many as there are values."
+        )
+    groups: dict[ValueAndGrad, list[int]] = {}
+    for k, gradient in enumerate(gradients):
+        groups.setdefault(gradient, []).append(k)
+    return groups
+
+
+def _shapes(gradient: ValueAndGrad, dtype: DType) -> Params:
+    """The parameters of its net, as shapes."""
+    objective = objective_of(gradient)
+    if objective is None:
+        raise ValueError(
+            "sweep: a gradient that knows its objective is needed, to make parameters, got a bare function. "
+            "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
+        )
+    return jax.eval_shape(partial(objective.net.init, dtype=dtype), jax.random.key(0))
 
 
 @dataclass(frozen=True)
@@ -238,32 +244,33 @@ class _Way:
 class _Member:
     """What one run gave."""
 
+    net: Layer
     metrics: dict[str, np.ndarray]
     params: Params
+    statistics: PyTree
     value: float
 
 
 def _carrying(
-    error: BaseException, runs: list[dict[str, Any]], members: dict[int, _Member], monitor: str, sign: float
+    error: BaseException, runs: list[dict[str, Any]], members: dict[int, _Member], sign: float
 ) -> BaseException:
     """The error with the runs that were finished, which are not lost."""
-    with contextlib.suppress(AttributeError, TypeError):
-        error.result = _result(runs, members, monitor, sign) if members else None  # pyright: ignore[reportAttributeAccessIssue]
-        if members:
-            error.add_note(f"{len(members)} of {len(runs)} runs were finished: they are in the attribute result.")
-    return error
+    note = f"{len(members)} of {len(runs)} runs were finished: they are in the attribute result." if members else ""
+    return signals.carrying(error, note, result=_result(runs, members, sign) if members else None)
 
 
-def _result(runs: list[dict[str, Any]], members: dict[int, _Member], monitor: str, sign: float) -> SweepResult:
+def _result(runs: list[dict[str, Any]], members: dict[int, _Member], sign: float) -> SweepResult:
     """The result of the runs that were finished, in their order."""
-    finished = sorted(members)
-    value = np.array([members[k].value for k in finished])
+    numbers = sorted(members)
+    done = [members[k] for k in numbers]
+    value = np.array([each.value for each in done])
     failed = ~np.isfinite(value)
     best = -1 if failed.all() else int(np.nanargmin(np.where(failed, np.nan, sign * value)))
-    names = members[finished[0]].metrics
-    curves = {name: np.stack([members[k].metrics[name] for k in finished]) for name in names}
-    params = [members[k].params for k in finished]
-    return SweepResult([runs[k] for k in finished], curves, params, np.where(failed, np.nan, value), failed, best)
+    curves = {name: np.stack([each.metrics[name] for each in done]) for name in done[0].metrics}
+    return SweepResult(
+        [runs[k] for k in numbers], curves, [each.params for each in done], np.where(failed, np.nan, value), failed,
+        best, [each.net for each in done], [each.statistics for each in done],
+    )  # fmt: skip
 
 
 def _trained(
@@ -271,18 +278,15 @@ def _trained(
 ) -> Iterator[tuple[int, _Member]]:
     """The runs of one net, numbered, as many at a time as the memory holds; those finished when a signal came."""
     assert request.objective is not None
-    job, net = request.job(), request.objective.net
+    job = request.job()
     numbers, columns = list(runs), list(runs.values())
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in columns]
     if request.runs == "shared":
         # one order for all, whatever device a run is on and whatever runs go with it
         keys = [jnp.stack([key[0], keys[0][1]]) for key in keys]
     # parameters first, each as its own run would make them
-    nets = {
-        name: net if name is None else _initialized(net, name) for name in {run.get("weight_init") for run in columns}
-    }
     starts = jax.device_get(
-        [_start(nets[run.get("weight_init")], request.dtype, key) for run, (key, _) in zip(columns, keys, strict=True)]
+        [_start(_net_of(request, run), request.dtype, key) for run, (key, _) in zip(columns, keys, strict=True)]
     )
     one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
     request.require_monitor(job, one)
@@ -334,84 +338,121 @@ class _Part:
 
 def _members(part: _Part, states: TrainState, way: _Way, received: signals.Received) -> dict[int, _Member]:
     """These runs by their places, side by side to their end; if a signal comes before, those that had stopped."""
-    job, group, together = part.job, way.group, len(states.epoch)
-    place = job.config.placement
-    dtype, names = measuring_dtype(states.params), job.measured_names(jax.tree.map(lambda leaf: leaf[0], states))
-    # (epochs, runs), so that they grow on the first axis
-    curves = {name: np.zeros((0, len(part.runs)), dtype) for name in names}
-    save: Callable[[TrainState], None] | None = None
-    same: dict[str, Any] = {}
+    together = _Together(part, states, way)
     with contextlib.ExitStack() as opened:
-        if way.checkpoints is not None or group.several:
-            same = part.identity(states, way.epochs)
-            group.require_same("sweep", same)
-        if way.checkpoints is not None:
-            home = dataclasses.replace(way.checkpoints, folder=Path(way.checkpoints.folder) / f"run {part.number}")
-            folders: list[Folder] = []
-            like = {"states": part.cut(states), "curves": curves}
+        together.resume(opened)
+        together.train(received)
+    return together.members()
 
-            def latest() -> PyTree | None:
-                folders.append(opened.enter_context(home.opened(place)))
-                return folders[0].latest(like, same)
 
-            if (saved := group.from_first(latest, like)) is not None:
-                states, curves = part.filled(saved["states"], together), saved["curves"]
+class _Together:
+    """Runs side by side on their way to the end: their states, their curves, and where both are kept."""
 
-            def write(states: TrainState) -> None:
-                whole = {"states": part.cut(place.host(states)), "curves": curves}
-                for folder in folders:
-                    folder.save(whole, same)
+    def __init__(self, part: _Part, states: TrainState, way: _Way) -> None:
+        self.part, self.states, self.way = part, states, way
+        self.place = part.job.config.placement
+        names = part.job.measured_names(jax.tree.map(lambda leaf: leaf[0], states))
+        dtype = measuring_dtype(states.params)
+        self.curves = {name: np.zeros((0, len(part.runs)), dtype) for name in names}
+        """(epochs, runs), so that they grow on the first axis."""
+        self.folder: Folder | None = None
+        self.same: dict[str, Any] = {}
 
-            save = write
+    @property
+    def done(self) -> int:
+        """Epochs that are finished."""
+        return len(next(iter(self.curves.values())))
 
-        states = place.spread_out(states)
-        done, budget, calls, saved_at, unsaved = len(curves[names[0]]), 1, 0, time.monotonic(), False
-        while done < way.epochs and not bool(stopped(states, job.hyperparams)):
-            due = way.checkpoints is not None and time.monotonic() - saved_at >= way.checkpoints.every_seconds
+    @property
+    def over(self) -> bool:
+        return self.done >= self.way.epochs or bool(stopped(self.states, self.part.job.hyperparams))
+
+    def resume(self, opened: contextlib.ExitStack) -> None:
+        """Take the last checkpoint of these runs, if any are kept; the folder stays locked while it is `opened`."""
+        way, part = self.way, self.part
+        if way.checkpoints is None and not way.group.several:
+            return
+        self.same = part.identity(self.states, way.epochs)
+        way.group.require_same("sweep", self.same)
+        if way.checkpoints is None:
+            return
+        home = dataclasses.replace(way.checkpoints, folder=Path(way.checkpoints.folder) / f"run {part.number}")
+        like = {"states": part.cut(self.states), "curves": self.curves}
+
+        def latest() -> PyTree | None:
+            self.folder = opened.enter_context(home.opened(self.place))
+            return self.folder.latest(like, self.same)
+
+        if (saved := way.group.from_first(latest, like)) is not None:
+            self.states, self.curves = part.filled(saved["states"], len(self.states.epoch)), saved["curves"]
+
+    def save(self) -> None:
+        """Write a checkpoint; a process that has no folder helps to gather the states."""
+        whole = {"states": self.part.cut(self.place.host(self.states)), "curves": self.curves}
+        if self.folder is not None:
+            self.folder.save(whole, self.same)
+
+    def train(self, received: signals.Received) -> None:
+        """Call after call until all are over or a signal came."""
+        kept, group = self.way.checkpoints, self.way.group
+        self.states = self.place.spread_out(self.states)
+        budget, calls, saved_at, unsaved = 1, 0, time.monotonic(), False
+        while not self.over:
+            due = kept is not None and time.monotonic() - saved_at >= kept.every_seconds
             word = group.agree(Word(budget, due and unsaved, signal=received.first))
             received.take(word.signal)
-            if save is not None and unsaved and (word.save or received):
-                save(states)
+            if kept is not None and unsaved and (word.save or received):
+                self.save()
                 saved_at, unsaved = time.monotonic(), False
             if received:
                 break
             began = time.perf_counter()
-            states, chunk = advance(job, states, word.budget, way.epochs)
-            chunk = jax.device_get(place.host(chunk))
-            calls, taken, unsaved = calls + 1, time.perf_counter() - began, True
+            steps = self.advance(word.budget)
+            calls, unsaved = calls + 1, True
             if calls > 1:
                 # the first call compiled; the calls are short, so that a signal is heard
-                budget = next_budget(int(chunk.steps), taken, budget)
-            finished = int(chunk.finished)
-            assert chunk.stopped is not None
-            gone = chunk.stopped[: len(part.runs), :finished]
-            for name, values in chunk.metrics.items():
-                new = np.where(gone, np.nan, values[: len(part.runs), :finished])
-                curves[name] = np.concatenate([curves[name], new.T.astype(dtype)])
-            done += finished
-        if save is not None and unsaved:
-            save(states)
-    # runs that all stopped early have no values beyond
-    beyond = np.full((way.epochs - done, len(part.runs)), np.nan)
-    every = {name: np.concatenate([curve, beyond]) for name, curve in curves.items()}
-    over = done >= way.epochs or bool(stopped(states, job.hyperparams))
-    return _finished(part, jax.device_get(place.host(states._replace(key=None))), every, over=over)
+                budget = next_budget(steps, time.perf_counter() - began, budget)
+        if kept is not None and unsaved:
+            self.save()
+
+    def advance(self, budget: int) -> int:
+        """One call of the program; the steps that it took."""
+        count = len(self.part.runs)
+        self.states, chunk = advance(self.part.job, self.states, budget, self.way.epochs)
+        chunk = jax.device_get(self.place.host(chunk))
+        finished = int(chunk.finished)
+        assert chunk.stopped is not None
+        gone = chunk.stopped[:count, :finished]
+        for name, values in chunk.metrics.items():
+            new = np.where(gone, np.nan, values[:count, :finished])
+            self.curves[name] = np.concatenate([self.curves[name], new.T.astype(self.curves[name].dtype)])
+        return int(chunk.steps)
+
+    def members(self) -> dict[int, _Member]:
+        """What these runs gave; where they are not over, those among them that had stopped early."""
+        part, request, over, found = self.part, self.part.request, self.over, {}
+        host = jax.device_get(self.place.host(self.states._replace(key=None)))
+        # runs that all stopped early have no values beyond
+        beyond = np.full((self.way.epochs - self.done, len(part.runs)), np.nan)
+        curves = {name: np.concatenate([curve, beyond]).astype(np.float64) for name, curve in self.curves.items()}
+        for place, run in enumerate(part.runs):
+            state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
+            if not over and not bool(stopped(state, part.job.hyperparams)):
+                continue
+            mine = {name: values[:, place] for name, values in curves.items()}
+            value, last = float(mine[request.monitor][-1]), state
+            if (best := state.best) is not None:
+                never = best.value == np.finfo(best.value.dtype).max
+                value, last = np.nan if never else request.sign * float(best.value), best
+            found[place] = _Member(_net_of(request, run), mine, last.params, last.statistics, value)
+        return found
 
 
-def _finished(part: _Part, host: TrainState, curves: dict[str, np.ndarray], *, over: bool) -> dict[int, _Member]:
-    """What these runs gave; where they are not over, those among them that had stopped early."""
-    request, members = part.request, {}
-    for place in range(len(part.runs)):
-        mine = {name: values[:, place].astype(np.float64) for name, values in curves.items()}
-        state = jax.tree.map(lambda leaf, place=place: leaf[place], host)
-        if not over and not bool(stopped(state, part.job.hyperparams)):
-            continue
-        value, params = float(mine[request.monitor][-1]), state.params
-        if state.best is not None:
-            never = state.best.value == np.finfo(state.best.value.dtype).max
-            value, params = np.nan if never else request.sign * float(state.best.value), state.best.params
-        members[place] = _Member(mine, params, value)
-    return members
+def _net_of(request: Request, run: dict[str, Any]) -> Layer:
+    """The net of a run, its weights by the initializer that the sweep names."""
+    assert request.objective is not None
+    net, name = request.objective.net, run.get("weight_init")
+    return net if name is None else _initialized(net, name)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -109,6 +109,13 @@ class Checkpoints:
             yield Folder(folder, self.keep, placement)
 
 
+def require_checkpoints(caller: str, value: Any) -> Checkpoints | None:
+    """The record, or None; anything else, such as the name of a folder, is refused."""
+    if not isinstance(value, Checkpoints | None):
+        raise TypeError(f"{caller}: checkpoints must be a record, got {value!r}. Give fnn.Checkpoints({value!r}).")
+    return value
+
+
 @dataclass(frozen=True)
 class Folder:
     """A folder that is locked for this run."""

@@ -29,9 +29,8 @@ from fnn.training.state import (
     ValueAndGrad,
     Window,
     measuring_dtype,
-    wide,
 )
-from fnn.types import Array, Key, Params
+from fnn.types import Array, Key, Params, PyTree, wide
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,16 @@ class Config:
         if self.accumulate > 1:
             total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, wide(leaf.dtype)), params)
             optimizer_state = Window(optimizer_state, total, count, count, zero)
-        return self.watch(TrainState(params, optimizer_state, key, count, count, zero, zero, count), hyperparams, 0)
+        state = TrainState(params, optimizer_state, key, count, count, zero, zero, count)
+        if self.has_modes:
+            assert self.objective is not None
+            state = state._replace(statistics=self.objective.net.start(params))
+        return self.watch(state, hyperparams, 0)
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether the net does something else in training than in evaluation, as with dropout."""
+        return self.objective is not None and self.objective.net.has_modes
 
     def watch(self, state: TrainState, hyperparams: Hyperparams, watched: int) -> TrainState:
         """The state with room for the best parameters if early stopping is asked for, and without if not.
@@ -84,18 +92,41 @@ class Config:
             return state._replace(best=state.best._replace(waited=waited))
         # a finite number, so that JAX_DEBUG_INFS has nothing to find
         dtype = measuring_dtype(state.params)
-        return state._replace(best=Best(state.params, jnp.asarray(jnp.finfo(dtype).max, dtype), waited, number))
+        worst = jnp.asarray(jnp.finfo(dtype).max, dtype)
+        return state._replace(best=Best(state.params, worst, waited, number, state.statistics))
 
-    def gradient(self, params: Params, batch: Batch, strength: Strength | None) -> tuple[Array, Params]:
-        """(value, gradients) on these rows."""
+    def gradient(
+        self, params: Params, batch: Batch, strength: Strength | None, statistics: PyTree, key: Key | None
+    ) -> tuple[Array, Params, PyTree]:
+        """(value, gradients, the statistics after it) on these rows; the key is that of the step, for a net of two
+        modes."""
         assert self.value_and_grad is not None
-        result = self.value_and_grad(params, batch.x, batch.y, **self.options(batch, strength))
-        return _require_pair(self.caller, result, params)
+        options = self.options(batch, strength)
+        if not self.has_modes:
+            result = self.value_and_grad(params, batch.x, batch.y, **options)
+            return (*_require_pair(self.caller, result, params), statistics)
+        try:
+            result: Any = self.value_and_grad(params, batch.x, batch.y, **options, statistics=statistics, key=key)
+        except TypeError as error:
+            # jax.value_and_grad of an objective that gives two things
+            if "scalar-output" not in str(error):
+                raise
+            result = None
+        match result:
+            case ((value, statistics), gradients):
+                return (*_require_pair(self.caller, (value, gradients), params), statistics)
+        raise TypeError(
+            f"{self.caller}: of a net with layers that differ in training the gradient must give ((value, statistics), "
+            "gradients), got something else. Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, "
+            "loss), has_aux=True)."
+        )
 
-    def value(self, params: Params, batch: Batch, strength: Strength | None) -> Array:
+    def value(
+        self, params: Params, batch: Batch, strength: Strength | None, statistics: PyTree, key: Key | None
+    ) -> Array:
         """The value that the gradient is of: Optax's line searches ask for it at other parameters, and differentiate
         it. What they get then are the gradients that come with it."""
-        return lent_value(self.gradient)(params, batch, strength)
+        return lent_value(lambda *args: self.gradient(*args)[:2])(params, batch, strength, statistics, key)
 
     def options(self, batch: Batch, strength: Strength | None) -> dict[str, Any]:
         """What the gradient takes beside parameters and rows."""
@@ -129,21 +160,26 @@ class Config:
         values: dict[str, Any] = {"loss": state.loss_sum / state.weight_sum}
         if isinstance(data, Batch) and not self.streamed:
             rows: Batch = self.placement.rows(data)
-            values |= {name: self._metric(name, metric, state.params, rows) for name, metric in self.metrics}
+            for name, metric in self.metrics:
+                values[name] = self.measured(name, metric, state.params, state.statistics, rows)
         if validation is not None:
             if self.objective is not None:
-                scores = self.objective.net.apply(state.params, validation.x)
+                scores = self.objective.predict(state.params, validation.x, state.statistics)
                 values["validation_loss"] = self.objective.loss(scores, validation.y, validation.sample_weight)
                 if jnp.issubdtype(validation.y.dtype, jnp.integer) and validation.y.ndim == scores.ndim - 1:
                     values["validation_accuracy"] = _accuracy(scores, validation)
             for name, metric in self.metrics:
-                values[f"validation_{name}"] = self._metric(name, metric, state.params, validation)
+                value = self.measured(name, metric, state.params, state.statistics, validation)
+                values[f"validation_{name}"] = value
         return {name: jnp.asarray(value, dtype) for name, value in values.items()}
 
-    def _metric(self, name: str, metric: Metric, params: Params, batch: Batch) -> Array:
-        """The metric on these rows; with their weights if it takes them by that name."""
-        options = {"sample_weight": batch.sample_weight} if "sample_weight" in parameters_of(metric) else {}
-        value = metric(params, batch.x, batch.y, **options)
+    def measured(self, name: str, metric: Metric, params: Params, statistics: PyTree, batch: Batch) -> Array:
+        """The metric on these rows; with their weights, the net, or its statistics if it takes them by that name."""
+        known: dict[str, Any] = {"sample_weight": batch.sample_weight, "statistics": statistics}
+        if self.objective is not None:
+            known["net"] = self.objective.net
+        names = parameters_of(metric)
+        value = metric(params, batch.x, batch.y, **{each: known[each] for each in known if each in names})
         if jnp.ndim(value):
             raise ValueError(
                 f"{self.caller}: the metric {name!r} must give one number, got shape {jnp.shape(value)}. Take its "

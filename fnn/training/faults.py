@@ -13,6 +13,7 @@ import numpy as np
 from fnn.training.config import Job
 from fnn.training.source import Source
 from fnn.training.state import Batch, TrainState, floating_dtype
+from fnn.training.step import noise_key
 from fnn.types import Params, PyTree
 
 #: Steps back that are searched for the gradient that spoiled the parameters.
@@ -61,7 +62,7 @@ def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, do
         state, number = source.replay(job, before, bad - back), done + bad - back
         # looked at on the host, each array as a whole
         whole = job.config.placement.host(state)
-        if not _bad_leaf(whole.params):
+        if not _bad_leaf((whole.params, whole.statistics)):
             where = _bad_place(job, whole, source.batch(job, state))
             break
     else:
@@ -110,7 +111,7 @@ def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
     if bad := _bad_leaf((batch.x, batch.y)):
         return f"the input x{bad[3:]}" if bad.startswith("[0]") else f"the target y{bad[3:]}"
     config = job.config
-    if config.objective is not None:
+    if config.objective is not None and not config.has_modes:
         net, names = config.objective.net, []
 
         def inside(params: Params, x: PyTree) -> list[PyTree]:
@@ -123,11 +124,16 @@ def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
         for name, value in zip(names, arrays, strict=True):
             if bad := _bad_leaf(value):
                 return f"the value of {name}{bad}".strip()
-    value, gradients = jax.jit(config.gradient)(state.params, batch, job.hyperparams.strength)
+    key = noise_key(state, state.step) if config.has_modes else None
+    value, gradients, statistics = jax.jit(config.gradient)(
+        state.params, batch, job.hyperparams.strength, state.statistics, key
+    )
     if not np.isfinite(np.asarray(value)):
         return "the loss"
     if bad := _bad_leaf(gradients):
         return f"the gradient of params{bad}".strip()
+    if bad := _bad_leaf(statistics):
+        return f"the statistics{bad}"
     return _of_the_optimizer(job, state)
 
 

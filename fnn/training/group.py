@@ -16,7 +16,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,6 +108,15 @@ class Group:
             isinstance(error, ValueError) and OF_RUNTIME.match(str(error))
         )
         return lost(error) if self.several and own else error
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """The others are told of an error that is raised inside."""
+        try:
+            yield
+        except Exception as error:
+            self.tell(error)
+            raise
 
     def require_same(self, caller: str, run: dict[str, Any]) -> None:
         """Raise unless all processes were given the same run."""

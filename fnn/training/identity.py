@@ -7,6 +7,7 @@ Letters: N rows.
 """
 
 import hashlib
+from functools import partial
 from typing import Any
 
 import jax
@@ -43,8 +44,11 @@ def identity(job: Job, data: Batch | Stream, start: TrainState, *, on_nonfinite:
         "data": _digest(data),
         "validation": None if job.validation is None else _digest(job.validation),
         "optimizer": _optimizer(job, start),
-        "gradient": _read(lambda p, batch, s: config.gradient(p, batch, s), start.params, rows, numbers["strength"]),
-        "metrics": [_read(metric, start.params, rows.x, rows.y) for _, metric in sorted(config.metrics)],
+        "gradient": _read(config.gradient, start.params, rows, numbers["strength"], start.statistics, start.key),
+        "metrics": [
+            _read(partial(config.measured, *each), start.params, start.statistics, rows)
+            for each in sorted(config.metrics, key=lambda each: each[0])
+        ],
         "start (parameters, optimizer state, key)": digest(
             start._replace(best=None, mean_weight=None, epoch_shape=None)
         ),

@@ -20,7 +20,7 @@ from fnn.training import programs
 from fnn.training.config import Job
 from fnn.training.shuffle import permutation
 from fnn.training.state import ChunkMetrics, Hyperparams, TrainState, measuring_dtype
-from fnn.training.step import all_finite, take_step
+from fnn.training.step import all_finite, noise_key, take_step
 from fnn.types import Array, Key
 
 #: Steps that one call may take: room for that many losses is in the program.
@@ -98,7 +98,7 @@ def piece(job: Job, state: TrainState, budget: Array, start: Array, ends: Array)
 
 def looked_at(lanes: "Lanes", state: TrainState, chunk: ChunkMetrics) -> tuple[TrainState, ChunkMetrics]:
     """What a call gives, with the word whether its parameters are finite: once a call, so that it costs nothing."""
-    return state, chunk if lanes.many else chunk._replace(finite=all_finite(state.params))
+    return state, chunk if lanes.many else chunk._replace(finite=all_finite((state.params, state.statistics)))
 
 
 def with_optimizer(job: Job) -> Job:
@@ -208,12 +208,15 @@ def one_batch(
     lanes: Lanes, state: TrainState, chunk: ChunkMetrics, batch: Array, at: Array, closes: Array | bool
 ) -> tuple[TrainState, ChunkMetrics]:
     """One step on the rows with these numbers; its loss is written at this place."""
+    config = lanes.job.config
+    # of the epoch: the state and the chunk say where the steps of this call began
+    number = lanes.first(state.step) + at - chunk.steps if config.has_modes else None
 
     def step(hyperparams: Hyperparams, state: TrainState, batch: Array) -> tuple[TrainState, Array]:
-        config = lanes.job.config
         # the numbers whole on every device, lest the order of all rows be split and gathered in every step
         examples = config.placement.rows(lanes.job.data.take(config.placement.whole(batch)))
-        state, value = take_step(config, hyperparams, config.placement.settled(state), examples, closes)
+        key = None if number is None else noise_key(state, number)
+        state, value = take_step(config, hyperparams, config.placement.settled(state), examples, closes, key)
         return config.placement.settled(state), value
 
     if batch.ndim == 1:
@@ -257,9 +260,11 @@ def next_epoch(job: Job, state: TrainState, values: dict[str, Array], hyperparam
     # the best by value comes back; how long to wait is a matter of improvements that count
     better = (value < state.best.value) & ~over
     enough = (value < state.best.value - hyperparams.min_improvement) & ~over
-    params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best.params)
+    kept, now = (state.best.params, state.best.statistics), (state.params, state.statistics)
+    params, statistics = jax.tree.map(lambda new, old: jnp.where(better, new, old), now, kept)
     waited = jnp.where(enough, 0, state.best.waited + 1)
-    best = state.best._replace(params=params, value=jnp.where(better, value, state.best.value), waited=waited)
+    value = jnp.where(better, value, state.best.value)
+    best = state.best._replace(params=params, value=value, waited=waited, statistics=statistics)
     return state._replace(best=best)
 
 

@@ -9,7 +9,6 @@ import contextlib
 import json
 import math
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from os import PathLike
@@ -24,14 +23,21 @@ Watch = Callable[[int, dict[str, float]], None]
 
 
 @contextlib.contextmanager
-def shown(first: int, last: int) -> Iterator[Watch]:
-    """A callback for `on_epoch` that shows epochs first … last: loss, what was measured, rate, and time left."""
-    began, stream = time.monotonic(), sys.stderr
+def shown(
+    first: int, last: int, pace: Callable[[], float | None] = lambda: None, ending: Callable[[], str] = lambda: ""
+) -> Iterator[Watch]:
+    """A callback for `on_epoch` that shows epochs first … last: loss, what was measured, rate, and time left.
+
+    Args:
+        pace: gives epochs per second, without the time to compile, or None while that is unknown.
+        ending: gives a sentence on why the run ended, shown at its end unless it raises.
+    """
+    stream = sys.stderr
 
     def note(number: int, values: dict[str, float]) -> str:
-        rate = (number - first + 1) / max(time.monotonic() - began, 1e-9)
         text = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
-        return f"{text}; {rate:.3g} epochs/s, {(last - number) / rate:.0f} s left"
+        rate = pace()
+        return text if rate is None else f"{text}; {rate:.3g} epochs/s, {(last - number) / rate:.0f} s left"
 
     task: Any = None
     with contextlib.ExitStack() as opened:
@@ -55,6 +61,10 @@ def shown(first: int, last: int) -> Iterator[Watch]:
                     stream.flush()
 
         yield watch
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        if text := ending():
+            stream.write(f"{text}\n")
+            stream.flush()
 
 
 def _bar() -> Any:

@@ -6,6 +6,7 @@ Refuses: options and data that training would accept without complaint and that 
 Letters: N rows, w̄ the mean of their weights.
 """
 
+import inspect
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -33,10 +34,9 @@ from fnn.training.state import (
     ValueAndGrad,
     floating_dtype,
     measuring_dtype,
-    wide,
 )
 from fnn.training.stream import Stream
-from fnn.types import Params
+from fnn.types import Params, wide
 
 #: What may be done when a loss or a gradient is not finite.
 NOT_FINITE = ("stop", "skip", "continue")
@@ -146,10 +146,17 @@ class Request:
         """The state of an earlier call, if this job can continue it."""
         state = jax.tree.map(rows.copied, state)
         like = jax.eval_shape(lambda p: job.config.start(p, state.key, job.hyperparams), state.params)
-        shapes = [
-            (jax.tree.structure(each), [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(each)])
-            for each in (like.optimizer_state, state.optimizer_state)
-        ]
+
+        def described(tree: Any) -> Any:
+            leaves, structure = jax.tree.flatten(tree)
+            return structure, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
+
+        if described(like.statistics) != described(state.statistics):
+            raise ValueError(
+                f"{self.caller}: a state goes on with the net that it began with, got statistics of another. Give that "
+                "net, or begin anew with state.params and a key."
+            )
+        shapes = [described(each) for each in (like.optimizer_state, state.optimizer_state)]
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"{self.caller}: a state goes on with the optimizer and the accumulate that it began with, got a state "
@@ -257,7 +264,7 @@ class Request:
         assert self.objective is not None
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.result_type(leaf)), x)
         try:
-            jax.eval_shape(self.objective.net.apply, self.params, shapes)
+            jax.eval_shape(self.objective.predict, self.params, shapes)
         except (TypeError, ValueError):
             return False
         return True
@@ -386,6 +393,12 @@ class Request:
         where, metrics = self.caller, self.metrics or {}
         if not isinstance(metrics, Mapping) or not all(map(callable, metrics.values())):
             raise TypeError(f"{where}: metrics must be a dict of functions, got {metrics!r}. Give {{name: f}}.")
+        wanting = [name for name, metric in metrics.items() if _needs_net(metric)] if self.objective is None else []
+        if wanting:
+            raise TypeError(
+                f"{where}: the metric {wanting[0]!r} takes the net, got a gradient that does not know one. Give "
+                "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
+            )
         taken = [name for name in metrics if name in OWN or str(name).startswith("validation_")]
         if taken:
             raise ValueError(
@@ -469,6 +482,14 @@ class Request:
                 () if strength is None else strength if isinstance(strength, tuple | list) else np.ravel(strength)
             ):
                 self._require_number("strength", each, 0, "Try 1e-4.")
+
+
+def _needs_net(metric: Metric) -> bool:
+    """Whether a metric has a parameter `net` without default."""
+    return (
+        "net" in parameters_of(metric)
+        and inspect.signature(metric).parameters["net"].default is inspect.Parameter.empty
+    )
 
 
 def require_weights(what: str, array: np.ndarray) -> None:

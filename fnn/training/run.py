@@ -85,6 +85,10 @@ class Run:
         """Of every step from the beginning of an epoch on; NaN for those of an earlier call."""
         self.metrics: dict[str, list[np.ndarray]] = {}
         self.budget, self.calls = 1, 0
+        self.compiled, self.counted = 0.0, 0
+        """When the first call had returned, and the steps taken since."""
+        self.ending = ""
+        """Why the run ended and which parameters came back, once it has."""
         self.names: list[str] | None = None
         self.resumed = False
         self.epoch_by_epoch = False
@@ -101,12 +105,37 @@ class Run:
         chunk = jax.device_get(self.job.config.placement.host(chunk))
         taken = time.perf_counter() - began
         self.calls += 1
-        if self.calls > 1:
+        if self.calls == 1:
+            self.compiled = time.perf_counter()
+        else:
+            self.counted += int(chunk.steps)
             # the first call compiled, of one step so that a signal is heard soon after; from then on as many steps as
             # fit into the time, whole epochs if any
             fit = next_budget(int(chunk.steps), taken, self.budget)
             self.budget = fit - fit % self.steps if fit > self.steps else fit
         return state, self.record(before, state, chunk)
+
+    def pace(self) -> float | None:
+        """Epochs per second since the first call, which compiled; None before the second."""
+        if not self.counted:
+            return None
+        return self.counted / self.steps / max(time.perf_counter() - self.compiled, 1e-9)
+
+    def end(self, state: TrainState, *, enough: bool) -> None:
+        """Note why the run ended: all epochs are done, patience, or a callback that has seen `enough`."""
+        config, epoch = self.job.config, int(state.epoch)
+        if enough:
+            why = "on_epoch ended it"
+        elif epoch < self.until:
+            why = f"{config.monitor} did not improve for {int(np.asarray(self.job.hyperparams.patience))} epochs"
+        else:
+            why = "that was all"
+        self.ending = f"ended after epoch {epoch} of {self.until}: {why}"
+        if state.best is not None and (curve := self.metrics.get(config.monitor)):
+            values = config.sign * np.array(curve, np.float64)
+            own = np.nanmin(values) <= float(np.asarray(state.best.value))
+            of = f"epoch {self.began + int(np.nanargmin(values)) + 1}" if own else "an earlier call"
+            self.ending += f"; the parameters of {of} came back"
 
     def record(self, before: TrainState, state: TrainState, chunk: ChunkMetrics) -> list[tuple[int, Metrics]]:
         """Take what a call measured into the curves; the epochs that it finished."""

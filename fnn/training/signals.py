@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run is under way: it ends where its state is whole.
+"""SIGINT and SIGTERM while a run is under way: it ends where its state is whole, and what was done is in the error.
 
 Promises: the first signal is remembered, and the run stops after the steps in flight; a second SIGINT stops at once.
 Handlers are put back as they were. Only the main thread may set them; elsewhere nothing changes.
@@ -9,6 +9,16 @@ import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+
+def carrying(error: BaseException, note: str, **work: Any) -> BaseException:
+    """The error with the work that was done as its attributes, and a note that says so."""
+    with contextlib.suppress(AttributeError, TypeError):
+        for name, value in work.items():
+            setattr(error, name, value)
+        if note:
+            error.add_note(note)
+    return error
 
 
 class Received:
@@ -22,7 +32,7 @@ class Received:
 
     def note(self, number: int, frame: Any) -> None:
         if self.numbers and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("stopped at once, at the second Ctrl-C")
         self.numbers.append(number)
 
     @property
@@ -35,9 +45,11 @@ class Received:
         if number and not self.numbers:
             self.numbers.append(number)
 
-    def error(self) -> BaseException:
-        """What the first of them asks for."""
-        return KeyboardInterrupt() if self.numbers[0] == signal.SIGINT else SystemExit(128 + self.numbers[0])
+    def error(self, where: str) -> BaseException:
+        """What the first of them asks for; of Ctrl-C with a sentence that says where the run stands."""
+        if self.numbers[0] != signal.SIGINT:
+            return SystemExit(128 + self.numbers[0])
+        return KeyboardInterrupt(f"{where}: stopped by Ctrl-C, after the steps in flight.")
 
 
 @contextlib.contextmanager

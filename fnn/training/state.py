@@ -17,7 +17,7 @@ import optax
 from fnn import notebook
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
-from fnn.types import Array, Key, Params, PyTree
+from fnn.types import Array, Key, Params, PyTree, wide
 
 #: (params, x, y) -> (value, gradients): a `Backprop`, or `jax.value_and_grad` of an objective.
 ValueAndGrad = Callable[..., tuple[Array, Params]]
@@ -39,6 +39,7 @@ class Best(NamedTuple):
     """Epochs since the last one that was better by `min_improvement`."""
     watched: Array
     """A number that stands for what is watched, its direction and the validation data."""
+    statistics: PyTree = ()
 
 
 class TrainState(NamedTuple):
@@ -71,6 +72,8 @@ class TrainState(NamedTuple):
     """w̄ of the data of the last call, None where its examples have no weights."""
     epoch_shape: Any = None
     """(N, B) of the last call, by which `step` counts; None in a loop of one's own."""
+    statistics: PyTree = ()
+    """What layers such as batch normalization keep, for `net.evaluate(state.params, state.statistics, x)`."""
 
     def _repr_html_(self) -> str:
         rows = []
@@ -172,8 +175,3 @@ def floating_dtype(params: Params, caller: str = "fit") -> Any:
 def measuring_dtype(params: Params, caller: str = "fit") -> Any:
     """The dtype of losses and their sums: that of the parameters, but no narrower than float32."""
     return wide(floating_dtype(params, caller))
-
-
-def wide(dtype: Any) -> Any:
-    """The dtype in which numbers of this floating dtype are summed: itself, but no narrower than float32."""
-    return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype("float32")

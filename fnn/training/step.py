@@ -12,22 +12,30 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnn.layers import Layer
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
-from fnn.training.config import Config, parameters_of
-from fnn.training.state import AnyOptimizer, Batch, Hyperparams, TrainState, ValueAndGrad, Window, wide
-from fnn.types import Array, Key, Params, PyTree
+from fnn.training.config import Config, objective_of, parameters_of
+from fnn.training.state import AnyOptimizer, Batch, Hyperparams, TrainState, ValueAndGrad, Window
+from fnn.types import Array, Key, Params, PyTree, wide
+
+#: Folded into the key of an epoch for the noise of its steps: no number of an epoch or of a row.
+NOISE = 0x6E6F6973
 
 
-def initial_state(params: Params, optimizer: AnyOptimizer, *, key: Key) -> TrainState:
+def initial_state(params: Params, optimizer: AnyOptimizer, *, key: Key, net: Layer | None = None) -> TrainState:
     """The `TrainState` before the first step; see `train_step`.
+
+    Args:
+        net: the net, if it has layers such as batch normalization, whose statistics the state holds.
 
     >>> params = fnn.mlp(2, 1).init(jax.random.key(0))
     >>> state = fnn.training.initial_state(params, fnn.optimizers.sgd(0.1), key=jax.random.key(1))
     >>> int(state.epoch), int(state.step)
     (0, 0)
     """
-    return Config(None, None, optimizer, 1, caller="initial_state").start(params, key, Hyperparams())
+    state = Config(None, None, optimizer, 1, caller="initial_state").start(params, key, Hyperparams())
+    return state if net is None else state._replace(statistics=net.start(params))
 
 
 def train_step(
@@ -60,34 +68,45 @@ def train_step(
     >>> float(fnn.accuracy(net.apply(state.params, x), y)), int(state.step)
     (1.0, 200)
     """
-    config = Config(value_and_grad, None, optimizer, 1, caller="train_step")
-    state, value = take_step(config, Hyperparams(None, strength, clip_norm), state, batch)
+    config = Config(value_and_grad, objective_of(value_and_grad), optimizer, 1, caller="train_step")
+    key = noise_key(state, state.step) if config.has_modes else None
+    state, value = take_step(config, Hyperparams(None, strength, clip_norm), state, batch, key=key)
     return state._replace(step=state.step + 1), value
 
 
+def noise_key(state: TrainState, step: Array) -> Key:
+    """The key of dropout in this step of the epoch: from the key of the run and two numbers, so that a run that was
+    interrupted draws what it would have drawn."""
+    key = jax.random.fold_in(jax.random.fold_in(state.key, NOISE), state.epoch)
+    return jax.random.fold_in(key, step)
+
+
 def take_step(
-    config: Config, hyperparams: Hyperparams, state: TrainState, batch: Batch, closes: Array | bool = True
-) -> tuple[TrainState, Array]:
+    config: Config, hyperparams: Hyperparams, state: TrainState, batch: Batch, closes: Array | bool = True,
+    key: Key | None = None,
+) -> tuple[TrainState, Array]:  # fmt: skip
     """(the state after one batch, its loss before the update); the position in the epoch is kept by the caller.
 
     With `accumulate`, an update is made when enough batches were seen, and by the batch that closes the epoch. The
-    config may hold the optimizer built already, and the hyperparameters then no rate.
+    config may hold the optimizer built already, and the hyperparameters then no rate. `key` is the `noise_key` of the
+    step, for a net that asks for one.
     """
-    value, gradients = config.gradient(state.params, batch, hyperparams.strength)
+    others = batch, hyperparams.strength, state.statistics, key
+    value, gradients, statistics = config.gradient(state.params, *others)
     value = value.astype(state.loss_sum.dtype)
     # a weighted mean over a batch of its own counts as much as its weights; all else as much as its rows
     own = batch.sample_weight if config.weights == "own" else None
     weight = jnp.asarray(len(batch) if own is None else jnp.sum(own), value.dtype)
-    finite = all_finite((value, gradients)) if config.skip else None
+    finite = all_finite((value, gradients, statistics)) if config.skip else None
     if config.accumulate == 1:
-        value_of = functools.partial(config.value, batch=batch, strength=hyperparams.strength)
+        value_of = lambda params: config.value(params, *others)  # noqa: E731
         params, optimizer_state = updated(
             config, hyperparams, state.params, state.optimizer_state, gradients, {"value": value, "value_fn": value_of}
         )
     else:
         params, optimizer_state = gathered(config, hyperparams, state, (value, gradients), len(batch), closes, finite)
     after = state._replace(
-        params=params, optimizer_state=optimizer_state,
+        params=params, optimizer_state=optimizer_state, statistics=statistics,
         loss_sum=state.loss_sum + value * weight, weight_sum=state.weight_sum + weight,
     )  # fmt: skip
     if finite is not None:

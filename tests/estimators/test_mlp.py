@@ -147,6 +147,36 @@ def test_what_is_new():
     assert robust.loss_curve_[-1] < robust.loss_curve_[0]
 
 
+def test_dropout_is_of_training_alone_and_repeats():
+    y, options = CLASSES["three"], OPTIONS | {"dropout": 0.4}
+    model, again = (MLPClassifier(**options).fit(X, y) for _ in range(2))
+    assert apart(model, again) == 0 < apart(model, MLPClassifier(**OPTIONS).fit(X, y))
+    hidden = X
+    for W, b in list(zip(model.coefs_, model.intercepts_, strict=True))[:-1]:
+        hidden = np.tanh(hidden @ W + b)
+    scores = hidden @ model.coefs_[-1] + model.intercepts_[-1]
+    np.testing.assert_array_equal(model.predict(X), scores.argmax(axis=1))
+    # other rows, or the same once more, get other noise
+    before = [W.copy() for W in model.coefs_]
+    first = model.partial_fit(X, y).coefs_[0] - before[0]
+    second = model.coefs_[0].copy()
+    assert np.abs(model.partial_fit(X, y).coefs_[0] - second - first).max() > 1e-6
+
+
+def test_a_layer_that_drops_is_a_dense_layer_and_dropout():
+    layer, key = conventions.DroppingDense(3, 4, fnn.tanh, rate=0.5), jax.random.key(0)
+    params, x = layer.init(key), np.ones((5, 3), np.float32)
+
+    @jax.jit
+    def run(params):
+        y, residuals, _ = layer.train(params, (), x, key)
+        pair = lambda p: fnn.dropout(0.5).train((), (), fnn.dense(3, 4, activation="tanh").apply(p, x), key)[0]  # noqa: E731
+        return layer.backward(params, residuals, 2 * y)[0], jax.grad(lambda p: (pair(p) ** 2).sum())(params)
+
+    hand, auto = run(params)
+    np.testing.assert_allclose(hand["W"], auto["W"], rtol=1e-5, atol=1e-6)
+
+
 def test_sparse_data_and_double_precision():
     dense, sparse = (MLPClassifier(**OPTIONS).fit(x, CLASSES["two"]) for x in (X, csr_matrix(X)))
     assert apart(dense, sparse) == 0 and (dense.predict(X) == sparse.predict(csr_matrix(X))).all()
@@ -209,6 +239,8 @@ def test_a_fork_is_refused_and_the_room_is_optional():
         ({"hidden_layer_sizes": (3, 0)}, r"hidden_layer_sizes must be whole numbers > 0, got \[3, 0\]"),
         ({"activation": ["relu"]}, r"one for each of the 2 hidden layers, got \['relu'\]"),
         ({"activation": "rleu"}, "unknown activation 'rleu'; perhaps 'relu'"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0. Try 0.2."),
+        ({"dropout": 0.5, "solver": "lbfgs"}, "lbfgs needs the same function at every step, got dropout=0.5. Take"),
         ({"early_stopping": True, "validation_fraction": 0.001}, "at least 2 rows must be held out, got 1"),
     ],
 )  # fmt: skip

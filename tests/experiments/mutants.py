@@ -176,7 +176,7 @@ OF: dict[str, str] = {
     "B7": "p − y without y", "B8": "x_bar by W, not its transpose", "B9": "biases are penalized",
     "B10": "the bound of the weights is wide", "B11": "a unit knows its place", "B12": "tanh's slope lacks a factor",
     "B13": "layers backward in forward order", "B14": "p − y without y", "B15": "softmax sees a shift",
-    "B16": "relu leaks", "B17": "relu leaks", "B18": "L2 is halved", "B19": "the step has a slope",
+    "B16": "relu leaks", "B17": "relu leaks", "B18": "L2 is halved", "B19": "hinge with margin ½",
     "B20": "−1/p is −p", "B21": "the perceptron corrects nothing at 0", "B22": "the sign of the error is its size",
     "B23": "units of tanh are squares",
     "B24": "the bias is left out", "B25": "sigmoid is shifted", "B26": "the bias is left out",

@@ -47,7 +47,7 @@ RESULT = {
             "model": {"2": {"off": 1e-14, "share": 0.51, "should": 0.51}},
         },
         "members": {
-            "members": 65, "epochs": 40, "wide": 1e-14, "ulps_after_one": 0.0, "ulps_after_all": 9.0, "repeats": True,
+            "members": 65, "epochs": 40, "wide": 1e-14, "after_one": {"leaf": 3.0, "entry": 9000.0}, "repeats": True,
             "undisturbed": True, "distances": [[1e-5, 2e-5, 9.0], [1e-5, 3e-5, 9.0]],
         },
         "many": {"fit": 1e-14, "sweep": 0.0, "step": 0.01, "megabytes": 300.0},
@@ -90,7 +90,7 @@ PLANTED = {
     "halved": lambda r: r["equal"]["fits"]["model"]["2"].update(share=1.0),
     "again": lambda r: r["equal"]["members"].update(repeats=False),
     "members": lambda r: r["equal"]["members"].update(wide=float("nan")),
-    "ulps": lambda r: r["equal"]["members"].update(ulps_after_one=17.0),
+    "ulps": lambda r: r["equal"]["members"].update(after_one={"leaf": 17.0}),
     "truth": lambda r: r["equal"]["members"]["distances"].__setitem__(1, [1e-4, 1e-4, 1e-4]),
     "undisturbed": lambda r: r["equal"]["members"].update(undisturbed=False),
     "many": lambda r: r["equal"]["many"].update(sweep=1e-11),

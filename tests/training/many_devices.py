@@ -80,6 +80,8 @@ def cases():
     body = fnn.sequential(fnn.dense(64, 8), fnn.skip(fnn.repeated(fnn.dense(8, 8, activation="tanh"), 2)), Scale(8))
     rich = fnn.sequential(body, fnn.dense(8, 10))
     held_out = {"validation": (X[:31], Y[:31])}
+    # statistics of the whole batch, and noise that does not depend on where a row lies
+    modes = fnn.sequential(fnn.dense(64, 8), fnn.batch_norm(8, activation="tanh"), fnn.dropout(0.2), fnn.dense(8, 10))
     return {
         "plain": (fnn.backprop(NET, "softmax_cross_entropy"), start(NET), {"data": (X, Y), **held_out}, (2, 4, 8)),
         "rich": (
@@ -88,6 +90,7 @@ def cases():
              "patience": 2, "min_improvement": 0.3, "monitor": "loss"},
             (4,),
         ),
+        "modes": (fnn.backprop(modes, "softmax_cross_entropy"), start(modes), {"data": (X, Y), **held_out}, (2,)),
         "bare": (
             bare, {"W": jnp.ones((64, 3))},
             {"data": (X, Y), "metrics": {"norm": lambda p, x, y: jnp.sum((x @ p["W"]) ** 2)}}, (2,),
@@ -104,7 +107,7 @@ def equalities():
             state, history = fit(gradient, params, mesh=mesh(devices), **options)
             again, _ = fit(gradient, params, mesh=mesh(devices), **options)
             found[f"{name} on {devices}"] = {
-                "off": off((one.params, one.optimizer_state), (state.params, state.optimizer_state)),
+                "off": off((*one[:2], one.statistics), (*state[:2], state.statistics)),
                 "losses off": off((curves.step_loss, curves.metrics), (history.step_loss, history.metrics)),
                 "epochs": [int(one.epoch), int(state.epoch)],
                 "repeats": same((state.params, state.optimizer_state), (again.params, again.optimizer_state)),

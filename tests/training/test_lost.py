@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -59,6 +60,7 @@ def test_ctrl_c_carries_the_work_without_checkpoints():
     with pytest.raises(KeyboardInterrupt) as raised:
         run(epochs=10**6, optimizer=SGD, on_epoch=at(20, lambda: signal.raise_signal(signal.SIGINT)))
     assert int(raised.value.state.epoch) >= 20 and len(raised.value.history.metrics["loss"]) >= 20
+    assert re.fullmatch(r"fit, epoch \d+ of 1000000: stopped by Ctrl-C, after the steps in flight\.", str(raised.value))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

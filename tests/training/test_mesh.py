@@ -37,7 +37,7 @@ def devices():
 
 def test_parameters_losses_and_metrics_are_those_of_one_device(devices):
     found = devices["equalities"]
-    assert len(found) == 6
+    assert len(found) == 7
     for name, each in found.items():
         assert each["off"] <= OFF and each["losses off"] <= OFF, (name, each)
         assert each["repeats"] and each["epochs"][0] == each["epochs"][1], (name, each)

@@ -6,18 +6,53 @@ import pytest
 
 import fnn
 from fnn.training import progress
+from fnn.training import run as runs
 from tests.training.test_run import X, Y, run, same
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys):
     whole, _ = run(epochs=20)
     state, _ = run(epochs=20, validation=(X, Y), progress_bar=True)
-    shown = capsys.readouterr().err.splitlines()
+    *shown, end = capsys.readouterr().err.splitlines()
     assert same(state.params, whole.params), "to watch changes nothing"
     assert len(shown) in (10, 11) and shown[0].startswith("epoch 1 of 20: loss ")
     assert "validation accuracy" in shown[-1] and shown[-1].endswith(" 0 s left") and "epochs/s" in shown[-1]
+    assert end == "ended after epoch 20 of 20: that was all"
     run(epochs=2)
     assert capsys.readouterr() == ("", "")
+
+
+def stop(number, metrics):
+    if number >= 2:
+        raise fnn.StopTraining
+
+
+AGAINST = X[::-1].copy(), 1 - Y[::-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "end"),
+    [
+        ({"on_epoch": stop}, "of 50: on_epoch ended it"),
+        ({"validation": AGAINST, "patience": 3}, "ended after epoch 4 of 50: validation_loss did not improve for 3 "
+                                                 "epochs; the parameters of epoch 1 came back"),
+    ],
+)  # fmt: skip
+def test_the_end_says_why_and_which_epoch_came_back(options, end, capsys):
+    first, _ = run(epochs=50, progress_bar=True, **options)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(end)
+    if "patience" in options:
+        run(params=first, epochs=9, progress_bar=True, **options)
+        assert capsys.readouterr().err.splitlines()[-1].endswith("the parameters of an earlier call came back")
+
+
+def test_the_time_to_compile_is_no_part_of_the_rate(monkeypatch):
+    run_, steps = runs.Run.__new__(runs.Run), 2
+    run_.steps, run_.compiled, run_.counted = steps, 100.0, 0
+    assert run_.pace() is None
+    run_.counted = 60
+    monkeypatch.setattr(runs.time, "perf_counter", lambda: 103.0)
+    assert run_.pace() == 10.0
 
 
 def test_a_bar_on_a_terminal(capsys, monkeypatch):

@@ -53,8 +53,14 @@ def test_strengths_initializers_and_nets_of_other_shapes():
     gradients = [fnn.backprop(net, "softmax_cross_entropy", "l2") for net in nets]
     weights = ["he_normal", "zeros", "he_normal", "zeros"]
     over = {"seed": [0, 1, 2, 3], "strength": [0.0, 0.1, 1.0, 0.0], "weight_init": weights}
-    found = swept(gradients, over, optimizer=optax.sgd(0.1))
+    width = lambda params, x, y, net: jnp.float32(net.layers[0].outputs)  # noqa: E731
+    found = swept(gradients, over, optimizer=optax.sgd(0.1), metrics={"width": width})
     assert [p[0]["W"].shape for p in found.params] == [(3, 5), (3, 7), (3, 5), (3, 4)]
+    # a run names its net, initializers included, and so do the best and a metric that asks for it
+    assert found.nets[1] == fnn.mlp(3, 7, 2, weight_init="zeros") and f"'net': {found.nets[found.best]!r}" in repr(
+        found
+    )
+    assert found.metrics["width"][:, -1].tolist() == [5, 7, 5, 4]
     assert not np.any(found.params[1][0]["W"]) and np.any(found.params[0][0]["W"])
     made = fnn.mlp(3, 5, 2, weight_init="he_normal")
     gradient = fnn.backprop(made, "softmax_cross_entropy", "l2")

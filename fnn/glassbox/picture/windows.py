@@ -50,7 +50,7 @@ class _Sliding(NamedTuple):
 
     def along(self, axes: Sequence[int]) -> "_Sliding":
         """The same along these axes alone."""
-        return _Sliding(*([each[k] for k in axes] for each in self))
+        return _Sliding._make([each[k] for k in axes] for each in self)
 
 
 def _sliding(node: Node, inputs: Sequence[Node]) -> _Sliding | None:
@@ -59,11 +59,12 @@ def _sliding(node: Node, inputs: Sequence[Node]) -> _Sliding | None:
     if node.operation == "conv_general_dilated":
         of_x, of_kernel, of_y = (tuple(axes)[2:] for axes in p["dimension_numbers"])
         arrays = ((inputs[0], of_x), (node, of_y), (inputs[1], of_kernel))
-        lengths = ([each.shape[axis] for axis in axes] for each, axes in arrays)
-        return _Sliding(*lengths, p["window_strides"], p["padding"], p["lhs_dilation"], p["rhs_dilation"])
+        sizes, counts, spans = ([each.shape[axis] for axis in axes] for each, axes in arrays)
+        ways = p["window_strides"], p["padding"], p["lhs_dilation"], p["rhs_dilation"]
+        return _Sliding(sizes, counts, spans, *ways)
     if node.operation in ("reduce_window_sum", *EXTREMES):
-        lengths = list(inputs[0].shape), list(node.shape), list(p["window_dimensions"])
-        return _Sliding(*lengths, p["window_strides"], p["padding"], p["base_dilation"], p["window_dilation"])
+        ways = p["window_strides"], p["padding"], p["base_dilation"], p["window_dilation"]
+        return _Sliding(list(inputs[0].shape), list(node.shape), list(p["window_dimensions"]), *ways)
     return None
 
 
