@@ -115,7 +115,8 @@ def _explanations(
         return
     if not first.wrong.any():
         # what is known is right: the mistake is where the function has no derivative, or below what can be told
-        yield Diagnosis(f"a wrong term or factor ({_off(first)})", False, "unknown")
+        told = "" if first.known is not None and not first.known.any() else f" ({_off(first)})"
+        yield Diagnosis(f"a wrong term or factor{told}", False, "unknown")
         return
     looks = [first, *others]
 

@@ -222,7 +222,7 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
             told = exact[np.isfinite(exact)]
             if not point.generic:
                 _note_rounding(point, g, settings, blur, float(np.min(told, initial=np.inf) / (largest or 1)))
-            if blur and not point.generic and len(told) and told.min() > TOO_COARSE * largest:
+            if blur and not point.generic and len(told) and told.min() > TOO_COARSE * largest > 0:
                 says = f"the values of the function are good to {blur:.1g} only: too coarse to tell. Compute in float64"
                 findings.append(said(rule, Verdict.UNDECIDED, says, argument))
                 continue
