@@ -109,10 +109,10 @@ def check(
     if gradient is not None:
         given = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "dtype") else np.asarray(leaf), call.args)
         # what is called as it stands gets the arguments as they stand
-        if any(needs_host(partial(each, **options), given) for each in (call.function, call.gradient)):
+        if any(needs_host(partial(each, **options), given) for each in (call.function, call.gradient or gradient)):
             args = given
     require_real(args)
-    require_floats(args)
+    require_floats(args, of_first=gradient is not None)
     x64 = bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
     settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):

@@ -108,12 +108,17 @@ def require_real(args: tuple) -> None:
             )
 
 
-def require_floats(args: tuple) -> None:
-    """There is something to differentiate with respect to."""
+def require_floats(args: tuple, *, of_first: bool = False) -> None:
+    """There is something to differentiate with respect to; `of_first` where the gradient is that of argument 0."""
     floats = [leaf for leaf in jax.tree.leaves(args) if is_float(leaf)]
     if not floats:
         raise ValueError(
             "there is nothing to check: no argument holds a floating number that a gradient could be taken of. "
+            "Give floats, 1.0 and not 1, or cast with .astype('float32')."
+        )
+    if of_first and not any(is_float(leaf) for leaf in jax.tree.leaves(args[:1])):
+        raise ValueError(
+            "there is nothing to check: argument 0 holds no floating number, and the gradient is taken of it. "
             "Give floats, 1.0 and not 1, or cast with .astype('float32')."
         )
     if not any(leaf.size for leaf in floats):
@@ -154,7 +159,7 @@ def require_sound(call: Callable[..., PyTree], args: tuple) -> inside.Run:
     run = inside.run(call, args)
     _require_one_number(run.out)
     if list(jaxprs.lines_of(run.program)) != _lines(call, args):
-        raise ValueError(f"{NOT_PURE} {KEYED}")
+        raise ValueError(NOT_PURE)
     _require_finite(run.out, lambda: f": {trouble.first_bad(run.program, args)}")
     return run
 
@@ -170,13 +175,12 @@ def require_sound_on_host(call: Callable[..., PyTree], args: tuple) -> None:
         raise
     _require_one_number(value)
     if not _is_same_twice(call, args):
-        raise ValueError(f"{NOT_PURE} {SEEDED}")
+        raise ValueError(NOT_PURE)
     _require_finite(value, lambda: "")
 
 
-NOT_PURE = "two calls of the function on the same arguments differ: it is not pure."
-KEYED = "Pass its key along."
-SEEDED = "Pass its random numbers, or the seed, as an argument."
+SEEDED = "Pass its random numbers, or the key or seed they come from, as an argument."
+NOT_PURE = f"two calls of the function on the same arguments differ: it is not pure. {SEEDED}"
 
 
 def _lists(args: tuple) -> str:
@@ -220,8 +224,7 @@ def require_same_twice(gradient: Callable[..., PyTree], args: tuple, *, on_host:
         # whatever an unknown function raises: the judge says so
         same = True
     if not same:
-        remedy = SEEDED if on_host else KEYED
-        raise ValueError(f"two calls of the gradient on the same arguments differ: it is not pure. {remedy}")
+        raise ValueError(f"two calls of the gradient on the same arguments differ: it is not pure. {SEEDED}")
 
 
 def _is_traced_alike(call: Callable[..., PyTree], args: tuple) -> bool:

@@ -303,7 +303,7 @@ def _row_by_row(look: Look, clue: np.ndarray) -> bool:
 def _entry_by_entry(looks: list[Look]) -> Iterator[Diagnosis]:
     """The right numbers times, or over, something at hand, entry by entry."""
     for name in (name for name in looks[0].clues if not name.startswith(GRADIENT_OF)):
-        known = [look for look in looks if np.shape(look.clues.get(name)) == look.truth.shape]
+        known = [look for look in looks if name in look.clues and look.clues[name].shape == look.truth.shape]
         if len(known) < len(looks):
             continue
         if all(look.same(look.hand, look.truth * look.clues[name]) for look in looks):

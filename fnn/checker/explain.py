@@ -135,7 +135,7 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
     alone = bars[0] if len(bars) == 1 and not point.rule.whole else None
     noise, known = COARSE * witnesses.coarse, None
     hand, truth = leaf(compared.hand), leaf(compared.auto)
-    if compared.uncertainty is not None:
+    if compared.uncertainty is not None and compared.kinks is not None:
         room, kinks = (
             20 * leaf(shaped(compared.uncertainty, point.inputs)),
             leaf(shaped(compared.kinks, point.inputs)),

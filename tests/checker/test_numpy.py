@@ -143,7 +143,7 @@ REFUSED = {
     "a list": (AttributeError, r"'list' object has no attribute 'T'", lambda w, X: float(np.sum(X.T @ w)), (
         W, [[1.0, 2.0]] * 4), zeros),
     "an object": (TypeError, r"it gives a Held. Give its number", lambda W: Held(), (V,), zeros),
-    "random": (ValueError, r"not pure. Pass its random numbers, or the seed, as an argument", lambda w: float(
+    "random": (ValueError, r"not pure. Pass its random numbers, or the key or seed they come", lambda w: float(
         np.random.default_rng().random() + w[0]), (W,), zeros),
     "an array in float64": (TypeError, r"gives \(4,\) float64", lambda w: math.tanh(w[0]) * w, (W,), zeros),
     "a gradient by place": (TypeError, r"Write gradient=zeros\.", lambda w: np.sum(w), (W, zeros), None),
