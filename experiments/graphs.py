@@ -152,18 +152,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
 
 def pictures(seed: int = 0) -> dict[str, str]:
     """{file name: SVG} of docs/graphs."""
-    graphs = {file: text for name, box in _boxes(seed).items() for file, text in _pictures(name, box).items()}
-    return graphs | {"units.svg": _units()}
-
-
-def _units() -> str:
-    """The net of the slides of lecture C, as units and edges, with weights in quarters."""
-    net = fnn.mlp(2, 4, 4, 1)
-    params = [
-        {"W": (np.add.outer(7 * np.arange(i), 5 * np.arange(o) + k) % 9 - 4) / 4, "b": (np.arange(o) - 1) / 4}
-        for k, (i, o) in enumerate((layer.inputs, layer.outputs) for layer in net.layers)
-    ]
-    return net.svg(params)
+    return _units() | {file: text for name, box in _boxes(seed).items() for file, text in _pictures(name, box).items()}
 
 
 def pages(seed: int = 0) -> dict[str, str]:
@@ -277,6 +266,16 @@ def show(saved: dict[str, Any], console: Console) -> None:
 def draw(saved: dict[str, Any]) -> dict[str, Any]:
     """{file name: picture as text}, as the glass box drew them."""
     return dict(saved["result"]["pictures"])
+
+
+def _units() -> dict[str, str]:
+    """The net of the slides of lecture C, as units and edges, with weights in quarters."""
+    net = fnn.mlp(2, 4, 4, 1)
+    params = [
+        {"W": (np.add.outer(7 * np.arange(i), 5 * np.arange(o) + k) % 9 - 4) / 4, "b": (np.arange(o) - 1) / 4}
+        for k, (i, o) in enumerate((layer.inputs, layer.outputs) for layer in net.layers)
+    ]
+    return {"units.svg": net.svg(params)}
 
 
 if __name__ == "__main__":

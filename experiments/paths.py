@@ -145,7 +145,7 @@ def _drawn(seed: int) -> dict[str, Any]:
         "net": str(net), "sizes": SLIDES, "units": picture.count("<circle "), "edges": len(lines),
         "widths_off": float(np.abs(widths / widths.max() - flat_sizes).max()) if whole else np.nan,
         "wrong_colours": int(np.sum(signs != np.sign(flat))) if whole else len(flat),
-        "picture": picture,
+        "weights": [layer["W"] for layer in params],
     }  # fmt: skip
 
 
@@ -261,6 +261,12 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     return {
         "paths.svg": paths,
         "saved.svg": saved_operations,
-        "network.svg": result["drawn"]["picture"],
+        "network.svg": _network(result["drawn"]),
         "chain.svg": result["chain"]["picture"],
     }  # fmt: skip
+
+
+def _network(drawn: dict[str, Any]) -> str:
+    # biases begin at 0
+    params = [{"W": np.array(W), "b": np.zeros(len(W[0]))} for W in drawn["weights"]]
+    return fnn.mlp(drawn["sizes"]).svg(params)

@@ -16,6 +16,7 @@ initialisation: weights from N(0, 0.01²). Without activation: sigmoid.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -55,7 +56,6 @@ EXPERIMENT = frame.Experiment(
 # ---- the experiment -------------------------------------------------------------------------------------------------
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from rich.console import Console
@@ -139,7 +139,10 @@ def _measured(
     settings = {name: list(product(RATES[optimizer], VARIANTS[name][2])) for name in names}
     choosing = range(CHOOSING + options.seed, CHOOSING + options.seed + options.chosen_by)
     rows = [(seed, *setting, VARIANTS[name][1]) for name in names for setting in settings[name] for seed in choosing]
-    losses = _trained(options, activation, optimizer, stops, rows, parts)["validation"].reshape(-1, options.chosen_by)
+    # as many runs where the rates are chosen as where they are judged: one program, compiled once
+    lanes = max(len(rows), len(names) * options.seeds)
+    losses = _trained(options, activation, optimizer, stops, rows, lanes, parts)["validation"]
+    losses = losses.reshape(-1, options.chosen_by)
     best, first = {}, 0
     for name in names:
         of_mine = losses[first : first + len(settings[name])].mean(axis=1)
@@ -147,7 +150,7 @@ def _measured(
         best[name] = settings[name][int(np.argmin(of_mine))]
     judged = range(options.seed, options.seed + options.seeds)
     rows = [(seed, *best[name], VARIANTS[name][1]) for name in names for seed in judged]
-    found = _trained(options, activation, optimizer, stops, rows, parts)
+    found = _trained(options, activation, optimizer, stops, rows, lanes, parts)
     results = {}
     for k, name in enumerate(names):
         mine = slice(k * options.seeds, (k + 1) * options.seeds)
@@ -167,12 +170,16 @@ def _measured(
 
 
 def _trained(
-    options: Options, activation: str, optimizer: Any, stops: bool, rows: list[tuple[Any, ...]], parts: Any
+    options: Options, activation: str, optimizer: Any, stops: bool, rows: list[tuple[Any, ...]], lanes: int, parts: Any
 ) -> dict[str, Any]:
-    """Losses, accuracies and epochs of nets that differ in (seed, rate, strength, weights)."""
+    """Losses, accuracies and epochs of nets that differ in (seed, rate, strength, weights).
+
+    The last of them is trained again until there are as many as `lanes`; what that gives is left out.
+    """
     net = fnn.mlp(64, *options.hidden, 10, activation=activation)
     names = ("seed", "learning_rate", "strength", "weight_init")
-    over: dict[str, Any] = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    filled = rows + rows[-1:] * (lanes - len(rows))
+    over: dict[str, Any] = dict(zip(names, map(list, zip(*filled, strict=True)), strict=True))
     sweep = fnn.sweep(
         fnn.backprop(net, fnn.softmax_cross_entropy, fnn.l2), parts["train"], over=over, optimizer=optimizer,
         epochs=options.epochs, batch_size=20, validation=parts["validation"], shared_shuffle=True,
@@ -182,27 +189,27 @@ def _trained(
     )  # fmt: skip
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *sweep.params)
 
-    @jax.jit
-    def tested(params: Any) -> Any:
-        def one(params: Any) -> Any:
-            losses = {
-                name: fnn.softmax_cross_entropy(net.apply(params, jnp.asarray(x)), jnp.asarray(y))
-                for name, (x, y) in parts.items()
-            }
-            right = fnn.accuracy(net.apply(params, jnp.asarray(parts["test"][0])), jnp.asarray(parts["test"][1]))
-            return losses | {"accuracy": right}
-
-        return jax.vmap(one)(params)
-
-    found = {name: np.asarray(each, np.float64) for name, each in tested(stacked).items()}
+    found = {name: np.asarray(each, np.float64)[: len(rows)] for name, each in _tested(net, stacked, parts).items()}
     for name in parts:
         found[name] = np.nan_to_num(found[name], nan=WORST, posinf=WORST)
-    reached = [np.flatnonzero(curve <= DONE) for curve in sweep.metrics["bare"]]
-    held_out = sweep.metrics["validation_loss"]
+    reached = [np.flatnonzero(curve <= DONE) for curve in sweep.metrics["bare"][: len(rows)]]
+    held_out = sweep.metrics["validation_loss"][: len(rows)]
     return found | {
         "epochs": [int(each[0]) + 1 if len(each) else options.epochs + 1 for each in reached],
         "curve": [[None if not np.isfinite(v) else round(float(v), 4) for v in curve] for curve in held_out],
     }
+
+
+@partial(jax.jit, static_argnums=0)
+def _tested(net: fnn.Layer, params: Any, parts: dict[str, tuple[jax.Array, jax.Array]]) -> dict[str, jax.Array]:
+    """The loss on each part and the accuracy on the test images, of many nets."""
+
+    def one(params: Any) -> dict[str, jax.Array]:
+        scores = {name: net.apply(params, x) for name, (x, _) in parts.items()}
+        losses = {name: fnn.softmax_cross_entropy(scores[name], y) for name, (_, y) in parts.items()}
+        return losses | {"accuracy": fnn.accuracy(scores["test"], parts["test"][1])}
+
+    return jax.vmap(one)(params)
 
 
 # ---- what a reader sees ---------------------------------------------------------------------------------------------

@@ -231,7 +231,8 @@ def evidence(result: dict[str, Any]) -> dict[str, Evidence]:
     return {
         "A2": Evidence(
             f"The best line reads {lines['best']['correct']} of 4 (predicted 3), and the two labellings that no line "
-            f"reaches are those that an identity forbids; the net reads {nets['first']['correct']} of 4 (predicted 4).",
+            f"reaches are those that an identity forbids; the net reads {nets['first']['correct']} of 4, and trained "
+            f"by fnn {nets['library']} (predicted 4).",
             "regions.svg",
         ),
         "E8": Evidence(

@@ -25,6 +25,7 @@ from fnn.losses import LOSSES
 from fnn.optimizers import Optimizer
 from tests import tolerances
 from tests.cases import targets
+from tests.test_modes import REFUSED
 from tests.witnesses import assert_close, assert_finite
 
 NET = fnn.mlp(4, 5, 3)
@@ -621,7 +622,7 @@ def test_an_initializer_that_needs_a_number_says_so_when_named_without_it(name):
 # The files whose messages stand in MESSAGES; a file with messages of its own has a test of its own.
 FILES = (
     "activations", "adapter", "linear", "gradients", "data/small", "differences", "initializers", "layers", "losses",
-    "metrics", "network", "optimizers", "regularizers", "checks", "types",
+    "metrics", "modes", "network", "optimizers", "regularizers", "checks", "types",
 )  # fmt: skip
 
 
@@ -656,7 +657,8 @@ def unreached(checks, errors):
 
 
 def test_every_check_of_the_package_is_reached_by_a_row():
-    assert unreached(checks_in_source(), map(caught, MESSAGES)) == []
+    of_modes = [Row(name, error, (), call) for name, (call, error, _) in REFUSED.items()]
+    assert unreached(checks_in_source(), map(caught, [*MESSAGES, *of_modes])) == []
 
 
 @pytest.mark.parametrize("version", ["0.10.2", "0.11.0", "0.11.2"])

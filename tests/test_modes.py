@@ -216,6 +216,18 @@ REFUSED = {
     "a rate in words": (lambda: fnn.dropout("0.5"), TypeError, "dropout: rate must be a number, got '0.5'. Give"),
     "a momentum below 0": (lambda: fnn.batch_norm(3, momentum=-0.1), ValueError, "momentum must be at least 0 and b"),
     "no eps": (lambda: fnn.batch_norm(3, eps=0.0), ValueError, "batch_norm: eps must be a number above 0, got 0.0. T"),
+    "no record": (
+        lambda: fnn.network.BatchNorm(3, activation="tanh"), TypeError, "batch_norm: an Activation is needed, got 't",
+    ),
+    "whole numbers": (lambda: fnn.batch_norm(3).init(KEY, jnp.int32), TypeError, "parameters must have a floating d"),
+    "no floats": (
+        lambda: fnn.batch_norm(F).train(fnn.batch_norm(F).init(KEY), (), jnp.ones((N, F), int), KEY), TypeError,
+        r"batch_norm\(4\): x must have a floating dtype, got int",
+    ),
+    "not stacked": (
+        lambda: fnn.repeated(fnn.batch_norm(F), 2).train(fnn.batch_norm(F).init(KEY), (), ONES, KEY), ValueError,
+        "repeated: every leaf of params must have a leading axis of 2",
+    ),
     "no features": (lambda: fnn.batch_norm(0), ValueError, "batch_norm: features must be at least 1, got 0. Example"),
     "no evaluate": (without_evaluate, TypeError, "Without defines train but no evaluate, .* Define evaluate"),
     "no backward": (lambda: Half().backward((), (), ONES), TypeError, "Half must define backward"),

@@ -9,37 +9,54 @@ from pathlib import Path
 import notebooks
 
 ROOT = Path(__file__).parents[1]
-#: Runs the cells of each notebook, one after the other, and prints how many there were.
+#: Runs the cells of each notebook, one after the other, and compares what they print with what the page shows.
 RUNNER = """
-import json, pathlib, sys
+import contextlib, doctest, io, json, pathlib, sys
 
 # what a student does not have
 sys.modules["experiments"] = sys.modules["tests"] = sys.modules["conftest"] = None
 import fnn
 
 assert pathlib.Path(fnn.__file__).is_relative_to(pathlib.Path.cwd()), fnn.__file__
+alike = doctest.OutputChecker().check_output
 for file in sys.argv[1:]:
     scope = {"__name__": "__main__"}
     cells = [cell for cell in json.loads(pathlib.Path(file).read_text())["cells"] if cell["cell_type"] == "code"]
     for cell in cells:
-        exec(compile("".join(cell["source"]), file, "exec"), scope)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile("".join(cell["source"]), file, "exec"), scope)
+        shown = "".join(output["text"] for output in cell["outputs"])
+        if not alike(shown, printed.getvalue(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE):
+            sys.exit(f"{file}: the page shows\\n{shown}\\nand its block prints\\n{printed.getvalue()}")
     print("ran", file, len(cells))
 """
+
+
+def run(folder: Path, made: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The notebooks run in a folder that holds them and the package, and nothing of the repository."""
+    for name, text in made.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "fnn").symlink_to(ROOT / "fnn")
+    (folder / "run.py").write_text(RUNNER, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "run.py", *made], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
 
 
 def test_every_station_runs_without_the_repository(tmp_path):
     made = notebooks.pages()
     assert len(made) == len(notebooks.stations()) >= 6
-    for name, text in made.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "fnn").symlink_to(ROOT / "fnn")
-    (tmp_path / "run.py").write_text(RUNNER, encoding="utf-8")
-    ran = subprocess.run(
-        [sys.executable, "run.py", *made], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    ran = run(tmp_path, made)
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("ran ")] == list(made)
+
+
+def test_a_page_that_shows_what_its_block_does_not_print_is_seen(tmp_path):
+    page = tmp_path / "wrong.md"
+    page.write_text("# Wrong\n\n```python\nprint(1 + 1)\n```\n\n```output\n3\n```\n")
+    ran = run(tmp_path, {"wrong.ipynb": json.dumps(notebooks.notebook(page))})
+    assert ran.returncode == 1 and "the page shows\n3" in ran.stderr
 
 
 def test_a_notebook_has_the_text_code_and_pictures_of_its_page(tmp_path):
@@ -59,5 +76,9 @@ def test_a_notebook_has_the_text_code_and_pictures_of_its_page(tmp_path):
         ("markdown", "```sh\npip\n```"),
     ]
     assert list(made["cells"][2]["attachments"]) == ["curve.svg"]
+    assert [cell["outputs"] and cell["outputs"][0]["text"] for cell in made["cells"] if "outputs" in cell] == [
+        "1\n",
+        [],
+    ]
     assert made["nbformat"] == 4 and len({cell["id"] for cell in made["cells"]}) == len(cells)
     assert json.loads(json.dumps(made)) == made

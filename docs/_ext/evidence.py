@@ -327,7 +327,7 @@ def _put_right(claim: str) -> list[str]:
     if not statement.corrected:
         return []
     said = [f"**The lecture:** {statement.lecture}", "", f"**Right:** {statement.right}"]
-    return [":::{admonition} Corrected", ":class: important", "", *said, "", ":::", ""]
+    return [":::{admonition} Corrected", ":class: important statement", "", *said, "", ":::", ""]
 
 
 def _evidence(claim: str, run: Run) -> list[str]:
@@ -368,16 +368,17 @@ def _mutants(runs: list[Run]) -> str:
         "| predictions that fell |",
         "|---|---|---|---|---|---|",
     ]
-    kept = json.loads(MUTANTS.read_text(encoding="utf-8"))
+    kept = json.loads(MUTANTS.read_text(encoding="utf-8")) if MUTANTS.exists() else {}
     for claim in CLAIMS:
         judged = [(run, run.record.get("verdicts", {}).get(claim)) for run in runs]
         told = ", ".join(f"{trial.told(each)} ({run.name})" for run, each in judged if each)
         files = dict.fromkeys(f"[{each[2]}]({claim[0]}.md#{claim.lower()})" for _, each in judged if each and each[2])
         entry = kept.get(claim, {"mutant": "", "tests": [], "predictions": []})
+        none = "none" if claim in kept else "not tried yet"
         tests = ", ".join(f"`{test.partition('::')[2]}`" for test in entry["tests"])
         number = f"[{claim}]({claim[0]}.md#{claim.lower()})"
-        cells = (number, plain(told), ", ".join(files), plain(entry["mutant"]), tests or "none",
-                 plain("; ".join(entry["predictions"])) or "none")  # fmt: skip
+        cells = (number, plain(told), ", ".join(files), plain(entry["mutant"]), tests or none,
+                 plain("; ".join(entry["predictions"])) or none)  # fmt: skip
         lines += [f"| {' | '.join(cells)} |"]
     return "\n".join([*lines, ""])
 
@@ -423,7 +424,8 @@ def _corrections(runs: list[Run]) -> str:
     for claim in found:
         statement = STATEMENTS[claim]
         lines += [f"## {statement.title}", "", f"{claim} · {_badge(_overall(claim, runs))}", ""]
-        lines += [f"**The lecture:** {statement.lecture}", "", f"**Right:** {statement.right}", ""]
+        said = [f"**The lecture:** {statement.lecture}", "", f"**Right:** {statement.right}"]
+        lines += [":::{container} statement", "", *said, "", ":::", ""]
         lines += _shown(claim, runs, "", statement.seen)
     return "\n".join(lines)
 

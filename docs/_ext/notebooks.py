@@ -1,7 +1,7 @@
 """The stations of the course as notebooks: `docs/generated/notebooks/`, each made from its page.
 
-Promises: a notebook has the page's text and code, in its order, and nothing else; its pictures are within the file, and
-links into this site are left out, so that it needs neither a network nor the repository. Its page offers it as a file.
+Promises: a notebook has the page's text, code and outputs, in its order, and nothing else; its pictures are within the
+file, and links into this site are left out, so that it needs neither a network nor the repository. Its page offers it.
 Sphinx is not needed to import this file: tests do.
 """
 
@@ -35,7 +35,10 @@ def notebook(page: Path) -> dict[str, Any]:
     for piece in PIECES.finditer(text):
         if piece[1] in ("python", "output"):
             cells += _words(text[end : piece.start()], page.parent)
-            cells += [_cell("code", piece[2].rstrip("\n"), outputs=[], execution_count=None)] * (piece[1] == "python")
+            if piece[1] == "python":
+                cells.append(_cell("code", piece[2].rstrip("\n"), outputs=[], execution_count=None))
+            else:
+                cells[-1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": piece[2]}]
             end = piece.end()
     cells += _words(text[end:], page.parent)
     named = [{"id": f"{page.stem}-{k}"} | each for k, each in enumerate(cells)]

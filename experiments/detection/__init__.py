@@ -48,7 +48,7 @@ class Options(frame.Options):
     """Kinds of parameter points at which each is checked."""
     checks: int = frame.at_least(1, 10_000)
     """How many checks of right rules."""
-    carried: int = frame.at_least(1, 96)
+    carried: int = frame.at_least(1, 48)
     """How many wrong rules are drawn as users carry them."""
     checks_of_forms: int = frame.at_least(1, 1000)
     """How many checks of right rules in the forms of users."""

@@ -73,9 +73,12 @@ def ours() -> dict[str, Any]:
     import fnn
 
     random, lowered = np.random.default_rng(0), []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda name, seconds, **_: lowered.append(seconds) if "jaxpr_to_mlir" in name else None
-    )
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if "jaxpr_to_mlir" in event:
+            lowered.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
 
     def normal(*shape: int) -> Any:
         return jnp.asarray(random.normal(size=shape), jnp.float32)

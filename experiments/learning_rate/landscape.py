@@ -119,16 +119,7 @@ def measure(options: Options) -> tuple[dict[str, Any], np.ndarray]:
     ]
     results = np.asarray(both(np.concatenate(places))[0])
     line, between, plane_heights = np.split(results, np.cumsum([len(each) for each in places])[:-1])
-    x, y = _data()
-    fine = np.linspace(-2, 2, 161)
-    shown = dict(zip(("lowest", "one between", "highest"), (best, middle, worst), strict=True))
     return {
-        "fits": {
-            "x": fine, "data": np.column_stack([x, y]).round(4),
-            "curves": {
-                name: np.round(NET.apply(restored(jnp.asarray(w)), fine[:, None])[:, 0], 4) for name, w in shown.items()
-            },
-        },
         "starts": options.starts,
         "strict": int(strict.sum()),
         "heights": heights[:1] + heights[1:][-11:],
@@ -140,7 +131,7 @@ def measure(options: Options) -> tuple[dict[str, Any], np.ndarray]:
         },
         "plateau": _plateau(options),
         "descent": descents(options),
-    }, best  # fmt: skip
+    }, best
 
 
 def _turned(vector: np.ndarray) -> np.ndarray:
@@ -222,7 +213,7 @@ def limit(options: Options, minimum: np.ndarray) -> dict[str, Any]:
 
     @jax.jit
     def grown(rates: jax.Array) -> jax.Array:
-        def one(rate: jax.Array) -> Any:
+        def one(rate: Any) -> Any:
             def step(_: Any, w: jax.Array) -> jax.Array:
                 return w + fnn.optimizers.sgd(rate).update(gradient(w), ())[0]
 
@@ -450,39 +441,20 @@ def optimizers_figure(four: dict[str, Any], descent: dict[str, Any]) -> Any:
 
 
 def figure(land: dict[str, Any]) -> Any:
-    """Minima as fits and as heights, lines and a plane between them, descents that end at them, and the plateau."""
+    """Minima by their heights, a plane and lines between them, and the plateau."""
     from experiments import figures
 
-    drawn, ((fits, starts, line), (plane, descent, plateau)) = figures.blank(15, 8.8, 2, 3)
-    _fits(fits, land)
+    drawn, ((starts, plane), (line, plateau)) = figures.blank(12, 8.4, 2, 2)
     counts = {each["cost"]: each["starts"] for each in land["heights"]}
     starts.stem(list(counts), list(counts.values()), basefmt=" ")
     starts.set(
         xlabel="cost of a strict minimum", ylabel="starts that end in it", xlim=(0, None), ylim=(0, None),
-        title=f"Where {land['starts']} starts end",
+        title=f"A net 1-3-1: where {land['starts']} starts end",
     )  # fmt: skip
-    _line(line, land["line"])
     _plane(drawn, plane, land["plane"])
-    for k, curve in enumerate(land["descent"]["curves"]):
-        label = None if k else "cost of each descent"
-        descent.plot(land["descent"]["places"], curve, color=figures.BLUE, lw=1.2, alpha=0.7, label=label)
-    descent.axhline(land["heights"][0]["cost"], color=figures.GREEN, lw=1.5, ls=":", label="lowest minimum")
-    descent.set(xscale="log", yscale="log", xlabel="step", ylabel="cost", title="Plain descent from 12 starts")
-    descent.legend(fontsize=9)
+    _line(line, land["line"])
     _plateau_panel(plateau, land)
     return drawn
-
-
-def _fits(axes: Any, land: dict[str, Any]) -> None:
-    from experiments import figures
-
-    data = np.array(land["fits"]["data"])
-    axes.plot(data[:, 0], data[:, 1], "o", color="0.6", ms=5, label="data")
-    looks = ((figures.BLUE, "-"), (figures.ORANGE, "--"), (figures.RED, "-."))
-    for (name, curve), (colour, style) in zip(land["fits"]["curves"].items(), looks, strict=True):
-        axes.plot(land["fits"]["x"], curve, style, color=colour, lw=2.2, label=name)
-    axes.set(xlabel="x", ylabel="y", ylim=(-2.4, 2.4), title="One net 1-3-1 at three of its minima")
-    axes.legend(fontsize=9, ncols=2, loc="lower right")
 
 
 def _line(axes: Any, line: dict[str, Any]) -> None:

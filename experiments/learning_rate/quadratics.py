@@ -32,7 +32,7 @@ def measure(options: Options) -> dict[str, Any]:
         def cost(H: jax.Array, w: jax.Array) -> jax.Array:
             return 0.5 * w @ H @ w
 
-        def one(H: jax.Array, w: jax.Array, rate: jax.Array) -> Any:
+        def one(H: jax.Array, w: jax.Array, rate: Any) -> Any:
             def step(carry: Any, _: None) -> tuple[Any, jax.Array]:
                 w, rose = carry
                 after = w + fnn.optimizers.sgd(rate).update(H @ w, ())[0]

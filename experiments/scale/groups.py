@@ -93,7 +93,8 @@ def left(processes: list[subprocess.Popen], patience: float = 3 * SOON) -> dict[
 
 def sentence(error: str) -> str:
     """The last error of Python in this text, or else the last line of the runtime."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    # what the runtime only mentions begins with E, W or I and the date
+    lines = [line.strip() for line in error.splitlines() if line.strip() and not re.match(r"[EWI]\d{4} ", line)]
     wanted = [line for line in lines if re.match(r"[\w.]+(Error|Exit|Interrupt)\b|it hung", line)]
     return (wanted or [line for line in lines if "fatal errors" in line] or lines or [""])[-1][:300]
 

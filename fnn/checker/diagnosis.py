@@ -139,6 +139,7 @@ def _explanations(
         diagnosis = _factor_named(factor, sizes, near)
         yield diagnosis._replace(message=diagnosis.message + side, certain=not side)
     yield from _moved(looks)
+    yield from _untransposed(looks)
     yield from _places(looks)
     for name in first.clues:
         yield from _terms(name, looks)
@@ -240,6 +241,20 @@ def _moved(looks: list[Look]) -> Iterator[Diagnosis]:
                 yield Diagnosis(f"the entries are off by one along axis {axis}", True, "shifted")
         if holds(lambda g, a=axis: np.flip(g, a)):
             yield Diagnosis(f"the entries are reversed along axis {axis}", True, "shifted")
+
+
+def _untransposed(looks: list[Look]) -> Iterator[Diagnosis]:
+    """The cotangent times a square matrix as it stands, which must be transposed."""
+
+    def holds(look: Look, name: str) -> bool:
+        bar, matrix = look.cotangent, look.clues.get(name)
+        if bar is None or matrix is None or bar.ndim == 0 or matrix.shape != 2 * bar.shape[-1:]:
+            return False
+        return look.same(look.hand, bar @ matrix) and look.same(look.truth, bar @ matrix.T)
+
+    for name in looks[0].clues:
+        if all(holds(look, name) for look in looks):
+            yield Diagnosis(f"it is the cotangent times {name}, which must be transposed", True, "transposed")
 
 
 def _terms(name: str, looks: list[Look]) -> Iterator[Diagnosis]:

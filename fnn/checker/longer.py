@@ -1,11 +1,13 @@
 """Axes of length 1, along which a rule can hide a factor such as 1/N: it is tried where they are longer.
 
-Promises: a rule is blamed only if it runs with the longer axis, fits its inputs there, is wrong in every way to make
-the axes longer that leaves the function the same, and right in none. An axis that could not be tried is named.
+Promises: a rule is blamed only if it runs with the longer axes, fits its inputs there, the function does the same, and
+it is right in no way to make one of these axes longer. Where it is right with other axes longer, as an attention is
+with more queries and one key, several axes must agree against it. An axis that could not be tried is named.
 Letters: a stretch is a choice of axes that are made longer together.
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -70,9 +72,8 @@ def examined_longer(
     trial = _Trial(traced, tuple(args.values()), here, settings)
     leading = [each for each in axes if each.axis == 0]
     for stretch in _stretches(leading, [each for each in leading if examples or each.argument > 0]):
-        if not trial.pending(places):
-            break
-        trial.run(stretch, places)
+        if pending := trial.pending(places, stretch):
+            trial.run(stretch, pending)
     if len(leading) < len(axes):
         # whatever an axis of features, or of one output, stands for: a rule may be made for that length alone
         trial.run(tuple(axes), places, blame=False)
@@ -94,11 +95,12 @@ class _Trial:
         self._traced, self._args, self._here, self._settings = traced, args, here, settings
         self.tried: set[Axis] = set()
         """Axes of stretches where every rule that they reach ran and fitted."""
-        self._right: set[int] = set()
-        self._wrong: dict[int, list[Finding]] = {}
+        self._right: dict[int, set[Axis]] = defaultdict(set)
+        self._wrong: dict[int, list[tuple[tuple[Axis, ...], list[Finding]]]] = defaultdict(list)
 
-    def pending(self, places: set[int]) -> set[int]:
-        return places - self._right
+    def pending(self, places: set[int], stretch: tuple[Axis, ...]) -> set[int]:
+        """Those that were right with none of these axes longer."""
+        return {k for k in places if not self._right[k] & {*stretch}}
 
     def run(self, stretch: tuple[Axis, ...], places: set[int], *, blame: bool = True) -> None:
         """Examine the rules on these places with these axes longer."""
@@ -119,10 +121,10 @@ class _Trial:
             fits = bool(findings) and not any(f.kind in MADE_FOR_SHAPES or _ignores_rows(f, length) for f in findings)
             right = bool(findings) and all(f.verdict.fine for f in findings)
             every &= fits and (right or (same and blame))
-            if right:
-                self._right.add(k)
+            if right and (same or not _sets_apart(self._here.rules[k], rule)):
+                self._right[k].update(stretch)
             elif fits and same and blame:
-                self._wrong.setdefault(k, _with_place(findings, stretch, length))
+                self._wrong[k].append((stretch, _with_place(findings, stretch, length)))
         if every:
             self.tried.update(stretch)
 
@@ -135,8 +137,13 @@ class _Trial:
             return []
 
     def wrong(self, places: set[int]) -> list[Finding]:
-        """The findings of rules that are wrong wherever they could be blamed, and right nowhere."""
-        return [f for k in sorted(self.pending(places)) for f in self._wrong.get(k, [])]
+        """The findings of rules that are wrong where they can be blamed."""
+        return [f for k in sorted(places) for f in next(self._blamed(k), [])]
+
+    def _blamed(self, k: int) -> Iterator[list[Finding]]:
+        for stretch, findings in self._wrong[k]:
+            if self.pending({k}, stretch) and (len(stretch) > 1 or not self._right[k]):
+                yield findings
 
 
 def longer(args: tuple, stretch: tuple[Axis, ...], length: int) -> tuple:
@@ -178,6 +185,13 @@ def _stretches(leading: list[Axis], data: Sequence[Axis]) -> Iterator[tuple[Axis
     yield from list(known)[:MOST]
 
 
+def _sets_apart(here: Rule, there: Rule) -> bool:
+    """True where two inputs of equal shape have different ones there: a prediction of one row, and targets of more."""
+    before, after = ([np.shape(leaf) for leaf in jax.tree.leaves(rule.inputs)] for rule in (here, there))
+    pairs = itertools.combinations(range(len(before)), 2)
+    return any(before[i] == before[j] and after[i] != after[j] for i, j in pairs)
+
+
 def _lengths(tree: PyTree) -> set[int]:
     return {size for leaf in jax.tree.leaves(tree) for size in np.shape(leaf)}
 
@@ -197,7 +211,8 @@ def _is_same(here: Any, there: Any) -> bool:
 
 
 def _broadcasts(before: Any, after: Any, makers: dict[Any, Any]) -> bool:
-    if before.primitive.name in NOT_ENTRY_BY_ENTRY:
+    if before.primitive.name in NOT_ENTRY_BY_ENTRY or next(jaxprs.inside(before), None) is not None:
+        # what a call or a loop holds is looked at by itself
         return False
     old, new = ([*each.invars, *each.outvars] for each in (before, after))
     if len({np.ndim(each.aval) for each in old}) != 1:
@@ -210,11 +225,21 @@ def _broadcasts(before: Any, after: Any, makers: dict[Any, Any]) -> bool:
 
 
 def _is_put_there(atom: Any, axis: int, makers: dict[Any, Any]) -> bool:
-    """True for an axis that the function itself puts before a value, as before a bias."""
+    """True for an axis that the function itself puts there, as before a bias, or in place of one that it summed."""
     maker = None if jaxprs.is_literal(atom) else makers.get(atom)
-    if maker is None or maker.primitive.name != "broadcast_in_dim":
+    if maker is None:
         return False
-    return axis not in maker.params["broadcast_dimensions"]
+    if (body := jaxprs.body_of(maker)) is not None:
+        return _is_put_there(body.jaxpr.outvars[maker.outvars.index(atom)], axis, makers)
+    if maker.primitive.name == "broadcast_in_dim":
+        dimensions = maker.params["broadcast_dimensions"]
+        return axis not in dimensions or _is_put_there(maker.invars[0], dimensions.index(axis), makers)
+    # entry by entry of values that have it so: the largest of a row, its logarithm
+    read = [each for each in maker.invars if np.ndim(each.aval)]
+    same = bool(read) and all(each.aval.shape == atom.aval.shape for each in read)
+    if maker.primitive.name in NOT_ENTRY_BY_ENTRY or not same:
+        return False
+    return all(_is_put_there(each, axis, makers) for each in read)
 
 
 #: Operations of which axes of the same number need not meet.

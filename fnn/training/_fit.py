@@ -267,7 +267,10 @@ def _trained(
                 save(state)
                 saved, unsaved = time.monotonic(), False
             received.take(word.signal)
-            if word.enough or received:
+            # one that came since waits for the next word: the others do not know of it, and would step alone
+            if word.enough or word.signal:
+                # the first process alone has asked its callback
+                enough = word.enough
                 break
             run.budget = word.budget
             state, finished = run.advance(state)

@@ -295,7 +295,9 @@ def _trained(
     on_each = max(1, min(-(-len(runs) // devices), way.memory // _bytes(one, job.config.batch_size)))
     together = on_each * devices
     for first in range(0, len(runs), together):
-        if received:
+        word = way.group.agree(Word(signal=received.first))
+        received.take(word.signal)
+        if word.signal:
             return
         # the last call is filled up, so that it needs no program of its own and divides by the devices
         places = [min(first + k, len(runs) - 1) for k in range(together)]
@@ -401,10 +403,11 @@ class _Together:
             due = kept is not None and time.monotonic() - saved_at >= kept.every_seconds
             word = group.agree(Word(budget, due and unsaved, signal=received.first))
             received.take(word.signal)
-            if kept is not None and unsaved and (word.save or received):
+            if kept is not None and unsaved and (word.save or word.signal):
                 self.save()
                 saved_at, unsaved = time.monotonic(), False
-            if received:
+            # one that came since waits for the next word: the others do not know of it
+            if word.signal:
                 break
             began = time.perf_counter()
             steps = self.advance(word.budget)

@@ -186,7 +186,7 @@ class Folder:
                 warnings.warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.", stacklevel=3)
             return tree
         if refused:
-            raise CheckpointError(f"{'; '.join(refused)}. No good checkpoint is left: empty the folder to begin anew.")
+            raise CheckpointError(f"{'; '.join(refused)}. No good checkpoint is left: empty the folder to start over.")
         return None
 
 
@@ -249,8 +249,8 @@ def _require_same_run(path: Path, manifest: dict[str, Any], run: dict[str, Any])
             continue
         if UNREADABLE in (value if isinstance(value, list) else [str(value).split(" ")[-1], value]):
             raise CheckpointError(
-                f"{path} cannot be taken up: the {name} of this run cannot be compared, for it calls back into Python. "
-                "Empty the folder to begin anew."
+                f"{path} cannot be continued: the {name} of this run cannot be compared, because it calls back "
+                "into Python. Empty the folder to start over."
             )
         if there.get(name) != value:
             then, now = (_shortened(each) for each in (there.get(name), value))

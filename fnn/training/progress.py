@@ -118,7 +118,7 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
             print(json.dumps({"epoch": number, **finite}), file=file, flush=True)
         except OSError as error:
             if not failed:
-                warnings.warn(f"fit: {path} could not be written: {error}. Training goes on.", stacklevel=2)
+                warnings.warn(f"fit: {path} could not be written: {error}. Training continues.", stacklevel=2)
             failed.append(error)
 
     try:

@@ -159,9 +159,9 @@ class Request:
         shapes = [described(each) for each in (like.optimizer_state, state.optimizer_state)]
         if shapes[0] != shapes[1]:
             raise ValueError(
-                f"{self.caller}: a state goes on with the optimizer and the accumulate that it began with, got a state "
-                f"of another optimizer: {shapes[1][0]} for {shapes[0][0]}. Give those, or begin anew with state.params "
-                "and a key."
+                f"{self.caller}: a state continues with the optimizer and the accumulate that it began with, got a "
+                f"state of another optimizer: {shapes[1][0]} for {shapes[0][0]}. Give those, or start over "
+                "with state.params and a key."
             )
         state = self._with_mean_weight(self._in_its_epoch(job, state))
         return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
@@ -176,9 +176,9 @@ class Request:
         if step and (before is None or tuple(map(int, before)) != tuple(map(int, now))):
             made = "a loop of one's own" if before is None else "batches of {1} of {0} rows".format(*map(int, before))
             raise ValueError(
-                f"{self.caller}: a state in the middle of an epoch goes on with as many rows and the same batch_size, "
-                f"got one after step {step} of {made}, for batches of {now[1]} of {now[0]} rows. Give those, or begin "
-                "anew with state.params and a key."
+                f"{self.caller}: a state in the middle of an epoch continues with as many rows and the same "
+                f"batch_size, got one after step {step} of {made}, for batches of {now[1]} of {now[0]} rows. "
+                "Give those, or start over with state.params and a key."
             )
         return state._replace(epoch_shape=now)
 

@@ -94,6 +94,15 @@ def test_a_factor_of_each_entry_of_a_parameter(kind, says, wrong):
     assert found.kind == kind and found.message.startswith(says), found
 
 
+def test_a_matrix_that_is_not_transposed():
+    def at(seed):
+        W, bar = (random(name, seed).normal(size=shape) for name, shape in (("W", (4, 4)), ("bar", (3, 4))))
+        return Look(bar @ W, bar @ W.T, {"the input, part 2": W}, {}, bar)
+
+    found = diagnose(at(1), [at(2), at(3)], {})
+    assert found.certain and found.message == "it is the cotangent times the input, part 2, which must be transposed"
+
+
 def test_what_has_one_sign_is_a_hint_and_what_is_nothing_is_no_evidence():
     # −1/p, the slope of −log p: twice that everywhere, and twice that where it is not above 0, are the same
     def of(slope, bar):

@@ -11,7 +11,7 @@ import pytest
 import fnn
 from experiments import detection
 from experiments.detection import users
-from experiments.detection.forms import MISTAKES, Draw
+from experiments.detection.forms import FORMS, MISTAKES, Draw
 
 
 @pytest.fixture(autouse=True)
@@ -71,9 +71,12 @@ def test_a_mistake_that_is_mended_is_not_caught():
 
 def test_the_page_tells_the_counts_of_the_record():
     root = Path(__file__).parents[2]
-    saved = json.loads((root / "experiments/detection/measured/mistakes.json").read_text(encoding="utf-8"))
+    records = [root / f"experiments/detection/measured/{name}.json" for name in ("users", "carriers")]
+    saved, carried = (json.loads(record.read_text(encoding="utf-8")) for record in records)
     of = detection.counts(saved["result"]["mistakes"])
     assert {*saved["result"]["mistakes"]} == {*MISTAKES} and of["wrong_but_certain"] == 0
     page = (root / "docs/checking_method.md").read_text(encoding="utf-8")
+    assert detection.markdown(saved["result"]) in page and detection.markdown(carried["result"]) in page
+    assert f"The record holds {detection.words(saved['result']['forms']).total()} of {len(FORMS)} forms" in page
     assert of["caught"] == of["named"] == len(MISTAKES)
     assert f"Of {len(MISTAKES)} mistakes all are caught and named, {of['diagnosed']} get the right diagnosis" in page

@@ -233,7 +233,7 @@ def test_the_page_escapes_what_it_is_told_and_all_its_links_lead_somewhere(tiny,
     ):
         assert part in text
     # what is measured apart enters by its committed results, labelled with machine and date
-    for name in ("speed", "detection", "faults"):
+    for name in ("speed", "detection", "faults", "scale"):
         kept = text[text.index(f"<section id='{name}'") :]
         assert "Committed result, measured once" in kept and "finished 2026-" in kept and "on 2 cores" in kept
 
@@ -323,11 +323,11 @@ def test_every_experiment_says_question_prediction_and_what_would_refute_it():
 
 
 def test_committed_results_say_what_their_code_says():
-    from experiments import faults
+    from experiments import faults, scale
     from experiments.speed import training
 
     runs = [run for run in report.runs(Path("/nowhere")) if run.committed]
-    modules = {"detection": detection, "faults": faults}
+    modules = {"detection": detection, "faults": faults, "scale": scale}
     assert {run.name for run in runs} >= modules.keys()
     for name, saved in ((run.name, run.record) for run in runs if run.name in modules):
         told = {key: each[:2] for key, each in trial.judged(modules[name], saved)["predictions"].items()}

@@ -109,7 +109,7 @@ def main(number, processes, port, folder, part):
     found = {"run": long_run(folder, killed=part == "killed")}
     if part != "all":
         return found
-    stream = fnn.Stream(Counted(X), Y, rows=320)
+    stream = fnn.Stream(Counted(X), Y, rows=64)
     found["memory"], found["stream"] = (digest(fit(data=data)[0].params) for data in ((X, Y), stream))
     # what a run is known by takes some rows from all over the stream
     found["read"] = stream.x.read

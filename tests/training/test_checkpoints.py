@@ -104,7 +104,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, harm
     assert same(state, whole)
 
 
-def test_where_no_good_one_is_left_nothing_begins_anew_without_a_word(tmp_path):
+def test_without_a_good_one_a_run_never_starts_over_silently(tmp_path):
     interrupted(tmp_path, 2, keep=1)
     faults._flipped(last(tmp_path, ".npz"))
     with pytest.raises(fnn.CheckpointError, match=r"SHA-256.*No good checkpoint is left: empty the folder"):

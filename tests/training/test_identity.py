@@ -84,7 +84,7 @@ def test_a_bare_gradient_made_anew_is_the_same_run_and_one_that_calls_back_is_no
 
     kept = fnn.Checkpoints(tmp_path / "b")
     run(**OPTIONS | {"gradient": calls_back, "params": jnp.ones(3)}, checkpoints=kept)
-    with pytest.raises(fnn.CheckpointError, match="the gradient of this run cannot be compared, for it calls back"):
+    with pytest.raises(fnn.CheckpointError, match="the gradient of this run cannot be compared, because it calls back"):
         run(**OPTIONS | {"gradient": calls_back, "params": jnp.ones(3)}, checkpoints=kept)
 
 

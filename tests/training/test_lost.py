@@ -258,7 +258,7 @@ def test_a_second_run_moves_the_log_of_the_first_aside(tmp_path):
 def test_a_log_that_cannot_grow_is_said_once_and_training_goes_on():
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no device that is always full")
-    with pytest.warns(UserWarning, match=r"/dev/full could not be written: .*Training goes on") as said:
+    with pytest.warns(UserWarning, match=r"/dev/full could not be written: .*Training continues") as said:
         assert int(run(log="/dev/full", epochs=3)[0].epoch) == 3
     assert len(said) == 1
 

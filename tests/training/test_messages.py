@@ -29,6 +29,9 @@ KEY = jax.random.key(0)
 RECORD = fnn.optimizers.sgd(0.1)
 BEGUN = fnn.training.initial_state(PARAMS, RECORD, key=KEY)
 BATCH = fnn.training.Batch(jnp.asarray(X), jnp.asarray(Y))
+#: A net of two modes, and parameters for it.
+MODES = fnn.backprop(fnn.sequential(fnn.batch_norm(3), fnn.dense(3, 2)), "softmax_cross_entropy")
+OF_MODES = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), jax.eval_shape(MODES.net.init, KEY))
 
 
 class Row(NamedTuple):
@@ -96,6 +99,19 @@ MESSAGES = {
     "a gradient with more": row(
         train(gradient=jax.value_and_grad(lambda p, x, y: (BY_HAND.objective(p, x, y), x), has_aux=True)),
         "(value, gradients), got ((value, auxiliary), gradients)", "Leave has_aux out", error=TypeError),
+    "one thing for two": row(
+        train(gradient=jax.value_and_grad(MODES.objective), params=OF_MODES),
+        "fit: of a net with layers that differ in training the gradient must give ((value, statistics), gradients), "
+        "got something else", "has_aux=True", error=TypeError),
+    "a state of another net": row(train(gradient=MODES, params=BEGUN._replace(params=OF_MODES), optimizer=RECORD),
+                                  "the net that it began with, got statistics of another", "begin anew"),
+    "weights beside statistics": row(train(gradient=MODES, params=OF_MODES, data=(X, Y, np.ones(11))),
+                                     "must not meet statistics of a batch", "got", "Repeat or drop"),
+    "a batch of one row": row(train(gradient=MODES, params=OF_MODES, batch_size=5), "at least 2 rows in training, got",
+                              "Choose a batch_size"),
+    "a metric without its net": row(
+        train(gradient=bare, params=jnp.ones(()), metrics={"a": lambda p, x, y, net: 0.0}),
+        "the metric 'a' takes the net, got a gradient that does not know one", "Give fnn.backprop", error=TypeError),
     "an optimizer of two": row(train(optimizer=optax.lookahead(SGD, 5, 0.5)), "must run on these parameters", "got "
                                "AttributeError", "optax.lookahead", error=TypeError),
     "an optimizer of other parameters": row(train(optimizer=optax.GradientTransformation(lambda p: p.fast, SGD.update)),
@@ -122,12 +138,12 @@ MESSAGES = {
         "the pair that fit returns", "Unpack", error=TypeError),
     "a state of another optimizer": row(
         train(params=fnn.training.initial_state(PARAMS, fnn.optimizers.adam(0.1), key=jax.random.key(0))),
-        "the optimizer and the accumulate that it began with", "got a state of another", "begin anew"),
+        "the optimizer and the accumulate that it began with", "got a state of another", "start over"),
     "a state within an epoch, other batches": row(
         train(params=BEGUN._replace(step=jnp.int32(1), epoch_shape=np.array([11, 4])), optimizer=RECORD, batch_size=3),
-        "middle of an epoch", "got one after step 1 of batches of 4 of 11 rows, for batches of 3 of 11 rows", "begin"),
+        "middle of an epoch", "got one after step 1 of batches of 4 of 11 rows, for batches of 3 of 11 rows", "start"),
     "a state of one's own loop": row(train(params=BEGUN._replace(step=jnp.int32(5)), optimizer=RECORD),
-                                     "got one after step 5 of a loop of one's own", "begin anew with state.params"),
+                                     "got one after step 5 of a loop of one's own", "start over with state.params"),
     "a callback that changes the state": row(train(on_epoch=lambda n, m, state: state.params[0].update(W=0)),
                                              "on_epoch must leave the state as it is, got one that it changed", "let"),
     "inside jit": row(lambda: jax.jit(lambda key: run(params=BY_HAND.net.init(key))[0].params)(jax.random.key(0)),

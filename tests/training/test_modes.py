@@ -128,33 +128,6 @@ def test_a_loop_of_ones_own_and_a_line_search():
     assert np.isfinite(history.step_loss).all() and not same(searched.params, PARAMS)
 
 
-MESSAGES = {
-    "no has_aux": (
-        lambda: run(jax.value_and_grad(fnn.objective(NET, "softmax_cross_entropy"))), TypeError,
-        r"fit: .* the gradient must give \(\(value, statistics\), gradients\), got something else. .* has_aux=True",
-    ),
-    "a state of another net": (
-        lambda: run(params=run(epochs=1)[0]._replace(statistics=())), ValueError,
-        "a state goes on with the net that it began with, got statistics of another. Give that net, or begin anew",
-    ),
-    "weights": (
-        lambda: run(data=(X, Y, np.ones(11))), ValueError, "weights of examples must not meet statistics of a batch",
-    ),
-    "a batch of one row": (lambda: run(batch_size=5), ValueError, "a batch must have at least 2 rows in training"),
-    "a metric that needs a net": (
-        lambda: run(lambda w, x, y: (w, w), jnp.ones(()), metrics={"a": lambda p, x, y, net: 0.0}), TypeError,
-        "the metric 'a' takes the net, got a gradient that does not know one. Give fnn.backprop",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", MESSAGES)
-def test_what_cannot_be_right_is_refused(name):
-    call, error, message = MESSAGES[name]
-    with pytest.raises(error, match=message):
-        call()
-
-
 def test_what_is_not_finite_is_named():
     x = X.copy()
     x[5, 1] = 1e30

@@ -177,7 +177,7 @@ def test_a_state_of_another_optimizer_is_refused_in_a_sentence(name):
     first, before, second, after = MOVES[name]
     state, _ = run(optimizer=first, epochs=1, **before)
     with pytest.raises(
-        ValueError, match="fit: a state goes on with the optimizer and the accumulate that it began with"
+        ValueError, match="fit: a state continues with the optimizer and the accumulate that it began with"
     ):
         run(params=state, optimizer=second, epochs=1, **after)
 
