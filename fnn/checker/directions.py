@@ -50,7 +50,8 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
         return Along([], (), None)
     count = max(math.ceil(math.log2(1 / miss)), 1)
     seen = _directions(point, settings, count)
-    share = max(1e-9, COARSE * settings.witnesses(point.rule).coarse)
+    witnesses = settings.witnesses(point.rule)
+    share = max(1e-9, COARSE * witnesses.coarse, 20 * witnesses.compare(point).own)
     size = float(np.abs(seen.slope).max())
     # a smooth function has the same slope ahead and behind, to the step; a kink nearby shows in most directions, and
     # where it does, what differences say against a gradient proves nothing
@@ -99,7 +100,9 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
     note = f"{along} differences agree to {_agreement(seen, usable):.0e}"
     if entries:
         note += f"; an entry wrong by {max(entries):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
-    return Along([], (note, *_forward_note(seen), *_taylor_note(seen)), missed)
+    # the rounding of a gradient in float32 falls as h, and is no mistake
+    taylor = () if settings.witnesses(point.rule).compare(point).own else _taylor_note(seen)
+    return Along([], (note, *_forward_note(seen), *taylor), missed)
 
 
 def _directions(point: Point, settings: Settings, count: int) -> Directions:

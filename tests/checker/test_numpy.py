@@ -99,6 +99,9 @@ def test_a_gradient_in_float32_of_a_function_in_float64():
     assert report.ok and "the gradient comes back in float32: what is lost" in str(report), str(report)
     assert check(lambda g: -g).findings[0].message == "the sign is wrong"
     assert not check(lambda g: g * (1 + 1e-4 * (g == g.max()))).ok
+    # along a straight line nothing but rounding is seen
+    line = lambda w, X: float(np.dot(X @ w, Y))  # noqa: E731
+    assert fnn.check(line, W, X, gradient=lambda w, X: (X.T @ Y).astype(np.float32)).ok
 
 
 def test_a_function_too_coarse_to_tell_is_undecided():
