@@ -191,6 +191,9 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
     start, rule = 0, point.rule
     blur = settings.witnesses(rule).blur(point)
     largest = max((np.abs(t).max(initial=0) for t in jax.tree.leaves((compared.auto, compared.hand))), default=0)
+    finest = 0.0
+    if compared.uncertainty is not None:
+        finest = 10 * float(np.min(compared.uncertainty, initial=np.inf, where=np.isfinite(compared.uncertainty)))
     share = max(SHARE, COARSE * settings.witnesses(rule).coarse)
     hands, autos = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in (compared.hand, compared.auto))
     for path, value in jax.tree_util.tree_leaves_with_path(point.inputs):
@@ -219,10 +222,9 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
             exact = np.broadcast_to(share * np.abs(t[np.isfinite(t)]).max(initial=0) + 1e-300, t.shape)
             if compared.uncertainty is not None:
                 exact = exact + 10 * compared.uncertainty[first : first + value.size].reshape(t.shape)
-            told = exact[np.isfinite(exact)]
             if not point.generic:
-                _note_rounding(point, g, settings, blur, float(np.min(told, initial=np.inf) / (largest or 1)))
-            if blur and not point.generic and len(told) and told.min() > TOO_COARSE * largest > 0:
+                _note_rounding(point, compared, g, settings, largest)
+            if blur and not point.generic and finest > TOO_COARSE * largest > 0:
                 says = f"the values of the function are good to {blur:.1g} only: too coarse to tell. Compute in float64"
                 findings.append(said(rule, Verdict.UNDECIDED, says, argument))
                 continue
@@ -232,12 +234,15 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
     return findings, leaves
 
 
-def _note_rounding(point: Point, g: np.ndarray, settings: Settings, blur: float, told: float) -> None:
+def _note_rounding(point: Point, compared: Compared, g: np.ndarray, settings: Settings, largest: float) -> None:
     """Say where the user's own code on the host computes in less than float64, and how much of a mistake that hides."""
-    if blur and np.isfinite(told):
+    witnesses = settings.witnesses(point.rule)
+    blur = witnesses.blur(point)
+    if blur and compared.uncertainty is not None and largest:
+        told = 10 * np.median(compared.uncertainty[np.isfinite(compared.uncertainty)]) / largest
         says = f"the function computes in float32 inside, or loses as much: its value is good to {blur:.1g}"
-        settings.notes[f"{says}, and a mistake below {told:.0e} of the largest entry is not seen"] = None
-    if settings.witnesses(point.rule).on_host and g.dtype != np.float64:
+        settings.notes[f"{says}, and a mistake below about {told:.0e} of the largest entry is not seen"] = None
+    if witnesses.on_host and g.dtype != np.float64:
         says = f"the gradient comes back in {g.dtype.name}: what is lost in that dtype was not judged"
         settings.notes[says] = None
 

@@ -51,6 +51,15 @@ class Quotients(NamedTuple):
         # what is lost inside, where large numbers cancel, shows at the smallest step
         lost = np.abs(slopes[:, -1] - slopes[rows, best]) * h[:, -1] / h[rows, best]
         errors[rows, best] += np.where(np.isfinite(lost), lost, 0)
+        left, right = lefts[:, -1], rights[:, -1]
+        if noise:
+            # wide steps may reach across a kink: then they contradict each other by more than the noise
+            apart = np.abs(slopes - slopes[rows, best][:, None]) - 2 * errors
+            errors[rows, best] += np.fmax(np.max(np.where(np.isfinite(apart), apart, 0), axis=1), 0)
+            # and the slopes from both sides are known to the noise and to the step
+            room = 0.02 * (np.abs(left) + np.abs(right)) + 8 * noise / h[:, -1]
+            way = np.where(right >= left, 1, -1)
+            left, right = left - way * room, right + way * room
         # of a smooth function the two slopes approach each other as the step shrinks; across a kink they do not
         gaps = np.abs(rights - lefts)
         size = np.abs(rights[:, -1]) + np.abs(lefts[:, -1])
@@ -58,7 +67,7 @@ class Quotients(NamedTuple):
         # and each of them stays where it is; what rounding alone keeps apart does not
         steady = np.maximum(np.abs(rights[:, -1] - rights[:, 1]), np.abs(lefts[:, -1] - lefts[:, 1]))
         kink &= (steady < 0.25 * gaps[:, -1]) & (gaps[:, -1] > 40 * noise / h[:, -1])
-        return cls(slopes[rows, best], errors[rows, best], lefts[:, -1], rights[:, -1], kink)
+        return cls(slopes[rows, best], errors[rows, best], left, right, kink)
 
     def possible(self, values: np.ndarray, room: Any = 0.0) -> np.ndarray:
         """True on a kink with a value between the slopes from both sides."""

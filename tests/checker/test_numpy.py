@@ -275,3 +275,29 @@ def test_the_report_shows_no_empty_places():
     report = fnn.check(lambda p: float(np.tanh(p["b"])), {"b": 0.3}, gradient=lambda p: {"b": 0.0})
     assert "[]" not in str(report) and "argument 0['b']  FORMULA  0" in str(report) and "-0" not in str(report)
     assert str(fnn.check(math.tanh, 0.3, gradient=lambda x: [x, x])).endswith("NOT OK, wrong: gradient")
+
+
+def two_layers(p, X, y, dtype=np.float32):
+    narrow = {name: each.astype(dtype) for name, each in p.items()}
+    z = X.astype(dtype) @ narrow["W1"] + narrow["b1"]
+    loss, d = softmax_loss(narrow["W2"], np.maximum(0, z), y, dtype)
+    scores = np.maximum(0, z) @ narrow["W2"]
+    bar = np.exp(scores - scores.max(1, keepdims=True))
+    bar /= bar.sum(1, keepdims=True)
+    bar[range(len(y)), y] -= 1
+    z_bar = bar @ narrow["W2"].T * (z > 0) / len(y)
+    return loss, {"W1": X.T.astype(dtype) @ z_bar, "b1": z_bar.sum(0), "W2": d}
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_kinks_within_the_wide_steps_of_float32(seed):
+    """Biases of 0, a row of 0 in the data, and units that turn within a wide step."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(7, 4)), rng.integers(0, 3, 7)
+    x[2] = 0
+    p = {"W1": rng.normal(size=(4, 5)), "b1": np.zeros(5), "W2": rng.normal(size=(5, 3))}
+    loss, gradient = (lambda *args: two_layers(*args)[0]), (lambda *args: two_layers(*args)[1])
+    assert (report := fnn.check(loss, p, x, y, gradient=gradient)).ok, str(report)
+    report = fnn.check(loss, p, x, y, gradient=lambda *args: {**gradient(*args), "W2": 7 * gradient(*args)["W2"]})
+    (finding,) = [f for f in report.findings if not f.verdict.fine]
+    assert finding.argument == "argument 0['W2']" and finding.message.startswith("a factor of 7 too many"), str(report)
