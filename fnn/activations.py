@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from fnn.checks import as_floating, require_name
+from fnn.checks import as_floating, require_name, require_pair
 from fnn.types import Array, Record, Residuals, reset_stale
 
 #: The records, and the classes that take a number; the class of any other record is `type(record)`.
@@ -75,7 +75,8 @@ class Activation(Record):
 
     def __call__(self, z: Array) -> Array:
         """σ(z), the same shape as z. Raises `TypeError` for integers."""
-        return self.forward(as_floating(self.name, "z", z))[0]
+        z = as_floating(self.name, "z", z)
+        return require_pair(f"{self.name}.forward", self.forward(z), "(a, residuals)")[0]
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         """Return (σ(z), what backward needs)."""

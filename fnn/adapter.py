@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn.activations import Activation
+from fnn.checks import require_pair
 from fnn.gradients import Backprop, Objective
 from fnn.layers import Layer
 from fnn.losses import Loss
@@ -90,8 +91,11 @@ def _lend(
     The first `differentiable` primals have cotangents (all of them if None), the others are data.
     """
 
+    def passed(*primals: PyTree) -> tuple[PyTree, PyTree]:
+        return require_pair(f"{name}.forward", forward(*primals), "(value, residuals)")
+
     def primal(*primals: PyTree) -> PyTree:
-        return forward(*primals)[0]
+        return passed(*primals)[0]
 
     def forward_rule(*marked: PyTree) -> tuple[PyTree, tuple]:
         # with symbolic zeros each leaf says whether a derivative with respect to it is wanted
@@ -102,7 +106,7 @@ def _lend(
                 "them. Differentiate the record itself instead: it is a plain function."
             )
         primals = jax.tree.map(lambda leaf: leaf.value, marked)
-        y, saved = forward(*primals)
+        y, saved = passed(*primals)
         return y, (primals, saved)
 
     def backward_rule(residuals: tuple, y_bar: PyTree) -> tuple:

@@ -175,6 +175,24 @@ def require_shape(where: str, name: str, shape: tuple[int, ...], wanted: tuple[i
         raise ValueError(f"{where}: {name} must have shape {tuple(wanted)}, got {tuple(shape)}. {remedy}")
 
 
+def require_pair(where: str, result: Any, wanted: str) -> tuple[Any, Any]:
+    """The result of a rule, if it is the pair that its contract asks for.
+
+    An array of two rows would be taken apart without a word.
+    """
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        if isinstance(result, tuple | list):
+            got = f"{len(result)} values"
+        elif hasattr(result, "shape"):
+            got = f"one array of shape {tuple(result.shape)}"
+        else:
+            got = f"one {type(result).__name__}"
+        raise TypeError(
+            f"{where} must return {wanted}, got {got}. Return what backward needs beside the value, () if nothing."
+        )
+    return result[0], result[1]
+
+
 # ---- values: on the host, before training ---------------------------------------------------------------------------
 
 

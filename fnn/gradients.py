@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.checks import require_record, validate
+from fnn.checks import require_pair, require_record, validate
 from fnn.layers import Layer
 from fnn.losses import Loss
 from fnn.losses import get as get_loss
@@ -84,7 +84,8 @@ class Objective:
         strength: Strength | None = None, weight_sum: Array | float | None = None,
     ) -> tuple[Array, Residuals]:  # fmt: skip
         """Return (value, residuals)."""
-        return self._valued(params, self.net.forward(params, x), y, (sample_weight, weight_sum), strength)
+        passed = require_pair(f"{self.net.name}.forward", self.net.forward(params, x), "(y, residuals)")
+        return self._valued(params, passed, y, (sample_weight, weight_sum), strength)
 
     def train(
         self, params: Params, statistics: PyTree, x: PyTree, y: Any, key: Key | None, *,
@@ -142,7 +143,8 @@ class Objective:
         # value = loss(net(params, x)) + λ Ω(params)
         net_saved, loss_saved, strength = residuals
         prediction_bar = self.loss.backward(loss_saved, value_bar)
-        params_bar, x_bar = self.net.backward(params, net_saved, prediction_bar)
+        back = self.net.backward(params, net_saved, prediction_bar)
+        params_bar, x_bar = require_pair(f"{self.net.name}.backward", back, "(params_bar, x_bar)")
         if self.regularizer is not None:
             # the parameters are used twice, so their two gradients add
             penalty_bar = self.regularizer.gradient(params, strength)

@@ -38,6 +38,7 @@ from fnn.checks import (
     require_dtype,
     require_key,
     require_last_axis,
+    require_pair,
     require_record,
     require_shape,
     require_size,
@@ -115,7 +116,7 @@ class Layer:
 
     def apply(self, params: Params, x: PyTree) -> PyTree:
         """Return y alone."""
-        return self.forward(params, x)[0]
+        return require_pair(f"{self.name}.forward", self.forward(params, x), "(y, residuals)")[0]
 
     # ---- the modes: what stands here is right for every layer that does the same in training as in evaluation
 
@@ -136,7 +137,7 @@ class Layer:
         >>> y, residuals, _ = net.train(params, net.start(params), jnp.ones((4, 2)), jax.random.key(1))
         >>> params_bar, x_bar = net.backward(params, residuals, jnp.ones_like(y))
         """
-        y, residuals = self.forward(params, x)
+        y, residuals = require_pair(f"{self.name}.forward", self.forward(params, x), "(y, residuals)")
         return y, residuals, statistics
 
     def evaluate(self, params: Params, statistics: PyTree, x: PyTree) -> PyTree:
@@ -343,7 +344,7 @@ class Dense(Layer):
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Residuals]:
         x, z = self._weighted_sum(params, x)
-        a, saved = self.activation.forward(z)
+        a, saved = self._activated(z)
         return a, (x, saved)
 
     def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
@@ -355,7 +356,7 @@ class Dense(Layer):
 
     def values(self, params: Params, x: Array) -> tuple[Array, dict[str, Array]]:
         z = self._weighted_sum(params, x)[1]
-        a = self.activation.forward(z)[0]
+        a, _ = self._activated(z)
         return a, {"z": z, "a": a}
 
     def cotangents(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array, dict[str, Array]]:
@@ -368,7 +369,7 @@ class Dense(Layer):
         (own, own_dot), x_dot = params, x[1]
         inputs, z = self._weighted_sum(own, x[0])
         z_dot = affine_tangent(own["W"], inputs, own_dot["W"], own_dot["b"], x_dot)
-        a, saved = self.activation.forward(z)
+        a, saved = self._activated(z)
         return (a, self.activation.tangent(saved, z_dot)), ((inputs, saved), (x_dot, z_dot))
 
     def backward_tangent(
@@ -408,6 +409,13 @@ class Dense(Layer):
         from fnn.glassbox.picture import as_net
 
         return as_net([self], None if params is None else [params], names, dark=dark)
+
+    def _activated(self, z: Array) -> tuple[Array, Residuals]:
+        """The activation's (a, residuals)."""
+        name = f"{self.activation.name}.forward"
+        a, saved = require_pair(name, self.activation.forward(z), "(a, residuals)")
+        require_shape(name, "a", jnp.shape(a), z.shape, "An activation keeps the shape of z.")
+        return a, saved
 
     def _weighted_sum(self, params: Params, x: Array) -> tuple[Array, Array]:
         if not isinstance(params, dict) or set(params) != {"W", "b"}:

@@ -5,7 +5,9 @@ Letters: x (…, I), W (I, O), b (O,), z (…, O). Sources: claims A15, B8, C9, 
 """
 
 import jax.numpy as jnp
+import numpy as np
 
+from fnn.checks import require_shape
 from fnn.types import Array
 
 __all__ = [
@@ -57,6 +59,9 @@ def affine_backward(W: Array, x: Array, z_bar: Array) -> tuple[Array, Array, Arr
     ([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0]], [1.0, 0.0, -1.0], [[0.0, 0.0]])
     """
     examples = tuple(range(x.ndim - 1))
+    # a cotangent that broadcasts would give gradients of another shape, or of another number
+    remedy = "The rule above it, an activation's backward or a loss's slope, must return one number for each entry."
+    require_shape("affine_backward", "z_bar", np.shape(z_bar), (*x.shape[:-1], W.shape[1]), remedy)
     # z = x @ W + b
     W_bar = jnp.tensordot(x, z_bar, axes=(examples, examples))
     b_bar = jnp.sum(z_bar, axis=examples)

@@ -24,7 +24,7 @@ Sources: claims A7, B3, B7, B19, B20, C5, D1, D7.
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import jax
@@ -33,11 +33,12 @@ import numpy as np
 from jax.core import Tracer
 
 from fnn.activations import softmax
-from fnn.checks import as_floating, require_labels, require_name, require_range
+from fnn.checks import as_floating, require_labels, require_name, require_pair, require_range, require_shape
 from fnn.types import Array, Record, Residuals, reset_stale
 
 #: The records, and the class that takes a number; the class of any other record is `type(record)`.
 __all__ = [
+    "ClassificationLoss",
     "Huber",
     "Loss",
     "absolute_error",
@@ -70,7 +71,8 @@ class Loss(Record):
     8.5
     """
 
-    reduction: str = "mean"
+    # by name alone, so that a loss with fields of its own takes them in their order
+    reduction: str = field(default="mean", kw_only=True)
 
     piecewise_linear: ClassVar[bool] = False
     """True where the second derivative is 0 wherever it exists: the absolute error, hinge, perceptron."""
@@ -189,7 +191,7 @@ class Loss(Record):
                 f"{prediction.shape}. Use {self.name}.sum, which gives 0, or skip empty batches."
             )
         if sample_weight is None:
-            values, saved = self.values(prediction, target)
+            values, saved = self._valued(prediction, target)
             if self.reduction == "sum":
                 return jnp.sum(values), (saved, None)
             return jnp.sum(values) / count, (saved, 1 / count)
@@ -205,7 +207,7 @@ class Loss(Record):
         prediction = jnp.where(counts[..., None], prediction, jnp.zeros_like(prediction))
         counts_target = counts if target.ndim == len(examples) else counts[..., None]
         target = jnp.where(counts_target, target, jnp.zeros_like(target))
-        values, saved = self.values(prediction, target)
+        values, saved = self._valued(prediction, target)
         if self.reduction == "sum":
             return jnp.sum(weights * values), (saved, weights)
         if weight_sum is None:
@@ -214,6 +216,14 @@ class Loss(Record):
         else:
             scale = weights / jnp.asarray(weight_sum, weights.dtype)
         return jnp.sum(scale * values), (saved, scale)
+
+    def _valued(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
+        """The pair of `values`: a number for each example. A mean in its place would be divided by N again."""
+        where = f"{self.name}.values"
+        values, saved = require_pair(where, self.values(prediction, target), "(values, residuals)")
+        remedy = "Return the loss of each example, summed over the last axis of the prediction; the mean is taken here."
+        require_shape(where, "values", np.shape(values), prediction.shape[:-1], remedy)
+        return values, saved
 
     def backward(self, residuals: Residuals, value_bar: Array | float = 1.0) -> Array:
         """Return the cotangent of the prediction, (…, O)."""
@@ -388,8 +398,22 @@ class Huber(Loss):
 # ---- classes --------------------------------------------------------------------------------------------------------
 
 
-class _OverClasses(Loss):
-    """A loss over K classes: targets are labels (…), or a row of K probabilities per example (…, K)."""
+class ClassificationLoss(Loss):
+    """A loss over K classes: the target is labels (…), or a row of K probabilities per example (…, K).
+
+    A loss of your own on labels is a subclass; labels outside 0 … K − 1 are refused before training.
+
+    >>> import jax.numpy as jnp
+    >>> from fnn.losses import ClassificationLoss
+    >>> class Brier(ClassificationLoss):
+    ...     def values(self, prediction, target):
+    ...         e = prediction - fnn.one_hot(target, prediction.shape[-1])
+    ...         return jnp.sum(e**2, axis=-1), e
+    ...     def slope(self, e):
+    ...         return 2 * e
+    >>> round(float(Brier()(jnp.array([[0.8, 0.2]]), jnp.array([0]))), 4)
+    0.08
+    """
 
     def as_target(self, prediction: Array, target: Any) -> Array:
         target = jnp.asarray(target)
@@ -447,7 +471,7 @@ class _OverClasses(Loss):
         require_labels("y", array, outputs)
 
 
-class SoftmaxCrossEntropy(_OverClasses):
+class SoftmaxCrossEntropy(ClassificationLoss):
     """−Σ_k y_k ln softmax(z)_k from logits z; for a label y, −ln softmax(z)_y (claims A7, B7).
 
     Computed as ln Σ e^(z − m) − (z_y − m) with m the largest logit. This neither overflows nor takes the log of 0,
@@ -504,7 +528,7 @@ class SoftmaxCrossEntropy(_OverClasses):
         return exponentials / total, jnp.ones_like(total) if labels else jnp.sum(target, axis=-1, keepdims=True)
 
 
-class NegativeLogLikelihood(_OverClasses):
+class NegativeLogLikelihood(ClassificationLoss):
     """−Σ_k y_k ln p_k from probabilities p; derivative −y_k / p_k, for a label −e(y) / p_y (claim B20).
 
     p is clipped to [tiny, 1], where tiny is the smallest normal number of the dtype; the derivative is 0 outside.
@@ -780,6 +804,11 @@ def _require_same_shape(name: str, prediction: Array, target: Array) -> None:
         return
     if target.ndim == prediction.ndim and target.shape[-1:] == prediction.shape[-1:]:
         remedy = "The batch sizes differ: check the split."
+    elif jnp.issubdtype(target.dtype, jnp.integer) and target.shape == prediction.shape[:-1]:
+        remedy = (
+            "A loss over classes takes labels: softmax_cross_entropy, or a subclass of fnn.losses.ClassificationLoss. "
+            "One number per example is a column: y[:, None]."
+        )
     elif target.ndim != prediction.ndim:
         remedy = (
             "Broadcasting would pair every example with every other. Add or drop the last axis: y[:, None], y[:, 0]."

@@ -51,6 +51,11 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
             f"scores must hold K ≥ 2 classes on the last axis, got shape {scores.shape}. "
             "Compare a single output with its threshold yourself."
         )
+    if scores.shape == labels.shape:
+        raise ValueError(
+            f"scores must hold K classes for each example, got shape {scores.shape}, that of the labels. Give what the "
+            "net predicts, before argmax; classes are compared by jnp.mean(classes == labels)."
+        )
     if labels.shape != scores.shape[:-1]:
         raise ValueError(
             f"labels must have shape {scores.shape[:-1]}, one per row, got {labels.shape}. "

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from fnn.activations import Activation, identity
 from fnn.activations import get as get_activation
-from fnn.checks import require_key, require_record, require_size
+from fnn.checks import require_key, require_pair, require_record, require_size
 from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer
@@ -88,7 +88,7 @@ class Sequential(Layer):
         for k, (layer, p) in enumerate(self._pairs(params), start=1):
             # profiles and pictures of the program name the layers by these scopes
             with jax.named_scope(f"{type(layer).__name__.lower()}{k}"):
-                x, saved = layer.forward(p, x)
+                x, saved = require_pair(f"{layer.name}.forward", layer.forward(p, x), "(y, residuals)")
             residuals.append(saved)
         return x, tuple(residuals)
 
@@ -96,7 +96,8 @@ class Sequential(Layer):
         # from the output to the input: each layer turns the cotangent of its output into that of its input
         params_bar = []
         for layer, p, saved in zip(reversed(self.layers), reversed(params), reversed(residuals), strict=True):
-            p_bar, y_bar = layer.backward(p, saved, y_bar)
+            back = layer.backward(p, saved, y_bar)
+            p_bar, y_bar = require_pair(f"{layer.name}.backward", back, "(params_bar, x_bar)")
             params_bar.append(p_bar)
         return _in_kind(params, reversed(params_bar)), y_bar
 
@@ -278,7 +279,7 @@ class Skip(Layer):
         return self.layer.init(key, dtype)
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Residuals]:
-        y, saved = self.layer.forward(params, x)
+        y, saved = require_pair(f"{self.layer.name}.forward", self.layer.forward(params, x), "(y, residuals)")
         return self._sum(x, y), saved
 
     def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
@@ -545,7 +546,11 @@ class Repeated(Layer):
         """
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), x)
-        closed, (y, saved) = jax.make_jaxpr(self.layer.forward, return_shape=True)(one, like)
+
+        def passed(params: Params, x: PyTree) -> tuple[PyTree, Residuals]:
+            return require_pair(f"{self.layer.name}.forward", self.layer.forward(params, x), "(y, residuals)")
+
+        closed, (y, saved) = jax.make_jaxpr(passed, return_shape=True)(one, like)
         x_count, y_count = len(jax.tree.leaves(like)), len(jax.tree.leaves(y))
         invars, outvars = closed.jaxpr.invars, closed.jaxpr.outvars
         places = {id(v): ("y", k) for k, v in enumerate(outvars[:y_count])}

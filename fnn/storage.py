@@ -100,6 +100,12 @@ def load(path: str | os.PathLike[str], like: PyTree | None = None) -> PyTree:
     ValueError: load: leaf [0]['W'] of ...net.npz must have shape (2, 4) and dtype float32, got (2, 3) and float32...
     """
     target = _expanded(path)
+    strange = next((leaf for leaf in jax.tree.leaves(like) if not hasattr(leaf, "dtype")), None)
+    if strange is not None:
+        raise TypeError(
+            f"load: like must be a tree of arrays as the file holds them, got {strange!r:.60} in it. Give "
+            "net.init(key), or what was saved."
+        )
     try:
         with zipfile.ZipFile(target) as file:
             structure = _structure(file)

@@ -92,6 +92,9 @@ class Record:
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         refuse_init(cls)
+        # a dataclass writes its own where a class has none
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = cls.__repr__
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import itertools
 import pathlib
 import re
 import traceback
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -51,10 +52,56 @@ class Thrice(fnn.Layer):
         raise AssertionError("refused before")
 
 
+class Wrong:
+    """Records whose rules return something else than their contract says; arrays of two rows unpack as a pair."""
+
+    class Sine(fnn.Activation):
+        def forward(self, z):
+            return jnp.sin(z)
+
+    class Summed(fnn.Activation):
+        def forward(self, z):
+            return jnp.sum(z, axis=-1), ()
+
+        def backward(self, residuals, a_bar):
+            return a_bar
+
+    class Flat(fnn.Activation):
+        def forward(self, z):
+            return z, ()
+
+        def backward(self, residuals, a_bar):
+            return jnp.sum(a_bar, axis=-1)
+
+    class Mean(fnn.Loss):
+        def values(self, prediction, target):
+            return jnp.mean((prediction - target) ** 2), ()
+
+    class Alone(fnn.Loss):
+        def values(self, prediction, target):
+            return jnp.sum((prediction - target) ** 2, axis=-1)
+
+    @dataclass(frozen=True)
+    class Same(fnn.Layer):
+        back: bool = False
+
+        def forward(self, params, x):
+            return (x, ()) if self.back else x
+
+        def backward(self, params, residuals, y_bar):
+            return y_bar
+
+
 def floats(*shape):
     return np.ones(shape, np.float32)
 
 
+def short_backprop(layer):
+    """The gradient of a net of two rows that ends or consists of this layer."""
+    return fnn.backprop(layer, fnn.squared_error)(((),) if hasattr(layer, "layers") else (), floats(2, 2), floats(2, 2))
+
+
+PARAMS_SHORT = layer_params(4, 3)[0]
 PARAMS, X, LABELS = layer_params(4, 5, 3), floats(6, 4), np.array([0, 2, 1, 1, 2, 0], np.int32)
 
 
@@ -277,7 +324,7 @@ MESSAGES = [
     row("infinite delta", ValueError, "huber: delta must be finite and above 0", "inf", "Try 1")(
         lambda: fnn.losses.Huber(delta=np.inf)),
     row("unknown reduction", ValueError, "reduction must be 'mean' or 'sum'", "got 'max'")(
-        lambda: fnn.losses.Hinge("max")),
+        lambda: fnn.losses.Hinge(reduction="max")),
     row("uniform of a negative bound", ValueError, "uniform: bound must be finite and above 0", "-0.1", "Try 0.1")(
         lambda: fnn.initializers.uniform(-0.1)),
     row("normal of deviation 0", ValueError, "normal: deviation must be finite and above 0", "0.0", "Try 0.1")(
@@ -511,6 +558,43 @@ MESSAGES = [
     defined("loss without curvature", lambda: fnn.Loss().curvature(X, X), "curvature(residuals, prediction_dot)"),
     defined("regularizer without curvature", lambda: fnn.Regularizer().curvature(PARAMS, 1.0, PARAMS),
             "curvature(params, strength, params_dot)"),
+    row("a drawing of other layers", ValueError, "svg draws dense layers and sequences of them, got", "fnn.graph")(
+        lambda: fnn.sequential(fnn.dense(4, 4), fnn.skip(fnn.dense(4, 4))).svg()),
+    # ---- rules that return something else ---------------------------------------------------------------------------
+    row("an activation alone", TypeError, "sine.forward must return (a, residuals), got one array of shape (2, 3)",
+        "() if nothing")(lambda: Wrong.Sine()(floats(2, 3))),
+    row("a layer of it", TypeError, "sine.forward must return (a, residuals)")(
+        lambda: fnn.dense(4, 3, activation=Wrong.Sine()).apply(PARAMS_SHORT, floats(2, 4))),
+    row("an activation that sums", ValueError, "summed.forward: a must have shape (2, 3), got (2,)")(
+        lambda: fnn.dense(4, 3, activation=Wrong.Summed()).apply(PARAMS_SHORT, floats(2, 4))),
+    row("a backward that sums", ValueError, "z_bar must have shape (2, 3), got (2,)", "an activation's backward")(
+        lambda: fnn.backprop(fnn.dense(4, 3, activation=Wrong.Flat()), fnn.squared_error)(
+            PARAMS_SHORT, floats(2, 4), floats(2, 3))),
+    row("it lent to JAX", TypeError, "sine.forward must return (value, residuals)")(
+        lambda: fnn.custom_vjp(Wrong.Sine())(floats(2, 3))),
+    row("a loss that takes the mean", ValueError, "mean.values: values must have shape (2,), got ()", "is taken here")(
+        lambda: Wrong.Mean()(floats(2, 3), floats(2, 3))),
+    row("a loss alone", TypeError, "alone.values must return (values, residuals)")(
+        lambda: Wrong.Alone()(floats(2, 3), floats(2, 3))),
+    row("a layer's output alone", TypeError, "same.forward must return (y, residuals), got one array of shape",)(
+        lambda: Wrong.Same().apply((), floats(2, 2))),
+    row("it in training", TypeError, "same.forward must return (y, residuals)")(
+        lambda: Wrong.Same().train((), (), floats(2, 2), jax.random.key(0))),
+    row("it among layers", TypeError, "same.forward must return (y, residuals)")(
+        lambda: short_backprop(fnn.sequential(Wrong.Same()))),
+    row("it skipped", TypeError, "same.forward must return (y, residuals)")(
+        lambda: short_backprop(fnn.skip(Wrong.Same()))),
+    row("it repeated", TypeError, "same.forward must return (y, residuals)")(
+        lambda: short_backprop(fnn.repeated(Wrong.Same(), 2))),
+    row("it as a net", TypeError, "same.forward must return (y, residuals)")(lambda: short_backprop(Wrong.Same())),
+    row("a layer's cotangent alone", TypeError, "same.backward must return (params_bar, x_bar)")(
+        lambda: short_backprop(fnn.sequential(Wrong.Same(True)))),
+    row("it as a net", TypeError, "same.backward must return (params_bar, x_bar)")(
+        lambda: short_backprop(Wrong.Same(True))),
+    row("classes in place of scores", ValueError, "scores must hold K classes for each example", "before argmax")(
+        lambda: fnn.accuracy(LABELS, LABELS)),
+    row("labels for a loss on numbers", ValueError, "squared_error: the target must have", "ClassificationLoss")(
+        lambda: SQUARED(PARAMS, X, LABELS)),
     row("a Fisher matrix of no model", TypeError, "is not the negative log-likelihood of a model", "Use gauss_newton")(
         lambda: fnn.hinge.fisher(X, X)),
     row("tangents of missing repetitions", ValueError, "repeated: every leaf of params must", "net.init(key)")(

@@ -203,3 +203,9 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
         fnn.save(tmp_path / "missing" / "net.npz", [jnp.ones(1)])
     with pytest.raises(FileNotFoundError, match=r"missing\.npz"):
         fnn.load(tmp_path / "missing.npz")
+
+
+def test_a_net_is_no_pattern_for_its_parameters(tmp_path):
+    fnn.save(tmp_path / "net.npz", {"W": jnp.ones(2)})
+    with pytest.raises(TypeError, match=r"load: like must be a tree of arrays .* got dense.*net\.init\(key\)"):
+        fnn.load(tmp_path / "net.npz", like=fnn.dense(2, 1))

@@ -110,6 +110,9 @@ def grid(**fields: Iterable[Any]) -> dict[str, list[Any]]:
     >>> fnn.grid(seed=[0, 1], learning_rate=[0.1, 0.3])
     {'seed': [0, 0, 1, 1], 'learning_rate': [0.1, 0.3, 0.1, 0.3]}
     """
+    for name, values in fields.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise TypeError(f"grid: {name} must be values to try, got {values!r}. Give a list: {name}=[{values!r}].")
     rows = list(itertools.product(*fields.values()))
     return {name: [row[k] for row in rows] for k, name in enumerate(fields)}
 

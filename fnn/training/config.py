@@ -237,11 +237,24 @@ def _require_pair(caller: str, result: Any, params: Params) -> tuple[Array, Para
             "has_aux=True makes it. Leave has_aux out; measure with metrics={name: f}."
         )
     if pair and jax.tree.structure(result[1]) == jax.tree.structure(params):
+        _require_shapes(caller, result[1], params)
         return result
     raise TypeError(
         f"{caller}: the gradient must give (value, gradients in the structure of params), got something else. "
         "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
     )
+
+
+def _require_shapes(caller: str, gradients: Params, params: Params) -> None:
+    """Raise `ValueError` unless each gradient has the shape of its parameter; an update would broadcast it."""
+    shapes = zip(jax.tree.leaves_with_path(gradients), jax.tree.leaves(params), strict=True)
+    for (path, gradient), parameter in shapes:
+        if jnp.shape(gradient) != jnp.shape(parameter):
+            raise ValueError(
+                f"{caller}: the gradient of params{jax.tree_util.keystr(path)} must have shape "
+                f"{jnp.shape(parameter)}, got {jnp.shape(gradient)}. Sum over the axes of the examples, and over no "
+                "other."
+            )
 
 
 def parameters_of(function: Any) -> list[str]:

@@ -349,6 +349,13 @@ class Request:
                 f"{where}: params must be parameters or a state, got the pair that fit returns. Unpack it: "
                 "state, history = fnn.fit(…)."
             )
+        for path, leaf in jax.tree.leaves_with_path(params):
+            if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
+                raise TypeError(
+                    f"{where}: params must be a tree of arrays, got {leaf!r:.60} at "
+                    f"params{jax.tree_util.keystr(path)}. Of a model that holds functions give the arrays alone: "
+                    "params, rest = equinox.partition(model, equinox.is_inexact_array)."
+                )
         traced = [
             leaf
             for leaf in jax.tree.leaves((params, self.strengths, self.clip_norm, self.key))
@@ -462,7 +469,8 @@ class Request:
         for rate in self.rates:
             if rate is None:
                 raise ValueError(f"{where}: {optimizer!r} needs a learning rate. {remedies['needs a rate']}.")
-            self._require_number("learning_rate", rate, 0, "Try 1e-3.", above=True)
+            several = "fnn.sweep tries several" if where == "fit" else "fnn.grid makes all combinations"
+            self._require_number("learning_rate", rate, 0, f"Give one number, such as 1e-3; {several}.", above=True)
 
     def _require_strengths(self) -> None:
         """Raise unless there is a strength exactly where there is a regularizer, finite and at least 0."""

@@ -79,7 +79,20 @@ def curve(p, x, y):
     return x[:, 0]
 
 
+def summed(p, x, y):
+    """A gradient that sums over an axis more."""
+    value, gradients = BY_HAND(p, x, y)
+    return value, jax.tree.map(lambda g: g.sum(0), gradients)
+
+
 MESSAGES = {
+    "a grid of a text": row(lambda: fnn.grid(seed=[0], learning_rate="1e-3"), "grid: learning_rate must be values to "
+                            "try, got '1e-3'", "learning_rate=['1e-3']", error=TypeError),
+    "a gradient of another shape": row(train(gradient=summed), "fit: the gradient of params", "must have shape",
+                                       "Sum over the axes of the examples"),
+    "a model among the parameters": row(train(params=[np.ones(2, np.float32), jnp.tanh], gradient=bare),
+                                        "fit: params must be a tree of arrays, got", "params[1]", "equinox.partition",
+                                        error=TypeError),
     "one seed": row(sweep({"seed": 3}), "seed must hold one value for each run", "got 3", "fnn.grid", error=TypeError),
     "a seed of half": row(sweep({"seed": [0.5]}), "a seed must be a whole number, got 0.5", "range", error=TypeError),
     "a seed too large": row(sweep({"seed": [2**32]}), "below 2**32, beyond which seeds repeat, got 4294967296"),
