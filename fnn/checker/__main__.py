@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from fnn.checker._check import check
-from fnn.checker.every import is_rule, reports_of, rules_of, weighted
+from fnn.checker.every import is_class, is_rule, reports_of, rules_of, weighted
 from fnn.checker.report import Report
 from fnn.cli import ARGUMENTS, Refused, argument, lookup, run, target
 
@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
         reports = [check(function, *args, gradient=gradient, seed=options.seed, **asked)]
     elif not callable(function):
         raise Refused(f"{dotted} in {module.__name__} is no function; it is {type(function).__name__}.")
-    elif is_rule(function) or not args:
+    elif is_rule(function) or is_class(function) or not args:
         reports = reports_of(dotted, function, args or None, seed=options.seed, **asked)
     else:
         reports = [_summed(function, args, options.seed, asked)]
@@ -106,7 +106,11 @@ def _own(asked: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _summed(function: Callable[..., Any], args: tuple, seed: int, asked: dict[str, Any]) -> Report:
     """The check of f, or, where it gives an array and `check` needs one number, of Σ w f with fixed random weights."""
-    shapes = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(function, *args))]
+    try:
+        shapes = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(function, *args))]
+    except jax.errors.JAXTypeError:
+        # it cannot be traced: `check` says so in a sentence
+        shapes = []
     if shapes in ([], [()]) or asked.get("batched"):
         return check(function, *args, seed=seed, **asked)
     print("the function gives more than one number: checked is their sum with fixed random weights\n")

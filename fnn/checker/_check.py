@@ -8,6 +8,7 @@ Refuses: tracers, functions that give no single number, functions whose two call
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -105,8 +106,13 @@ def check(
     call = without_others(f, gradient, args)
     # made arrays here, in the caller's own setting: NumPy's float64 means JAX's default dtype
     args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), call.args)
+    if gradient is not None:
+        given = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "dtype") else np.asarray(leaf), call.args)
+        # what is called as it stands gets the arguments as they stand
+        if any(needs_host(partial(each, **options), given) for each in (call.function, call.gradient or gradient)):
+            args = given
     require_real(args)
-    require_floats(args)
+    require_floats(args, of_first=gradient is not None)
     x64 = bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
     settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
@@ -130,18 +136,25 @@ def check(
     notes = tuple(settings.notes)
     if not found and gradient is None:
         notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
-    return Report(tuple(findings), (*_skipped(f, args), *call.fixed), notes, settings.counts, missed, strict)
+    return Report(tuple(findings), (*_skipped(f, args, gradient), *call.fixed), notes, settings.counts, missed, strict)
 
 
-def _skipped(f: Any, args: tuple) -> tuple[str, ...]:
+def _skipped(f: Any, args: tuple, gradient: Any) -> tuple[str, ...]:
     """The arguments without derivative."""
+    free = 0 if gradient is not None else None
     names = ("params", "x", "y") if isinstance(f, Backprop) else tuple(f"argument {k}" for k in range(len(args)))
     return tuple(
-        f"{name}{jax.tree_util.keystr(path)} ({kind(leaf)})"
-        for name, arg in zip(names, args, strict=True)
+        f"{name}{jax.tree_util.keystr(path)} ({_kind(leaf, asked=k == free)})"
+        for k, (name, arg) in enumerate(zip(names, args, strict=True))
         for path, leaf in jax.tree_util.tree_leaves_with_path(arg)
         if not is_float(leaf)
     )
+
+
+def _kind(leaf: Any, *, asked: bool) -> str:
+    """What an argument without derivative holds, and what to do where one was asked for."""
+    one = asked and jnp.ndim(leaf) == 0 and kind(leaf) == "integers"
+    return f"an integer: give {int(leaf)}.0 to have it checked" if one else kind(leaf)
 
 
 def _examined(
@@ -341,7 +354,9 @@ def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: 
             key = inside.key_of(lambda *args: (stripped(called)(*args), gradient(*args)), *args)
     pair = OfGradient(key, called if function else stripped(called), gradient, function, beside)
     labels = ("argument 0",)
-    whole = rules.Rule("gradient", where, pair, args[:1], labels, args[1:], whole=True, loose=True)
+    # JAX traces in its default dtype what NumPy has in float64
+    dtypes = tuple(jax.dtypes.canonicalize_dtype(leaf.dtype) for leaf in jax.tree.leaves(args))
+    whole = rules.Rule("gradient", where, pair, args[:1], labels, args[1:], whole=True, loose=True, own_dtypes=dtypes)
     return rules.Subject(whole, [], program)
 
 

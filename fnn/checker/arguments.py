@@ -4,6 +4,7 @@ Promises: every message says what must hold, what it got and what to do, with th
 compiled here but the value, once.
 """
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,10 +71,31 @@ def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) 
         )
     if isinstance(f, Backprop) and len(args) != 3:
         raise TypeError(f"check of a backprop record needs (params, x, y), got {len(args)} arguments. Add the others.")
+    if gradient is None and not isinstance(f, Backprop) and _is_one_too_many(f, args):
+        raise TypeError(
+            "check takes the gradient by its name, got a function as the last argument. Write gradient="
+            f"{getattr(args[-1], '__name__', 'g').replace('<lambda>', 'lambda …')}."
+        )
     if gradient is not None and not callable(gradient):
         raise TypeError(f"gradient must be a function such as jax.grad(f), got {type(gradient).__name__}.")
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, options))):
         raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
+
+
+def _is_one_too_many(f: Callable[..., Any], args: tuple) -> bool:
+    """True where the last argument is a function, and f takes all the others without it."""
+    if not args or not callable(args[-1]) or is_number(args[-1]):
+        return False
+    try:
+        takes = inspect.signature(f)
+        takes.bind(*args[:-1])
+    except (TypeError, ValueError):
+        return False
+    try:
+        takes.bind(*args)
+    except TypeError:
+        return True
+    return False
 
 
 def require_real(args: tuple) -> None:
@@ -86,12 +108,17 @@ def require_real(args: tuple) -> None:
             )
 
 
-def require_floats(args: tuple) -> None:
-    """There is something to differentiate with respect to."""
+def require_floats(args: tuple, *, of_first: bool = False) -> None:
+    """There is something to differentiate with respect to; `of_first` where the gradient is that of argument 0."""
     floats = [leaf for leaf in jax.tree.leaves(args) if is_float(leaf)]
     if not floats:
         raise ValueError(
             "there is nothing to check: no argument holds a floating number that a gradient could be taken of. "
+            "Give floats, 1.0 and not 1, or cast with .astype('float32')."
+        )
+    if of_first and not any(is_float(leaf) for leaf in jax.tree.leaves(args[:1])):
+        raise ValueError(
+            "there is nothing to check: argument 0 holds no floating number, and the gradient is taken of it. "
             "Give floats, 1.0 and not 1, or cast with .astype('float32')."
         )
     if not any(leaf.size for leaf in floats):
@@ -138,25 +165,43 @@ def require_sound(call: Callable[..., PyTree], args: tuple) -> inside.Run:
 
 
 def require_sound_on_host(call: Callable[..., PyTree], args: tuple) -> None:
-    """The same of a function that cannot be traced."""
-    value = as_it_stands(call, args)
+    """The same of a function that cannot be traced; what it raises is its own."""
+    try:
+        value = as_it_stands(call, args)
+    except Exception as error:
+        error.add_note(
+            f"The function itself raises this, called by fnn.check on its arguments as they stand.{_lists(args)}"
+        )
+        raise
     _require_one_number(value)
     if not _is_same_twice(call, args):
         raise ValueError(NOT_PURE)
     _require_finite(value, lambda: "")
 
 
-NOT_PURE = "two calls of the function on the same arguments differ: it is not pure. Pass its key along."
+SEEDED = "Pass its random numbers, or the key or seed they come from, as an argument."
+NOT_PURE = f"two calls of the function on the same arguments differ: it is not pure. {SEEDED}"
+
+
+def _lists(args: tuple) -> str:
+    """What to say of arguments that are lists of numbers."""
+    lists = [k for k, arg in enumerate(args) if isinstance(arg, list) and not any(map(np.ndim, jax.tree.leaves(arg)))]
+    return "".join(f" Argument {k} is a list: give np.array of it." for k in lists)
 
 
 def _require_one_number(value: PyTree) -> None:
     leaves = jax.tree.leaves(value)
     if len(leaves) != 1 or np.shape(leaves[0]) != () or not is_float(leaves[0]):
-        shapes = [f"{np.shape(leaf)} {jnp.result_type(leaf).name}" for leaf in leaves]
+        shapes = [
+            f"{np.shape(leaf)} {leaf.dtype.name}" if leaf.dtype != object else f"a {type(leaf[()]).__name__}"
+            for leaf in leaves
+        ]
         remedy = (
             "Sum the output, or, if this is a gradient, pass the function itself: a derived function has no rules left."
         )
-        if isinstance(value, tuple) and len(leaves) > 1 and np.shape(leaves[0]) == () and is_float(leaves[0]):
+        if any(leaf.dtype == object for leaf in leaves):
+            remedy = "Give its number, as lambda *args: f(*args).data where that holds it."
+        elif isinstance(value, tuple) and len(leaves) > 1 and np.shape(leaves[0]) == () and is_float(leaves[0]):
             remedy = "If the first is the loss, pass lambda *args: f(*args)[0]."
         raise TypeError(
             "check needs a function that gives one floating number; it gives "
@@ -172,17 +217,18 @@ def _require_finite(value: PyTree, first: Callable[[], str]) -> None:
 
 def require_same_twice(gradient: Callable[..., PyTree], args: tuple, *, on_host: bool) -> None:
     """The gradient written beside the function, too, must be the same twice."""
-    same = _is_same_twice(gradient, args) if on_host else _is_traced_alike(gradient, args)
+    alike = _is_same_twice if on_host else _is_traced_alike
+    try:
+        same = alike(gradient, args)
+    except Exception:
+        # whatever an unknown function raises: the judge says so
+        same = True
     if not same:
-        raise ValueError("two calls of the gradient on the same arguments differ: it is not pure. Pass its key along.")
+        raise ValueError(f"two calls of the gradient on the same arguments differ: it is not pure. {SEEDED}")
 
 
 def _is_traced_alike(call: Callable[..., PyTree], args: tuple) -> bool:
-    try:
-        return _lines(call, args) == _lines(call, args)
-    except Exception:
-        # whatever an unknown function raises: the judge says so
-        return True
+    return _lines(call, args) == _lines(call, args)
 
 
 def _lines(call: Callable[..., PyTree], args: tuple) -> list[str]:
@@ -191,7 +237,7 @@ def _lines(call: Callable[..., PyTree], args: tuple) -> list[str]:
 
 
 def _is_same_twice(call: Callable[..., PyTree], args: tuple) -> bool:
-    first, again = (jax.tree.map(np.asarray, as_it_stands(call, args)) for _ in range(2))
+    first, again = (as_it_stands(call, args) for _ in range(2))
     same = jax.tree.map(lambda a, b: a.shape == b.shape and np.array_equal(a, b, equal_nan=True), first, again)
     return all(jax.tree.leaves(same))
 

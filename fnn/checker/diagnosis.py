@@ -16,6 +16,9 @@ import numpy as np
 EXPLAINED = 1e-9
 
 
+#: An error below this share of the largest entry is hardly a wrong formula.
+SMALL = 1e-5
+
 #: How the clues begin that are right gradients of other arguments.
 GRADIENT_OF = "the gradient of"
 
@@ -43,6 +46,8 @@ class Look:
     """The cotangent of the output, if it is one array; None for a gradient whose cotangent is 1 by definition."""
     noise: float = 0.0
     """How far the two are apart, as a share of the largest entry, where nothing is wrong."""
+    known: np.ndarray | None = None
+    """Where the truth is known; None for everywhere. At a kink there is none, and such entries say nothing."""
 
     @property
     def near(self) -> float:
@@ -51,11 +56,17 @@ class Look:
 
     @property
     def scale(self) -> float:
-        return float(max(np.abs(self.truth).max(initial=0), 1e-300))
+        return float(max(np.abs(self.of_known(self.truth)).max(initial=0), 1e-300))
+
+    def of_known(self, values: np.ndarray) -> np.ndarray:
+        """The values where the truth is known, 0 elsewhere."""
+        return values if self.known is None else np.where(self.known, values, 0)
 
     def same(self, a: np.ndarray, b: np.ndarray) -> bool:
-        """Equal but for rounding."""
-        return np.shape(a) == np.shape(b) and bool(np.abs(a - b).max(initial=0) <= self.near * self.scale)
+        """Equal but for rounding, where the truth is known."""
+        if np.shape(a) != np.shape(b):
+            return False
+        return bool(np.abs(self.of_known(a - b)).max(initial=0) <= self.near * self.scale)
 
     def derivative(self) -> np.ndarray | None:
         """The true gradient without the cotangent of the output, where that is one number."""
@@ -66,12 +77,13 @@ class Look:
     @property
     def wrong(self) -> np.ndarray:
         """Where the two differ."""
-        return ~(np.abs(self.hand - self.truth) <= self.near * self.scale)
+        return ~(np.abs(self.of_known(self.hand - self.truth)) <= self.near * self.scale)
 
 
 def diagnose(
-    first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None = None, moved: Look | None = None
-) -> Diagnosis:
+    first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None = None, moved: Look | None = None,
+    varied: list[Look] | None = None,
+) -> Diagnosis:  # fmt: skip
     """What is wrong with the first look; a sentence that another look contradicts is not said.
 
     Args:
@@ -79,10 +91,19 @@ def diagnose(
         sizes: what the shapes count, by name, for factors such as 1/N.
         cotangent: the one of `others` where nothing but the cotangent of the output differs.
         moved: a look where nothing but the inputs differ.
+        varied: looks at fresh inputs and data, in which a pattern of places must hold too to be certain; None where
+            the others are that.
     """
     # where both are 0 throughout, nothing is to be seen of a factor, a sign or a place
+    # and neither is anything where no entry is known
     finite = [look for look in others if np.isfinite(look.hand).all() and (look.hand.any() or look.truth.any())]
-    return next(_explanations(first, finite, sizes, cotangent, moved))
+    finite = [look for look in finite if look.known is None or look.known.any()]
+    told = next(_explanations(first, finite, sizes, cotangent, moved))
+    if told.kind == "mask" and varied is not None:
+        # on one set of data the places may coincide
+        again = next(_explanations(first, [*finite, *varied], sizes, cotangent, moved)) if varied else None
+        return told if again == told else told._replace(certain=False)
+    return told
 
 
 def _explanations(
@@ -91,6 +112,11 @@ def _explanations(
     if not np.isfinite(first.hand).all():
         count = int((~np.isfinite(first.hand)).sum())
         yield Diagnosis(f"{count} of {first.hand.size} entries are not finite", True, "not finite")
+        return
+    if not first.wrong.any():
+        # what is known is right: the mistake is where the function has no derivative, or below what can be told
+        told = "" if first.known is not None and not first.known.any() else f" ({_off(first)})"
+        yield Diagnosis(f"a wrong term or factor{told}", False, "unknown")
         return
     looks = [first, *others]
 
@@ -105,6 +131,10 @@ def _explanations(
         yield Diagnosis("the sign is wrong" + side, not side, "sign")
     near = max(look.near for look in looks)
     factor = _common([_factor(look, look.truth, look.hand) for look in looks], near)
+    if factor is not None and abs(factor - 1) <= 10 * near:
+        # which factor it is, or whether it is one, is beyond what can be told
+        yield Diagnosis(f"a wrong term or factor ({_off(first)})", False, "unknown")
+        return
     if factor is not None:
         diagnosis = _factor_named(factor, sizes, near)
         yield diagnosis._replace(message=diagnosis.message + side, certain=not side)
@@ -119,6 +149,10 @@ def _explanations(
         elif name != "misplaced" and holds(lambda look, n=name: look.same(look.truth, look.tries.get(n, look.hand))):
             says = f"right with {name}: forward keeps the wrong value, or backward takes it for another"
             yield Diagnosis(says, True, "residual")
+    off = np.abs(first.of_known(first.hand - first.truth)).max(initial=0)
+    if off <= SMALL * first.scale:
+        says = f"{_off(first)}: a guard such as + 1e-8 inside the function, or a constant with few digits?"
+        yield Diagnosis(says, False, "small")
     yield from _masks(looks)
     if moved is not None and moved.same(first.hand, moved.hand) and not moved.same(first.truth, moved.truth):
         says = "it does not depend on the inputs, as the true gradient does: a factor is missing, or a value is stale"
@@ -130,6 +164,11 @@ def _explanations(
     ratio = _ratios(first)
     evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand over truth {ratio}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
+
+
+def _off(look: Look) -> str:
+    off = np.abs(look.of_known(look.hand - look.truth)).max(initial=0) / look.scale
+    return f"off by {off:.1g} of the largest entry"
 
 
 def _one_sided(looks: list[Look]) -> str:
@@ -146,8 +185,9 @@ def _one_sided(looks: list[Look]) -> str:
 
 def _factor(look: Look, of: np.ndarray, whole: np.ndarray) -> float | None:
     """c with whole = c · of, if there is one."""
-    square = float(np.sum(of * of))
-    c = float(np.sum(whole * of)) / square if square else 0.0
+    known = look.of_known(of)
+    square = float(np.sum(known * known))
+    c = float(np.sum(whole * known)) / square if square else 0.0
     return c if c and look.same(whole, c * of) else None
 
 
@@ -163,12 +203,14 @@ def _common(factors: list[float | None], near: float = EXPLAINED) -> float | Non
 def _factor_named(factor: float, sizes: dict[str, int], near: float) -> Diagnosis:
     near = max(10 * near, 1e-8)
     size, inverse = abs(factor), abs(1 / factor)
-    text = next((name for value, name in {0.5: "½", 0.25: "¼"}.items() if abs(size - value) <= near), f"{size:.6g}")
+    # no more digits than are known
+    told = f"{size:.{min(max(int(-np.log10(near)) + 1, 3), 6)}g}"
+    text = next((name for value, name in {0.5: "½", 0.25: "¼"}.items() if abs(size - value) <= near), told)
     whole = abs(size - round(size)) <= near * size
     if whole and size > 0.5:
         text = str(round(size))
     # a whole number in the denominator, as of a mean
-    elif text == f"{size:.6g}" and abs(inverse - round(inverse)) <= near * inverse and 1.5 < inverse < 1e6:
+    elif text == told and abs(inverse - round(inverse)) <= near * inverse and 1.5 < inverse < 1e6:
         text = f"1/{round(inverse)}"
     why = ""
     for name, count in sizes.items():
@@ -177,7 +219,7 @@ def _factor_named(factor: float, sizes: dict[str, int], near: float) -> Diagnosi
             why = f" ({count} is {name}: a sum in place of a mean?)" if abs(size - count) <= near * count else ""
             if abs(inverse - count) <= near * count:
                 why = f" ({count} is {name}: a mean in place of a sum, or taken twice?)"
-    known = whole or text != f"{size:.6g}"
+    known = whole or text != told
     kind = "" if known else "constant "
     return Diagnosis(f"a {kind}factor of {'−' if factor < 0 else ''}{text} too many{why}", True, "factor")
 
@@ -258,8 +300,8 @@ def _mixture(look: Look, clue: np.ndarray) -> tuple[float, float] | None:
     # two numbers explain anything of two entries
     if look.hand.size < 4:
         return None
-    columns = np.stack([look.truth.ravel(), clue.ravel()], axis=1)
-    (a, b), _, rank, _ = np.linalg.lstsq(columns, look.hand.ravel(), rcond=None)
+    hand, truth, term = (look.of_known(each).ravel() for each in (look.hand, look.truth, clue))
+    (a, b), _, rank, _ = np.linalg.lstsq(np.stack([truth, term], axis=1), hand, rcond=None)
     return (float(a), float(b)) if rank == 2 and a and b and look.same(look.hand, a * look.truth + b * clue) else None
 
 
@@ -267,7 +309,7 @@ def _row_by_row(look: Look, clue: np.ndarray) -> bool:
     """True where hand − truth is in each row a multiple of the clue."""
     if clue.ndim < 2 or clue.shape[-1] < 3:
         return False
-    off = look.hand - look.truth
+    off, clue = look.of_known(look.hand - look.truth), look.of_known(clue)
     square = np.sum(clue * clue, axis=-1, keepdims=True)
     share = np.sum(off * clue, axis=-1, keepdims=True) / np.where(square == 0, 1, square)
     return look.same(off, share * clue)
@@ -364,8 +406,9 @@ def _by_axis(looks: list[Look]) -> Iterator[Diagnosis]:
             continue
         explained = []
         for look in looks:
-            square = np.sum(look.truth**2, axis=axis, keepdims=True)
-            c = np.sum(look.hand * look.truth, axis=axis, keepdims=True) / np.where(square == 0, 1, square)
+            truth = look.of_known(look.truth)
+            square = np.sum(truth**2, axis=axis, keepdims=True)
+            c = np.sum(look.hand * truth, axis=axis, keepdims=True) / np.where(square == 0, 1, square)
             explained.append(look.same(look.hand, c * look.truth))
         if all(explained):
             yield Diagnosis(f"each {line} has a wrong factor of its own, {_ratios(looks[0])}", True, "row factor")
@@ -387,6 +430,7 @@ def _ratios(look: Look) -> str:
     wrong = look.wrong & (look.truth != 0)
     if not wrong.any():
         return "with a truth of 0"
-    ratio = look.hand[wrong] / look.truth[wrong]
+    # written so that there is no −0
+    ratio = look.hand[wrong] / look.truth[wrong] + 0.0
     least, most = f"{ratio.min():.3g}", f"{ratio.max():.3g}"
     return most if least == most else f"from {least} to {most}"

@@ -45,9 +45,13 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
 
     A disagreement counts if it shows at a second place too, where nothing saturates or underflows.
     """
+    if settings.witnesses(point.rule).blur(point):
+        # at the small steps along which a kink is unlikely there would be noise alone
+        return Along([], (), None)
     count = max(math.ceil(math.log2(1 / miss)), 1)
     seen = _directions(point, settings, count)
-    share = max(1e-9, COARSE * settings.witnesses(point.rule).coarse)
+    witnesses = settings.witnesses(point.rule)
+    share = max(1e-9, COARSE * witnesses.coarse, 20 * witnesses.compare(point).own)
     size = float(np.abs(seen.slope).max())
     # a smooth function has the same slope ahead and behind, to the step; a kink nearby shows in most directions, and
     # where it does, what differences say against a gradient proves nothing
@@ -64,17 +68,23 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
             rule = point.rule
             finding = Finding(
                 rule.name, rule.where, "a random direction", Verdict.UNDECIDED, None, float(seen.by_hand[k]),
-                float(seen.slope[k]), float(apart[k] / room), f"every entry agrees with autodiff, but {says}", True,
+                float(seen.slope[k]), float(apart[k] / room),
+                f"every entry agrees with {_witness(point, settings)}, but {says}", True,
                 "undecided",
             )  # fmt: skip
             return Along([finding], (), None)
         note = f"{says}: at these inputs the value is too coarse to confirm it, at others it does"
         return Along([], (note,), None, True)
     if not usable.any():
-        return Along(
-            [], ("every random direction crosses a kink: there the gradient has autodiff for its witness",), None
+        says = (
+            f"every random direction crosses a kink: there the gradient has {_witness(point, settings)} for its witness"
         )
+        return Along([], (says,), None)
     return _confirmed(point, settings, seen, usable, room)
+
+
+def _witness(point: Point, settings: Settings) -> str:
+    return settings.witnesses(point.rule).compare(point).witness
 
 
 def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.ndarray, room: float) -> Along:
@@ -90,7 +100,9 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
     note = f"{along} differences agree to {_agreement(seen, usable):.0e}"
     if entries:
         note += f"; an entry wrong by {max(entries):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
-    return Along([], (note, *_forward_note(seen), *_taylor_note(seen)), missed)
+    # the rounding of a gradient in float32 falls as h, and is no mistake
+    taylor = () if settings.witnesses(point.rule).compare(point).own else _taylor_note(seen)
+    return Along([], (note, *_forward_note(seen), *taylor), missed)
 
 
 def _directions(point: Point, settings: Settings, count: int) -> Directions:

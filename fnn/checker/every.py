@@ -10,6 +10,8 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +24,7 @@ from fnn.adapter import custom_vjp
 from fnn.checker._check import check
 from fnn.checker.oracles import is_float
 from fnn.checker.report import Report
+from fnn.checker.rules import place
 from fnn.gradients import backprop
 from fnn.layers import Layer
 from fnn.losses import Loss
@@ -131,7 +134,7 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
     Raises:
         ValueError: generic inputs do not fit it; the message says which ones to give.
     """
-    if isinstance(rule, type) and issubclass(rule, RECORDS):
+    if is_class(rule):
         rule = _made(rule)
         if isinstance(rule, type):
             raise ValueError(f"{_without_instance(name)}.")
@@ -142,12 +145,25 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
         calls = [_on_inputs(name, rule, inputs, seed)]
     else:
         calls = [weighted(rule, inputs, seed)]
-    return [check(f, *args, seed=seed, **strength, **options) for f, args, strength in calls]
+    reports = [check(f, *args, seed=seed, **strength, **options) for f, args, strength in calls]
+    return [_placed(report, rule) for report in reports] if isinstance(rule, RECORDS) else reports
+
+
+def _placed(report: Report, rule: Any) -> Report:
+    """The report, with the line of the record's own derivative where the record was lent to JAX."""
+    lent, own = f"{Path(custom_vjp.__code__.co_filename).name}:", place(getattr(type(rule), "backward", None))
+    findings = (replace(f, where=own) if f.where.startswith(lent) else f for f in report.findings)
+    return replace(report, findings=tuple(findings))
 
 
 def is_rule(value: Any) -> bool:
     """True for a function under `jax.custom_vjp` or `custom_jvp`, also within `jax.jit`, and for a record."""
     return isinstance(value, RECORDS) or _custom(value) is not None
+
+
+def is_class(value: Any) -> bool:
+    """True for a class of records."""
+    return isinstance(value, type) and issubclass(value, RECORDS)
 
 
 # ---- which rules a module has ---------------------------------------------------------------------------------------
@@ -268,6 +284,9 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
         x = _normal(random, (N, rule.inputs or SHAPE[1]))
         if not _finite(lambda: _applied(rule, x, seed)):
             raise _unfit(name, f"no array of shape {x.shape}", "(x,)")
+        if rule.inputs is None and not rule.has_modes and (refusal := _refused_backward(rule, x, seed)):
+            # made for other shapes, or wrong: on inputs of its own the check says which
+            raise _unfit(name, f"an array of shape {x.shape} forward, and backward raises {refusal}", "(x,)")
         yield _on_inputs(name, rule, (x,), seed)
     else:
         yield _of_function(name, rule, random, seed)
@@ -371,7 +390,12 @@ def _on_inputs(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
     p = params[0] if params else rule.init(jax.random.key(seed))
     if rule.has_modes:
         return _trained(InTraining(rule), "squared_error", _with_mode(rule, p, x, seed), seed=seed, params=p)
-    y = jax.eval_shape(rule.apply, p, x)
+    try:
+        y = jax.eval_shape(rule.apply, p, x)
+    except (TypeError, ValueError, LookupError) as error:
+        shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves(x))
+        says = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise _unfit(name, f"no input of shape {shapes} ({type(error).__name__}: {says})", "(x,)") from error
     leaves, arrays = jax.tree.leaves(x), isinstance(y, jax.ShapeDtypeStruct) and len(y.shape) > 0
     if arrays and len(leaves) == 1 and leaves[0] is x and is_float(x):
         return _trained(rule, "squared_error", jnp.asarray(x), seed=seed, params=p)
@@ -407,9 +431,20 @@ def _finite(value: Callable[[], Array]) -> bool:
     """True where the call runs and gives finite numbers."""
     try:
         leaves = jax.tree.leaves(value())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, LookupError):
         return False
     return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves if is_float(leaf))
+
+
+def _refused_backward(layer: Layer, x: Array, seed: int) -> str:
+    """What the backward pass of a layer raises on made-up inputs, on which its forward pass runs; "" if nothing."""
+    params = layer.init(jax.random.key(seed))
+    y, residuals = layer.forward(params, x)
+    try:
+        layer.backward(params, residuals, jax.tree.map(jnp.ones_like, y))
+    except (TypeError, ValueError, LookupError) as error:
+        return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]).rstrip(".")
+    return ""
 
 
 def _is_number(leaf: Any) -> bool:

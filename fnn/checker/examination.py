@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import numpy as np
 
 from fnn.checker.findings import Finding, Verdict, graver
 from fnn.checker.judge import judged_at
@@ -64,9 +65,19 @@ def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: 
             replace(f, verdict=Verdict.UNDECIDED, message=says) if f.verdict == Verdict.FORMULA else f for f in findings
         ]
     if not assumption:
-        says = "; at random inputs, and right where your run called it"
-        return [replace(f, message=f.message + says) if f.verdict == Verdict.FORMULA else f for f in findings]
+        return [
+            replace(f, message=f.message + _at_random(f, rule)) if f.verdict == Verdict.FORMULA else f for f in findings
+        ]
     return [replace(f, **_assuming(f, assumption)) if f.verdict == Verdict.FORMULA else f for f in findings]
+
+
+def _at_random(finding: Finding, rule: Rule) -> str:
+    """That a rule is wrong at random inputs only, and which these are."""
+    says = "; at random inputs, and right where your run called it"
+    if not rule.loose or finding.inputs is None:
+        return says
+    largest = max(float(np.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(finding.inputs) if is_float(leaf))
+    return f"{says}: a guard, such as clip? The finding's `inputs` hold those numbers, of up to {largest:.3g}"
 
 
 def _symmetric(rule: Rule, settings: Settings) -> str:

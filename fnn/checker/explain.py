@@ -15,7 +15,7 @@ from fnn.checker.oracles import is_float
 from fnn.checker.points import Settings
 from fnn.checker.promises import COARSE, argument_of
 from fnn.checker.rules import Point
-from fnn.checker.witnesses import DOES_NOT_RUN
+from fnn.checker.witnesses import DOES_NOT_RUN, shaped
 from fnn.types import PyTree
 
 
@@ -38,7 +38,10 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     moved = looks[-2] if point.generic and not point.rule.iterates else looks[-1]
     others = [look for look in looks if look is not moved and np.isfinite(look.truth).all()]
     diagnosis = diagnose(first, others, _sizes(point), cotangent, moved)
-    return diagnosis._replace(message=diagnosis.message + _identity(point, path, first.hand, settings))
+    if diagnosis.kind == "mask":
+        # once more, for places alone: it takes another look
+        diagnosis = diagnose(first, others, _sizes(point), cotangent, moved, _varied(point, path, settings))
+    return diagnosis._replace(message=diagnosis.message + _identity(point, path, first, settings))
 
 
 def _elsewhere(point: Point, random: np.random.Generator) -> tuple[tuple, PyTree]:
@@ -64,18 +67,22 @@ def _changed(point: Point, change: Callable[[Any], Any]) -> tuple:
     )
 
 
-def _identity(point: Point, path: tuple, hand: np.ndarray, settings: Settings) -> str:
+def _identity(point: Point, path: tuple, look: Look, settings: Settings) -> str:
     """A structural identity that the gradient breaks, a witness without any derivative.
 
     Where adding a number to a row changes no value, as in softmax cross-entropy, each row of the gradient sums to 0;
-    and each column where that holds of columns, as in a batch norm.
+    and each column where that holds of columns, as in a batch norm. Said only where the true sums are 0 too.
     """
+    hand, truth = look.hand, look.truth
     if hand.ndim == 0 or not np.isfinite(hand).all():
         return ""
     lines = {"row": -1, "column": -2} if hand.ndim > 1 else {"row": -1}
     for line, axis in lines.items():
         sums, sizes = np.abs(hand.sum(axis)), np.abs(hand).sum(axis)
-        if hand.shape[axis] > 1 and sums.max() > 1e-9 * sizes.max() and _is_shiftable(point, path, axis, settings):
+        right, room = np.abs(truth.sum(axis)), look.near * np.abs(truth).sum(axis).max(initial=0)
+        if hand.shape[axis] < 2 or not sums.max() > max(10 * look.near * sizes.max(), room) or not right.max() <= room:
+            continue
+        if _is_shiftable(point, path, axis, settings):
             return f"; its {line}s must sum to 0, for a number added to a {line} changes no value"
     return ""
 
@@ -87,10 +94,11 @@ def _is_shiftable(point: Point, path: tuple, axis: int, settings: Settings) -> b
         def moved(at: tuple, leaf: Any) -> Any:
             if at != path:
                 return leaf
-            # every line is a column of this
-            lines = np.moveaxis(np.array(leaf, np.float64), axis, 0)
-            lines.reshape(len(lines), -1)[:, place] += by
-            return np.moveaxis(lines, 0, axis)
+            # every line is a column of this, a copy
+            lines = np.moveaxis(np.asarray(leaf, np.float64), axis, 0)
+            columns = np.array(lines.reshape(len(lines), -1))
+            columns[:, place] += by
+            return np.moveaxis(columns.reshape(lines.shape), 0, axis)
 
         return jax.tree_util.tree_map_with_path(moved, point.inputs)
 
@@ -111,13 +119,11 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
         return np.asarray(dict(jax.tree_util.tree_leaves_with_path(tree))[path], np.float64)
 
     clues: dict[str, np.ndarray] = {}
-    named = {
-        "the cotangent of the output": point.y_bar, "the input": point.inputs, "the output": compared.output,
-        "the target or data": point.data,
-    }  # fmt: skip
+    named = {"the cotangent of the output": point.y_bar, "the output": compared.output}
     for name, tree in named.items():
         for k, each in enumerate(v for v in jax.tree.leaves(tree) if is_float(v)):
             clues[name if k == 0 else f"{name}, part {k + 1}"] = np.asarray(each)
+    clues |= _inputs_named(point)
     bars = [np.asarray(each) for each in jax.tree.leaves(point.y_bar)]
     if len(bars) == 1 and bars[0].size == 1 and not point.rule.whole:
         # a rule of one number: what should be times its cotangent is so in every look
@@ -127,10 +133,59 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
         if other != path and np.shape(truth) == np.shape(right):
             clues[f"{GRADIENT_OF} {argument_of(point.rule, other)}"] = np.asarray(truth)
     alone = bars[0] if len(bars) == 1 and not point.rule.whole else None
-    noise = COARSE * witnesses.coarse
-    if compared.uncertainty is not None:
-        noise = max(noise, 20 * float(np.max(compared.uncertainty) / max(np.abs(leaf(compared.auto)).max(), 1e-300)))
-    return Look(leaf(compared.hand), leaf(compared.auto), clues, _tries(point, leaf, settings), alone, noise)
+    noise, known = COARSE * witnesses.coarse, None
+    hand, truth = leaf(compared.hand), leaf(compared.auto)
+    if compared.uncertainty is not None and compared.kinks is not None:
+        room, kinks = (
+            20 * leaf(shaped(compared.uncertainty, point.inputs)),
+            leaf(shaped(compared.kinks, point.inputs)),
+        )
+        size = np.abs(truth[(kinks == 0) & np.isfinite(room)]).max(initial=0)
+        # what differences cannot tell to a few percent, as at a kink, says nothing of the others
+        known = (kinks == 0) & (room <= UNCERTAIN * size)
+        noise = max(noise, float(room[known].max(initial=0) / max(size, 1e-300)))
+        truth = np.where(known, truth, hand)
+    return Look(hand, truth, clues, _tries(point, leaf, settings), alone, noise, known)
+
+
+#: An entry is known if differences tell it to this share of the largest.
+UNCERTAIN = 0.05
+
+
+def _inputs_named(point: Point) -> dict[str, np.ndarray]:
+    """The inputs and data by name: of a gradient beside a function by the names of its arguments."""
+    rule, clues = point.rule, {}
+    leaves = [(path, v) for path, v in jax.tree_util.tree_leaves_with_path(point.inputs) if is_float(v)]
+    for k, (path, value) in enumerate(leaves):
+        alone = k == 0 and (len(leaves) == 1 or not rule.loose)
+        clues["the input" if alone else argument_of(rule, path)] = np.asarray(value)
+    data = [(path, v) for path, v in jax.tree_util.tree_leaves_with_path(point.data) if is_float(v)]
+    for k, (path, value) in enumerate(data):
+        name = "the target or data" if k == 0 else f"the target or data, part {k + 1}"
+        if rule.loose:
+            name = f"argument {path[0].idx + len(point.inputs)}{jax.tree_util.keystr(path[1:])}"
+        clues[name] = np.asarray(value)
+    return clues
+
+
+def _varied(point: Point, path: tuple, settings: Settings) -> list[Look] | None:
+    """A look at fresh inputs and data; none where the function has no value there, None where the others are fresh."""
+    if point.generic and not point.rule.loose:
+        return None
+    random = np.random.default_rng(settings.seed + 9)
+    signed = any((np.asarray(leaf) < 0).any() for leaf in jax.tree.leaves(point.inputs) if is_float(leaf))
+
+    def fresh(leaf: Any) -> Any:
+        if not is_float(leaf):
+            return leaf
+        return random.normal(0.1, 1, leaf.shape) if signed else random.uniform(0.1, 0.9, leaf.shape)
+
+    data = jax.tree.map(fresh, point.data) if point.rule.loose else point.data
+    try:
+        look = _look(point.moved(inputs=_changed(point, fresh), data=data), path, settings)
+    except DOES_NOT_RUN:
+        return []
+    return [look] if np.isfinite(look.truth).all() and np.isfinite(look.hand).all() else []
 
 
 def _tries(point: Point, leaf: Any, settings: Settings) -> dict[str, np.ndarray]:

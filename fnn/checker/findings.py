@@ -73,6 +73,8 @@ class Finding:
     """Largest |by hand − truth| over the largest |truth| of the leaf."""
     leaf: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
     """The whole leaf, (by hand, truth), where it is not OK or belongs to the whole gradient; not part of the JSON."""
+    inputs: tuple | None = field(default=None, compare=False, repr=False)
+    """The inputs and data at which the worst entry was seen, in float64; not part of the JSON."""
 
 
 def graver(one: list[Finding], other: list[Finding]) -> list[Finding]:

@@ -2,22 +2,25 @@
 
 Promises: NumPy arrays of float64 go in, copies each time, so that code which writes into its arguments does no harm.
 What can be traced still has autodiff for a witness; else differences with steps of several sizes, and the complex step.
+The noise of what computes in float32 inside is measured: steps are as wide as it asks, and it is no mistake.
 """
 
+import re
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fnn.checker.oracles import floats_of, is_float
 from fnn.checker.pairs import OfGradient
-from fnn.checker.quotients import size_of
+from fnn.checker.quotients import SPACING, VALUES, WIDE, Quotients, noise_of, scales_of, size_of
 from fnn.checker.rules import Point
-from fnn.checker.witnesses import ALONG, COMPLEX, DOES_NOT_RUN, TAYLOR, Compared, Witnesses, shaped
+from fnn.checker.witnesses import ALONG, COMPLEX, DOES_NOT_RUN, TAYLOR, Compared, Witnesses, shaped, vector_of
 from fnn.types import PyTree
 
 
@@ -25,23 +28,84 @@ class HostWitnesses(Witnesses):
     """The witnesses of a pair of which a part runs on the host."""
 
     pair: OfGradient
+    on_host = True
 
     def _compared(self, point: Point) -> Compared:
         value, hand = self.by_hand(point.inputs, point.data, point.y_bar)
         if not self.pair.function_on_host:
             try:
                 output, auto = jax.device_get(jax.jit(self._auto)(point.inputs, point.data, point.y_bar))
-                return Compared(output, hand, output, auto)
+                return self._with_own_noise(point, Compared(output, hand, output, auto))
             except DOES_NOT_RUN:
                 # it can be traced, but not differentiated backward
                 pass
-        output, slopes, source, uncertainty = self._without_reverse(point)
-        return Compared(value, hand, output, shaped(slopes, point.inputs), source, uncertainty)
+        return self._with_own_noise(point, self._without_reverse(point, value, hand))
+
+    def _with_own_noise(self, point: Point, compared: Compared) -> Compared:
+        """The comparison with the noise of the gradient by hand beside that of the truth, where the two differ."""
+        g, t = vector_of(compared.hand, point.inputs), vector_of(compared.auto, point.inputs)
+        bar = np.zeros(len(t)) if compared.uncertainty is None else compared.uncertainty
+        if not np.isfinite(g).all() or (np.abs(g - t) <= 10 * bar + SHARE * np.abs(t).max(initial=0)).all():
+            return compared
+        noise = self._rounding_by_hand(point, compared.hand)
+        kinks = np.zeros(len(t)) if compared.kinks is None else compared.kinks
+        # ten times what is said here is room
+        own = float(noise.max(initial=0) / max(np.abs(g).max(initial=0), 1e-300))
+        return compared._replace(uncertainty=bar + 2 * noise, kinks=kinks, own=own) if own else compared
 
     def by_hand(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
+        return self.value(inputs, data), self._gradient(inputs, data, y_bar)
+
+    def _gradient(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
         with _quiet():
             gradient = self.pair.gradient(*_copies((inputs[0], *data)))
-        return self.value(inputs, data), (jax.tree.map(lambda g: np.asarray(g) * np.asarray(y_bar), gradient),)
+            return (jax.tree.map(lambda g: (np.asarray(g) * np.asarray(y_bar)).astype(np.asarray(g).dtype), gradient),)
+
+    def blur(self, point: Point) -> float:
+        if not self.pair.function_on_host:
+            return 0.0
+        if "blur" not in point.results:
+            point.results["blur"] = self._blur(point)
+        return point.results["blur"]
+
+    def _blur(self, point: Point) -> float:
+        value = np.asarray(self.value(point.inputs, point.data))
+        base = abs(float(value))
+        values = np.array(
+            [[float(self.value(inputs, point.data)) for inputs in line] for line in _lines(point, SPACING)]
+        )
+        with _quiet():
+            noise = float(noise_of(values))
+        if base and base == np.float32(base) and (np.abs(values) == base).all():
+            # steps in float32 may be so coarse that nothing moves
+            far = [self.value(line[-1], point.data) for line in _lines(point, WIDE[0])]
+            moves = value.dtype == np.float32 or any(abs(each) != base for each in far)
+            noise = float(np.spacing(np.float32(base))) if moves else 0.0
+        # written so that NaN is none
+        return float(np.abs(point.y_bar)) * noise if noise > BLURRED * base else 0.0
+
+    def _rounding_by_hand(self, point: Point, hand: tuple) -> np.ndarray:
+        """The noise of the gradient by hand, entry by entry, where it is as of float32; 0 where it is less, or more."""
+        g = vector_of(hand, point.inputs)
+        lines = [
+            [vector_of(self._gradient(inputs, point.data, point.y_bar), point.inputs) for inputs in line]
+            for line in _lines(point, SPACING)
+        ]
+        size = np.abs(g).max(initial=0)
+        # each leaf has one noise, and the rounding of the dtype that comes back is a part of it
+        own = shaped(noise_of(np.array(lines)), point.inputs)
+        dtypes = dict(jax.tree_util.tree_leaves_with_path(hand))
+
+        def of_leaf(path: tuple, noise: np.ndarray) -> np.ndarray:
+            returned = np.asarray(dtypes.get(path))
+            eps = np.finfo(returned.dtype).eps if is_float(returned) and returned.dtype != np.float64 else 0
+            most = np.fmax(noise.max(initial=0), eps * np.abs(returned).max(initial=0) if eps else 0)
+            # a gradient that jumps is no noisy one
+            return np.full(noise.shape, most if BLURRED * size < most < SINGLE * size else 0)
+
+        return np.concatenate(
+            [np.zeros(0), *map(np.ravel, jax.tree.leaves(jax.tree_util.tree_map_with_path(of_leaf, own)))]
+        )
 
     def value(self, inputs: tuple, data: tuple) -> PyTree:
         if not self.pair.function_on_host:
@@ -51,6 +115,10 @@ class HostWitnesses(Witnesses):
 
     def output(self, inputs: tuple, data: tuple) -> PyTree:
         return jax.ShapeDtypeStruct((), np.float64)
+
+    def quotients(self, point: Point, entries: np.ndarray, scales: np.ndarray) -> Quotients:
+        with _quiet():
+            return super().quotients(point, entries, scales)
 
     def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
         if not self.pair.function_on_host:
@@ -66,6 +134,10 @@ class HostWitnesses(Witnesses):
     def slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> dict[str, Any]:
         if not self.pair.function_on_host:
             return super().slopes_along(point, hand, signs)
+        with _quiet():
+            return self._slopes_along(point, hand, signs)
+
+    def _slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> dict[str, Any]:
         u, base = _vector(point.inputs), self.value(point.inputs, point.data)
         scales = [size_of(leaf) for leaf in floats_of(point.inputs)[0]]
         rows = [scale * each.reshape(len(each), -1) for scale, each in zip(scales, signs, strict=True)]
@@ -74,7 +146,7 @@ class HostWitnesses(Witnesses):
         def ahead(step: np.ndarray) -> float:
             return float(point.y_bar * (self.value(_filled(u + step, point.inputs), point.data) - base))
 
-        g = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(hand)])
+        g = vector_of(hand, point.inputs)
         slopes = {"up": np.array([ahead(ALONG * each) for each in v]), "down": np.array([ahead(-ALONG * w) for w in v])}
         taylor = np.array([ahead(h * v[0]) - h * (v[0] @ g) for h in TAYLOR])
         return {**slopes, "dots": v @ g, "taylor": taylor, "weight": float(np.abs(point.y_bar * base))}
@@ -98,6 +170,23 @@ class HostWitnesses(Witnesses):
 
     def working(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, tuple]:
         raise NotImplementedError("what runs on the host has no working dtype")
+
+
+#: A value is noisy if it is so by more than this share of it: rounding in float64 leaves less, in float32 more.
+BLURRED = 1e-11
+#: A gradient that is noisy by more than this share of its largest entry jumps, and is not rounded to float32.
+SINGLE = 1e-5
+#: What rounding in float64 may leave, as a share of the largest entry.
+SHARE = 1e-9
+#: Lines along which the noise is measured.
+LINES = 3
+
+
+def _lines(point: Point, spacing: float) -> list[list[tuple]]:
+    """Inputs at equal spacing along some random lines, which begin beside the point: it may stand at a kink."""
+    random, u = np.random.default_rng(11), _vector(point.inputs)
+    steps = spacing * scales_of(point.inputs) * random.uniform(-1, 1, (LINES, len(u)))
+    return [[_filled(u + k * step, point.inputs) for k in range(1, VALUES + 1)] for step in steps]
 
 
 @contextmanager
@@ -130,24 +219,27 @@ def needs_host(f: Any, args: tuple) -> bool:
         errors.ConcretizationTypeError, errors.NonConcreteBooleanIndexError,
     )  # fmt: skip
     try:
-        jax.eval_shape(f, *args)
+        with _quiet():
+            jax.eval_shape(f, *args)
     except asks:
         return True
     except Exception:
-        # whatever an unknown function raises: the judge says so
-        return isinstance(_result(f, args), np.ndarray | np.generic | float)
+        # whatever an unknown function raises
+        return _is_of_host(f, args)
     return False
 
 
-def _result(f: Any, args: tuple) -> Any:
-    """A leaf of what the function gives on the host, None where it does not run there either."""
+def _is_of_host(f: Any, args: tuple) -> bool:
+    """True for a function that gives something other than JAX's arrays on the host, or fails there by itself."""
     try:
-        return next(iter(jax.tree.leaves(f(*_copies(args)))), None)
-    except Exception:
-        # as above
-        return None
+        leaves = jax.tree.leaves(f(*_copies(args)))
+    except Exception as error:
+        # what JAX raises, or what is raised for want of JAX's arrays, tells more where it is traced
+        frames = [Path(frame.filename).parts for frame in traceback.extract_tb(error.__traceback__)]
+        return not any("jax" in parts for parts in frames) and not re.search(r"numpy.* no attribute 'at'", str(error))
+    return not any(isinstance(leaf, jax.Array) for leaf in leaves)
 
 
 def as_it_stands(f: Any, args: tuple) -> PyTree:
     """What a function gives on the host."""
-    return jax.tree.map(jnp.asarray, f(*_copies(args)))
+    return jax.tree.map(np.asarray, f(*_copies(args)))

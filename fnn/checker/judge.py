@@ -53,6 +53,8 @@ class Leaf:
     """How many suspects there may be."""
     own: np.ndarray = field(default_factory=lambda: np.zeros(()))
     """How far rounding may take the gradient by hand, where that was measured."""
+    witness: str = "autodiff"
+    """What the gradient by hand is compared with, in a word."""
 
     @cached_property
     def suspects(self) -> np.ndarray:
@@ -83,10 +85,7 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         return [_does_not_run(rule, error)]
     hand, structure = _aligned(rule, point.inputs, compared)
     if structure:
-        says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {structure}"
-        if _has_value(compared.hand, point.inputs):
-            says = "it gives a value beside its gradient. Pass lambda *args: g(*args)[1]"
-        return [said(rule, Verdict.FORMULA, says, kind="structure")]
+        return [said(rule, Verdict.FORMULA, _of_structure(point, compared, structure), kind="structure")]
     findings, leaves = _leaves(point, compared._replace(hand=hand), settings)
     leaves = _with_noise(point, leaves, settings)
     findings += _entries_judged(point, leaves, settings)
@@ -179,7 +178,7 @@ def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> lis
     quotients = _differenced(point, leaves, entries, settings)
     findings = []
     for leaf in leaves:
-        settings.count("compared with autodiff", leaf.g.size)
+        settings.count(f"compared with {leaf.witness}", leaf.g.size)
         settings.count("differenced", len(entries[leaf.argument]))
         findings.append(_judged(point, settings, leaf, Differenced(entries[leaf.argument], quotients[leaf.argument])))
     return _kinks_together(point, settings, leaves, quotients, findings)
@@ -190,6 +189,11 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
     findings: list[Finding] = []
     leaves: list[Leaf] = []
     start, rule = 0, point.rule
+    blur = settings.witnesses(rule).blur(point)
+    largest = max((np.abs(t).max(initial=0) for t in jax.tree.leaves((compared.auto, compared.hand))), default=0)
+    finest = 0.0
+    if compared.uncertainty is not None:
+        finest = 10 * float(np.min(compared.uncertainty, initial=np.inf, where=np.isfinite(compared.uncertainty)))
     share = max(SHARE, COARSE * settings.witnesses(rule).coarse)
     hands, autos = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in (compared.hand, compared.auto))
     for path, value in jax.tree_util.tree_leaves_with_path(point.inputs):
@@ -213,17 +217,43 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
             says = f"its gradient must be floating, got {g.dtype.name}"
             findings.append(said(rule, Verdict.FORMULA, says, argument, "dtype"))
         elif not np.isfinite(t).all() and not np.isfinite(g).all():
-            findings.append(said(rule, Verdict.UNDECIDED, NOT_FINITE, argument))
+            findings.append(said(rule, Verdict.UNDECIDED, _not_finite(compared.witness), argument))
         elif value.size:
             exact = np.broadcast_to(share * np.abs(t[np.isfinite(t)]).max(initial=0) + 1e-300, t.shape)
             if compared.uncertainty is not None:
                 exact = exact + 10 * compared.uncertainty[first : first + value.size].reshape(t.shape)
+            if not point.generic:
+                _note_rounding(point, compared, g, settings, largest)
+            if blur and not point.generic and finest > TOO_COARSE * largest > 0:
+                says = f"the values of the function are good to {blur:.1g} only: too coarse to tell. Compute in float64"
+                findings.append(said(rule, Verdict.UNDECIDED, says, argument))
+                continue
             most = SUSPECTS if point.generic else FEW
-            leaves.append(Leaf(argument, path, first, np.asarray(value), g.astype(np.float64), t, exact, exact, most))
+            leaf = Leaf(argument, path, first, np.asarray(value), g.astype(np.float64), t, exact, exact, most)
+            leaves.append(replace(leaf, witness=compared.witness))
     return findings, leaves
 
 
-NOT_FINITE = "autodiff gives NaN or infinity here; look at the function itself"
+def _note_rounding(point: Point, compared: Compared, g: np.ndarray, settings: Settings, largest: float) -> None:
+    """Say where the user's own code on the host computes in less than float64, and how much of a mistake that hides."""
+    witnesses = settings.witnesses(point.rule)
+    blur = witnesses.blur(point)
+    if blur and compared.uncertainty is not None and largest:
+        told = 10 * np.median(compared.uncertainty[np.isfinite(compared.uncertainty)]) / largest
+        says = f"the function computes in float32 inside, or loses as much: its value is good to {blur:.1g}"
+        settings.notes[f"{says}, and a mistake below about {told:.0e} of the largest entry is not seen"] = None
+    if witnesses.on_host and g.dtype != np.float64:
+        says = f"the gradient comes back in {g.dtype.name}: what is lost in that dtype was not judged"
+        settings.notes[says] = None
+
+
+#: Where nothing that is told is finer than this share of the largest entry, nothing is told.
+TOO_COARSE = 0.2
+
+
+def _not_finite(witness: str) -> str:
+    gives = "gives" if witness == "autodiff" else "give"
+    return f"{witness} {gives} NaN or infinity here; look at the function itself"
 
 
 def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]:
@@ -237,10 +267,29 @@ def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]
     return tree.unflatten(g if is_float(leaf) else None for leaf, g in zip(leaves, hand, strict=True)), ""
 
 
-def _has_value(hand: tuple, inputs: tuple) -> bool:
-    """True for (value, gradient) in place of the gradient, as `jax.value_and_grad` gives it."""
-    pair = hand[0] if len(hand) == 1 and isinstance(hand[0], tuple) else ()
-    return len(pair) == 2 and np.shape(pair[0]) == () and jax.tree.structure(pair[1]) == jax.tree.structure(inputs[0])
+def _of_structure(point: Point, compared: Compared, structure: str) -> str:
+    """What to say of a gradient in another structure than its inputs."""
+    says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {structure}"
+    if not point.rule.whole or len(compared.hand) != 1 or len(point.inputs) != 1:
+        return says
+    (hand,), (first,) = compared.hand, point.inputs
+    if isinstance(hand, tuple) and len(hand) == 2 and _is_value(hand[0], compared.value):
+        return "it gives a value beside its gradient. Pass lambda *args: g(*args)[1]"
+    if isinstance(hand, tuple) and len(hand) == 1 + len(point.data) > 1:
+        return (
+            f"it gives a gradient for each of the {len(hand)} arguments, and the first alone is checked. Pass lambda "
+            "*args: g(*args)[0], or check them all: fnn.check(lambda p: f(*p), args, gradient=lambda p: g(*p))"
+        )
+    if jax.tree_util.all_leaves([first]):
+        return f"the gradient must be an array of shape {np.shape(first)}, got {_structure(hand)}. Give np.array of it"
+    return f"the gradient must have the structure {_structure(first)} of its argument, got {_structure(hand)}"
+
+
+def _is_value(number: PyTree, value: PyTree) -> bool:
+    """True for a number that is the value of the function, as `jax.value_and_grad` gives it."""
+    if jax.tree.structure(number) != jax.tree.structure(value) or np.shape(number) != ():
+        return False
+    return bool(np.isclose(np.asarray(number, np.float64), np.asarray(value, np.float64), rtol=1e-5))
 
 
 def _structure(tree: PyTree) -> str:
@@ -312,12 +361,8 @@ class Views:
             np.broadcast_to(each, leaf.g.shape).flat[differenced.entries]
             for each in (leaf.g, leaf.t, leaf.exact, leaf.bound, leaf.own)
         )
-        low, high = np.minimum(q.left, q.right), np.maximum(q.left, q.right)
-        # the one-sided slopes are known to the step, 1e-6 of their size and of the curvature: three digits are safe
-        slack = 1e-3 * (np.abs(low) + np.abs(high)) + exact
-        possible = q.kink & (g >= low - slack) & (g <= high + slack)
         room = 10 * q.uncertainty + np.where(q.kink, exact, bound)
-        return cls(g, t, bound, own, np.abs(g - q.slope) <= room, np.abs(t - q.slope) <= room, possible)
+        return cls(g, t, bound, own, np.abs(g - q.slope) <= room, np.abs(t - q.slope) <= room, q.possible(g, exact))
 
 
 def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenced) -> Finding:
@@ -329,7 +374,7 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
         error = float(abs(views.g[k] - views.t[k]) / max(q.uncertainty[k], views.bound[k] / NOISE))
         return Finding(
             rule.name, rule.where, leaf.argument, verdict, place, float(views.g[k]), float(views.t[k]), error,
-            *diagnosis, leaf.relative, (leaf.g, leaf.t),
+            *diagnosis, leaf.relative, (leaf.g, leaf.t), (*point.inputs, *point.data),
         )  # fmt: skip
 
     kinked: int | None = None
@@ -340,10 +385,18 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
         verdict, says = _suspect(point, settings, leaf, (views, differenced), k)
         if verdict == Verdict.FORMULA and not np.isfinite(views.t[k]):
             low, high = sorted((q.left[k], q.right[k]))
-            says = f"the slopes there go from {low:.4g} to {high:.4g}, and autodiff gives NaN or infinity"
+            nothing = _not_finite(leaf.witness).partition(" here")[0]
+            says = f"the slopes there go from {low:.4g} to {high:.4g}, and {nothing}"
             return finding(k, verdict, Diagnosis(says, True, "kink"))
         if verdict == Verdict.FORMULA:
-            return finding(k, verdict, _with_remedy(rule, leaf, explain.explained(point, leaf.path, settings)))
+            told = _with_remedy(rule, leaf, explain.explained(point, leaf.path, settings))
+            if told.kind == "unknown" and q.kink[k]:
+                low, high = sorted((q.left[k], q.right[k]))
+                says = (
+                    f"there is no derivative here; the slopes go from {low:.4g} to {high:.4g}, by hand {views.g[k]:.4g}"
+                )
+                told = Diagnosis(says, True, "kink")
+            return finding(k, verdict, told)
         if verdict != Verdict.OK:
             return finding(k, verdict, Diagnosis(says, True, verdict.value.lower()))
     if kinked is not None:
@@ -354,7 +407,10 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
         return finding(kinked, Verdict.KINK, Diagnosis(says, True, "kink"))
     for k in range(count, len(differenced.entries)):
         if not views.auto_agrees[k] and not q.kink[k]:
-            says = f"the rule and autodiff agree, differences say {q.slope[k]:.6g} ± {q.uncertainty[k]:.1g}"
+            numbers = f"{q.slope[k]:.6g} ± {q.uncertainty[k]:.1g}"
+            says = f"the rule and autodiff agree, differences say {numbers}"
+            if leaf.witness != "autodiff":
+                says = f"the gradient agrees with differences, those with other steps say {numbers}"
             return finding(k, Verdict.UNDECIDED, Diagnosis(says, True, "undecided"))
     whole = (leaf.g, leaf.t) if rule.whole else None
     return Finding(rule.name, rule.where, leaf.argument, Verdict.OK, relative=leaf.relative, leaf=whole)
@@ -381,7 +437,7 @@ def _suspect(
     hand, auto = bool(seen.hand_agrees[k]), bool(seen.auto_agrees[k])
     if not np.isfinite(seen.t[k]) and not q.kink[k]:
         # differences alone are a witness for the rule, and none against it
-        return (Verdict.OK, "") if hand else (Verdict.UNDECIDED, NOT_FINITE)
+        return (Verdict.OK, "") if hand else (Verdict.UNDECIDED, _not_finite(leaf.witness))
     if not q.kink[k] and hand and not auto:
         # as of an iteration, whose own derivative is another than that of what it ends at
         return Verdict.OK, ""
@@ -391,12 +447,20 @@ def _suspect(
         if slopes is None or not abs(slopes[0] - seen.t[k]) <= seen.bound[k]:
             if slopes is not None and abs(slopes[0] - seen.g[k]) <= seen.bound[k]:
                 return Verdict.OK, ""
-            coarse = "autodiff contradicts the rule, and differences are too coarse to tell which is right"
-            return Verdict.UNDECIDED, coarse if hand else "the rule, autodiff and differences all differ"
+            return Verdict.UNDECIDED, _undecided(leaf.witness, coarse=hand)
     if not q.kink[k] and apart <= seen.own[k]:
         says = f"rounding takes it this far in float64: by {seen.own[k] / NOISE:.2g}, and autodiff by less"
         return Verdict.PRECISION, says
     return Verdict.FORMULA, ""
+
+
+def _undecided(witness: str, *, coarse: bool) -> str:
+    if witness != "autodiff":
+        says = "differences contradict the gradient, and those with other steps"
+        return f"{says} {'are too coarse to tell which is right' if coarse else 'differ from both'}"
+    if coarse:
+        return "autodiff contradicts the rule, and differences are too coarse to tell which is right"
+    return "the rule, autodiff and differences all differ"
 
 
 def _kinks_together(
@@ -411,6 +475,9 @@ def _kinks_together(
     if not kinks or sum(len(leaf.suspects) for leaf in leaves if leaf.argument in kinks) < 2:
         return findings
     witnesses, random = settings.witnesses(point.rule), np.random.default_rng(settings.seed + 7)
+    if witnesses.blur(point):
+        # at the small steps ahead and behind there would be noise alone
+        return findings
     starts = {leaf.start: leaf for leaf in leaves}
     signs, start, alone = [], 0, np.zeros((2, SIDES))
     for value in (v for v in jax.tree.leaves(point.inputs) if is_float(v)):

@@ -40,7 +40,7 @@ class Report:
     """Arguments without derivative."""
     notes: tuple[str, ...] = ()
     looked_at: dict[str, int] = field(default_factory=dict)
-    """Entries compared with autodiff, and entries differenced."""
+    """Entries compared with autodiff (or, in NumPy, with differences), and entries differenced."""
     missed: float | None = None
     """The chance that differences along random directions miss a wrong entry of the whole gradient; None where no
     direction could be used."""
@@ -68,7 +68,10 @@ class Report:
                 return {key: plain(each) for key, each in value.items()}
             return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
-        findings = [{f.name: getattr(each, f.name) for f in fields(each) if f.name != "leaf"} for each in self.findings]
+        findings = [
+            {f.name: getattr(each, f.name) for f in fields(each) if f.name not in ("leaf", "inputs")}
+            for each in self.findings
+        ]
         report = {"ok": self.ok, "culprits": self.culprits, "findings": findings}
         report |= {f.name: getattr(self, f.name) for f in fields(self) if f.name != "findings"}
         return json.dumps(plain(report), indent=1, ensure_ascii=False, allow_nan=False)
@@ -123,16 +126,16 @@ class Report:
             return f"{_painted('ok', 'OK', colour)}: {looked}"
         if self.culprits:
             wrong = _painted(f"NOT OK, wrong: {', '.join(self.culprits)}", "FORMULA", colour)
-            return f"{wrong} · {looked}"
+            return f"{wrong} · {looked}" if looked else wrong
         worst = sorted({f.verdict.value for f in self.findings if f.verdict == "ASSUMES" or not f.verdict.fine})
-        return _painted(f"NOT OK, {' and '.join(worst)}", worst[0], colour) + f" · {looked}"
+        return _painted(f"NOT OK, {' and '.join(worst)}", worst[0], colour) + (f" · {looked}" if looked else "")
 
 
 def _bad_rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
     rows = []
     for f in sorted(findings, key=lambda f: -f.verdict.gravity):
         if f.verdict != Verdict.OK:
-            at = "" if f.entry is None else str(list(f.entry))
+            at = "" if not f.entry else str(list(f.entry))
             rows.append((f.rule, f.argument + at, f.verdict.value, *map(_number, (f.by_hand, f.truth, f.error))))
     return rows
 

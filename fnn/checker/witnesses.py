@@ -23,8 +23,8 @@ from jax.flatten_util import ravel_pytree
 
 from fnn import jaxprs
 from fnn.checker.oracles import as_dtype_of, floats_of, is_float, pullback, pushforward
-from fnn.checker.pairs import OfFunction, Pair
-from fnn.checker.quotients import STEPS, Quotients, scales_of, size_of
+from fnn.checker.pairs import OfFunction, OfGradient, Pair
+from fnn.checker.quotients import STEPS, WIDE, Quotients, scales_of, size_of
 from fnn.checker.rounding import rounded
 from fnn.checker.rules import Point
 from fnn.jaxprs import Hooks, Values
@@ -65,6 +65,15 @@ class Compared(NamedTuple):
     """Where the second come from: "reverse", "forward" mode, or "differences"."""
     uncertainty: np.ndarray | None = None
     """Of differences, entry by entry of the vector of all floating inputs."""
+    kinks: np.ndarray | None = None
+    """Where differences see a kink: 1, elsewhere 0; of the same vector."""
+    own: float = 0.0
+    """How far rounding takes the gradient by hand, as a share of its largest entry; 0 where that was not measured."""
+
+    @property
+    def witness(self) -> str:
+        """What the gradient by hand is compared with, in a word."""
+        return "differences" if self.source == "differences" else "autodiff"
 
 
 class Directions(NamedTuple):
@@ -86,6 +95,9 @@ class Directions(NamedTuple):
 
 class Witnesses:
     """The compiled witnesses of one rule; every point of the same shapes shares them."""
+
+    on_host = False
+    """True where a part is called as it stands, and not traced."""
 
     def __init__(self, pair: Pair, dtypes: tuple, x64: bool) -> None:
         self.pair, self.x64, self._dtypes = pair, x64, dtypes
@@ -313,12 +325,11 @@ class Witnesses:
                 raise
             value, hand = self._hand_by_forward_mode(self.pair, point)
         try:
-            output, slopes, source, uncertainty = self._without_reverse(point)
+            return self._without_reverse(point, value, hand)
         except NoWitness:
             raise
         except DOES_NOT_RUN as error:
             raise NoWitness(f"the function itself does not run there: {error}") from error
-        return Compared(value, hand, output, shaped(slopes, point.inputs), source, uncertainty)
 
     def _hand_by_forward_mode(self, pair: OfFunction, point: Point) -> tuple[PyTree, tuple]:
         """The gradient of a function that has no other: its own forward mode, entry by entry."""
@@ -330,8 +341,8 @@ class Witnesses:
         """(the value, the cotangents) by hand."""
         return jax.device_get(self._by_hand(inputs, data, y_bar))
 
-    def _without_reverse(self, point: Point) -> tuple[PyTree, np.ndarray, str, np.ndarray | None]:
-        """(output, slopes, their source, their uncertainty) of a function that cannot be differentiated backward."""
+    def _without_reverse(self, point: Point, value: PyTree, hand: tuple) -> Compared:
+        """The comparison for a function that cannot be differentiated backward."""
         place = point.inputs, point.data, point.y_bar
         sizes = [leaf.size for leaf in floats_of(point.inputs)[0]]
         if sum(sizes) > PUSHED:
@@ -341,11 +352,17 @@ class Witnesses:
         try:
             if isinstance(self.pair, OfFunction):
                 raise NotImplementedError("forward mode is what is checked")
-            return *jax.device_get(self._pushed_entries(*place)), "forward", None
+            if isinstance(self.pair, OfGradient) and self.pair.function_on_host:
+                raise NotImplementedError("what is called on the host has no forward mode")
+            output, slopes = jax.device_get(self._pushed_entries(*place))
+            return Compared(value, hand, output, shaped(slopes, point.inputs), "forward")
         except DOES_NOT_RUN:
-            quotients = self.quotients(point, np.arange(sum(sizes)), scales_of(point.inputs))
-            uncertainty = np.where(quotients.kink, np.inf, quotients.uncertainty)
-            return self.value(point.inputs, point.data), quotients.slope, "differences", uncertainty
+            seen = self.quotients(point, np.arange(sum(sizes)), scales_of(point.inputs))
+            # at a kink any value between the slopes is right, and what lies outside is looked at again
+            inside = seen.possible(vector_of(hand, point.inputs))
+            uncertainty = np.where(seen.kink, np.where(inside, np.inf, 0), seen.uncertainty)
+            output, slopes = self.value(point.inputs, point.data), shaped(seen.slope, point.inputs)
+            return Compared(value, hand, output, slopes, "differences", uncertainty, seen.kink.astype(np.float64))
 
     def value(self, inputs: tuple, data: tuple) -> PyTree:
         """The output."""
@@ -395,14 +412,19 @@ class Witnesses:
             entries: positions in that vector.
             scales: the characteristic size of each of these entries.
         """
-        h = STEPS[None, :] * scales[:, None]
+        noise = self.blur(point)
+        h = (WIDE if noise else STEPS)[None, :] * scales[:, None]
         shifts = np.stack([h, -h, h / 2, -h / 2], axis=-1)
         places = np.broadcast_to(entries[:, None, None], shifts.shape)
         # a multiple of the chunk, so that any number of entries runs the same few programs
         padded = -(-places.size // (CHUNK * 16)) * CHUNK * 16
         fill = lambda a: np.concatenate([a.ravel(), np.zeros(padded - a.size, a.dtype)])  # noqa: E731
         phi, weight = self.changes(point, fill(places), fill(shifts))
-        return Quotients.of(phi[: places.size].reshape(shifts.shape), h, weight)
+        return Quotients.of(phi[: places.size].reshape(shifts.shape), h, weight, noise)
+
+    def blur(self, point: Point) -> float:
+        """The noise of the value, where it is more than the rounding of float64; 0 of what is traced, and widened."""
+        return 0.0
 
     def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
         """(⟨y_bar, f(u + s eᵢ) − f(u)⟩ for each entry i and shift s, Σ |y_bar f(u)|)."""
@@ -456,6 +478,18 @@ def shaped(slopes: np.ndarray, inputs: tuple) -> tuple:
     ends = np.cumsum([0, *(leaf.size for leaf in floats_of(inputs)[0])])
     pieces = (slopes[a:b] for a, b in itertools.pairwise(ends))
     return jax.tree.map(lambda u: next(pieces).reshape(u.shape) if is_float(u) else None, inputs)
+
+
+def vector_of(gradient: tuple, inputs: tuple) -> np.ndarray:
+    """The entries of a gradient in the order of the vector of all floating inputs; NaN for a leaf that does not fit."""
+    known = dict(jax.tree_util.tree_leaves_with_path(gradient))
+    pieces = [np.zeros(0)]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+        if is_float(leaf):
+            own = known.get(path)
+            fits = own is not None and np.shape(own) == np.shape(leaf)
+            pieces.append(np.ravel(np.asarray(own, np.float64)) if fits else np.full(np.size(leaf), np.nan))
+    return np.concatenate(pieces)
 
 
 def _apart(both: Callable[..., tuple[tuple, tuple]]) -> Callable[..., tuple[tuple, tuple]]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
 
@@ -19,7 +20,7 @@ from fnn.checker.picture import ROWS, blocks, draw
 
 #: A module as a user would write it; `cube` is wrong by 2 / 3, `Square` and `scaled` are right.
 SOURCE = """
-import jax, jax.numpy as jnp
+import jax, jax.numpy as jnp, numpy as np
 import fnn
 from fnn import tanh  # imported, and so not tested again
 from functools import partial
@@ -58,6 +59,9 @@ def product(x):
 
 def beside(x, strength):
     return 3 * x**2 * strength
+
+def in_numpy(x):
+    return np.log(np.exp(x)).sum()
 
 def raises(x):
     raise ValueError("of the user's own")
@@ -197,6 +201,42 @@ def test_what_does_not_fit_is_said():
         every_rule(module, inputs={"labelled": 1.0})
 
 
+def test_a_layer_for_other_shapes_is_not_blamed_and_shows_its_own_line():
+    @dataclass(frozen=True)
+    class Shifted(fnn.Layer):
+        """(N, L, C) -> (N, L − 1, C): forward happens to run on two axes too."""
+
+        factor: float = 1.0
+
+        def forward(self, params, x):
+            return x[:, 1:], x
+
+        def backward(self, params, x, y_bar):
+            n, _, channels = x.shape
+            return (), self.factor * jnp.concatenate([jnp.zeros((n, 1, channels)), y_bar], 1)
+
+    with pytest.raises(ValueError, match=r"shifted takes an array of shape \(6, 4\) forward, and backward raises Val"):
+        reports_of("shifted", Shifted())
+    x = jnp.arange(24.0).reshape(2, 3, 4) / 10
+    assert [reports_of("shifted", Shifted(factor), (x,))[0].culprits for factor in (1.0, 2.0)] == [(), ("shifted",)]
+
+
+def test_a_layer_of_a_pair_shows_the_line_of_its_own_derivative():
+    @dataclass(frozen=True)
+    class Scaled(fnn.Layer):
+        def forward(self, params, x):
+            return x[0] * x[1], x
+
+        def backward(self, params, x, y_bar):
+            return (), (y_bar * x[1], 2 * y_bar * x[0])
+
+    x = jnp.asarray([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"scaled takes no input of shape \(\) \(IndexError"):
+        reports_of("scaled", Scaled(), (1.0,))
+    (report,) = reports_of("scaled", Scaled(), ((x, 3 * x),))
+    assert "scaled (test_every.py:" in str(report) and "a factor of 2 too many" in str(report), str(report)
+
+
 # ---- the command line -----------------------------------------------------------------------------------------------
 
 
@@ -214,6 +254,8 @@ def test_the_command_line_checks_one_function(file, tmp_path, capsys):
     assert main([f"{file}:product", "2,:bfloat16", "--seed", "1"]) == 0
     assert "more than one number" in capsys.readouterr().out
     assert main([f"{file}:at_label", "1:int", "3,2"]) == 0
+    # a class of records stands for its record
+    assert main([f"{file}:Square", "3,2"]) == 0
     # what differs on purpose
     assert main([f"{file}:loss", "2,", "0.5", "--expected", "cube"]) == 0
     assert "differs from the derivative on purpose, as declared" in capsys.readouterr().out
@@ -246,6 +288,10 @@ def test_the_command_line_checks_every_rule(file, tmp_path, capsys):
         (["FILE:loss", "3,", "1", "--picture", "no/where.png"], "there is no folder no."),
         (["FILE:loss", "3,", "1", "--gradient", "FILE"], "--gradient needs a function, module:name"),
         (["FILE:loss", "--sede", "1"], "unrecognized arguments: --sede"),
+        (
+            ["FILE:in_numpy", "3,"],
+            "written_by_hand.py:43 uses NumPy on a value that has no numbers then",
+        ),
     ],
 )
 def test_a_refusal_is_one_sentence(file, capsys, arguments, message):

@@ -67,7 +67,7 @@ def test_a_gradient_beside_a_function():
     (found,) = report.findings
     assert found.message == "a factor of ½ too many" and found.argument == "argument 0['w']"
     wrong = fnn.check(f, *args, gradient=lambda p, x: [p["w"]])
-    assert wrong.findings[0].message == "the gradient must have the structure ({'w': *},) of its inputs, got ([*],)"
+    assert wrong.findings[0].message == "the gradient must have the structure {'w': *} of its argument, got [*]"
 
 
 def test_none_among_the_arguments_is_no_argument():

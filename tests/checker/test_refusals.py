@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import fnn
@@ -26,6 +27,9 @@ def test_what_cannot_be_checked_is_refused_in_a_sentence():
 def test_nothing_to_check_is_no_success():
     with pytest.raises(ValueError, match="there is nothing to check: no argument holds a floating number"):
         fnn.check(lambda w: jnp.sum(w * 2.0), 3, gradient=lambda w: 0 * w)
+    # the other arguments have no gradient beside the function
+    with pytest.raises(ValueError, match=r"argument 0 holds no floating number, .* Give floats, 1.0 and not 1"):
+        fnn.check(lambda w, x: float(np.sum(np.dot(w, x))), np.arange(3), np.ones(3), gradient=lambda w, x: x)
 
 
 def test_misuse_is_said():

@@ -1,0 +1,303 @@
+"""Losses and gradients in NumPy, as a course sets them: right ones are not blamed, of wrong ones it is told why."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fnn
+from tests.cases import random
+
+X, Y = random("numpy").normal(size=(8, 4)), random("numpy", 1).normal(size=8)
+
+
+def lasso(w, X, y):
+    return np.mean((X @ w - y) ** 2) + 0.3 * np.abs(w).sum()
+
+
+def lasso_gradient(w, X, y):
+    return 2 * X.T @ (X @ w - y) / len(y) + 0.3 * np.sign(w)
+
+
+#: One weight is 0, where the penalty has a kink.
+W = np.array([0.5, 0.0, -1.0, 2.0])
+AT_A_KINK = {
+    "right": (lambda g, w: g, ""),
+    "another choice at the kink": (lambda g, w: g + 0.29 * (w == 0), ""),
+    "half": (lambda g, w: g / 2, "a factor of ½ too many"),
+    "sign": (lambda g, w: -g, "the sign is wrong"),
+    "one entry": (lambda g, w: g * np.array([1, 1, 1.0001, 1]), r"one entry only: [2]"),
+    "the kink alone": (lambda g, w: g + 5 * (w == 0), "there is no derivative here; the slopes go from"),
+}
+
+
+@pytest.mark.parametrize("what", AT_A_KINK)
+def test_an_entry_at_a_kink_says_nothing_of_the_others(what):
+    change, says = AT_A_KINK[what]
+    report = fnn.check(lasso, W, X, Y, gradient=lambda w, X, y: change(lasso_gradient(w, X, y), w))
+    (finding,) = report.findings
+    assert report.ok == (not says) and finding.message.startswith(says), str(report)
+
+
+def test_rows_that_must_sum_to_0_are_told_of_where_they_must():
+    c = random("identity").normal(size=(2, 3, 4))
+    wrong = fnn.check(lambda x: np.sum(np.tanh(x) * c), c, gradient=lambda x: c * (1 - x**2)).findings[0]
+    assert not wrong.certain and "must sum to 0" not in wrong.message, wrong.message
+
+    def centred(x):
+        return np.sum(np.tanh(x - x.mean(-2, keepdims=True)) * c)
+
+    wrong = fnn.check(centred, c, gradient=lambda x: c * (1 - np.tanh(x - x.mean(-2, keepdims=True)) ** 2))
+    assert wrong.findings[0].message.endswith(
+        "its columns must sum to 0, for a number added to a column changes no value"
+    )
+
+
+def softmax_loss(W, X, y, dtype=np.float32):
+    """The loss and its gradient, computed in a narrow dtype inside."""
+    scores = X.astype(dtype) @ W.astype(dtype)
+    scores -= scores.max(1, keepdims=True)
+    p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    d = p.copy()
+    d[range(len(y)), y] -= 1
+    return -np.log(p[range(len(y)), y]).mean(), X.T @ d / len(y)
+
+
+LABELS, V = np.array([0, 2, 1, 1, 0, 2, 0, 1]), random("numpy", 2).normal(size=(4, 3))
+#: What is done to the gradient, and what is said of it; the function computes in float32.
+IN_FLOAT32 = {
+    "right": (lambda g: g, ""),
+    "in a buffer": (lambda g: g.astype(np.float32), ""),
+    "half": (lambda g: g / 2, "a factor of ½ too many"),
+    "N forgotten": (lambda g: 8 * g, "a factor of 8 too many"),
+    "some percent": (lambda g: 1.05 * g, "a constant factor of 1.05 too many"),
+    "less than is told": (lambda g: 1.003 * g, "a wrong term or factor (off by 0.003 of the largest entry)"),
+    "one entry": (lambda g: g + 0.05 * (g == g.max()), "one entry only: ["),
+}
+
+
+@pytest.mark.parametrize("what", IN_FLOAT32)
+def test_a_function_that_computes_in_float32_inside(what):
+    change, says = IN_FLOAT32[what]
+    report = fnn.check(
+        lambda *args: softmax_loss(*args)[0], V, X, LABELS, gradient=lambda *args: change(softmax_loss(*args)[1])
+    )
+    (finding,) = report.findings
+    assert report.ok == (not says) and finding.message.startswith(says), str(report)
+    assert "the function computes in float32 inside, or loses as much" in report.notes[0]
+
+
+def test_a_gradient_in_float32_of_a_function_in_float64():
+    def check(change, dtype=np.float32):
+        return fnn.check(
+            lambda W, X, y: softmax_loss(W, X, y, np.float64)[0], V, X, LABELS,
+            gradient=lambda *args: change(softmax_loss(*args, dtype)[1]),
+        )  # fmt: skip
+
+    assert check(lambda g: g).ok
+    report = check(lambda g: g.astype(np.float32), np.float64)
+    assert report.ok and "the gradient comes back in float32: what is lost" in str(report), str(report)
+    assert check(lambda g: -g).findings[0].message == "the sign is wrong"
+    assert not check(lambda g: g * (1 + 1e-4 * (g == g.max()))).ok
+    # along a straight line nothing but rounding is seen
+    line = lambda w, X: float(np.dot(X @ w, Y))  # noqa: E731
+    assert fnn.check(line, W, X, gradient=lambda w, X: (X.T @ Y).astype(np.float32)).ok
+
+
+def test_a_function_too_coarse_to_tell_is_undecided():
+    # nearly all of the value is a constant, and float32 forgets the rest
+    f = lambda x: np.float32(1e7) + np.sum(np.asarray(x, np.float32) ** 2)  # noqa: E731
+    (finding,) = fnn.check(f, np.array([1.0, -2.0]), gradient=lambda x: 2 * x).findings
+    assert finding.verdict == "UNDECIDED" and "too coarse to tell. Compute in float64" in finding.message, finding
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warnings_of_numbers_that_the_checker_made_up():
+    y = LABELS % 2
+
+    def cost(w, X, y):
+        a = 1 / (1 + np.exp(-X @ w))
+        return -np.mean(y * np.log(a) + (1 - y) * np.log(1 - a))
+
+    assert fnn.check(cost, W, X, y, gradient=lambda w, X, y: X.T @ (1 / (1 + np.exp(-X @ w)) - y) / len(y)).ok
+
+
+class Held:
+    """A number in an object, as small engines of autodiff have it."""
+
+    data = 1.0
+
+
+def labelled(W, X, y):
+    scores = X @ W
+    return -(scores[range(len(y)), y] - np.log(np.exp(scores).sum(1))).mean()
+
+
+def zeros(W, *_):
+    return 0 * W
+
+
+def squares(a, b):
+    return math.tanh(a * b)
+
+
+REFUSED = {
+    "its own error": (IndexError, r"index 3 is out of bounds", labelled, (V, X, LABELS + 1), zeros),
+    "a list": (AttributeError, r"'list' object has no attribute 'T'", lambda w, X: float(np.sum(X.T @ w)), (
+        W, [[1.0, 2.0]] * 4), zeros),
+    "an object": (TypeError, r"it gives a Held. Give its number", lambda W: Held(), (V,), zeros),
+    "random": (ValueError, r"not pure. Pass its random numbers, or the key or seed they come", lambda w: float(
+        np.random.default_rng().random() + w[0]), (W,), zeros),
+    "an array in float64": (TypeError, r"gives \(4,\) float64", lambda w: math.tanh(w[0]) * w, (W,), zeros),
+    "a gradient by place": (TypeError, r"Write gradient=zeros\.", lambda w: np.sum(w), (W, zeros), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_checked_is_told_in_words_of_numpy(what):
+    error, says, f, args, gradient = REFUSED[what]
+    with pytest.raises(error, match=says) as raised:
+        fnn.check(f, *args, gradient=gradient)
+    notes = getattr(raised.value, "__notes__", [])
+    assert (bool(notes) == (what in ("its own error", "a list")) and raised.value.__context__ is None) or not notes
+    assert what != "a list" or "Argument 1 is a list: give np.array of it." in notes[0]
+
+
+def test_a_gradient_that_raises_is_wrong_and_shows_its_error():
+    (finding,) = fnn.check(lasso, W, X, Y, gradient=lambda w, X, y: w[range(5)]).findings
+    assert finding.message == "the rule does not run: IndexError: index 4 is out of bounds for axis 0 with size 4"
+
+
+#: Gradients in another structure than the argument, and what is said of them.
+STRUCTURES = {
+    "one for each argument": (squares, (0.5, -0.3), lambda a, b: (b * (1 - squares(a, b) ** 2), 0.0),
+                              "it gives a gradient for each of the 2 arguments, and the first alone is checked. Pass"),
+    "a value beside": (squares, (0.5, -0.3), lambda a, b: (squares(a, b), 0.0), "it gives a value beside its gradient"),
+    "a list": (lambda p: math.tanh(p[0] * p[1]), (W[:2],), lambda p: [p[1], p[0]],
+               "the gradient must be an array of shape (2,), got [*, *]. Give np.array of it"),
+    "a list for a dict": (lambda p: math.tanh(p["w"]), ({"w": 0.5},), lambda p: [0.3],
+                          "the gradient must have the structure {'w': *} of its argument, got [*]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STRUCTURES)
+def test_a_gradient_in_another_structure(what):
+    f, args, gradient, says = STRUCTURES[what]
+    (finding,) = fnn.check(f, *args, gradient=gradient).findings
+    assert finding.kind == "structure" and finding.message.startswith(says), finding.message
+
+
+def test_integers_among_parameters_are_held_fixed():
+    f = lambda p, X: float(np.sum(np.tanh(X @ p["w"] + p["b"])))  # noqa: E731
+
+    def gradient(p, X):
+        d = 1 - np.tanh(X @ p["w"] + p["b"]) ** 2
+        return {"w": X.T @ d, "b": d.sum()}
+
+    report = fnn.check(f, {"w": W, "b": 0}, X, gradient=gradient)
+    assert report.ok and report.skipped == ("argument 0['b'] (an integer: give 0.0 to have it checked)",)
+
+
+def test_arguments_arrive_as_they_stand():
+    seen = []
+
+    def f(x):
+        seen.extend([x.dtype] * isinstance(x, np.ndarray))
+        return float(np.sum(x * x))
+
+    # what was kept of a forward pass in float64 agrees to float64
+    kept = 2 * V
+    report = fnn.check(f, V, gradient=lambda x: kept if np.array_equal(x, V) else 2 * x)
+    assert report.ok and {*seen} == {np.dtype(np.float64)}, str(report)
+
+
+def logistic(guard):
+    def cost(w, X, y):
+        a = 1 / (1 + np.exp(-X @ w))
+        return -np.mean(y * np.log(guard(a)) + (1 - y) * np.log(guard(1 - a)))
+
+    return cost
+
+
+def logistic_gradient(w, X, y):
+    return X.T @ (1 / (1 + np.exp(-X @ w)) - y) / len(y)
+
+
+def test_a_guard_that_the_gradient_leaves_out_is_asked_for():
+    y = LABELS % 2
+    report = fnn.check(logistic(lambda a: a + 1e-8), W, X, y, gradient=logistic_gradient)
+    (finding,) = report.findings
+    assert finding.kind == "small" and not finding.certain and "a guard such as + 1e-8" in finding.message, str(report)
+    assert "autodiff" not in str(report) and "entries compared with differences" in str(report)
+    report = fnn.check(logistic(lambda a: np.maximum(a, 1e-3)), W / 4, X, y, gradient=logistic_gradient)
+    (finding,) = report.findings
+    assert "at random inputs, and right where your run called it: a guard, such as clip?" in finding.message
+    w, *rest = finding.inputs
+    assert np.abs(w).max() > 1 and [np.shape(each) for each in rest] == [X.shape, y.shape]
+
+
+def test_a_pattern_of_one_set_of_data_is_a_hint():
+    """The mistake is = for +=; where it shows is for these numbers where the gradient is above 0."""
+
+    def f(x, w):
+        return sum(float(np.sum(x[:, i : i + 3] * w)) * (i + 1) for i in range(3))
+
+    def gradient(x, w):
+        out = np.zeros_like(x)
+        for i in range(3):
+            out[:, i : i + 3] = w * (i + 1)
+        return out
+
+    rng = np.random.default_rng(0)
+    (finding,) = fnn.check(f, rng.normal(size=(4, 5)), rng.normal(size=3), gradient=gradient).findings
+    assert finding.message.startswith("wrong only where the true gradient is above 0") and not finding.certain, finding
+    # one that holds whatever the data are is certain
+    half = lambda x: np.where(x > 0, 2, 1) * np.cos(x)  # noqa: E731
+    (finding,) = fnn.check(lambda x: float(np.sum(np.sin(x))), V, gradient=half).findings
+    assert finding.message.startswith("wrong only where the input is above 0") and finding.certain, finding
+
+
+def test_terms_are_named_by_the_arguments():
+    p = {"W1": V, "W2": V[::-1] / 2}
+    f = lambda p, t: float(np.sum(np.tanh(p["W1"] * p["W2"])) + np.sum(t))  # noqa: E731
+
+    def gradient(p, t, by="W2"):
+        d = 1 - np.tanh(p["W1"] * p["W2"]) ** 2
+        return {"W1": d * p["W2"] + 0.1 * (p["W2"] if by == "W2" else t), "W2": d * p["W1"]}
+
+    told = fnn.check(f, p, V**3, gradient=gradient).findings[0].message
+    assert told == "it is off by 0.1 times argument 0['W2']: a wrong term"
+    told = fnn.check(f, p, V**3, gradient=lambda p, t: gradient(p, t, "t")).findings[0].message
+    assert told == "it is off by 0.1 times argument 1: a wrong term"
+
+
+def test_the_report_shows_no_empty_places():
+    report = fnn.check(lambda p: float(np.tanh(p["b"])), {"b": 0.3}, gradient=lambda p: {"b": 0.0})
+    assert "[]" not in str(report) and "argument 0['b']  FORMULA  0" in str(report) and "-0" not in str(report)
+    assert str(fnn.check(math.tanh, 0.3, gradient=lambda x: [x, x])).endswith("NOT OK, wrong: gradient")
+
+
+def two_layers(p, X, y, dtype=np.float32):
+    narrow = {name: each.astype(dtype) for name, each in p.items()}
+    z = X.astype(dtype) @ narrow["W1"] + narrow["b1"]
+    loss, d = softmax_loss(narrow["W2"], np.maximum(0, z), y, dtype)
+    scores = np.maximum(0, z) @ narrow["W2"]
+    bar = np.exp(scores - scores.max(1, keepdims=True))
+    bar /= bar.sum(1, keepdims=True)
+    bar[range(len(y)), y] -= 1
+    z_bar = bar @ narrow["W2"].T * (z > 0) / len(y)
+    return loss, {"W1": X.T.astype(dtype) @ z_bar, "b1": z_bar.sum(0), "W2": d}
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_kinks_within_the_wide_steps_of_float32(seed):
+    """Biases of 0, a row of 0 in the data, and units that turn within a wide step."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(7, 4)), rng.integers(0, 3, 7)
+    x[2] = 0
+    p = {"W1": rng.normal(size=(4, 5)), "b1": np.zeros(5), "W2": rng.normal(size=(5, 3))}
+    loss, gradient = (lambda *args: two_layers(*args)[0]), (lambda *args: two_layers(*args)[1])
+    assert (report := fnn.check(loss, p, x, y, gradient=gradient)).ok, str(report)
+    report = fnn.check(loss, p, x, y, gradient=lambda *args: {**gradient(*args), "W2": 7 * gradient(*args)["W2"]})
+    (finding,) = [f for f in report.findings if not f.verdict.fine]
+    assert finding.argument == "argument 0['W2']" and finding.message.startswith("a factor of 7 too many"), str(report)
