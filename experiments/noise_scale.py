@@ -13,8 +13,8 @@ hundred times in each run, with the step at which it is reached interpolated. S_
 squares in the logarithm of S. That B_crit should be the noise scale holds for a Hessian that is a multiple of the
 identity (McCandlish et al. 2018), which this one is not.
 
-2026-11-26: the procedure was changed after preliminary runs; what was changed, and when, was not kept. The bounds stand as
-they were first committed (372f849), before the committed run.
+2026-11-26: the procedure was changed after preliminary runs; what was changed, and when, was not kept. The bounds stand
+as they were first committed (372f849), before the committed run.
 """
 
 from dataclasses import dataclass
