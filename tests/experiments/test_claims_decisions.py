@@ -91,6 +91,7 @@ RESULTS = {
              "operations": {"from the output": 18, "from the input": 18, "mixed": 10}}
         ],
         "programming": {"chains": 300, "wrong": 0},
+        "library": 40_100,
     },
     "universal_approximation": {
         "constructed": {"1": {"sine": {"errors": [0.6, 0.1], "bounds": [2.0, 0.2]}}},
@@ -142,6 +143,7 @@ PLANTED = [
     ("matrix_chain", ("growth", 1, "operations", "left"), 80_000, {"D5"}),
     ("matrix_chain", ("shapes", 0, "predicted"), "from the output", {"D5"}),
     ("matrix_chain", ("programming", "wrong"), 1, {"D5"}),
+    ("matrix_chain", ("library",), 2_020_000, {"D5"}),
     ("universal_approximation", ("constructed", "1", "sine", "errors"), [0.6, 0.3], {"A3"}),
     ("universal_approximation", ("constructed", "1", "sine", "bounds"), [2.0, 2.0], {"A3"}),
     ("universal_approximation", ("sawtooth", 0, "half_mean"), 0.25, {"B16"}),
