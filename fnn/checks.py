@@ -196,6 +196,11 @@ def require_pair(where: str, result: Any, wanted: str) -> tuple[Any, Any]:
 # ---- values: on the host, before training ---------------------------------------------------------------------------
 
 
+def and_more(bad: Any) -> str:
+    """How many others there are beside the one that a message names: " (and 3 more)", nothing if none."""
+    return f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+
+
 def require_finite(name: str, data: Any) -> None:
     """Raise `ValueError` that names the first NaN or infinite entry of `data` by row (and column)."""
     array = np.asarray(data)
@@ -213,8 +218,7 @@ def require_finite(name: str, data: Any) -> None:
     elif len(first) > 2:
         place += f", position {first[1:]}"
     raise ValueError(
-        f"{name} must be finite; {place} is {array[first]} (and {len(bad) - 1} more). "
-        "Drop or impute these rows before training."
+        f"{name} must be finite; {place} is {array[first]}{and_more(bad)}. Drop or impute these rows before training."
     )
 
 
@@ -234,7 +238,7 @@ def require_labels(name: str, labels: Any, classes: int) -> None:
         first = tuple(int(i) for i in bad[0])
         row = first[0] if first else 0
         raise ValueError(
-            f"{name} must lie in 0 … {classes - 1}; row {row} is {array[first]} (and {len(bad) - 1} more). "
+            f"{name} must lie in 0 … {classes - 1}; row {row} is {array[first]}{and_more(bad)}. "
             "Number the classes from 0, or give the net more outputs."
         )
 

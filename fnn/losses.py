@@ -33,7 +33,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnn.activations import softmax
-from fnn.checks import as_floating, require_labels, require_name, require_pair, require_range, require_shape
+from fnn.checks import and_more, as_floating, require_labels, require_name, require_pair, require_range, require_shape
 from fnn.types import Array, Record, Residuals, reset_stale
 
 #: The records, and the class that takes a number; the class of any other record is `type(record)`.
@@ -826,8 +826,8 @@ def _require_signs(target: Any) -> None:
     if len(bad):
         first = tuple(int(i) for i in bad[0])
         raise ValueError(
-            f"y must hold labels −1 and +1; row {first[0] if first else 0} holds {array[first]} "
-            f"(and {len(bad) - 1} more). Turn labels 0 and 1 into signs with 2 * y - 1."
+            f"y must hold labels −1 and +1; row {first[0] if first else 0} holds {array[first]}"
+            f"{and_more(bad)}. Turn labels 0 and 1 into signs with 2 * y - 1."
         )
 
 

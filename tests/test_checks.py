@@ -368,7 +368,7 @@ MESSAGES = [
         lambda: fnn.data.validate(LABELS[:, None])),
     row("other number of targets", ValueError, "one row per example", "6 rows of x and 5 of y", "split")(
         lambda: fnn.data.validate(X, LABELS[:5])),
-    row("NaN in x", ValueError, "x must be finite", "row 1, column 2 is nan (and 0 more)", "Drop or impute")(
+    row("NaN in x", ValueError, "x must be finite", "row 1, column 2 is nan", "Drop or impute")(
         lambda: fnn.data.validate(spoiled(X, (1, 2), np.nan))),
     row("infinity in x", ValueError, "x must be finite", "row 0, column 3 is -inf (and 1 more)", "Drop or impute")(
         lambda: fnn.data.validate(spoiled(spoiled(X, (5, 0), np.inf), (0, 3), -np.inf))),
@@ -380,7 +380,7 @@ MESSAGES = [
         lambda: fnn.data.validate(X, spoiled(floats(6), 2, np.nan))),
     row("NaN that stands alone", ValueError, "its only entry is nan")(
         lambda: requirements.require_finite("x", np.float32("nan"))),
-    row("negative label", ValueError, "y must lie in 0 … 2", "row 3 is -1 (and 0 more)", "Number the classes from 0")(
+    row("negative label", ValueError, "y must lie in 0 … 2", "row 3 is -1", "Number the classes from 0")(
         lambda: fnn.data.validate(X, spoiled(LABELS, 3, -1), classes=3)),
     row("label K", ValueError, "y must lie in 0 … 2", "row 1 is 3 (and 1 more)", "more outputs")(
         lambda: fnn.data.validate(X, spoiled(spoiled(LABELS, 4, 9), 1, 3), classes=3)),
@@ -390,7 +390,7 @@ MESSAGES = [
     row("one_hot of no class", ValueError, "one_hot: classes must be at least 1", "0", "the number of classes K")(
         lambda: fnn.one_hot([0], 0)),
     # ---- what the losses ask of their targets -------------------------------------------------------------------
-    row("labels, through the loss", ValueError, "y must lie in 0 … 2", "row 0 is 3 (and 0 more)")(
+    row("labels, through the loss", ValueError, "y must lie in 0 … 2", "row 0 is 3")(
         lambda: CROSS_ENTROPY.objective.validate(PARAMS, X, spoiled(LABELS, 0, 3))),
     row("labels, seen by the loss itself", ValueError, "softmax_cross_entropy: labels must lie in 0 … 2", "row 0 is 3")(
         lambda: fnn.softmax_cross_entropy(floats(6, 3), spoiled(LABELS, 0, 3))),
@@ -404,7 +404,7 @@ MESSAGES = [
         lambda: fnn.binary_cross_entropy.validate_target(np.array([[0.0], [2.0]]), 1)),
     row("binary target of -1", ValueError, "0 or 1, or probabilities between", "row 0 holds -1.0", "Rescale")(
         lambda: fnn.sigmoid_cross_entropy.validate_target(np.array([[-1.0], [1.0]]), 1)),
-    row("hinge on 0 and 1", ValueError, "labels −1 and +1", "row 1 holds 0.0 (and 0 more)", "2 * y - 1")(
+    row("hinge on 0 and 1", ValueError, "labels −1 and +1", "row 1 holds 0.0", "2 * y - 1")(
         lambda: fnn.hinge.validate_target(np.array([[1.0], [0.0]]), 1)),
     row("perceptron on 0 and 1", ValueError, "labels −1 and +1", "row 0 holds 0.0", "2 * y - 1")(
         lambda: fnn.perceptron_loss.validate_target(np.array([[0.0], [-1.0]]), 1)),
@@ -472,9 +472,9 @@ MESSAGES = [
         lambda: fit((spoiled(X, (0, 0), np.nan), LABELS), gradient=bare_gradient)),
     row("nothing to train", ValueError, "hold a floating array, got none", "net.init(key)")(
         lambda: fit(params={"W": LABELS})),
-    row("fit: labels out of range", ValueError, "0 … 2", "row 5 is -1 (and 0 more)")(
+    row("fit: labels out of range", ValueError, "0 … 2", "row 5 is -1")(
         lambda: fit((X, spoiled(LABELS, 5, -1)))),
-    row("fit: validation labels", ValueError, "0 … 2", "row 2 is 3 (and 0 more)")(
+    row("fit: validation labels", ValueError, "0 … 2", "row 2 is 3")(
         lambda: fit(validation=(X, spoiled(LABELS, 2, 3)))),
     row("fit: float labels", TypeError, "whole-number labels from 0 to 2", "float32", "y.astype('int32')")(
         lambda: fit((X, LABELS.astype(np.float32)))),

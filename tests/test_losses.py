@@ -274,7 +274,7 @@ def test_narrow_labels_are_those_of_int32(name):
 @pytest.mark.parametrize("bad", [-1, 3])
 def test_a_label_out_of_range_has_no_finite_loss(name, bad):
     loss, p, y = LOSSES[name], jnp.full((2, 3), 1 / 3), jnp.array([0, bad])
-    with pytest.raises(ValueError, match=rf"{name}: labels must lie in 0 … 2; row 1 is {bad} \(and 0 more\)"):
+    with pytest.raises(ValueError, match=rf"{name}: labels must lie in 0 … 2; row 1 is {bad}\. "):
         loss(p, y)
     with pytest.raises(ValueError, match=f"row 1 is {bad}"):
         jax.grad(loss)(p, y)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.activations import hard_threshold, sigmoid
-from fnn.checks import as_floating, require_dtype, require_last_axis, require_shape, require_size
+from fnn.checks import and_more, as_floating, require_dtype, require_last_axis, require_shape, require_size
 from fnn.layers import Layer
 from fnn.network import Sequential, dense, sequential
 from fnn.types import Array, DType, Key, Params, Residuals
@@ -186,8 +186,8 @@ def tree_inputs(x: Any) -> np.ndarray:
     if len(bad):
         place = tuple(int(i) for i in bad[0])
         raise ValueError(
-            f"tree_inputs: x must be finite in float32, got {np.asarray(x)[place]} at {place} (and "
-            f"{len(bad) - 1} more). Impute or drop these rows: the network does not know which way to send NaN."
+            f"tree_inputs: x must be finite in float32, got {np.asarray(x)[place]} at {place}"
+            f"{and_more(bad)}. Impute or drop these rows: the network does not know which way to send NaN."
         )
     return cast
 

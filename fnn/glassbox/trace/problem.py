@@ -72,7 +72,8 @@ def starting(program: Program, shape: PyTree, output: int | None, cotangents: Py
     else:
         raise ValueError(
             f"the function returns {len(leaves)} outputs, {_described(shape)}; choose one by "
-            f"output=0 to {len(leaves) - 1}, or give cotangents in their structure."
+            f"output=0 to {len(leaves) - 1}, or give cotangents in their structure. (Of a loss and its gradients, show "
+            "the loss alone: fnn.objective(net, loss).)"
         )
     leaf = leaves[chosen]
     if math.prod(leaf.shape) != 1:
