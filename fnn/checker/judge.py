@@ -221,7 +221,11 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
         elif value.size:
             exact = np.broadcast_to(share * np.abs(t[np.isfinite(t)]).max(initial=0) + 1e-300, t.shape)
             if compared.uncertainty is not None:
-                exact = exact + 10 * compared.uncertainty[first : first + value.size].reshape(t.shape)
+                room = 10 * compared.uncertainty
+                if compared.kinks is not None and not blur:
+                    # what a value at a kink may be is told by the slopes from both sides, of other entries too
+                    room = np.where(compared.kinks > 0, 0, room)
+                exact = exact + room[first : first + value.size].reshape(t.shape)
             if not point.generic:
                 _note_rounding(point, compared, g, settings, largest)
             if blur and not point.generic and finest > TOO_COARSE * largest > 0:

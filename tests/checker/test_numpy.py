@@ -301,3 +301,33 @@ def test_kinks_within_the_wide_steps_of_float32(seed):
     report = fnn.check(loss, p, x, y, gradient=lambda *args: {**gradient(*args), "W2": 7 * gradient(*args)["W2"]})
     (finding,) = [f for f in report.findings if not f.verdict.fine]
     assert finding.argument == "argument 0['W2']" and finding.message.startswith("a factor of 7 too many"), str(report)
+
+
+def largest(x):
+    return np.max(np.array(x))
+
+
+def share(x):
+    return (x == x.max()) / np.sum(x == x.max())
+
+
+def first(x):
+    return np.eye(x.size)[np.argmax(x)]
+
+
+def to_all(x):
+    return np.where(x == x.max(), 1.0, 0.0)
+
+
+@pytest.mark.parametrize(("gradient", "ok"), [(share, True), (first, True), (to_all, False)])
+def test_a_maximum_may_not_give_all_to_all_ties(gradient, ok):
+    report = fnn.check(largest, np.array([1.0, 3.0, 3.0, 2.0]), gradient=gradient)
+    assert report.ok == ok and ("together they are not" in str(report)) != ok
+
+
+def test_kinks_that_have_nothing_to_do_with_each_other_are_taken_one_by_one():
+    rows = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 2.0]])
+    weights = np.array([[1.0, -2.0, 3.0], [0.5, 1.0, -1.0]])
+    for at_zero in (0.0, 0.5, 1.0):
+        slope = lambda x, a=at_zero: weights * np.where(x > 0, 1.0, np.where(x == 0, a, 0.0))  # noqa: E731
+        assert fnn.check(lambda x: np.sum(weights * np.maximum(np.array(x), 0)), rows, gradient=slope).ok
