@@ -71,11 +71,15 @@ class Objective:
             strength: λ of the regularizer; required if there is one, refused if there is none.
             weight_sum: the denominator of the weighted mean of the data term, Σ w of these examples by default;
                 training passes |B| w̄, so that a weight counts in a batch of any size and the penalty stays as it is.
-            statistics, key: of a net with dropout or batch normalization, both: then it is in training mode.
+            statistics, key: of a net with dropout or batch normalization, both: then it is in training mode. With
+                the statistics alone it is the value of the trained net, as for a metric.
         """
         options = {"sample_weight": sample_weight, "strength": strength, "weight_sum": weight_sum}
         if key is None and statistics is None:
             return self.forward(params, x, y, **options)[0]
+        if key is None:
+            passed = self.predict(params, x, statistics), ()
+            return self._valued(params, passed, y, (sample_weight, weight_sum), strength)[0]
         value, _, statistics = self.train(params, statistics, x, y, key, **options)
         return value, statistics
 

@@ -72,6 +72,14 @@ def test_automatic_gradients_and_metrics_get_what_they_ask_for_by_name(whole):
     assert_close(np.float32(history.metrics["seen"][-1]), np.asarray(mean), tolerances.FORWARD["float32"] * 10)
 
 
+@pytest.mark.parametrize("net", [NET, fnn.dense(3, 2)])
+def test_an_objective_is_a_metric_of_the_trained_net(net):
+    """Of any net: without a key its value is that of evaluation, which validation measures too."""
+    by_hand, params = fnn.backprop(net, "softmax_cross_entropy"), net.init(jax.random.key(0))
+    _, history = run(by_hand, params, validation=(X, Y), metrics={"value": by_hand.objective}, epochs=2)
+    np.testing.assert_array_equal(history.metrics["validation_value"], history.metrics["validation_loss"])
+
+
 def test_each_run_of_a_sweep_has_noise_and_statistics_of_its_own():
     found = fnn.sweep(BY_HAND, (X, Y), over={"seed": [0, 1]}, **OPTIONS)
     for k in range(2):
