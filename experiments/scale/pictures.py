@@ -46,7 +46,7 @@ def sweeps(measured: Sequence[Mapping[str, Any]]) -> Figure:
         spread = [place + 0.3 * (k / max(len(ratios) - 1, 1) - 0.5) for k in range(len(ratios))]
         axes.plot(spread, ratios, "o", color=color)
     axes.axhline(1.45, color="black", ls="--", lw=1)
-    axes.annotate("promised: 1.45", (len(measured) - 0.55, 1.45), xytext=(0, 4), textcoords="offset points", ha="right")
+    axes.annotate("promised: 1.45", (-0.45, 1.45), xytext=(0, -12), textcoords="offset points")
     axes.axhline(1, color="grey", lw=1)
     axes.set(
         xlim=(-0.5, len(measured) - 0.5), ylim=(0, None), ylabel="time on one device over time on two",
@@ -69,8 +69,9 @@ def kills(found: Sequence[Mapping[str, Any]]) -> Figure:
         axes.plot([k for k, _ in mine], [s for _, s in mine], marker, color=color, label=label)
     axes.axhline(groups.SOON, color="black", ls="--", lw=1, label=f"promised: {groups.SOON} s")
     axes.set(
-        xlabel="kill", ylabel="s until all had ended", ylim=(0, 1.1 * groups.SOON), title="Kills in a group of two"
-    )
+        xlabel="kill", ylabel="s until all had ended", yscale="log", ylim=(0.03, 2 * groups.SOON),
+        title="Kills in a group of two",
+    )  # fmt: skip
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=9, loc="center right")
     return figure
