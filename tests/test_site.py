@@ -380,7 +380,7 @@ def test_the_keyboard_reaches_the_text():
         assert page.evaluate("location.hash") == "#furo-main-content"
 
 
-LIVE = {f"{name}.html?framed" for name in ("A10", "C7", "D3", "E3", "E4", "E5")} | {
+LIVE = {f"{name}.html?framed" for name in ("A10", "C7", "D3", "E3", "E4", "E5", "convolution")} | {
     f"{name}.html?framed&folded" for name in ("E4", "net")
 }
 
