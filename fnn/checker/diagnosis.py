@@ -307,7 +307,8 @@ def _mixture(look: Look, clue: np.ndarray) -> tuple[float, float] | None:
 
 def _row_by_row(look: Look, clue: np.ndarray) -> bool:
     """True where hand − truth is in each row a multiple of the clue."""
-    if clue.ndim < 2 or clue.shape[-1] < 3:
+    if clue.ndim < 2 or clue.shape[-1] < 3 or np.all(clue == clue[..., :1]):
+        # of an array of ones every error that is the same along a row is a multiple
         return False
     off, clue = look.of_known(look.hand - look.truth), look.of_known(clue)
     square = np.sum(clue * clue, axis=-1, keepdims=True)

@@ -331,3 +331,11 @@ def test_kinks_that_have_nothing_to_do_with_each_other_are_taken_one_by_one():
     for at_zero in (0.0, 0.5, 1.0):
         slope = lambda x, a=at_zero: weights * np.where(x > 0, 1.0, np.where(x == 0, a, 0.0))  # noqa: E731
         assert fnn.check(lambda x: np.sum(weights * np.maximum(np.array(x), 0)), rows, gradient=slope).ok
+
+
+def test_an_error_along_a_row_is_no_multiple_of_ones():
+    A, x = random("numpy", 2).normal(size=(4, 3)), random("numpy", 3).normal(size=(2, 4))
+    loss = lambda x, B: np.sum((np.array(x) @ A) ** 2) + np.sum(np.array(x) * B)  # noqa: E731
+    wrong = lambda x, B: 2 * x @ A @ A.T + B + np.array([[1.0], [2.0]])  # noqa: E731
+    report = fnn.check(loss, x, np.ones((2, 4)), gradient=wrong)
+    assert not report.ok and "a multiple of" not in str(report)
