@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from fnn.checks import as_floating, require_name, require_pair
+from fnn.checks import as_floating, require_name, require_pair, require_shape
 from fnn.types import Array, Record, Residuals, reset_stale
 
 #: The records, and the classes that take a number; the class of any other record is `type(record)`.
@@ -75,12 +75,18 @@ class Activation(Record):
 
     def __call__(self, z: Array) -> Array:
         """σ(z), the same shape as z. Raises `TypeError` for integers."""
-        z = as_floating(self.name, "z", z)
-        return require_pair(f"{self.name}.forward", self.forward(z), "(a, residuals)")[0]
+        return self.checked_forward(as_floating(self.name, "z", z))[0]
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
         """Return (σ(z), what backward needs)."""
         raise TypeError(f"{type(self).__name__} must define forward(z) -> (a, residuals).")
+
+    def checked_forward(self, z: Array) -> tuple[Array, Residuals]:
+        """What `forward` returns; raises unless it is a pair, of which the activation has the shape of z."""
+        where = f"{self.name}.forward"
+        a, residuals = require_pair(where, self.forward(z), "(a, residuals)")
+        require_shape(where, "a", jnp.shape(a), jnp.shape(z), "An activation keeps the shape of z.")
+        return a, residuals
 
     def backward(self, residuals: Residuals, a_bar: Array) -> Array:
         """Return z_bar, of the shape of z, from the cotangent of the activation."""

@@ -344,7 +344,7 @@ class Dense(Layer):
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Residuals]:
         x, z = self._weighted_sum(params, x)
-        a, saved = self._activated(z)
+        a, saved = self.activation.checked_forward(z)
         return a, (x, saved)
 
     def backward(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array]:
@@ -356,7 +356,7 @@ class Dense(Layer):
 
     def values(self, params: Params, x: Array) -> tuple[Array, dict[str, Array]]:
         z = self._weighted_sum(params, x)[1]
-        a, _ = self._activated(z)
+        a = self.activation.checked_forward(z)[0]
         return a, {"z": z, "a": a}
 
     def cotangents(self, params: Params, residuals: Residuals, y_bar: Array) -> tuple[Params, Array, dict[str, Array]]:
@@ -369,7 +369,7 @@ class Dense(Layer):
         (own, own_dot), x_dot = params, x[1]
         inputs, z = self._weighted_sum(own, x[0])
         z_dot = affine_tangent(own["W"], inputs, own_dot["W"], own_dot["b"], x_dot)
-        a, saved = self._activated(z)
+        a, saved = self.activation.checked_forward(z)
         return (a, self.activation.tangent(saved, z_dot)), ((inputs, saved), (x_dot, z_dot))
 
     def backward_tangent(
@@ -409,13 +409,6 @@ class Dense(Layer):
         from fnn.glassbox.picture import as_net
 
         return as_net([self], None if params is None else [params], names, dark=dark)
-
-    def _activated(self, z: Array) -> tuple[Array, Residuals]:
-        """The activation's (a, residuals)."""
-        name = f"{self.activation.name}.forward"
-        a, saved = require_pair(name, self.activation.forward(z), "(a, residuals)")
-        require_shape(name, "a", jnp.shape(a), z.shape, "An activation keeps the shape of z.")
-        return a, saved
 
     def _weighted_sum(self, params: Params, x: Array) -> tuple[Array, Array]:
         if not isinstance(params, dict) or set(params) != {"W", "b"}:

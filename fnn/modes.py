@@ -123,7 +123,7 @@ class BatchNorm(Layer):
         variance = jnp.mean(centred * centred, axis=examples, keepdims=True)
         per_deviation = 1 / jnp.sqrt(variance + self.eps)
         normal = (centred * per_deviation).astype(x.dtype)
-        a, saved = self.activation.forward(_scaled(params, normal))
+        a, saved = self.activation.checked_forward(_scaled(params, normal))
         new = {"mean": mean.ravel(), "variance": variance.ravel() * (count / (count - 1))}
         stays = self.momentum
         statistics = jax.tree.map(lambda old, now: stays * old + (1 - stays) * now, statistics, new)
@@ -146,7 +146,7 @@ class BatchNorm(Layer):
         x = self._input(params, x)
         mean, variance = (jnp.broadcast_to(statistics[name], x.shape) for name in ("mean", "variance"))
         normal = (x.astype(mean.dtype) - mean) / jnp.sqrt(variance + self.eps)
-        return self.activation.forward(_scaled(params, normal.astype(x.dtype)))[0]
+        return self.activation.checked_forward(_scaled(params, normal.astype(x.dtype)))[0]
 
     def _input(self, params: Params, x: Array) -> Array:
         x = as_floating(str(self), "x", x, params["gain"].dtype)

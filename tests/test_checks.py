@@ -101,6 +101,9 @@ def short_backprop(layer):
     return fnn.backprop(layer, fnn.squared_error)(((),) if hasattr(layer, "layers") else (), floats(2, 2), floats(2, 2))
 
 
+NORMALIZED = {"gain": np.ones(4, np.float32), "shift": np.zeros(4, np.float32)}, {
+    "mean": np.zeros(4, np.float32), "variance": np.ones(4, np.float32)
+}  # fmt: skip
 PARAMS_SHORT = layer_params(4, 3)[0]
 PARAMS, X, LABELS = layer_params(4, 5, 3), floats(6, 4), np.array([0, 2, 1, 1, 2, 0], np.int32)
 
@@ -565,6 +568,8 @@ MESSAGES = [
         "() if nothing")(lambda: Wrong.Sine()(floats(2, 3))),
     row("a layer of it", TypeError, "sine.forward must return (a, residuals)")(
         lambda: fnn.dense(4, 3, activation=Wrong.Sine()).apply(PARAMS_SHORT, floats(2, 4))),
+    row("batch normalization with it", TypeError, "sine.forward must return (a, residuals)")(
+        lambda: fnn.batch_norm(4, activation=Wrong.Sine()).evaluate(*NORMALIZED, floats(2, 4))),
     row("an activation that sums", ValueError, "summed.forward: a must have shape (2, 3), got (2,)")(
         lambda: fnn.dense(4, 3, activation=Wrong.Summed()).apply(PARAMS_SHORT, floats(2, 4))),
     row("a backward that sums", ValueError, "z_bar must have shape (2, 3), got (2,)", "an activation's backward")(

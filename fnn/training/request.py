@@ -153,8 +153,8 @@ class Request:
 
         if described(like.statistics) != described(state.statistics):
             raise ValueError(
-                f"{self.caller}: a state goes on with the net that it began with, got statistics of another. Give that "
-                "net, or begin anew with state.params and a key."
+                f"{self.caller}: a state continues with the net that it began with, got statistics of another. Give "
+                "that net, or start over with state.params and a key."
             )
         shapes = [described(each) for each in (like.optimizer_state, state.optimizer_state)]
         if shapes[0] != shapes[1]:

@@ -117,7 +117,7 @@ MESSAGES = {
         "fit: of a net with layers that differ in training the gradient must give ((value, statistics), gradients), "
         "got something else", "has_aux=True", error=TypeError),
     "a state of another net": row(train(gradient=MODES, params=BEGUN._replace(params=OF_MODES), optimizer=RECORD),
-                                  "the net that it began with, got statistics of another", "begin anew"),
+                                  "the net that it began with, got statistics of another", "start over"),
     "weights beside statistics": row(train(gradient=MODES, params=OF_MODES, data=(X, Y, np.ones(11))),
                                      "must not meet statistics of a batch", "got", "Repeat or drop"),
     "a batch of one row": row(train(gradient=MODES, params=OF_MODES, batch_size=5), "at least 2 rows in training, got",

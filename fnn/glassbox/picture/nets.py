@@ -58,18 +58,17 @@ def as_net(
     legend = _legend(weights, biases)
     below = MARGIN / 2 + height
     width = max(2 * (MARGIN + RADIUS) + COLUMN * len(layers), 2 * MARGIN + max(map(_wide, legend), default=0))
-    whole = f"{round(width)} {round(below + 46 + 18 * len(legend))}"
+    wide, high = round(width), round(below + 46 + 18 * len(legend))
     described = escape(f"A net of {', '.join(map(str, sizes[:-1]))} and {sizes[-1]} units")
     parts = [*_edges(columns, weights), *_circles(columns, sizes, biases, names), *_words(columns, layers, below)]
     parts += [
         f'<text class="note" x="{MARGIN:g}" y="{below + 56 + 18 * k:g}">{escape(line)}</text>'
         for k, line in enumerate(legend)
     ]
-    width, height = whole.split()
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" viewBox="0 0 {whole}" width="{width}" '
-        f'height="{height}" role="img" aria-label="{described}"><style>{_sheet(theme, root)}</style>'
-        f'<rect class="sheet" width="{width}" height="{height}"/>{"".join(parts)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" viewBox="0 0 {wide} {high}" width="{wide}" '
+        f'height="{high}" role="img" aria-label="{described}"><style>{_sheet(theme, root)}</style>'
+        f'<rect class="sheet" width="{wide}" height="{high}"/>{"".join(parts)}</svg>\n'
     )
 
 
