@@ -272,7 +272,7 @@ def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
     >>> fnn.data.validate(np.ones((3, 2)), np.array([0, 1, 2]), classes=2)
     Traceback (most recent call last):
     ...
-    ValueError: y must lie in 0 … 1; row 2 is 2 (and 0 more). Number the classes from 0, or give the net more outputs.
+    ValueError: y must lie in 0 … 1; row 2 is 2. Number the classes from 0, or give the net more outputs.
     """
     shape = np.shape(x)
     if not shape or shape[0] == 0:

@@ -171,6 +171,7 @@ def fit(
     }
     group.require_same("fit", agreed | same)
     with ExitStack() as opened:
+        opened.callback(source.close)
         received = opened.enter_context(signals.remembered(saves=checkpoints is not None or group.several))
         save: Callable[[TrainState], None] | None = None
         watches: list[Watch] = []

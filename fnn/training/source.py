@@ -5,7 +5,7 @@ than three pieces are in memory, however many rows there are; each piece is look
 Letters: N rows, C rows of a piece, B batch size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Protocol
 
@@ -46,6 +46,10 @@ class Source(Protocol):
         """The rows of the step that this state takes next, among those of the last call."""
         ...
 
+    def close(self) -> None:
+        """Nothing more is asked for: what reads ahead ends."""
+        ...
+
 
 class Memory:
     """Rows in memory: those of the job."""
@@ -70,13 +74,16 @@ class Memory:
         order = np.asarray(permutation(jax.random.split(state.key)[1], len(self.data)))
         return _rows(self.data, order, int(state.step), job)
 
+    def close(self) -> None:
+        pass
+
 
 class Streamed:
     """Rows of a stream; a call trains on one piece, or a part of it."""
 
     def __init__(self, stream: Stream, prepare: Prepare, look: Callable[[Batch], None] | None = None) -> None:
         self.stream, self.prepare, self.look = stream, prepare, look
-        self.pieces: Iterator[tuple[Deal, Piece]] | None = None
+        self.pieces: Generator[tuple[Deal, Piece], None, None] | None = None
         self.piece: Batch | Dealt | None = None
         self.start = 0
         """The step of the epoch that the piece begins with."""
@@ -107,7 +114,7 @@ class Streamed:
         state, chunk = advance_piece(replace(job, data=piece), state, budget, self.start, ends=ends)
         self.used = piece, self.start, ends
         if int(chunk.finished):
-            self.pieces = self.piece = None
+            self.close()
         elif int(state.step) * size >= end:
             self.piece = None
         return state, chunk
@@ -121,6 +128,13 @@ class Streamed:
     def batch(self, job: Job, state: TrainState) -> Batch:
         piece, start, _ = self.used
         return _rows(piece, np.arange(len(piece)), int(state.step) - start, job)
+
+    def close(self) -> None:
+        # by its own hand: an error keeps the generator alive through its traceback, and a garbage collector that ended
+        # its thread while another thread starts would wait for itself
+        if self.pieces is not None:
+            self.pieces.close()
+        self.pieces = self.piece = None
 
 
 def _rows(data: Batch | Dealt, order: np.ndarray, step: int, job: Job) -> Batch:

@@ -6,7 +6,7 @@ is.
 Letters: N rows, C rows of a piece, B batch size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -102,7 +102,9 @@ class Stream:
             )
         return read
 
-    def pieces(self, key: Key, first: int, batch_size: int, placement: Placement) -> Iterator[tuple[Deal, "Piece"]]:
+    def pieces(
+        self, key: Key, first: int, batch_size: int, placement: Placement
+    ) -> Generator[tuple[Deal, "Piece"], None, None]:
         """The pieces of one epoch from row `first` of its order on, of each the rows that this process needs; the next
         is read while this one is used."""
         size = self.size(batch_size)

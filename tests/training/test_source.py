@@ -1,5 +1,7 @@
 """Streams: the run that reads piece by piece is the run from memory, and never reads much at once."""
 
+import threading
+
 import jax
 import numpy as np
 import pytest
@@ -90,3 +92,11 @@ def test_what_is_wrong_in_a_piece_is_said():
     huge = jax.tree.map(lambda leaf: leaf * 3e38, PARAMS)
     with pytest.raises(fnn.NonFiniteError, match=r"the value of 1.z is not finite in step \d"):
         run(BY_HAND, huge, data=fnn.Stream(X, Y, 8))
+
+
+def test_what_reads_ahead_ends_with_the_run_even_while_the_error_is_kept():
+    """Its traceback keeps the run alive; a thread that the garbage collector ends can wait for itself."""
+    spoiled = np.where(np.arange(11)[:, None] == 9, np.nan, X).astype(np.float32)
+    with pytest.raises(ValueError, match="x must be finite") as kept:
+        run(data=fnn.Stream(spoiled, Y, 4))
+    assert kept.tb is not None and not [each for each in threading.enumerate() if "ThreadPool" in each.name]
