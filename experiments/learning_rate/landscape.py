@@ -470,6 +470,7 @@ def _line(axes: Any, line: dict[str, Any]) -> None:
         axes.axvline(share, color="0.4", lw=1, ls=":")
     axes.set(
         yscale="log", ylim=(0.03, 12), xlabel="0: lowest minimum, 1: the other", ylabel="cost",
+        xticks=[-0.5, 0, 0.5, 1, 1.5],
         title="Lines between minima",
     )  # fmt: skip
     axes.legend(fontsize=9, loc="upper center")
