@@ -19,8 +19,6 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 import fnn
 
-jax.config.update("jax_default_matmul_precision", "highest")
-
 
 def pytest_configure(config):
     """Most of the time of the tests goes into compiling: every worker, every process that a test starts and the next
@@ -36,6 +34,8 @@ def pytest_configure(config):
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
+        # here too, so that a process takes the programs of another
+        "jax_default_matmul_precision": "highest",
     }.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
@@ -43,6 +43,22 @@ def pytest_configure(config):
 
 #: Bytes of compiled programs.
 LARGEST = 500_000_000
+#: The files that take longest. They begin first, so that at the end no worker waits for another.
+LONG = (
+    "tests/experiments/test_report_browser.py", "tests/training/test_group.py", "tests/training/test_mesh.py",
+    "tests/test_notebooks.py", "tests/experiments/test_experiments.py", "tests/test_gradients.py",
+    "tests/curvature/test_products.py", "tests/training/test_weights.py", "tests/training/test_checkpoints.py",
+    "tests/training/test_sweep.py", "tests/training/test_optax.py", "tests/training/test_fit.py",
+    "tests/curvature/test_spectrum.py", "tests/glassbox/test_rules.py", "tests/curvature/test_mutants.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items):
+    """Only where several workers share the files; alone, tests run in the order in which they are read."""
+    if hasattr(config, "workerinput"):
+        order = {file: number for number, file in enumerate(LONG)}
+        items.sort(key=lambda item: order.get(item.nodeid.split("::")[0], len(order)))
+
 
 run_python = PythonEvaluator()
 
