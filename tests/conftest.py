@@ -39,10 +39,10 @@ def x64():
 
 @pytest.fixture(scope="module")
 def quick_compilation():
-    """For files about messages, checkpoints, signals, or which program is compiled and how often: XLA does little.
+    """For files about messages, checkpoints, signals, orders, or which program is compiled: XLA optimizes little.
 
-    That takes about half the time. Files about the numbers of rules and training compile as users do. Where runs are
-    compared bit for bit, no program may go from a file of one kind to one of the other.
+    That takes about half the time. Files about the numbers of rules and of a run compile as users do: test_fit and
+    test_run have the loop. Where runs are compared bit for bit, no program may go from one kind of file to the other.
     """
     _forget_programs()
     jax.config.update("jax_disable_most_optimizations", True)
