@@ -231,8 +231,6 @@ def _linear(options: Options, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, A
     size = np.linalg.norm(theta)
     starts = theta + size * random.normal(size=(options.starts, len(theta)))
     costs, distances = map(np.asarray, descents(starts))
-    if not np.isfinite(distances).all():
-        raise FloatingPointError("the descent left the finite numbers, which its rate forbids. Look at the table.")
     objective = fnn.objective(net, fnn.squared_error)
     cost = jax.jit(jax.vmap(lambda theta: objective(params(theta), x, y)))
     pairs = theta + size * random.normal(size=(2, CHORDS, len(theta)))

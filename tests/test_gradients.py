@@ -1,5 +1,7 @@
 """Back-propagation by hand against autodiff and finite differences, over the whole case table."""
 
+import types
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import fnn
+from fnn.gradients import LOOKED_AT, _first_rows
 from tests import reference, tolerances
 from tests.cases import NETS, NetCase
 from tests.conftest import strict
@@ -268,3 +271,23 @@ def test_by_hand_does_no_more_work_than_autodiff():
     assert by_hand.cost_analysis()["flops"] <= automatic.cost_analysis()["flops"] + scaling
     hand_bytes = by_hand.memory_analysis().temp_size_in_bytes
     assert hand_bytes <= automatic.memory_analysis().temp_size_in_bytes
+
+
+def test_only_the_rows_that_are_looked_at_leave_another_device(monkeypatch):
+    class Far:
+        """An array on an accelerator; it lets nothing out but what was cut on it."""
+
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __getitem__(self, cut):
+            return self.rows[cut]
+
+        def devices(self):
+            return [types.SimpleNamespace(platform="gpu")]
+
+    rows = np.arange(200.0).reshape(100, 2)
+    near = [_first_rows(each) for each in (rows, jnp.asarray(rows))]
+    monkeypatch.setattr(jax, "Array", Far)
+    for each in (*near, _first_rows(Far(rows))):
+        np.testing.assert_array_equal(each, rows[:LOOKED_AT])

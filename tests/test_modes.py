@@ -176,7 +176,7 @@ def in_training(f):
     return call
 
 
-WHICH = r"does something else in training than in evaluation, got a call that does not say which. Train with fnn.fit"
+WHICH = r"behaves differently in training and in evaluation, got a call that does not say which. Train with fnn.fit"
 NO_EXAMPLES = r"a gradient per example is that of the example alone, got .* Take a net without"
 REFUSED = {
     "apply": (lambda: NET.apply(PARAMS, ONES), TypeError, rf"^batch_norm\(5, activation=tanh\) {WHICH}"),

@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -339,3 +340,43 @@ def test_an_error_along_a_row_is_no_multiple_of_ones():
     wrong = lambda x, B: 2 * x @ A @ A.T + B + np.array([[1.0], [2.0]])  # noqa: E731
     report = fnn.check(loss, x, np.ones((2, 4)), gradient=wrong)
     assert not report.ok and "a multiple of" not in str(report)
+
+
+def softmax(z, xp):
+    p = xp.exp(z - z.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+def attention(q, k, v, xp=np):
+    return xp.sum(xp.sin(softmax(q @ k.T / 2, xp) @ v))
+
+
+def attention_gradients(q, k, v):
+    p = softmax(q @ k.T / 2, np)
+    y_bar = np.cos(p @ v)
+    p_bar = y_bar @ v.T
+    z_bar = p * (p_bar - np.sum(p * p_bar, -1, keepdims=True)) / 2
+    return z_bar @ k, z_bar.T @ q, p.T @ y_bar
+
+
+#: Queries, keys and values; k is small, and all of them are of one shape.
+QKV = tuple(np.random.default_rng(3).normal(size=(3, 5, 4)))
+
+
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_the_gradient_of_another_argument_is_named(xp):
+    attend = lambda q, k, v: attention(q, k, v, xp)  # noqa: E731
+    (finding,) = fnn.check(attend, *QKV, gradient=lambda *args: attention_gradients(*args)[2]).findings
+    assert finding.message.startswith("it equals the gradient of argument 2: exchanged, or copied"), finding
+
+
+def test_a_gradient_of_0_to_rounding_is_right_and_a_small_one_that_is_wrong_is_not():
+    attend, ones = (lambda *args: attention(*args, jnp)), (np.ones((6, 4)),) * 3
+    queries = attention_gradients(*ones)[0]
+    assert 0 < np.abs(queries).max() < 1e-15
+    assert (report := fnn.check(attend, *ones, gradient=lambda *args: attention_gradients(*args)[0])).ok, str(report)
+    small = {"a": W, "b": 2 * W[:2]}
+    f = lambda p: jnp.sum(p["a"] ** 2) + 1e-11 * jnp.sum(jnp.sin(p["b"]))  # noqa: E731
+    gradient = lambda p: {"a": 2 * p["a"], "b": 1.5e-11 * np.cos(p["b"])}  # noqa: E731
+    report = fnn.check(f, small, gradient=gradient)
+    assert not report.ok and "argument 0['b']: a constant factor of 1.5 too many" in str(report), str(report)

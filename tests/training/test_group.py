@@ -74,7 +74,8 @@ def test_two_processes_give_the_bits_of_two_devices(two, folder):
     for each in two:
         for name in ("run", "memory", "stream", "sweep", "wide", "enough"):
             assert each[name] == one[name], name
-        assert each["memory"] == each["stream"] and each["wide"] is True and each["enough"] is True
+        # the last one, of 9 epochs, was ended by a callback after 3, which the others were told
+        assert each["memory"] == each["stream"] == each["enough"] and each["wide"] is True
 
 
 def test_each_process_reads_its_own_rows(two):
@@ -150,11 +151,11 @@ def second(monkeypatch):
 
 
 def test_all_do_what_the_first_says_and_stop_when_any_does(second):
-    own = Word(3, False, True, 15)
-    second[:] = [{"word": Word(7, True, False, 0)}, {"word": own}]
-    assert Group(True).agree(own) == Word(7, True, True, 15) and not Group(True).first
-    second[:] = [{"word": Word(7, False, False, 2)}, {"word": own}]
-    assert Group(True).agree(own) == Word(7, False, True, 2)
+    own = Word(3, False, 4, 15)
+    second[:] = [{"word": Word(7, True, 0, 0)}, {"word": own}]
+    assert Group(True).agree(own) == Word(7, True, 4, 15) and not Group(True).first
+    second[:] = [{"word": Word(7, False, 0, 2)}, {"word": own}]
+    assert Group(True).agree(own) == Word(7, False, 4, 2)
     second[:] = [{"error": "ValueError: of one", "saves": True}, {"word": own}]
     with pytest.raises(
         GroupError, match=r"process 0 of 2 raised ValueError: of one\. All processes stop here\."
