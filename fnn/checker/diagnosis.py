@@ -16,6 +16,8 @@ import numpy as np
 EXPLAINED = 1e-9
 
 
+#: A truth below this share of the gradient by hand is 0 to rounding.
+ZERO = 1e-14
 #: An error below this share of the largest entry is hardly a wrong formula.
 SMALL = 1e-5
 
@@ -56,7 +58,9 @@ class Look:
 
     @property
     def scale(self) -> float:
-        return float(max(np.abs(self.of_known(self.truth)).max(initial=0), 1e-300))
+        truth, hand = (float(np.abs(self.of_known(each)).max(initial=0)) for each in (self.truth, self.hand))
+        # of a truth that is 0 to rounding, the gradient by hand tells the size
+        return max(truth if truth > ZERO * hand or not np.isfinite(hand) else hand, 1e-300)
 
     def of_known(self, values: np.ndarray) -> np.ndarray:
         """The values where the truth is known, 0 elsewhere."""
@@ -143,6 +147,8 @@ def _explanations(
     yield from _places(looks)
     for name in first.clues:
         yield from _terms(name, looks)
+    for name in first.clues:
+        yield from _by_row(name, looks)
     for name in first.tries:
         if name == "misplaced" and holds(lambda look: look.same(look.hand, look.tries.get("misplaced", look.truth))):
             yield Diagnosis("the derivative is taken at the output, not at the input", True, "misplaced")
@@ -283,7 +289,13 @@ def _terms(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
     if both[0] is not None and both[1] is not None:
         says = f"it equals {both[0]:.6g} times the truth plus {both[1]:.6g} times {name}: one of two terms is wrong"
         yield Diagnosis(says, True, "term")
-    if all(_row_by_row(look, look.clues[name]) for look in looks):
+
+
+def _by_row(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
+    """An error that is a multiple of something at hand, another for each row."""
+    if name.startswith(GRADIENT_OF) or any(name not in look.clues for look in looks):
+        return
+    if all(look.clues[name].shape == look.truth.shape and _row_by_row(look, look.clues[name]) for look in looks):
         yield Diagnosis(f"it is off by a multiple of {name}, another for each row: a wrong term", True, "term")
 
 

@@ -22,7 +22,7 @@ from fnn.checker.points import Settings
 from fnn.checker.promises import COARSE
 from fnn.checker.quotients import size_of
 from fnn.checker.rules import Point
-from fnn.checker.witnesses import Directions
+from fnn.checker.witnesses import ALONG, Directions
 
 #: Slopes ahead and behind that differ by more than this share, at a step of a millionth, have a kink between.
 ROUGH = 1e-3
@@ -50,16 +50,12 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
         return Along([], (), None)
     count = max(math.ceil(math.log2(1 / miss)), 1)
     seen = _directions(point, settings, count)
-    witnesses = settings.witnesses(point.rule)
-    share = max(1e-9, COARSE * witnesses.coarse, 20 * witnesses.compare(point).own)
-    size = float(np.abs(seen.slope).max())
-    # a smooth function has the same slope ahead and behind, to the step; a kink nearby shows in most directions, and
-    # where it does, what differences say against a gradient proves nothing
-    rough = seen.gap > ROUGH * size
-    room = 10 * np.max(seen.uncertainty[~rough], initial=0) + seen.rounding + share * np.abs(seen.by_hand).max()
-    apart = np.abs(seen.slope - seen.by_hand)
-    usable = ~rough & (apart <= room)
-    disagree = (apart > room + seen.gap) & (not rough.any())
+    view = _View.of(point, settings, seen)
+    if view.disagree.any() or view.rough.all():
+        # where the value cancels, rounding takes it further than its size says
+        seen = _directions(point, settings, count, measured=True)
+        view = _View.of(point, settings, seen)
+    room, apart, usable, disagree = view.room, view.apart, view.usable, view.disagree
     if disagree.any():
         k = int(np.argmax(np.where(disagree, apart, 0)))
         numbers = f"{seen.slope[k]:.6g} ± {room:.1g}, the gradient {seen.by_hand[k]:.6g}"
@@ -83,6 +79,30 @@ def along_random_directions(point: Point, settings: Settings, miss: float, *, co
     return _confirmed(point, settings, seen, usable, room)
 
 
+@dataclass(frozen=True, eq=False)
+class _View:
+    """Which directions can be used, and which contradict the gradient."""
+
+    room: float
+    apart: np.ndarray
+    rough: np.ndarray
+    """True where a kink is near."""
+    usable: np.ndarray
+    disagree: np.ndarray
+
+    @classmethod
+    def of(cls, point: Point, settings: Settings, seen: Directions) -> "_View":
+        witnesses = settings.witnesses(point.rule)
+        share = max(1e-9, COARSE * witnesses.coarse, 20 * witnesses.compare(point).own)
+        # a smooth function has the same slope ahead and behind, to the step and to rounding; a kink nearby shows in
+        # most directions, and where it does, what differences say against a gradient proves nothing
+        rough = seen.gap > max(ROUGH * float(np.abs(seen.slope).max()), 2 * seen.rounding / ALONG)
+        room = 10 * np.max(seen.uncertainty[~rough], initial=0) + seen.rounding + share * np.abs(seen.by_hand).max()
+        apart = np.abs(seen.slope - seen.by_hand)
+        disagree = (apart > room + seen.gap) & (not rough.any())
+        return cls(float(room), apart, rough, ~rough & (apart <= room), disagree)
+
+
 def _witness(point: Point, settings: Settings) -> str:
     return settings.witnesses(point.rule).compare(point).witness
 
@@ -97,6 +117,8 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
     # what a single entry of each leaf must be off by to be seen, as a share of the leaf's largest
     entries = [2 * room / size / scale for size, scale in zip(sizes, scales, strict=True) if scale]
     along = f"along {int(usable.sum())} of {len(usable)} random directions"
+    if np.abs(seen.by_hand).max() <= room:
+        return Along([], (f"{along} differences are 0 to rounding, as the gradient says",), missed)
     note = f"{along} differences agree to {_agreement(seen, usable):.0e}"
     if entries:
         note += f"; an entry wrong by {max(entries):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
@@ -105,7 +127,7 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
     return Along([], (note, *_forward_note(seen), *taylor), missed)
 
 
-def _directions(point: Point, settings: Settings, count: int) -> Directions:
+def _directions(point: Point, settings: Settings, count: int, *, measured: bool = False) -> Directions:
     """The gradient along ± the size of its leaf for each entry, so that none is multiplied by nearly nothing."""
     random = np.random.default_rng(settings.seed + 8)
     # what the user names as data stays where it is
@@ -115,7 +137,7 @@ def _directions(point: Point, settings: Settings, count: int) -> Directions:
     ]  # fmt: skip
     signs = [free * (2 * random.integers(0, 2, (count, *leaf.shape), np.int8) - 1) for leaf, free in leaves]
     witnesses = settings.witnesses(point.rule)
-    return witnesses.along(point, witnesses.compare(point).hand, signs)
+    return witnesses.along(point, witnesses.compare(point).hand, signs, measured=measured)
 
 
 def _disagrees_elsewhere(point: Point, settings: Settings, miss: float) -> bool:

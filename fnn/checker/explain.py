@@ -132,6 +132,7 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
     for other, truth in jax.tree_util.tree_leaves_with_path(compared.auto):
         if other != path and np.shape(truth) == np.shape(right):
             clues[f"{GRADIENT_OF} {argument_of(point.rule, other)}"] = np.asarray(truth)
+    clues |= _of_data(point, np.shape(right), settings)
     alone = bars[0] if len(bars) == 1 and not point.rule.whole else None
     noise, known = COARSE * witnesses.coarse, None
     hand, truth = leaf(compared.hand), leaf(compared.auto)
@@ -163,9 +164,23 @@ def _inputs_named(point: Point) -> dict[str, np.ndarray]:
     for k, (path, value) in enumerate(data):
         name = "the target or data" if k == 0 else f"the target or data, part {k + 1}"
         if rule.loose:
-            name = f"argument {path[0].idx + len(point.inputs)}{jax.tree_util.keystr(path[1:])}"
+            name = _named(point, path)
         clues[name] = np.asarray(value)
     return clues
+
+
+def _named(point: Point, path: tuple) -> str:
+    """Data of a function with a gradient beside it, by its place among the arguments."""
+    return f"argument {path[0].idx + len(point.inputs)}{jax.tree_util.keystr(path[1:])}"
+
+
+def _of_data(point: Point, shape: tuple[int, ...], settings: Settings) -> dict[str, np.ndarray]:
+    """The right gradients of the other arguments of a function, which one beside it may give in place of its own."""
+    leaves = jax.tree_util.tree_leaves_with_path(point.data)
+    if not point.rule.loose or not any(is_float(value) and np.shape(value) == shape for _, value in leaves):
+        return {}
+    gradients = jax.tree_util.tree_leaves_with_path(settings.witnesses(point.rule).gradients_of_data(point))
+    return {f"{GRADIENT_OF} {_named(point, path)}": np.asarray(g) for path, g in gradients if np.shape(g) == shape}
 
 
 def _varied(point: Point, path: tuple, settings: Settings) -> list[Look] | None:

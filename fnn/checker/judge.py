@@ -32,6 +32,8 @@ SUSPECTS, FEW = 16, 4
 #: An entry by hand may differ from autodiff by this share of the leaf's largest entry, or by NOISE times the measured
 #: noise, whichever is more. Rounding in float64 leaves 1e-15 or so, wrong rules at generic inputs 1e-3 and more.
 NOISE = 1e3
+#: The rounding of float64.
+EPS = float(np.finfo(np.float64).eps)
 #: Directions along which a gradient at a kink must lie between the slopes ahead and behind.
 SIDES = 8
 
@@ -159,15 +161,31 @@ def _with_noise(point: Point, leaves: list[Leaf], settings: Settings) -> list[Le
         return leaves
     # what is badly conditioned there is noisy, and not wrong; a step into infinity tells nothing of the rounding
     try:
-        measured = settings.witnesses(point.rule).noise(point, settings.seed)
+        noise = settings.witnesses(point.rule).noise(point, settings.seed)
     except DOES_NOT_RUN:
         # it cannot be traced, or has no reverse mode: differences have an uncertainty of their own
         return leaves
-    own, noise = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in measured)
+    own, auto = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in (noise.hand, noise.auto))
+    known = jax.tree.leaves(settings.witnesses(point.rule).compare(point).output), jax.tree.leaves(noise.output)
+    terms = zip(jax.tree.leaves(point.y_bar), *known, strict=True)
+    change = sum(float(np.sum(np.abs(bar) * (EPS * np.abs(y) + off))) for bar, y, off in terms if is_float(y))
     return [
-        replace(leaf, bound=np.fmax(leaf.bound, NOISE * noise[leaf.path]), own=NOISE * own.get(leaf.path, np.zeros(())))
+        replace(
+            leaf, bound=np.fmax(leaf.bound, _room(leaf, auto[leaf.path], change)),
+            own=NOISE * own.get(leaf.path, np.zeros(())),
+        )
         for leaf in leaves
-    ]
+    ]  # fmt: skip
+
+
+def _room(leaf: Leaf, noise: np.ndarray, change: float) -> np.ndarray:
+    """How far rounding may take each entry, where rounding changes the value by so much."""
+    most, hand = np.max(noise, initial=0), np.abs(leaf.g).max(initial=0)
+    if not np.abs(leaf.t).max(initial=0) <= 10 * most:
+        return NOISE * noise
+    # a gradient that is 0 to rounding throughout: an entry may be lucky, and so may all of autodiff
+    floor = 4 * change / size_of(leaf.value)
+    return np.full_like(noise, max(NOISE * most, floor if hand <= floor else 0))
 
 
 def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> list[Finding]:
@@ -176,6 +194,9 @@ def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> lis
     drawn = point.generic and not point.rule.composite and not point.rule.declared_inside
     entries = {leaf.argument: _entries(leaf, drawn, random) for leaf in leaves}
     quotients = _differenced(point, leaves, entries, settings)
+    doubtful = {leaf.argument: _doubtful(leaf, entries[leaf.argument], quotients[leaf.argument]) for leaf in leaves}
+    if any(map(np.any, doubtful.values())):
+        quotients = _measured_anew(point, leaves, entries, settings, (quotients, doubtful))
     findings = []
     for leaf in leaves:
         settings.count(f"compared with {leaf.witness}", leaf.g.size)
@@ -189,7 +210,7 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
     findings: list[Finding] = []
     leaves: list[Leaf] = []
     start, rule = 0, point.rule
-    blur = settings.witnesses(rule).blur(point)
+    blur, nothing = settings.witnesses(rule).blur(point), settings.witnesses(rule).is_nothing(point)
     largest = max((np.abs(t).max(initial=0) for t in jax.tree.leaves((compared.auto, compared.hand))), default=0)
     finest = 0.0
     if compared.uncertainty is not None:
@@ -228,7 +249,7 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
                 exact = exact + room[first : first + value.size].reshape(t.shape)
             if not point.generic:
                 _note_rounding(point, compared, g, settings, largest)
-            if blur and not point.generic and finest > TOO_COARSE * largest > 0:
+            if blur and not point.generic and finest > TOO_COARSE * largest > 0 and not nothing:
                 says = f"the values of the function are good to {blur:.1g} only: too coarse to tell. Compute in float64"
                 findings.append(said(rule, Verdict.UNDECIDED, says, argument))
                 continue
@@ -242,15 +263,23 @@ def _note_rounding(point: Point, compared: Compared, g: np.ndarray, settings: Se
     """Say where the user's own code on the host computes in less than float64, and how much of a mistake that hides."""
     witnesses = settings.witnesses(point.rule)
     blur = witnesses.blur(point)
-    if blur and compared.uncertainty is not None and largest:
+    if witnesses.is_nothing(point):
+        says = f"the value is 0 to its own rounding, {blur:.1g}, and a gradient that small is not seen"
+        settings.notes[says] = None
+    elif blur and compared.uncertainty is not None and largest:
         told = 10 * np.median(compared.uncertainty[np.isfinite(compared.uncertainty)]) / largest
-        says = f"the function computes in float32 inside, or loses as much: its value is good to {blur:.1g}"
+        inside = "float32" if blur <= HALF * np.abs(np.asarray(compared.output)).max() else "half precision"
+        says = f"the function computes in {inside} inside, or loses as much: its value is good to {blur:.1g}"
         settings.notes[f"{says}, and a mistake below about {told:.0e} of the largest entry is not seen"] = None
     if witnesses.on_host and g.dtype != np.float64:
         says = f"the gradient comes back in {g.dtype.name}: what is lost in that dtype was not judged"
         settings.notes[says] = None
 
 
+#: What is rounded by more than this share is so as in half precision, not in float32.
+HALF = 1e-5
+#: What half precision may leave, as a share of the largest entry: some of the epsilon of bfloat16, which is 8e-3.
+IN_HALF = 0.1
 #: Where nothing that is told is finer than this share of the largest entry, nothing is told.
 TOO_COARSE = 0.2
 
@@ -311,8 +340,39 @@ def _entries(leaf: Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray
     return np.concatenate([suspects, np.setdiff1d(others, suspects)]).astype(int)
 
 
+def _doubtful(leaf: Leaf, entries: np.ndarray, quotients: Quotients) -> np.ndarray:
+    """True where differences contradict autodiff: one of the two is less exact than it says."""
+    views = Views.of(leaf, Differenced(entries, quotients))
+    return ~views.auto_agrees & ~quotients.kink & np.isfinite(views.t)
+
+
+def _measured_anew(
+    point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray], settings: Settings,
+    known: tuple[dict[str, Quotients], dict[str, np.ndarray]],
+) -> dict[str, Quotients]:  # fmt: skip
+    """The quotients, those that are doubtful with the rounding of their differences measured."""
+    quotients, doubtful = known
+    chosen = {name: entries[name][doubt] for name, doubt in doubtful.items()}
+    try:
+        anew = _differenced(point, leaves, chosen, settings, measured=True)
+    except DOES_NOT_RUN:
+        # what cannot be rounded otherwise stays as it is
+        return quotients
+    return {
+        name: Quotients(*(_replaced(*each, doubtful[name]) for each in zip(known, anew[name], strict=True)))
+        for name, known in quotients.items()
+    }
+
+
+def _replaced(values: np.ndarray, others: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The values with the others in these places."""
+    values = values.copy()
+    values[places] = others
+    return values
+
+
 def _differenced(
-    point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray], settings: Settings
+    point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray], settings: Settings, *, measured: bool = False
 ) -> dict[str, Quotients]:
     """The quotients of every leaf, all of them in one run."""
     places, scales = [np.zeros(0, int)], [np.zeros(0)]
@@ -325,7 +385,8 @@ def _differenced(
         empty = np.zeros(0)
         return {leaf.argument: Quotients(empty, empty, empty, empty, empty.astype(bool)) for leaf in leaves}
     # the truth may come from differences itself: these have other steps
-    every = settings.witnesses(point.rule).quotients(point, flat, OTHER_STEPS * np.concatenate(scales))
+    sizes = OTHER_STEPS * np.concatenate(scales)
+    every = settings.witnesses(point.rule).quotients(point, flat, sizes, measured=measured)
     ends = np.cumsum([len(entries[leaf.argument]) for leaf in leaves])
     return {
         leaf.argument: Quotients(*(each[end - len(entries[leaf.argument]) : end] for each in every))
@@ -455,6 +516,9 @@ def _suspect(
     if not q.kink[k] and apart <= seen.own[k]:
         says = f"rounding takes it this far in float64: by {seen.own[k] / NOISE:.2g}, and autodiff by less"
         return Verdict.PRECISION, says
+    if apart <= IN_HALF * np.abs(leaf.t).max(initial=0) and settings.witnesses(point.rule).compare(point).half:
+        says = "the gradient moves in steps, as in half precision, which may take it that far. Compute in float64"
+        return Verdict.UNDECIDED, says
     return Verdict.FORMULA, ""
 
 

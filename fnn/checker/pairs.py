@@ -59,11 +59,11 @@ class OfActivation(Pair):
     keeps: int | None = None
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
-        return self.activation.forward(*inputs)[0]
+        return self.activation.checked_forward(*inputs)[0]
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         (z,) = inputs
-        a, residuals = self.activation.forward(z)
+        a, residuals = self.activation.checked_forward(z)
         if self.keeps is not None:
             residuals = (z, a)[self.keeps]
         return a, (self.activation.backward(residuals, y_bar),)

@@ -23,6 +23,8 @@ from fnn.types import PyTree
 SHARE = 1e-9
 #: Where a function holds constants in a narrower dtype: so many of its epsilons are no difference.
 COARSE = 16
+#: So many times the measured rounding is no difference where a value or a gradient cancels to next to nothing.
+CANCELLED = 10
 #: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|, err(auto) no less than its noise.
 RATIO, ULPS = 8, 64
 #: Cotangents in the batch of which `jax.vmap` must give what one after the other gives.
@@ -61,10 +63,21 @@ def of_value(point: Point, compared: Compared, settings: Settings) -> list[Findi
     for own, right in zip(jax.tree.leaves(compared.value), jax.tree.leaves(compared.output), strict=False):
         own, right = np.asarray(own, np.float64), np.asarray(right, np.float64)
         size = np.abs(right).max(initial=0)
-        if own.shape != right.shape or not np.abs(own - right).max(initial=0) <= share * size:
+        off = np.abs(own - right).max(initial=0) if own.shape == right.shape else np.inf
+        if not off <= share * size and not off <= _rounding(point, settings, "value", "output"):
             says = "the rule's forward pass gives another value than the function"
             return [said(point.rule, Verdict.FORMULA, says, "the value", "value")]
     return []
+
+
+def _rounding(point: Point, settings: Settings, *parts: str) -> float:
+    """How far rounding may take what cancels to next to nothing, of these parts of a comparison."""
+    try:
+        noise = settings.witnesses(point.rule).noise(point, settings.seed)
+    except DOES_NOT_RUN:
+        return 0.0
+    leaves = [np.asarray(leaf) for part in parts for leaf in jax.tree.leaves(getattr(noise, part))]
+    return CANCELLED * float(max((leaf.max(initial=0) for leaf in leaves), default=0))
 
 
 def of_forward_mode(point: Point, settings: Settings) -> list[Finding]:
@@ -86,7 +99,9 @@ def of_forward_mode(point: Point, settings: Settings) -> list[Finding]:
     forward = sum(np.sum(bar * g) for bar, g in zip(jax.tree.leaves(point.y_bar), jax.tree.leaves(own), strict=True))
     terms = [bar * v for bar, v in zip(bars, tangents, strict=True)]
     size = sum(np.abs(term).sum() for term in terms)
-    if abs(forward - sum(term.sum() for term in terms)) <= share * size + 1e-300:
+    off = abs(forward - sum(term.sum() for term in terms))
+    tangent = max(np.abs(v).sum() for v in tangents)
+    if off <= share * size + 1e-300 or off <= tangent * _rounding(point, settings, "hand", "auto"):
         return []
     says = "in forward mode its tangent differs from that of the function, though in reverse mode it is right"
     return [said(point.rule, Verdict.FORMULA, says, "the tangent", "forward mode")]
@@ -102,7 +117,8 @@ def of_batch(point: Point, settings: Settings) -> list[Finding]:
         says = f"the rule does not run under jax.vmap: {raised(error)}"
         return [said(point.rule, Verdict.FORMULA, says, "in a batch", "batch")]
     for g, t in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
-        if not np.abs(g - t).max(initial=0) <= SHARE * np.abs(t).max(initial=0) + 1e-300:
+        off = np.abs(g - t).max(initial=0)
+        if not off <= SHARE * np.abs(t).max(initial=0) + 1e-300 and not off <= _rounding(point, settings, "hand"):
             says = "under jax.vmap it gives other cotangents than one example after the other"
             return [said(point.rule, Verdict.FORMULA, says, "in a batch", "batch")]
     return []

@@ -69,11 +69,22 @@ class Compared(NamedTuple):
     """Where differences see a kink: 1, elsewhere 0; of the same vector."""
     own: float = 0.0
     """How far rounding takes the gradient by hand, as a share of its largest entry; 0 where that was not measured."""
+    half: bool = False
+    """True where the gradient by hand moves in steps, as what computes in half precision inside does."""
 
     @property
     def witness(self) -> str:
         """What the gradient by hand is compared with, in a word."""
         return "differences" if self.source == "differences" else "autodiff"
+
+
+class Noise(NamedTuple):
+    """How far rounding takes each part of a comparison, leaf by leaf: every result inside moved by an ulp."""
+
+    value: PyTree
+    hand: tuple
+    output: PyTree
+    auto: tuple
 
 
 class Directions(NamedTuple):
@@ -108,14 +119,17 @@ class Witnesses:
         self._reverse = True
         self._outputs: dict[Any, PyTree] = {}
         # the truth is compiled with little optimization, the user's own run as the user compiles it
-        self._compare, self._by_hand, self._output_of = map(_lightly, (self._compared_in, self._hand, self._forward))
-        self._pushed_entries = _lightly(self._pushed_in)
-        self._changes = _lightly(self._changes_in)
-        self._along = _lightly(self._along_in, static_argnames="push")
-        self._complex, self._batched = map(_lightly, (self._complex_in, self._batched_in))
-        self._forward_mode, self._noise = map(_lightly, (self._forward_mode_in, _apart(self._cotangents_in)))
+        self._compare, self._by_hand, self._output_of = map(lightly, (self._compared_in, self._hand, self._forward))
+        self._pushed_entries = lightly(self._pushed_in)
+        self._changes = lightly(self._changes_in)
+        self._along = lightly(self._along_in, static_argnames="push")
+        self._complex, self._batched = map(lightly, (self._complex_in, self._batched_in))
+        self._forward_mode, self._noise = map(lightly, (self._forward_mode_in, apart(self._compared_in)))
+        self._change_noise = lightly(apart(lambda *place: self._changes_in(*place)[0]))
+        self._of_data = lightly(self._of_data_in)
+        self._along_noise = lightly(apart(self._slopes_in))
         self._working = jax.jit(self._working_in)
-        self._own_noise = jax.jit(_apart(lambda *place: self._working_in(*place)[1:]))
+        self._own_noise = jax.jit(apart(lambda *place: self._working_in(*place)[1:]))
 
     # ---- the functions of a rule, in float64 throughout
 
@@ -176,9 +190,6 @@ class Witnesses:
         y, auto = pullback(lambda *u: self.pair.forward(u, data), inputs, y_bar)
         return y, self.pair.derived(inputs, data, jax.tree.map(as_dtype_of, y_bar, y))[1], auto
 
-    def _cotangents_in(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[tuple, tuple]:
-        return self._hand(inputs, data, y_bar)[1], self._auto(inputs, data, y_bar)[1]
-
     def _pushed_in(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, Array]:
         y, value, u, unravel, _ = self._value(inputs, data, y_bar)
 
@@ -221,6 +232,16 @@ class Witnesses:
         taylor = jax.lax.map(lambda h: ahead(h, first) - h * dots[0], jnp.asarray(TAYLOR))
         slopes = {"up": up, "down": down, "dots": dots, "taylor": taylor, "weight": weight}
         return {**slopes, "pushed": jax.jvp(value, (floats,), (first,))[1]} if push else slopes
+
+    def _of_data_in(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
+        def auto(pair: Pair, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple:
+            return pullback(lambda *d: pair.forward(inputs, d), data, y_bar)[1]
+
+        return self._doubled(auto)(inputs, data, y_bar)
+
+    def _slopes_in(self, *place: Any) -> tuple[Array, Array]:
+        seen = self._along_in(*place, push=False)
+        return seen["up"], seen["down"]
 
     def _complex_in(self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array) -> Array:
         floats, rebuilt = floats_of(inputs)
@@ -373,14 +394,17 @@ class Witnesses:
         with jax.enable_x64(self.x64):
             return jax.device_get(self._working(inputs, data, y_bar))
 
-    def noise(self, point: Point, seed: int) -> tuple[tuple, tuple]:
-        """How far rounding takes the cotangents (by hand, by autodiff): every result inside moved by an ulp."""
-        return jax.device_get(self._noise((point.inputs, point.data, point.y_bar), _key(seed)))
+    def noise(self, point: Point, seed: int) -> Noise:
+        """How far rounding takes values and cotangents, by hand and by autodiff."""
+        if "noise" not in point.results:
+            place = point.inputs, point.data, point.y_bar
+            point.results["noise"] = Noise(*jax.device_get(self._noise(place, seed_key(seed))))
+        return point.results["noise"]
 
     def own_noise(self, place: tuple, seed: int) -> tuple[tuple, tuple]:
         """The same of the working run, at (inputs, data, y_bar)."""
         with jax.enable_x64(self.x64):
-            return jax.device_get(self._own_noise(place, _key(seed)))
+            return jax.device_get(self._own_noise(place, seed_key(seed)))
 
     def batched(self, point: Point, y_bars: PyTree) -> tuple[tuple, tuple]:
         """The cotangents by hand for a batch of output cotangents: by `jax.vmap`, and one after the other."""
@@ -404,13 +428,15 @@ class Witnesses:
                 # this function takes no complex numbers: it has one witness less
                 return None
 
-    def quotients(self, point: Point, entries: np.ndarray, scales: np.ndarray) -> Quotients:
+    def quotients(self, point: Point, entries: np.ndarray, scales: np.ndarray, *, measured: bool = False) -> Quotients:
         """Difference quotients of ⟨y_bar, forward(inputs)⟩ at these entries of the vector of all floating inputs.
 
         Args:
             point: where.
             entries: positions in that vector.
             scales: the characteristic size of each of these entries.
+            measured: measure how far rounding takes the differences. The size of the value tells it but where large
+                numbers cancel in it, as in a cross-entropy of one class, which is 0.
         """
         noise = self.blur(point)
         h = (WIDE if noise else STEPS)[None, :] * scales[:, None]
@@ -420,34 +446,62 @@ class Witnesses:
         padded = -(-places.size // (CHUNK * 16)) * CHUNK * 16
         fill = lambda a: np.concatenate([a.ravel(), np.zeros(padded - a.size, a.dtype)])  # noqa: E731
         phi, weight = self.changes(point, fill(places), fill(shifts))
+        if measured:
+            rounding = self.rounding(point, fill(places), fill(shifts))[: places.size].reshape(len(entries), -1)
+            weight = weight + rounding.max(axis=1, keepdims=True) / np.finfo(np.float64).eps
         return Quotients.of(phi[: places.size].reshape(shifts.shape), h, weight, noise)
 
     def blur(self, point: Point) -> float:
         """The noise of the value, where it is more than the rounding of float64; 0 of what is traced, and widened."""
         return 0.0
 
+    def is_nothing(self, point: Point) -> bool:
+        """True where the value is 0 to a noise that is more than the rounding of float64."""
+        return False
+
     def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
         """(⟨y_bar, f(u + s eᵢ) − f(u)⟩ for each entry i and shift s, Σ |y_bar f(u)|)."""
         place = point.inputs, point.data, point.y_bar, entries, shifts
         return jax.device_get(self._changes(*place))
 
-    def along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> Directions:
+    def gradients_of_data(self, point: Point) -> tuple | None:
+        """The right gradients of what is not differentiated; None where they are not known."""
+        try:
+            return jax.device_get(self._of_data(point.inputs, point.data, point.y_bar))
+        except DOES_NOT_RUN:
+            return None
+
+    def rounding(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """How far rounding takes each of these changes."""
+        place = point.inputs, point.data, point.y_bar, entries, shifts
+        return jax.device_get(self._change_noise(place, seed_key(0)))
+
+    def along(self, point: Point, hand: tuple, signs: list[np.ndarray], *, measured: bool = False) -> Directions:
         """The gradient by hand along directions.
 
         Args:
             point: where.
             hand: the gradient by hand.
             signs: for each floating leaf, along every direction: how many characteristic sizes each entry moves.
+            measured: measure how far rounding takes the differences.
         """
         slopes = self.slopes_along(point, hand, signs)
         up, down = slopes["up"], slopes["down"]
         rounding = float(4 * np.finfo(np.float64).eps * slopes["weight"])
+        if measured:
+            rounding += 4 * self.rounding_along(point, hand, signs)
         # the slopes ahead and behind are apart by h times the curvature, their mean is off by far less
         gap = np.abs(up + down) / ALONG
         return Directions(
             (up - down) / (2 * ALONG), rounding / ALONG + ALONG * gap, gap, slopes["dots"],
             float(slopes.get("pushed", np.nan)), np.abs(slopes["taylor"]), rounding,
         )  # fmt: skip
+
+    def rounding_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> float:
+        """How far rounding takes a difference of two values along these directions."""
+        scales = [size_of(leaf) for leaf in floats_of(point.inputs)[0]]
+        place = point.inputs, point.data, point.y_bar, hand, signs, scales
+        return float(max(each.max(initial=0) for each in jax.device_get(self._along_noise(place, seed_key(0)))))
 
     def slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> dict[str, Any]:
         """Differences of the value ahead and behind along each direction, and what belongs to them."""
@@ -468,7 +522,7 @@ def _in_chunks(f: Callable[..., Array], places: PyTree) -> Array:
         return jax.lax.map(f, places)
 
 
-def _lightly(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+def lightly(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """f compiled with little optimization: it runs a few times only."""
     return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0}, **options)
 
@@ -492,21 +546,25 @@ def vector_of(gradient: tuple, inputs: tuple) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def _apart(both: Callable[..., tuple[tuple, tuple]]) -> Callable[..., tuple[tuple, tuple]]:
-    """How far apart several runs of both gradients are whose every result is moved by an ulp."""
+def apart(f: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """How far apart several runs are whose every result is moved by an ulp."""
 
-    def noise(place: tuple, key: Any) -> tuple[tuple, tuple]:
-        exact = both(*place)
+    def noise(place: tuple, key: Any) -> PyTree:
+        exact = f(*place)
 
-        def apart(key: Any) -> tuple:
-            return jax.tree.map(lambda m, a: jnp.abs(m - a), rounded(both, key)(*place), exact)
+        def distances(key: Any) -> PyTree:
+            return jax.tree.map(_distance, rounded(f, key)(*place), exact)
 
-        return jax.tree.map(lambda n: jnp.max(n, axis=0), jax.lax.map(apart, jax.random.split(key, SHAKES)))
+        return jax.tree.map(lambda n: jnp.max(n, axis=0), jax.lax.map(distances, jax.random.split(key, SHAKES)))
 
     return noise
 
 
-def _key(seed: int) -> np.ndarray:
+def _distance(moved: Any, exact: Any) -> Array:
+    return jnp.abs(moved - exact) if is_float(exact) else jnp.zeros(jnp.shape(exact))
+
+
+def seed_key(seed: int) -> np.ndarray:
     """A raw key, made without running a program."""
     return np.array([0, seed % 2**32], np.uint32)
 

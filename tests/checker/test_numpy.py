@@ -2,8 +2,10 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 
 import fnn
 from tests.cases import random
@@ -102,6 +104,27 @@ def test_a_gradient_in_float32_of_a_function_in_float64():
     # along a straight line nothing but rounding is seen
     line = lambda w, X: float(np.dot(X @ w, Y))  # noqa: E731
     assert fnn.check(line, W, X, gradient=lambda w, X: (X.T @ Y).astype(np.float32)).ok
+
+
+#: Who computes in half precision, function and gradient, and what a right gradient is then.
+IN_HALF = {
+    "both": (np.float16, np.float16, "OK"), "the function": (np.float16, np.float64, "OK"),
+    "the gradient": (np.float64, np.float16, "UNDECIDED"), "bfloat16": (bfloat16, bfloat16, "UNDECIDED"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", IN_HALF)
+def test_half_precision_inside_is_not_blamed(what):
+    *dtypes, verdict = IN_HALF[what]
+
+    def check(factor):
+        return fnn.check(
+            lambda *args: softmax_loss(*args, dtypes[0])[0], V, X, LABELS,
+            gradient=lambda *args: factor * softmax_loss(*args, dtypes[1])[1],
+        ).findings[0]  # fmt: skip
+
+    assert (right := check(1)).verdict == verdict, right
+    assert check(3).verdict == "FORMULA"
 
 
 def test_a_function_too_coarse_to_tell_is_undecided():
@@ -339,3 +362,43 @@ def test_an_error_along_a_row_is_no_multiple_of_ones():
     wrong = lambda x, B: 2 * x @ A @ A.T + B + np.array([[1.0], [2.0]])  # noqa: E731
     report = fnn.check(loss, x, np.ones((2, 4)), gradient=wrong)
     assert not report.ok and "a multiple of" not in str(report)
+
+
+def softmax(z, xp):
+    p = xp.exp(z - z.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+def attention(q, k, v, xp=np):
+    return xp.sum(xp.sin(softmax(q @ k.T / 2, xp) @ v))
+
+
+def attention_gradients(q, k, v):
+    p = softmax(q @ k.T / 2, np)
+    y_bar = np.cos(p @ v)
+    p_bar = y_bar @ v.T
+    z_bar = p * (p_bar - np.sum(p * p_bar, -1, keepdims=True)) / 2
+    return z_bar @ k, z_bar.T @ q, p.T @ y_bar
+
+
+#: Queries, keys and values; k is small, and all of them are of one shape.
+QKV = tuple(np.random.default_rng(3).normal(size=(3, 5, 4)))
+
+
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_the_gradient_of_another_argument_is_named(xp):
+    attend = lambda q, k, v: attention(q, k, v, xp)  # noqa: E731
+    (finding,) = fnn.check(attend, *QKV, gradient=lambda *args: attention_gradients(*args)[2]).findings
+    assert finding.message.startswith("it equals the gradient of argument 2: exchanged, or copied"), finding
+
+
+def test_a_gradient_of_0_to_rounding_is_right_and_a_small_one_that_is_wrong_is_not():
+    attend, ones = (lambda *args: attention(*args, jnp)), (np.ones((6, 4)),) * 3
+    queries = attention_gradients(*ones)[0]
+    assert 0 < np.abs(queries).max() < 1e-15
+    assert (report := fnn.check(attend, *ones, gradient=lambda *args: attention_gradients(*args)[0])).ok, str(report)
+    small = {"a": W, "b": 2 * W[:2]}
+    f = lambda p: jnp.sum(p["a"] ** 2) + 1e-11 * jnp.sum(jnp.sin(p["b"]))  # noqa: E731
+    gradient = lambda p: {"a": 2 * p["a"], "b": 1.5e-11 * np.cos(p["b"])}  # noqa: E731
+    report = fnn.check(f, small, gradient=gradient)
+    assert not report.ok and "argument 0['b']: a constant factor of 1.5 too many" in str(report), str(report)

@@ -84,3 +84,22 @@ def test_a_cast_inside_is_widened_and_noted():
     # what was never sure to be seen behind a cast is a factor of 2 now
     report = checked(fnn.mlp(4, 5, 3, activation=Wrong()))
     assert report.culprits == ("wrong",) and "a factor of 2 too many" in str(report)
+
+
+def cancelled(z):
+    """The cross-entropy of one class, which is 0: so are its gradient and, to rounding, its differences."""
+    shifted = z - jax.lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))
+    return jnp.log(jnp.sum(jnp.exp(shifted), axis=-1)) - shifted[..., 0]
+
+
+def test_what_cancels_to_nothing_is_known_to_its_own_rounding():
+    def check(backward):
+        rule = jax.custom_vjp(cancelled)
+        # by hand the value is 0 otherwise than that of the function
+        value = lambda z: jax.scipy.special.logsumexp(z, axis=-1) - z[..., 0] + 1e-16  # noqa: E731
+        rule.defvjp(lambda z: (value(z), jax.nn.softmax(z)), lambda p, bar: (backward(p, bar[:, None]),))
+        return fnn.check(lambda z: jnp.sum(rule(z)), jnp.linspace(-2, 2, 12)[:, None])
+
+    report = check(lambda p, bar: bar * (p - 1))
+    assert report.ok and "differences are 0 to rounding, as the gradient says" in str(report), str(report)
+    assert check(lambda p, bar: bar * p).culprits == ("cancelled",)
