@@ -18,8 +18,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 import fnn
-
-jax.config.update("jax_default_matmul_precision", "highest")
+from fnn.training import programs
 
 
 def pytest_configure(config):
@@ -36,6 +35,8 @@ def pytest_configure(config):
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
+        # here too, so that a process takes the programs of another
+        "jax_default_matmul_precision": "highest",
     }.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
@@ -43,6 +44,42 @@ def pytest_configure(config):
 
 #: Bytes of compiled programs.
 LARGEST = 500_000_000
+#: The files that take longest. They begin first, so that at the end no worker waits for another.
+LONG = (
+    "tests/experiments/test_report_browser.py", "tests/training/test_group.py", "tests/training/test_mesh.py",
+    "tests/test_notebooks.py", "tests/experiments/test_experiments.py", "tests/test_gradients.py",
+    "tests/curvature/test_products.py", "tests/training/test_weights.py", "tests/training/test_checkpoints.py",
+    "tests/training/test_sweep.py", "tests/training/test_optax.py", "tests/training/test_fit.py",
+    "tests/curvature/test_spectrum.py", "tests/glassbox/test_rules.py", "tests/curvature/test_mutants.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items):
+    """Only where several workers share the files; alone, tests run in the order in which they are read."""
+    if hasattr(config, "workerinput"):
+        order = {file: number for number, file in enumerate(LONG)}
+        items.sort(key=lambda item: (order.get(item.nodeid.split("::")[0], len(order)), not quick(item)))
+
+
+def quick(item) -> bool:
+    return item.get_closest_marker("quick_compilation") is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Switch between files that are compiled quickly and others: where runs are compared bit for bit, no program may go
+    from one kind to the other.
+    """
+    if quick(item) != item.config.stash.get(QUICK, False):
+        jax.clear_caches()
+        programs._PROGRAMS.clear()
+        jax.config.update("jax_disable_most_optimizations", quick(item))
+        item.config.stash[QUICK] = quick(item)
+
+
+#: Whether the programs in memory are compiled with few optimizations.
+QUICK = pytest.StashKey[bool]()
+
 
 run_python = PythonEvaluator()
 

@@ -452,5 +452,5 @@ def _tuning(tuned: dict[str, Any]) -> Any:
     spots[0].set(title=f"{tuned['test']} digits not trained on", xlabel="step", ylabel="read correctly (%)")
     spots[1].set(title="How far the copy has left its tree", xlabel="step", ylabel="digits read unlike the tree (%)")
     spots[1].set_ylim(bottom=0)
-    spots[0].legend(loc="lower right")
+    spots[0].legend(loc="center right")
     return figure

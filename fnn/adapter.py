@@ -68,8 +68,8 @@ def custom_vjp(rule: Activation | Loss | Layer | Objective | Backprop) -> Callab
 def lent_value(value_and_grad: Callable[..., tuple[Array, PyTree]]) -> Callable[..., Array]:
     """The value of a gradient (params, *data) -> (value, gradients), as a function whose derivative is the gradients.
 
-    For those who differentiate what they get, such as Optax's line searches: neither net nor gradient is
-    differentiated by JAX then, whoever wrote them.
+    For those who differentiate what they get, such as Optax's line searches: then JAX differentiates neither the
+    net nor the gradient.
 
     >>> f = fnn.adapter.lent_value(lambda w, x: (w * x, jnp.float32(5)))  # the slope is x; it says 5
     >>> float(jax.grad(f)(2.0, 3.0))

@@ -6,6 +6,7 @@ host, before training.
 Refuses: to guess. Nothing is reshaped or clipped; the one thing that is cast is cast with a warning (`as_floating`).
 """
 
+import dataclasses
 import difflib
 import warnings
 from collections.abc import Mapping
@@ -107,6 +108,31 @@ def require_record(where: str, kind: type, value: Any, remedy: str) -> None:
         raise TypeError(f"{where}: {article} {kind.__name__} is needed, got {value!r}. {remedy}")
 
 
+def require_hash(where: str, record: Any) -> None:
+    """Raise `TypeError` if a record holds something without a hash, such as an array: programs are found by records."""
+    try:
+        hash(record)
+    except TypeError:
+        owner, field, value = _without_hash(record)
+        raise TypeError(
+            f"{where}: {owner} must hold values that can be compared, got a {type(value).__name__} in {field!r}. Give "
+            "a tuple of numbers, or make it a parameter of a layer."
+        ) from None
+
+
+def _without_hash(record: Any) -> tuple[str, str, Any]:
+    """(class, field, value) of the innermost field that has no hash."""
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        for each in value if isinstance(value, tuple) else (value,):
+            try:
+                hash(each)
+            except TypeError:
+                inside = dataclasses.is_dataclass(each) and not isinstance(each, type)
+                return _without_hash(each) if inside else (type(record).__name__, field.name, each)
+    return type(record).__name__, "itself", record
+
+
 def require_key(where: str, key: Any) -> None:
     """Raise `TypeError` unless `key` is a random key of JAX, typed or of the old kind (uint32)."""
     if not is_key(key) and getattr(key, "dtype", None) != jnp.uint32:
@@ -178,7 +204,7 @@ def require_shape(where: str, name: str, shape: tuple[int, ...], wanted: tuple[i
 def require_pair(where: str, result: Any, wanted: str) -> tuple[Any, Any]:
     """The result of a rule, if it is the pair that its contract asks for.
 
-    An array of two rows would be taken apart without a word.
+    An array of two rows would be unpacked silently.
     """
     if not isinstance(result, tuple | list) or len(result) != 2:
         if isinstance(result, tuple | list):

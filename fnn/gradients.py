@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.checks import require_pair, require_record, validate
+from fnn.checks import require_hash, require_pair, require_record, validate
 from fnn.layers import Layer
 from fnn.losses import Loss
 from fnn.losses import get as get_loss
 from fnn.modes import InTraining
 from fnn.regularizers import Regularizer, Strength
 from fnn.regularizers import get as get_regularizer
+from fnn.tracing import traced
 from fnn.types import Array, Key, Params, PyTree, Residuals
 
 #: Rows of which the first predictions are looked at.
@@ -161,9 +162,11 @@ class Objective:
         Raises:
             ValueError, TypeError: what `fnn.data.validate` raises, and targets that are invalid for the loss.
         """
+        require_hash("objective", self)
         # of the training mode the examples are a part of its input
         validate(x[0] if isinstance(self.net, InTraining) else x, y)
-        self.validate_target(params, x, y)
+        with traced("objective", "gradient", "the net"):
+            self.validate_target(params, x, y)
 
     def validate_target(self, params: Params, x: Any, y: Any) -> None:
         """The part of `validate` that needs the net and the loss: the inputs' shapes and the targets' values."""
@@ -174,9 +177,18 @@ class Objective:
         """Warn if what the net predicts for the first rows cannot be what the loss expects, such as probabilities."""
         # only a loss that has something to say pays for a prediction
         if type(self.loss).validate_prediction is not Loss.validate_prediction:
-            # cut on the host: on the device every number of rows would be a program of its own
-            first = jax.tree.map(lambda leaf: np.asarray(leaf)[:LOOKED_AT], x)
+            first = jax.tree.map(_first_rows, x)
             self.loss.validate_prediction(jax.device_get(_predict(self.net, params, first)))
+
+
+def _first_rows(leaf: Any) -> np.ndarray:
+    """The rows that are looked at, on the host.
+
+    What lies in the host's memory is cut there: JAX would compile a cut for every number of rows. Elsewhere the cut is
+    made on the device, and only these rows are copied.
+    """
+    elsewhere = isinstance(leaf, jax.Array) and any(device.platform != "cpu" for device in leaf.devices())
+    return np.asarray(leaf[:LOOKED_AT] if elsewhere else np.asarray(leaf)[:LOOKED_AT])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -4,7 +4,7 @@ The layer contract. A layer is a frozen dataclass, validated when it is made, wi
     init(key, dtype=float32) -> params
     forward(params, x) -> (y, residuals)                    residuals: arrays only
     backward(params, residuals, y_bar) -> (params_bar, x_bar)     the method that back-propagation calls
-    apply(params, x) -> y
+    apply(params, x) -> y                                   also as a call, layer(params, x)
 a name, and the sizes `inputs` and `outputs` (None if it takes any). x and y may be any pytree; x_bar has the structure
 of x, with None for integers and keys. Arrays may have any number of leading axes, including none. Leaves called ``W``
 are the weights that regularizers see. For second derivatives there are two more methods, forward and backward on pairs
@@ -12,7 +12,7 @@ are the weights that regularizers see. For second derivatives there are two more
     forward_tangent((params, params_dot), (x, x_dot)) -> ((y, y_dot), (residuals, residuals_dot))
     backward_tangent((params, params_dot), (residuals, residuals_dot), (y_bar, y_bar_dot))
         -> ((params_bar, params_bar_dot), (x_bar, x_bar_dot))
-A layer of two modes, which does something else in training than in evaluation, has in place of forward
+A layer of two modes, which behaves differently in training and in evaluation, has in place of forward
     start(params) -> statistics                             arrays that training keeps, () if there are none
     train(params, statistics, x, key) -> (y, residuals, statistics)
     evaluate(params, statistics, x) -> y
@@ -45,6 +45,7 @@ from fnn.checks import (
 )
 from fnn.initializers import Initializer, glorot_uniform, zeros
 from fnn.linear import affine, affine_backward, affine_backward_tangent, affine_norms, affine_tangent
+from fnn.tracing import traced
 from fnn.types import Array, DType, Examples, Factors, Key, Params, PyTree, Residuals, depth, refuse_init, reset_stale
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Layer:
         """Return (y, what backward needs)."""
         if self.has_modes:
             raise TypeError(
-                f"{self!r} does something else in training than in evaluation, got a call that does not say which. "
+                f"{self!r} behaves differently in training and in evaluation, got a call that does not say which. "
                 "Train with fnn.fit, predict with net.evaluate(params, statistics, x); net.train(params, statistics, "
                 "x, key) is one pass of training, and fnn.network.InTraining(net) a plain layer of it. What looks at "
                 "one example at a time, and curvature, needs a net without such layers."
@@ -118,11 +119,25 @@ class Layer:
         """Return y alone."""
         return require_pair(f"{self.name}.forward", self.forward(params, x), "(y, residuals)")[0]
 
+    def __call__(self, params: Params, x: PyTree = None) -> PyTree:
+        """`apply`: a net is called with its parameters, as a loss or an objective is with its arguments.
+
+        >>> net = fnn.dense(2, 1)
+        >>> net({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)}, jnp.array([3.0, 5.0])).tolist()
+        [8.0]
+        """
+        if x is None:
+            raise TypeError(
+                f"{self.name}: a net holds no parameters and is called with them, net(params, x), got one argument. "
+                "Make them once: params = net.init(jax.random.key(0))."
+            )
+        return self.apply(params, x)
+
     # ---- the modes: what stands here is right for every layer that does the same in training as in evaluation
 
     @property
     def has_modes(self) -> bool:
-        """Whether this layer, or one inside it, does something else in training than in evaluation."""
+        """Whether this layer, or one inside it, behaves differently in training and in evaluation."""
         return type(self).train is not Layer.train
 
     def start(self, params: Params) -> PyTree:
@@ -161,7 +176,8 @@ class Layer:
         # the room that counts operations is loaded at its first use
         from fnn.summary import of
 
-        return of(self, params, x)
+        with traced("summary", "gradient", f"the net {self!r:.60}"):
+            return of(self, params, x)
 
     def _repr_html_(self) -> str:
         """The summary for a notebook; the description of a layer that takes any size."""
@@ -241,8 +257,8 @@ class Layer:
 def without_examples(layer: Layer) -> str:
     """The message of what asks a layer of two modes for one example at a time."""
     return (
-        f"{layer!r}: a gradient per example is that of the example alone, got a layer that does something else in "
-        "training than in evaluation, where examples share statistics or noise. Take a net without such layers."
+        f"{layer!r}: a gradient per example is that of the example alone, got a layer that behaves differently "
+        "in training, where examples share statistics or noise. Take a net without such layers."
     )
 
 

@@ -186,11 +186,17 @@ def _require(record: Optimizer, name: str, holds: Callable[[Any], bool], conditi
     # the value of a traced number is unknown while the program is built
     if isinstance(value, Tracer):
         return
-    if isinstance(value, str | bool) or callable(value) or value is None:
+    usual = {"learning_rate": "1e-3", "eps": "1e-8", "b2": "0.999"}.get(name, "0.9")
+    array = hasattr(value, "dtype") and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.floating)
+    if isinstance(value, bool) or not (array or isinstance(value, int | float)):
+        schedule = "For a schedule of the learning rate take Optax's optimizer: optax.adam(schedule)."
         raise TypeError(
-            f"{type(record).__name__.lower()}: {name} must be a number, got {value!r}. For a schedule of the learning "
-            "rate take Optax's optimizer: optax.adam(schedule)."
+            f"{type(record).__name__.lower()}: {name} must be a number, got {value!r}. "
+            f"{schedule if callable(value) else f'Give one number, such as {usual}.'}"
         )
+    if array:
+        # a Python number has a hash, and changes no dtype
+        value = float(value)
+        object.__setattr__(record, name, value)
     if not holds(value):
-        usual = {"learning_rate": "1e-3", "eps": "1e-8", "b2": "0.999"}.get(name, "0.9")
         raise ValueError(f"{type(record).__name__.lower()}: {name} must be {condition}, got {value}. Try {usual}.")

@@ -1,8 +1,8 @@
 """A net at a glance: its layers, shapes, parameters, arithmetic operations, and the bytes kept for the backward pass.
 
 Promises: counted from programs, never timed; for one example. An array that two layers keep counts once, at the
-first. Of a net that does something else in training, its training is counted. Loaded at first use, since it brings the
-glass box, which counts the operations.
+first. Of a net that behaves differently in training, the training pass is counted. Loaded at first use, since it
+brings the glass box, which counts the operations.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ import pathlib
 import re
 import traceback
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,13 @@ class Thrice(fnn.Layer):
 
     def backward(self, params, residuals, y_bar):
         raise AssertionError("refused before")
+
+
+@dataclass(frozen=True)
+class Scaled(fnn.Loss):
+    """A loss that holds an array, which has no hash."""
+
+    factor: Any
 
 
 class Wrong:
@@ -399,6 +406,8 @@ MESSAGES = [
         lambda: fnn.softmax_cross_entropy(floats(6, 3), spoiled(LABELS, 0, 3))),
     row("x, through the objective", ValueError, "x must be finite", "row 0, column 0")(
         lambda: CROSS_ENTROPY.objective.validate(PARAMS, spoiled(X, (0, 0), np.nan), LABELS)),
+    row("an array in a loss", TypeError, "objective: Scaled must hold values that can be compared, got a ndarray in",
+        "tuple of numbers")(lambda: fnn.objective(NET, Scaled(np.ones(2))).validate(PARAMS, X, LABELS)),
     row("negative probabilities", ValueError, "probabilities from 0 to 1", "row 1 holds -1.0", "Rescale")(
         lambda: fnn.softmax_cross_entropy.validate_target(np.array([[1.0, 0.0], [-1.0, 2.0]]), 2)),
     row("probabilities that sum to 2", ValueError, "sum to 1 in each row", "row 1 is off by 1", "Divide")(
@@ -429,9 +438,12 @@ MESSAGES = [
         lambda: type("Own", (fnn.Layer,), {"values": lambda self, *args: args})),
     row("a record with an __init__", TypeError, "Own must be a frozen dataclass", "__init__", "fields under")(
         lambda: type("Own", (fnn.Activation,), {"__init__": lambda self, scale: None})),
+    row("training with an array in a record", TypeError, "fit: Scaled must hold values that can be compared, got a "
+        "ndarray in 'factor'", "tuple of numbers")(lambda: fit(gradient=fnn.backprop(NET, Scaled(np.ones(2))))),
     row("training a net", TypeError, "fit: a gradient is needed", "sequential(", "fnn.backprop(net, loss)")(
         lambda: fit(gradient=NET)),
-    row("training without the value", TypeError, "must give (value, gradients", "got something else", "not jax.grad")(
+    row("training without the value", TypeError, "must give (value, gradients", "got gradients without a value. Give",
+        "not jax.grad")(
         lambda: fit(gradient=jax.grad(CROSS_ENTROPY.objective))),
     row("batch of 0", ValueError, "fit: batch_size must be at least 1", "0")(lambda: fit(batch_size=0)),
     row("batch larger than the data", ValueError, "batch_size 7", "6 rows", "Use 6 or less")(
@@ -454,8 +466,14 @@ MESSAGES = [
         lambda: sweep(gradient=PENALIZED, over={"strength": [0.1, -1.0]})),
     row("a rate of 0", ValueError, "sgd: learning_rate must be finite and above 0", "0.0", "1e-3")(
         lambda: fnn.optimizers.sgd(0.0)),
-    row("a rate in words", TypeError, "sgd: learning_rate must be a number", "got '0.1'", "optax.adam(schedule)")(
+    row("a rate in words", TypeError, "sgd: learning_rate must be a number", "got '0.1'", "such as 1e-3")(
         lambda: fnn.optimizers.sgd("0.1")),
+    row("rates in a list", TypeError, "adam: b1 must be a number", "got [0.9]", "such as 0.9")(
+        lambda: fnn.optimizers.adam(0.1, [0.9])),
+    row("a schedule for a record", TypeError, "sgd: learning_rate must be a number", "got <", "optax.adam(schedule)")(
+        lambda: fnn.optimizers.sgd(lambda step: 0.1)),
+    row("a net without parameters", TypeError, "a net holds no parameters and is called with them, net(params, x)",
+        "got one argument", "net.init")(lambda: NET(floats(6, 4))),
     row("a decay of 1", ValueError, "momentum: decay must be at least 0 and below 1", "1.0")(
         lambda: fnn.optimizers.momentum(0.1, 1.0)),
     row("a decay of 2", ValueError, "adam: b2 must be at least 0 and below 1", "2")(
@@ -492,7 +510,7 @@ MESSAGES = [
         lambda: fit(params=layer_params(4, 6, 3))),
     row("accumulating nothing", ValueError, "fit: accumulate must be at least 1", "0")(lambda: fit(accumulate=0)),
     row("no patience", ValueError, "fit: patience must be at least 1", "0", "such as 10")(lambda: fit(patience=0)),
-    row("patience without validation", ValueError, "watches 'validation_loss'", "are: loss", "Give validation")(
+    row("patience without validation", ValueError, "watches 'validation_loss'", "got the measures loss", "Give")(
         lambda: fit(patience=3)),
     row("patience with what is not measured", ValueError, "watches 'accuracy', which is not measured", "loss")(
         lambda: fit(patience=3, monitor="accuracy")),
@@ -506,7 +524,7 @@ MESSAGES = [
         lambda: fit((X, LABELS, np.ones(4)))),
     row("negative weights", ValueError, "weights of data must be finite, at least 0, and not all 0", "ordinary row")(
         lambda: fit((X, LABELS, -np.ones(6)))),
-    row("parameters without a key", ValueError, "parameters come with a key", "Give key=jax.random.key(0)")(
+    row("parameters without a key", ValueError, "parameters need a key", "Give key=jax.random.key(0)")(
         lambda: fit(key=None)),
     row("a folder for checkpoints", TypeError, "checkpoints must be a record, got 'runs'", "fnn.Checkpoints('runs')")(
         lambda: fit(checkpoints="runs")),
@@ -538,7 +556,7 @@ MESSAGES = [
     row("a sweep of no epochs", ValueError, "sweep: epochs must be at least 1")(lambda: sweep(epochs=0)),
     row("a sweep without memory", ValueError, "sweep: memory must be at least 1", "2**30")(lambda: sweep(memory=0)),
     row("a sweep without patience", ValueError, "patience must be at least 1")(lambda: sweep(patience=0)),
-    row("a sweep judged by nothing", ValueError, "monitor 'accuracy' is not measured; measured are: loss")(
+    row("a sweep judged by nothing", ValueError, "monitor 'accuracy' is not measured, got the measures loss")(
         lambda: sweep(monitor="accuracy")),
     row("split of one-hot rows", ValueError, "stratified_split: labels must be one finite number", "(6, 6)", "argmax")(
         lambda: fnn.data.stratified_split(np.eye(6), (3, 3), seed=0)),

@@ -11,7 +11,7 @@ import fnn
 from fnn.network import BatchNorm, Dropout, InTraining
 from tests import tolerances
 from tests.cases import drawn, random
-from tests.witnesses import assert_close
+from tests.witnesses import assert_close, once
 
 N, F = 6, 4
 BLOCK = fnn.sequential(fnn.dense(F, F, activation="tanh"), fnn.batch_norm(F), fnn.dropout(0.25))
@@ -37,19 +37,24 @@ def data(layer, dtype=jnp.float64):
 
 
 def test_by_hand_equals_autodiff_and_differences(x64):
-    def three(name, params, statistics, x, y_bar):
-        layer = LAYERS[name]
-        y, residuals, _ = layer.train(params, statistics, x, KEY)
+    def by_hand(name, params, statistics, x, y_bar):
+        y, residuals, _ = LAYERS[name].train(params, statistics, x, KEY)
+        return LAYERS[name].backward(params, residuals, y_bar), jnp.all(jnp.isfinite(y))
 
+    def witnesses(name, params, statistics, x, y_bar):
         def value(both):
-            return jnp.sum(y_bar * layer.train(both[0], statistics, both[1], KEY)[0])
+            return jnp.sum(y_bar * LAYERS[name].train(both[0], statistics, both[1], KEY)[0])
 
-        hand, auto = layer.backward(params, residuals, y_bar), jax.grad(value)((params, x))
-        return hand, auto, fnn.central_differences(value)((params, x)), jnp.all(jnp.isfinite(y))
+        return jax.grad(value)((params, x)), fnn.central_differences(value)((params, x))
 
     table = {name: data(layer) for name, layer in LAYERS.items()}
-    found = jax.jit(lambda table: {name: three(name, *each) for name, each in table.items()})(table)
-    for name, (hand, auto, differences, finite) in found.items():
+
+    def every(compiled, function):
+        return compiled(lambda table: {name: function(name, *each) for name, each in table.items()})(table)
+
+    truth = every(once, witnesses)
+    for name, (hand, finite) in every(jax.jit, by_hand).items():
+        auto, differences = truth[name]
         assert finite
         assert_close(hand, auto, tolerances.FORWARD["float64"], name)
         assert_close(hand, differences, tolerances.DIFFERENCES, name)
@@ -171,7 +176,7 @@ def in_training(f):
     return call
 
 
-WHICH = r"does something else in training than in evaluation, got a call that does not say which. Train with fnn.fit"
+WHICH = r"behaves differently in training and in evaluation, got a call that does not say which. Train with fnn.fit"
 NO_EXAMPLES = r"a gradient per example is that of the example alone, got .* Take a net without"
 REFUSED = {
     "apply": (lambda: NET.apply(PARAMS, ONES), TypeError, rf"^batch_norm\(5, activation=tanh\) {WHICH}"),

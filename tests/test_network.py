@@ -139,7 +139,7 @@ def test_eager_jit_and_vmap_agree_and_leading_axes_are_free(made):
     @jax.jit
     def compiled(params, x):
         one = jax.tree.map(lambda leaf: leaf[1, 2], x)
-        return layer.apply(params, x), jax.vmap(layer.apply, (None, 0))(params, x), layer.apply(params, one)
+        return layer(params, x), jax.vmap(layer.apply, (None, 0))(params, x), layer.apply(params, one)
 
     again, mapped, alone = compiled(params, x)
     assert_close(again, y, tolerance)

@@ -9,6 +9,8 @@ import fnn
 from fnn import notebook
 from fnn.layers import Layer
 
+pytestmark = pytest.mark.quick_compilation
+
 
 @pytest.fixture(scope="module")
 def run():

@@ -14,6 +14,10 @@ import numpy as np
 from fnn import jaxprs
 from tests import tolerances
 
+#: For large programs that run once, of witnesses above all: with few optimizations they compile in two thirds of the
+#: time. What a user runs is compiled as users do, here or beside it.
+once = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 # Primitives that move entries about or add them up: on magnitudes they do what they do on values.
 LINEAR = {
     "reshape", "transpose", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "concatenate", "rev", "gather",

@@ -148,7 +148,7 @@ def panels(axes: Any, batches: dict[str, Any], variance: dict[str, Any], colors:
     spread.plot(np.array(variance["sizes"]), variance["measured"], "o", color=colors[0], ms=8, label="measured")
     spread.plot(
         np.array(variance["sizes"]), variance["predicted"], "--", color=colors[2], lw=2,
-        label=r"$\frac{\sigma^2}{B}\,\frac{N-B}{N-1}$",
+        label=r"predicted, $\sigma^2 (N - B)\,/\,B\,(N - 1)$",
     )  # fmt: skip
     spread.set(
         xscale="log", yscale="log", xlabel="batch size B", ylabel="variance of the gradient",

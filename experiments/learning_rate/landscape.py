@@ -91,8 +91,8 @@ def measure(options: Options) -> tuple[dict[str, Any], np.ndarray]:
     for k in order:
         if not kinds or costs[k] > costs[kinds[-1]] * (1 + 1e-6):
             kinds.append(int(k))
-    if not kinds:
-        raise FloatingPointError("no start reached a strict minimum. Raise --starts.")
+    # where no start reached one, the lowest end and the highest are looked at, and counted as none (NaN is sorted last)
+    kinds = kinds or [int(k) for k in np.argsort(costs)[[0, -1]]]
     heights = [
         {
             "cost": costs[k],
@@ -239,8 +239,7 @@ def limit(options: Options, minimum: np.ndarray) -> dict[str, Any]:
 
 
 def descents(options: Options) -> dict[str, Any]:
-    """Plain descent of the net from every start at a small rate: does the cost ever rise, and what is left "
-    "at the end?"""
+    """Plain descent of the net from every start at a small rate: does the cost rise, and what is left at the end?"""
     cost, gradient = _flat()
     start = jnp.asarray(np.random.default_rng(options.seed + 2).normal(size=(options.starts, 10)))
 
@@ -347,7 +346,9 @@ def predictions(land: dict[str, Any], net: dict[str, Any], four: dict[str, Any])
             "at most",
             1e-6,
         ),
-        "minima": Prediction("strict minima of different height that a net has", len(heights), "at least", 2),
+        "minima": Prediction(
+            "strict minima of different height that a net has", len(heights) if land["strict"] else 0, "at least", 2
+        ),
         "heights": Prediction(
             "the highest minimum over the lowest", heights[-1]["cost"] / heights[0]["cost"], "at least", 1.05
         ),
@@ -399,7 +400,8 @@ def evidence(land: dict[str, Any], four: dict[str, Any]) -> dict[str, Evidence]:
         ),
         "B12": Evidence(
             f"{land['strict']} of {land['starts']} starts end in strict minima (gradient 0, all curvatures positive), "
-            f"of cost {lowest['cost']:.4f} to {highest['cost']:.4f}. On a plateau of saturated units the gradient is "
+            f"{'of' if land['strict'] else 'the others at'} cost {lowest['cost']:.4f} to {highest['cost']:.4f}. "
+            "On a plateau of saturated units the gradient is "
             f"{flat['gradient']:.0e}, and the loss stays at {flat['after']:.4f} for {flat['steps']} steps, although "
             f"{lowest['loss']:.4f} can be reached.",
             "landscape.svg",
@@ -445,8 +447,9 @@ def figure(land: dict[str, Any]) -> Any:
     from experiments import figures
 
     drawn, ((starts, plane), (line, plateau)) = figures.blank(12, 8.4, 2, 2)
-    counts = {each["cost"]: each["starts"] for each in land["heights"]}
-    starts.stem(list(counts), list(counts.values()), basefmt=" ")
+    counts = {each["cost"]: each["starts"] for each in land["heights"]} if land["strict"] else {}
+    if counts:
+        starts.stem(list(counts), list(counts.values()), basefmt=" ")
     starts.set(
         xlabel="cost of a strict minimum", ylabel="starts that end in it", xlim=(0, None), ylim=(0, None),
         title=f"A net 1-3-1: where {land['starts']} starts end",
@@ -468,6 +471,7 @@ def _line(axes: Any, line: dict[str, Any]) -> None:
         axes.axvline(share, color="0.4", lw=1, ls=":")
     axes.set(
         yscale="log", ylim=(0.03, 12), xlabel="0: lowest minimum, 1: the other", ylabel="cost",
+        xticks=[-0.5, 0, 0.5, 1, 1.5],
         title="Lines between minima",
     )  # fmt: skip
     axes.legend(fontsize=9, loc="upper center")

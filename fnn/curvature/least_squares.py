@@ -54,7 +54,7 @@ class LeastSquaresFit:
 
     @property
     def gradients(self) -> float:
-        """All of them."""
+        """The gradients spent in all."""
         return float(self.work[-1])
 
 

@@ -46,7 +46,7 @@ class LargestEigenvalue:
     delta: float
     """The probability that `upper` fails; 0 where it is the certain bound."""
     certain: float
-    """An upper bound without chance; infinite where it was not asked for."""
+    """An upper bound that always holds; infinite where it was not asked for."""
     rounding: float
     """What rounding may add on either side, by estimate: eps of the dtype times √P + k times the largest |θ|."""
     products: int
@@ -68,8 +68,8 @@ class LargestEigenvalue:
     def largest_rate(self) -> float:
         """2 / θ: gradient descent with a larger rate leaves the minimum of the quadratic model at this point (A11).
 
-        No more than that: the net is not its quadratic model. Infinite where θ ≤ 0: the model has then no direction of
-        positive curvature that was found, and no rate is too large for what it lacks.
+        No more than that: the net is not its quadratic model. Infinite where θ ≤ 0: no direction of positive curvature
+        was found, so the model gives no limit.
         """
         return 2 / self.value if self.value > 0 else math.inf
 
@@ -131,8 +131,8 @@ def largest_eigenvalue(
         steps: Lanczos steps k, each a product; one more gives the residual. With too few for a narrow interval the
             interval is given all the same, with its width.
         delta: the probability that `upper` may fail.
-        certain: also compute a bound without chance: C + 1 gradients for Gauss-Newton (the default there), P products
-            otherwise (by default not).
+        certain: also compute a bound that always holds: C + 1 gradients for Gauss-Newton (there the default), P
+            products otherwise (by default not).
 
     Returns:
         a `LargestEigenvalue`; printing it says all of the above.
@@ -203,7 +203,7 @@ def certain_bound(
     sample_weight: Array | None = None,
     strength: Strength | None = None,
 ) -> float:
-    """A bound of λ_max without chance: the trace of a Gauss-Newton matrix, the Frobenius norm of any other.
+    """A bound on λ_max that always holds: the trace of a Gauss-Newton matrix, the Frobenius norm of any other.
 
     The trace is the sum of the eigenvalues, none of which is negative there, and takes C + 1 gradients. The Frobenius
     norm √Σ λ² takes P products: for small nets.

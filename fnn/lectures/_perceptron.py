@@ -111,7 +111,7 @@ def perceptron(x: Array, y: Any, *, epochs: int) -> PerceptronRun:
 
 
 def perceptron_bound(x: Array, y: Any, w: Array, b: Array) -> Array:
-    """(R ‖w*‖ / ρ)²: in no order do the examples cause more mistakes, for any w* that separates them.
+    """(R ‖w*‖ / ρ)²: the most mistakes that the examples can cause in any order, for any w* that separates them.
 
     With the constant input appended, R is the largest norm of an example, ‖w*‖ that of (w, b), and
     ρ = min y (w·x + b). The larger the margin ρ / ‖w*‖, the tighter the bound.

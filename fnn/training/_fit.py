@@ -35,12 +35,12 @@ from fnn.training.state import AnyOptimizer, Metric, Metrics, TrainState, ValueA
 from fnn.training.stream import Stream
 from fnn.types import Key, Params
 
-#: (number of the epoch, what it measured, the state after it where it was asked for).
+#: A callback of the user: (number of the epoch, what it measured, the state after it where it was asked for).
 Watch = Callable[[int, Metrics, TrainState], None]
 
 
 class StopTraining(Exception):
-    """Raised by `on_epoch` to end a run early: `fit` returns what was reached.
+    """Raised by `on_epoch` to end a run early: `fit` returns the state and the history of that epoch.
 
     >>> def enough(number, metrics):
     ...     if metrics["loss"] < 0.5:
@@ -86,13 +86,13 @@ def fit(
     Args:
         value_and_grad: `fnn.backprop(net, loss)`, or `jax.value_and_grad(fnn.objective(net, loss))`, or any function
             (params, x, y) -> (value, gradients).
-        params: where to start: parameters, or the `TrainState` of an earlier call, which is continued.
+        params: where to start: parameters, or the `TrainState` of an earlier call, to continue it.
         data: (x, y) with N rows each, or (x, y, weights) with a weight per example; cast once to the dtype of the
             parameters, with a note; x may be any pytree that the net takes. Or a `Stream` of rows that need not fit
             into memory.
         optimizer: an Optax transformation, a record such as `fnn.optimizers.adam(1e-3)`, or a function of the learning
             rate such as `optax.adam`.
-        epochs: E, how often every row is used, after those of a state that is continued.
+        epochs: E, how many times every row is used, in addition to the epochs of a state that is continued.
         batch_size: B rows per step; 1 is one example at a time, N the full batch.
         key: for the shuffles, and the noise of layers such as dropout; a state that is continued has its own.
         learning_rate: for an optimizer that is a function of it; other rates need no new program. Or a schedule.
@@ -101,20 +101,20 @@ def fit(
         strength: of the regularizer, if the objective has one.
         clip_norm: gradients longer than this (norm over all parameters) are scaled down to it, after the mean of a
             window.
-        accumulate: batches whose gradients are averaged for one update, Σ |B| g_B / Σ |B|; an epoch ends its window.
+        accumulate: batches whose gradients are averaged for one update, Σ |B| g_B / Σ |B|; an epoch ends a window.
         metrics: {name: f(params, x, y)}, measured after every epoch on the data, and on the validation data as
             "validation_name"; f also gets what it takes by name of `sample_weight`, `net`, and `statistics` (of
             layers such as batch normalization).
-        patience: stop after so many epochs without improvement, and return the best parameters; None never does.
+        patience: stop after this many epochs without improvement, and return the best parameters; None: never stop.
         min_improvement: by how much the monitored value must get better to count for `patience`.
-        monitor: what early stopping watches: the name of anything measured.
+        monitor: the name of the measure that early stopping watches.
         direction: whether more ("max") or less ("min") of it is better; None where its name says so, by ending in
             "loss", "error" or "accuracy".
         on_nonfinite: if a loss, a gradient or a parameter is NaN or infinite: "stop" raises and names it, "skip" leaves
             the step out and counts it in `state.skipped`, "continue" goes on.
         on_epoch: called with (number of the epoch from 1, its metrics) soon after the epoch; one that takes a third
             argument gets the `TrainState` after it. It may raise `fnn.StopTraining`.
-        checkpoints: where to keep them; a run that finds its own there goes on from the last.
+        checkpoints: where to keep them; a run that finds its own there continues from the last.
         progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere; at the
             end why it ended and, with patience, which epoch came back.
         log: a file that gets a JSON line for every epoch while the run goes on.
@@ -174,16 +174,18 @@ def fit(
         opened.callback(source.close)
         received = opened.enter_context(signals.remembered(saves=checkpoints is not None or group.several))
         save: Callable[[TrainState], None] | None = None
-        watches: list[Watch] = []
+        watches: list[progress.Watch] = []
+        own: Watch | None = None
         with group.telling():
             if checkpoints is not None:
                 home = checkpoints.opened(placement)
                 state, folder = run.resume(group, lambda: opened.enter_context(home), state, same)
                 save = partial(run.save, folder, same)
             if group.first:
-                watches = _watches(opened, run, int(state.epoch), log, progress_bar, on_epoch)
+                watches = _watches(opened, run, int(state.epoch), log, progress_bar=progress_bar)
+                own = _called(on_epoch, with_state=run.epoch_by_epoch)
         every = float("inf") if checkpoints is None else checkpoints.every_seconds
-        state = _trained(run, group, state, watches, received, save, every)
+        state = _trained(run, group, state, (watches, own), received, save, every)
     return _finished(run, state)
 
 
@@ -192,7 +194,7 @@ def _given(params: Params | TrainState, key: Key | None) -> TrainState | None:
     given = params if isinstance(params, TrainState) else None
     if (key is None) == (given is None):
         raise ValueError(
-            "fit: parameters come with a key for the shuffles, a state without, for it has its own. "
+            "fit: parameters need a key for the shuffles, and a state must come without one, since it has its own. "
             + ("Give key=jax.random.key(0)." if key is None else "Leave key out.")
         )
     if key is not None:
@@ -211,6 +213,13 @@ def _source(request: Request, job: Job, params: Params | None) -> Source:
     return Memory(job.rows)
 
 
+def _called(on_epoch: Callable[..., None] | None, *, with_state: bool) -> Watch | None:
+    """The callback of the user, called with the state if it takes one."""
+    if on_epoch is None:
+        return None
+    return partial(_shown, on_epoch) if with_state else lambda number, values, state: on_epoch(number, values)
+
+
 def _shown(on_epoch: Callable[..., None], number: int, values: Metrics, state: TrainState) -> None:
     """Call on_epoch with the state in containers of its own: what it puts into them would else be trained on."""
     shown = jax.tree.map(lambda leaf: leaf, state)
@@ -224,21 +233,14 @@ def _shown(on_epoch: Callable[..., None], number: int, values: Metrics, state: T
 
 
 def _watches(
-    opened: ExitStack, run: Run, done: int, log: str | PathLike[str] | None, progress_bar: bool,
-    on_epoch: Callable[..., None] | None,
-) -> list[Watch]:  # fmt: skip
-    """What is told of every epoch."""
-    watches: list[Watch] = []
+    opened: ExitStack, run: Run, done: int, log: str | PathLike[str] | None, *, progress_bar: bool
+) -> list[progress.Watch]:
+    """What is written of every epoch."""
+    watches: list[progress.Watch] = []
     if log is not None:
-        line = opened.enter_context(progress.written(log, done, own=run.resumed))
-        watches.append(lambda number, values, state: line(number, values))
+        watches.append(opened.enter_context(progress.written(log, done, own=run.resumed)))
     if progress_bar:
-        bar = opened.enter_context(progress.shown(done + 1, run.until, run.pace, lambda: run.ending))
-        watches.append(lambda number, values, state: bar(number, values))
-    # the user's own last: it may raise, and what is done is to be written by then
-    if on_epoch is not None:
-        shown = partial(_shown, on_epoch)
-        watches.append(shown if run.epoch_by_epoch else lambda number, values, state: on_epoch(number, values))
+        watches.append(opened.enter_context(progress.shown(done + 1, run.until, run.pace, lambda: run.ending)))
     return watches
 
 
@@ -253,32 +255,36 @@ def _takes_state(on_epoch: Callable[..., None]) -> bool:
 
 
 def _trained(
-    run: Run, group: Group, state: TrainState, watches: list[Watch], received: signals.Received,
-    save: Callable[[TrainState], None] | None, seconds: float,
+    run: Run, group: Group, state: TrainState, watched: tuple[list[progress.Watch], Watch | None],
+    received: signals.Received, save: Callable[[TrainState], None] | None, seconds: float,
 ) -> TrainState:  # fmt: skip
     """Call after call until the run is over; saved in between, and before anything that ends it early."""
-    saved, unsaved, enough = time.monotonic(), False, False
+    saved, unsaved, enough = time.monotonic(), False, 0
     try:
-        while not run.over(state):
-            if not (enough or received):
+        while True:
+            over = run.over(state)
+            if not (over or enough or received or run.fault):
                 run.source.make_ready(run.job, state)
             due = save is not None and unsaved and time.monotonic() - saved >= seconds
             word = group.agree(Word(run.budget, due, enough, received.first))
+            if word.enough:
+                # the first process alone has asked its callback, of each epoch after a call that may have taken more
+                state, enough = run.back_to(state, word.enough), word.enough
+            elif run.fault is not None:
+                raise run.fault
             if word.save and save is not None:
                 save(state)
                 saved, unsaved = time.monotonic(), False
             received.take(word.signal)
             # one that came since waits for the next word: the others do not know of it, and would step alone
-            if word.enough or word.signal:
-                # the first process alone has asked its callback
-                enough = word.enough
+            if over or word.enough or word.signal:
                 break
             run.budget = word.budget
             state, finished = run.advance(state)
             unsaved = True
             # on one process of several no array may be asked for of which the others hold a part
             seen = run.job.config.placement.host(state) if group.several and run.epoch_by_epoch else state
-            enough = _watched(watches, finished, seen)
+            enough = _watched(*watched, finished, seen)
     except (faults.NonFiniteError, CheckpointError) as error:
         # what is not finite is not worth keeping, and what could not be saved cannot be saved again
         group.tell(error)
@@ -306,19 +312,30 @@ def _trained(
     if received:
         where = f"fit, epoch {int(state.epoch) + 1} of {run.until}"
         raise _carrying(received.error(where), state, run)
-    run.end(state, enough=enough)
+    run.end(state, enough=enough > 0)
     return state
 
 
-def _watched(watches: list[Watch], finished: list[tuple[int, Metrics]], state: TrainState) -> bool:
-    """Whether one of those who watch has seen enough."""
+def _watched(
+    watches: list[progress.Watch], on_epoch: Watch | None, finished: list[tuple[int, Metrics]], state: TrainState
+) -> int:
+    """The epoch after which `on_epoch` has seen enough, or 0; what is written ends there too."""
+    number, rest = 0, iter(finished)
     try:
-        for watch in watches:
-            for number, values in finished:
-                watch(number, values, state)
+        for number, values in rest:
+            for watch in watches:
+                watch(number, values)
+            if on_epoch is not None:
+                on_epoch(number, values, state)
     except (StopTraining, StopIteration):
-        return True
-    return False
+        return number
+    except BaseException:
+        # the error carries the state after the call, so the other epochs of the call are written too
+        for each, values in rest:
+            for watch in watches:
+                watch(each, values)
+        raise
+    return 0
 
 
 def _carrying(error: BaseException, state: TrainState, run: Run) -> BaseException:
@@ -336,8 +353,8 @@ def _finished(run: Run, state: TrainState) -> tuple[TrainState, History]:
     steps = history.step_loss.size
     if steps and int(state.skipped) >= steps:
         warnings.warn(
-            f"fit: all {steps} steps were left out, for a loss or a gradient was not finite in each; the parameters "
-            'are those of the start. Look at the data, or find the place with on_nonfinite="stop".',
+            f"fit: all {steps} steps were left out, since each had a loss or a gradient that is not finite; the "
+            'parameters are those of the start. Look at the data, or find the place with on_nonfinite="stop".',
             stacklevel=3,
         )
     if state.best is not None:

@@ -25,9 +25,10 @@ from fnn import notebook
 from fnn.checks import require_dtype, require_size
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
+from fnn.tracing import traced
 from fnn.training import curves, programs, signals
 from fnn.training.checkpoints import Checkpoints, Folder, require_checkpoints
-from fnn.training.config import Job, objective_of
+from fnn.training.config import Job, hashable, objective_of
 from fnn.training.group import Group, Word
 from fnn.training.identity import identity
 from fnn.training.placement import placed
@@ -211,6 +212,7 @@ def sweep(
 def _groups(value_and_grad: ValueAndGrad | Sequence[ValueAndGrad], count: int) -> dict[ValueAndGrad, list[int]]:
     """The numbers of the runs of each gradient: those of one are one program."""
     gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
+    gradients = [hashable(each) for each in gradients]
     if len(gradients) != count:
         raise ValueError(
             f"sweep: there must be one gradient for each run, got {len(gradients)} for {count} runs. Give one for "
@@ -230,7 +232,8 @@ def _shapes(gradient: ValueAndGrad, dtype: DType) -> Params:
             "sweep: a gradient that knows its objective is needed, to make parameters, got a bare function. "
             "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
         )
-    return jax.eval_shape(partial(objective.net.init, dtype=dtype), jax.random.key(0))
+    with traced("sweep", "initializer"):
+        return jax.eval_shape(partial(objective.net.init, dtype=dtype), jax.random.key(0))
 
 
 @dataclass(frozen=True)
@@ -288,9 +291,10 @@ def _trained(
         # one order for all, whatever device a run is on and whatever runs go with it
         keys = [jnp.stack([key[0], keys[0][1]]) for key in keys]
     # parameters first, each as its own run would make them
-    starts = jax.device_get(
-        [_start(_net_of(request, run), request.dtype, key) for run, (key, _) in zip(columns, keys, strict=True)]
-    )
+    with traced("sweep", "initializer"):
+        starts = jax.device_get(
+            [_start(_net_of(request, run), request.dtype, key) for run, (key, _) in zip(columns, keys, strict=True)]
+        )
     one = jax.eval_shape(lambda p, k: job.config.start(p, k, _member(job.hyperparams, 0)), starts[0], keys[0][1])
     request.require_monitor(job, one)
     request.look_at_predictions(starts[0], job.rows)

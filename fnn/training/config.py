@@ -5,6 +5,7 @@ Refuses: a gradient that gives anything but (value, gradients). Letters: N rows,
 """
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +17,9 @@ import numpy as np
 from fnn.adapter import lent_value
 from fnn.gradients import Backprop, Objective
 from fnn.metrics import accuracy
+from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
+from fnn.tracing import traced
 from fnn.training.placement import HERE, Placement
 from fnn.training.state import (
     AnyOptimizer,
@@ -31,6 +34,37 @@ from fnn.training.state import (
     measuring_dtype,
 )
 from fnn.types import Array, Key, Params, PyTree, wide
+
+#: What a metric gets beside (params, x, y) if it takes it by this name.
+BY_NAME = ("sample_weight", "statistics", "net")
+
+
+class ByIdentity:
+    """A function that cannot be hashed, such as a dataclass that holds a dict: equal to itself alone."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__wrapped__ = function
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.__wrapped__(*args, **options)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByIdentity) and other.__wrapped__ is self.__wrapped__
+
+    def __hash__(self) -> int:
+        return id(self.__wrapped__)
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+
+def hashable(function: Any) -> Any:
+    """The function as it is, or by its identity where it has no hash: programs are found by their functions."""
+    try:
+        hash(function)
+    except TypeError:
+        return ByIdentity(function)
+    return function
 
 
 @dataclass(frozen=True)
@@ -61,11 +95,15 @@ class Config:
     caller: str = "fit"
     """Whom the messages name that are raised while a step is traced."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value_and_grad", hashable(self.value_and_grad))
+        object.__setattr__(self, "metrics", tuple((name, hashable(metric)) for name, metric in self.metrics))
+
     def start(self, params: Params, key: Key, hyperparams: Hyperparams) -> TrainState:
         """The state before the first step."""
         zero = jnp.zeros((), measuring_dtype(params, self.caller))
         count = jnp.zeros((), jnp.int32)
-        optimizer_state = self.build(hyperparams.rate).init(params)
+        optimizer_state = self.begun(params, hyperparams.rate)
         if self.accumulate > 1:
             total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, wide(leaf.dtype)), params)
             optimizer_state = Window(optimizer_state, total, count, count, zero)
@@ -77,7 +115,7 @@ class Config:
 
     @property
     def has_modes(self) -> bool:
-        """Whether the net does something else in training than in evaluation, as with dropout."""
+        """Whether the net behaves differently in training and in evaluation, as with dropout."""
         return self.objective is not None and self.objective.net.has_modes
 
     def watch(self, state: TrainState, hyperparams: Hyperparams, watched: int) -> TrainState:
@@ -102,16 +140,18 @@ class Config:
         modes."""
         assert self.value_and_grad is not None
         options = self.options(batch, strength)
-        if not self.has_modes:
-            result = self.value_and_grad(params, batch.x, batch.y, **options)
-            return (*_require_pair(self.caller, result, params), statistics)
+        if self.has_modes:
+            options |= {"statistics": statistics, "key": key}
         try:
-            result: Any = self.value_and_grad(params, batch.x, batch.y, **options, statistics=statistics, key=key)
+            with traced(self.caller, "gradient"):
+                result: Any = self.value_and_grad(params, batch.x, batch.y, **options)
         except TypeError as error:
             # jax.value_and_grad of an objective that gives two things
-            if "scalar-output" not in str(error):
+            if not self.has_modes or "scalar-output" not in str(error):
                 raise
             result = None
+        if not self.has_modes:
+            return (*_require_pair(self.caller, result, params), statistics)
         match result:
             case ((value, statistics), gradients):
                 return (*_require_pair(self.caller, (value, gradients), params), statistics)
@@ -144,12 +184,32 @@ class Config:
         if rate is None or not callable(optimizer):
             return optimizer
         try:
-            return optimizer(rate)
+            made = optimizer(rate)
         except jax.errors.ConcretizationTypeError as error:
             raise TypeError(
                 "the optimizer cannot be built from a learning rate that is an argument of the program, as in most "
                 f"schedules of Optax, got {optimizer!r}. Build it with its numbers, or multiply: optax.chain("
                 "optax.scale_by_adam(), optax.scale_by_schedule(s), optax.scale_by_learning_rate(rate))."
+            ) from error
+        if not hasattr(made, "init") or not hasattr(made, "update"):
+            raise TypeError(
+                f"{self.caller}: a function for an optimizer must make one of a learning rate, got a "
+                f"{type(made).__name__} from {optimizer!r}. Give optax.adam."
+            )
+        return made
+
+    def begun(self, params: Params, rate: Array | np.ndarray | None) -> PyTree:
+        """The state of the optimizer before its first update."""
+        optimizer = self.build(rate)
+        try:
+            with traced(self.caller, "optimizer"):
+                return optimizer.init(params)
+        except (TypeError, ValueError, AttributeError) as error:
+            if isinstance(optimizer, Optimizer) or str(error).startswith(f"{self.caller}: "):
+                raise
+            raise TypeError(
+                f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: "
+                f"{str(error).rstrip('.')}. Take one that starts from a tree of arrays."
             ) from error
 
     def measure(self, state: TrainState, data: Batch | Dealt, validation: Batch | None) -> dict[str, Array]:
@@ -164,8 +224,9 @@ class Config:
                 values[name] = self.measured(name, metric, state.params, state.statistics, rows)
         if validation is not None:
             if self.objective is not None:
-                scores = self.objective.predict(state.params, validation.x, state.statistics)
-                values["validation_loss"] = self.objective.loss(scores, validation.y, validation.sample_weight)
+                with traced(self.caller, "gradient"):
+                    scores = self.objective.predict(state.params, validation.x, state.statistics)
+                    values["validation_loss"] = self.objective.loss(scores, validation.y, validation.sample_weight)
                 if jnp.issubdtype(validation.y.dtype, jnp.integer) and validation.y.ndim == scores.ndim - 1:
                     values["validation_accuracy"] = _accuracy(scores, validation)
             for name, metric in self.metrics:
@@ -175,15 +236,14 @@ class Config:
 
     def measured(self, name: str, metric: Metric, params: Params, statistics: PyTree, batch: Batch) -> Array:
         """The metric on these rows; with their weights, the net, or its statistics if it takes them by that name."""
-        known: dict[str, Any] = {"sample_weight": batch.sample_weight, "statistics": statistics}
-        if self.objective is not None:
-            known["net"] = self.objective.net
-        names = parameters_of(metric)
-        value = metric(params, batch.x, batch.y, **{each: known[each] for each in known if each in names})
-        if jnp.ndim(value):
+        net = None if self.objective is None else self.objective.net
+        known = dict(zip(BY_NAME, (batch.sample_weight, statistics, net), strict=True))
+        names = [name for name in parameters_of(metric) if name != "net" or net is not None]
+        with traced(self.caller, "metric", f"the metric {name!r}"):
+            value = metric(params, batch.x, batch.y, **{each: known[each] for each in known if each in names})
+        if shape := _not_one_number(value):
             raise ValueError(
-                f"{self.caller}: the metric {name!r} must give one number, got shape {jnp.shape(value)}. Take its "
-                "mean: jnp.mean."
+                f"{self.caller}: the metric {name!r} must give one number, got {shape}. Take its mean: jnp.mean."
             )
         return value
 
@@ -230,19 +290,37 @@ def objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
 
 def _require_pair(caller: str, result: Any, params: Params) -> tuple[Array, Params]:
     """What the gradient gave, if it is (value, gradients): seen while tracing, before the first step."""
-    pair = isinstance(result, tuple) and len(result) == 2
+    pair = isinstance(result, tuple | list) and len(result) == 2
+    if pair and jax.tree.structure(result[0]) == jax.tree.structure(params) != jax.tree.structure(result[1]):
+        raise TypeError(f"{caller}: the gradient must give (value, gradients), got (gradients, value). Exchange them.")
     if pair and isinstance(result[0], tuple):
         raise TypeError(
             f"{caller}: the gradient must give (value, gradients), got ((value, auxiliary), gradients), as "
             "has_aux=True makes it. Leave has_aux out; measure with metrics={name: f}."
         )
-    if pair and jax.tree.structure(result[1]) == jax.tree.structure(params):
-        _require_shapes(caller, result[1], params)
-        return result
-    raise TypeError(
-        f"{caller}: the gradient must give (value, gradients in the structure of params), got something else. "
-        "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
-    )
+    if not pair or jax.tree.structure(result[1]) != jax.tree.structure(params):
+        alone = jax.tree.structure(result) == jax.tree.structure(params)
+        shape = getattr(result, "shape", None)
+        one = f"a {type(result).__name__}" if shape is None else f"one array of shape {shape}"
+        got = "gradients without a value" if alone else "gradients of another structure" if pair else one
+        raise TypeError(
+            f"{caller}: the gradient must give (value, gradients in the structure of params), got {got}. Give "
+            "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
+        )
+    if shape := _not_one_number(result[0]):
+        raise ValueError(
+            f"{caller}: the value that comes with the gradients must be one number, got {shape}. Take the mean over "
+            "the examples: jnp.mean."
+        )
+    _require_shapes(caller, result[1], params)
+    return jnp.asarray(result[0]), result[1]
+
+
+def _not_one_number(value: Any) -> str:
+    """What this is, if it is no single number, else ""."""
+    if not hasattr(value, "dtype") and not isinstance(value, int | float):
+        return f"a {type(value).__name__}"
+    return f"shape {jnp.shape(value)}" if jnp.ndim(value) else ""
 
 
 def _require_shapes(caller: str, gradients: Params, params: Params) -> None:

@@ -5,7 +5,7 @@ its own, a signal, a callback that has seen enough, how many steps fit into a ca
 that none waits for one that has left. Without several processes nothing is told and nothing waited for.
 Refuses: processes that were given different runs; the message says what differs.
 
-Where a process is gone without a word, as after a kill, the others get an error of the runtime in their next call. They
+Where a process is gone without notice, as after a kill, the others get an error of the runtime in their next call. They
 raise `GroupError`, and do not wait for the lost one when they leave.
 """
 
@@ -56,8 +56,8 @@ class Word(NamedTuple):
     """Steps that the next call may take."""
     save: bool = False
     """Whether a checkpoint is due."""
-    enough: bool = False
-    """Whether a callback ends the run."""
+    enough: int = 0
+    """The epoch after which a callback ends the run, or 0."""
     signal: int = 0
     """The number of a signal that was received, or 0."""
 
@@ -93,7 +93,8 @@ class Group:
             return word
         words = [Word(*each["word"]) for each in self.exchange({"word": word})]
         signal = next((each.signal for each in words if each.signal), 0)
-        return Word(words[0].budget, words[0].save, any(each.enough for each in words), signal)
+        enough = next((each.enough for each in words if each.enough), 0)
+        return Word(words[0].budget, words[0].save, enough, signal)
 
     def tell(self, error: BaseException, *, saves: bool = False) -> None:
         """Say to the others what ends the run here, if they do not know it, and whether a checkpoint follows."""

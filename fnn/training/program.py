@@ -213,7 +213,7 @@ def one_batch(
     number = lanes.first(state.step) + at - chunk.steps if config.has_modes else None
 
     def step(hyperparams: Hyperparams, state: TrainState, batch: Array) -> tuple[TrainState, Array]:
-        # the numbers whole on every device, lest the order of all rows be split and gathered in every step
+        # the numbers whole on every device: else the order of all rows would be split, and gathered in every step
         examples = config.placement.rows(lanes.job.data.take(config.placement.whole(batch)))
         key = None if number is None else noise_key(state, number)
         state, value = take_step(config, hyperparams, config.placement.settled(state), examples, closes, key)

@@ -16,7 +16,7 @@ import jax
 import optax
 
 from fnn import jaxprs
-from fnn.training.config import Config, Job, parameters_of
+from fnn.training.config import ByIdentity, Config, Job, hashable, parameters_of
 from fnn.training.rows import oldest
 from fnn.training.state import Dealt, TrainState
 
@@ -115,7 +115,9 @@ def _tokens(job: Job, state: TrainState) -> tuple[Any, ...]:
 
 def _identity(function: Any) -> Any:
     """A record by its value; any other function by what it is, until it is gone."""
-    if is_dataclass(function) or isinstance(function, type):
+    if isinstance(function, ByIdentity):
+        function = function.__wrapped__
+    elif is_dataclass(function) or isinstance(function, type):
         return function
     number = id(function)
     try:
@@ -124,7 +126,7 @@ def _identity(function: Any) -> Any:
             _ALIVE[number] = weakref.ref(function, lambda _, number=number: _forget(number))
     except TypeError:
         # it cannot be watched, so it is kept
-        return function
+        return hashable(function)
     return ("id", number)
 
 
@@ -182,5 +184,5 @@ def fingerprint(f: Callable[..., Any], *args: Any) -> str:
     """The fingerprint of what f computes, or "" where that cannot be read."""
     try:
         return jaxprs.fingerprint(f, *args)
-    except (TypeError, ValueError, AttributeError, KeyError):
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError):
         return ""

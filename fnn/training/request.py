@@ -9,7 +9,7 @@ Letters: N rows, w̄ the mean of their weights.
 import inspect
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,13 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from fnn.checks import require_size
+from fnn.checks import require_hash, require_size
 from fnn.gradients import Objective
 from fnn.layers import Layer
 from fnn.optimizers import Optimizer
+from fnn.tracing import traced
 from fnn.training import rows
-from fnn.training.config import Config, Job, objective_of, parameters_of
+from fnn.training.config import BY_NAME, Config, Job, objective_of, parameters_of
 from fnn.training.placement import HERE, Placement
 from fnn.training.state import (
     Batch,
@@ -62,6 +63,8 @@ REMEDIES = {
 #: Directions by name, and of measures whose name ends so.
 DIRECTIONS = {"min": 1.0, "max": -1.0}
 KNOWN = {"loss": "min", "error": "min", "accuracy": "max"}
+#: Packages whose functions take targets and predictions, as numbers.
+ON_THE_HOST = ("numpy", "scipy", "sklearn")
 #: Names that `fit` gives to what it measures itself.
 OWN = ("loss", "validation_loss", "validation_accuracy")
 
@@ -97,11 +100,13 @@ class Request:
     def __post_init__(self) -> None:
         self._require_params()
         object.__setattr__(self, "objective", objective_of(self.value_and_grad))
+        require_hash(self.caller, self.objective)
         object.__setattr__(self, "dtype", floating_dtype(self.params, self.caller))
         if (
             self.caller == "fit"
             and callable(self.rates[0])
-            and not isinstance(self.optimizer, optax.GradientTransformation)
+            and not isinstance(self.optimizer, optax.GradientTransformation | Optimizer)
+            and callable(self.optimizer)
         ):
             # a schedule: the optimizer is built with it once, as Optax does
             object.__setattr__(self, "optimizer", self.optimizer(self.rates[0]))
@@ -129,16 +134,8 @@ class Request:
 
     def start(self, job: Job) -> TrainState:
         """The state before the first step."""
-        try:
-            # parameters of NumPy would need a program of their own for the first call
-            state = job.config.start(jax.tree.map(rows.copied, self.params), self.key, job.hyperparams)
-        except (TypeError, ValueError, AttributeError) as error:
-            if isinstance(self.optimizer, Optimizer):
-                raise
-            raise TypeError(
-                f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: {error}. "
-                "Take one that starts from a tree of arrays."
-            ) from error
+        # parameters of NumPy would need a program of their own for the first call
+        state = job.config.start(jax.tree.map(rows.copied, self.params), self.key, job.hyperparams)
         state = state._replace(mean_weight=self.mean_weight(), epoch_shape=self.epoch_shape(job))
         return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
 
@@ -176,7 +173,7 @@ class Request:
         if step and (before is None or tuple(map(int, before)) != tuple(map(int, now))):
             made = "a loop of one's own" if before is None else "batches of {1} of {0} rows".format(*map(int, before))
             raise ValueError(
-                f"{self.caller}: a state in the middle of an epoch continues with as many rows and the same "
+                f"{self.caller}: a state in the middle of an epoch continues with the same rows and the same "
                 f"batch_size, got one after step {step} of {made}, for batches of {now[1]} of {now[0]} rows. "
                 "Give those, or start over with state.params and a key."
             )
@@ -213,7 +210,7 @@ class Request:
         what = f"patience watches {self.monitor!r}, which" if self.runs == "one" else f"monitor {self.monitor!r}"
         if self.monitor not in names:
             raise ValueError(
-                f"{self.caller}: {what} is not measured; measured are: {', '.join(names)}. "
+                f"{self.caller}: {what} is not measured, got the measures {', '.join(names)}. "
                 f"{REMEDIES[self.caller]['monitor']}."
             )
         if self.direction is None and not any(self.monitor.endswith(name) for name in KNOWN):
@@ -227,7 +224,8 @@ class Request:
     def look_at_predictions(self, params: Params, rows: Batch) -> None:
         """Warn where the first predictions cannot be what the loss expects."""
         if self.objective is not None:
-            self.objective.validate_prediction(self.placement.host(params), rows.x)
+            with traced(self.caller, "gradient"):
+                self.objective.validate_prediction(self.placement.host(params), rows.x)
 
     def prepare(self, data: Any, name: str) -> Batch:
         """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
@@ -247,7 +245,8 @@ class Request:
         rows.looked_at(x, y, integers=integers)
         x = jax.tree.map(lambda leaf: self._array(f"{where}x of {name}", leaf, casts=False), x)
         if self.objective is not None:
-            self.objective.validate_target(self.params, x, y)
+            with traced(self.caller, "gradient"):
+                self.objective.validate_target(self.params, x, y)
         y = self._array(f"{where}y of {name}", y, casts=self.objective is not None)
         return Batch(x, y, self._weights(weights, name, len(y), mean))
 
@@ -378,9 +377,14 @@ class Request:
 
     def _require_options(self) -> None:
         where = self.caller
-        if not callable(self.value_and_grad):
+        if not callable(self.value_and_grad) or isinstance(self.value_and_grad, Layer):
             raise TypeError(
                 f"{where}: a gradient is needed, got {self.value_and_grad!r}. Make it with fnn.backprop(net, loss)."
+            )
+        if taken := _takes_others(self.value_and_grad, ()):
+            raise TypeError(
+                f"{where}: the gradient must take (params, x, y), got {taken}. Wrap it: lambda params, x, y: f(params, "
+                "(x, y))."
             )
         require_size(where, "batch_size", self.batch_size, "Give an int: 1 is one example at a time, N the full batch.")
         require_size(where, "accumulate", self.accumulate, "Give 1 for an update after every batch.")
@@ -409,13 +413,20 @@ class Request:
         taken = [name for name in metrics if name in OWN or str(name).startswith("validation_")]
         if taken:
             raise ValueError(
-                f"{where}: the name {taken[0]!r} is that of a measure of fnn's own, got it among the "
-                "metrics. Take another."
+                f"{where}: a metric must not have a name that fnn uses for its own measures, got {taken[0]!r}. Rename "
+                "it."
             )
         if metrics and isinstance(self.data, Stream) and self.validation is None:
             raise ValueError(
                 f"{where}: metrics of a stream are measured on validation data, got none. Give validation=(x, y)."
             )
+        for name, metric in metrics.items():
+            if taken := _takes_others(metric, BY_NAME):
+                raise TypeError(
+                    f"{where}: the metric {name!r} must take (params, x, y), got {taken}. Give lambda params, x, y: "
+                    "fnn.accuracy(net.apply(params, x), y); one of scikit-learn is computed after the run, from its "
+                    "params."
+                )
 
     def _require_batches(self, count: int) -> None:
         if self.batch_size > count:
@@ -427,7 +438,7 @@ class Request:
         parts = self.placement.parts
         if self.batch_size < parts:
             warnings.warn(
-                f"{self.caller}: a batch must have a row for each device to be worth a mesh, got batch_size "
+                f"{self.caller}: a batch must have a row for each device to gain from a mesh, got batch_size "
                 f'{self.batch_size} for {parts} devices along "data". Use {parts} or more, or fewer devices.',
                 stacklevel=5,
             )
@@ -468,7 +479,8 @@ class Request:
             )
         for rate in self.rates:
             if rate is None:
-                raise ValueError(f"{where}: {optimizer!r} needs a learning rate. {remedies['needs a rate']}.")
+                name = getattr(optimizer, "__name__", repr(optimizer))
+                raise ValueError(f"{where}: {name} needs a learning rate, got none. {remedies['needs a rate']}.")
             several = "fnn.sweep tries several" if where == "fit" else "fnn.grid makes all combinations"
             self._require_number("learning_rate", rate, 0, f"Give one number, such as 1e-3; {several}.", above=True)
 
@@ -498,6 +510,27 @@ def _needs_net(metric: Metric) -> bool:
         "net" in parameters_of(metric)
         and inspect.signature(metric).parameters["net"].default is inspect.Parameter.empty
     )
+
+
+def _takes_others(function: Any, known: Iterable[str]) -> str:
+    """The name and parameters of a function that cannot be called with (params, x, y), else "".
+
+    Args:
+        known: what it gets beside these if it takes it by name; none if it may take anything by name.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ""
+    fits = str(getattr(function, "__module__", "")).partition(".")[0] not in ON_THE_HOST
+    try:
+        if known:
+            signature.bind(None, None, None, **{name: None for name in known if name in signature.parameters})
+        else:
+            signature.bind_partial(None, None, None)
+    except TypeError:
+        fits = False
+    return "" if fits else f"{getattr(function, '__name__', type(function).__name__)}{signature}"
 
 
 def require_weights(what: str, array: np.ndarray) -> None:

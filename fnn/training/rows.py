@@ -1,6 +1,6 @@
 """Data as people have it, made into arrays that can be trained on, or refused with the remedy that fits.
 
-Promises: looked at once, on the host; nothing that NumPy or JAX would drop or wrap without a word passes: masks,
+Promises: looked at once, on the host; nothing that NumPy or JAX would drop or wrap silently passes: masks,
 numbers beyond the range of the dtype they are cast to, dates, text. Inputs may be any pytree.
 Letters: N examples.
 """

@@ -90,6 +90,10 @@ class Run:
         self.ending = ""
         """Why the run ended and which parameters came back, once it has."""
         self.names: list[str] | None = None
+        self.fault: faults.NonFiniteError | None = None
+        """What is not finite in the last call, to be raised unless a callback ends the run before it."""
+        self.before = state
+        """The state with which the last call began."""
         self.resumed = False
         self.epoch_by_epoch = False
         """Whether every call ends with the epoch: someone asks for the state after each."""
@@ -99,7 +103,7 @@ class Run:
 
     def advance(self, before: TrainState) -> tuple[TrainState, list[tuple[int, Metrics]]]:
         """The state after one call, and the epochs that it finished."""
-        began = time.perf_counter()
+        began, self.before = time.perf_counter(), before
         until = min(self.until, int(before.epoch) + 1) if self.epoch_by_epoch else self.until
         state, chunk = self.source.advance(self.job, before, self.budget, until)
         chunk = jax.device_get(self.job.config.placement.host(chunk))
@@ -114,6 +118,19 @@ class Run:
             fit = next_budget(int(chunk.steps), taken, self.budget)
             self.budget = fit - fit % self.steps if fit > self.steps else fit
         return state, self.record(before, state, chunk)
+
+    def back_to(self, state: TrainState, epoch: int) -> TrainState:
+        """The state after this epoch of the last call, whose steps up to there are taken again; the curves end there.
+
+        All processes take them together: a callback asked only one.
+        """
+        if epoch == int(state.epoch) and not int(state.step):
+            return state
+        own = epoch - self.began
+        self.losses = [np.concatenate(self.losses)[: own * self.steps]]
+        self.metrics = {name: values[:own] for name, values in self.metrics.items()}
+        steps = (epoch - int(self.before.epoch)) * self.steps - int(self.before.step)
+        return self.source.replay(self.job, self.before, steps)
 
     def pace(self) -> float | None:
         """Epochs per second since the first call, which compiled; None before the second."""
@@ -140,24 +157,28 @@ class Run:
     def record(self, before: TrainState, state: TrainState, chunk: ChunkMetrics) -> list[tuple[int, Metrics]]:
         """Take what a call measured into the curves; the epochs that it finished."""
         assert chunk.losses is not None
-        losses = np.asarray(chunk.losses[: int(chunk.steps)])
+        losses, count = np.asarray(chunk.losses[: int(chunk.steps)]), int(chunk.finished)
         bad = np.flatnonzero(~np.isfinite(losses))
         if self.stops and (len(bad) or not chunk.finite):
             # the loss may be finite where the update after it was not
             first = int(bad[0]) if len(bad) else len(losses)
             done = sum(map(len, self.losses))
             every = np.concatenate([*self.losses, losses])
-            raise faults.located(self.job, self.source, before, every, done, first)
+            self.fault = faults.located(self.job, self.source, before, every, done, first)
+            # the epochs of this call that ended before it are as good as any
+            good = self.fault.step - done
+            losses, count = losses[:good], min(count, (int(before.step) + good) // self.steps)
         self.losses.append(losses)
         finished = []
-        for k in range(int(chunk.finished)):
+        for k in range(count):
             values = {name: curve[k] for name, curve in chunk.metrics.items()}
             for name, value in values.items():
                 self.metrics.setdefault(name, []).append(np.asarray(value))
             number = len(self.metrics["loss"]) + self.began
             monitor = self.job.config.monitor
             if monitor and np.isnan(values[monitor]) and not self.goes_on:
-                raise faults.unmeasured(monitor, number, state)
+                self.fault = faults.unmeasured(monitor, number, state)
+                break
             finished.append((number, {name: float(v) for name, v in values.items()}))
         return finished
 

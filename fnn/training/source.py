@@ -130,8 +130,8 @@ class Streamed:
         return _rows(piece, np.arange(len(piece)), int(state.step) - start, job)
 
     def close(self) -> None:
-        # by its own hand: an error keeps the generator alive through its traceback, and a garbage collector that ended
-        # its thread while another thread starts would wait for itself
+        # closed here and not left to Python: an error keeps the generator alive through its traceback, and a garbage
+        # collector that ended its thread while another thread starts would wait for itself
         if self.pieces is not None:
             self.pieces.close()
         self.pieces = self.piece = None

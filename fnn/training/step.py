@@ -15,6 +15,7 @@ import optax
 from fnn.layers import Layer
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
+from fnn.tracing import traced
 from fnn.training.config import Config, objective_of, parameters_of
 from fnn.training.state import AnyOptimizer, Batch, Hyperparams, TrainState, ValueAndGrad, Window
 from fnn.types import Array, Key, Params, PyTree, wide
@@ -131,17 +132,46 @@ def updated(
         more, names = {**more, "grad": gradients}, parameters_of(optimizer.update)
         taken = more if "**" in names else {name: more[name] for name in names if name in more}
     try:
-        updates, optimizer_state = optimizer.update(gradients, optimizer_state, params, **taken)
-    except (TypeError, AttributeError) as error:
-        if isinstance(optimizer, Optimizer):
+        with traced(config.caller, "optimizer"):
+            result = optimizer.update(gradients, optimizer_state, params, **taken)
+    except (TypeError, ValueError, AttributeError) as error:
+        # what it asked of the gradient has a message of its own
+        if isinstance(optimizer, Optimizer) or str(error).startswith(f"{config.caller}: "):
             raise
+        got = f"got {type(error).__name__}: {str(error).rstrip('.')}"
+        if not isinstance(error, AttributeError) and "missing" not in str(error):
+            raise TypeError(
+                f"{config.caller}: the optimizer must turn gradients into updates, {got}. Look at the numbers that it "
+                "was made with: each must be one number, 1e-3 and not '1e-3' or a list, or a schedule that gives one."
+            ) from error
         remedy = "A line search needs accumulate=1" if config.accumulate > 1 else "Take one that needs no more"
         raise TypeError(
-            f"{config.caller}: the optimizer must run on these parameters with {', '.join(sorted(more))}, got "
-            f"{type(error).__name__}: {error}. {remedy}; optax.lookahead, with two sets of parameters, needs a loop of "
-            "your own."
+            f"{config.caller}: the optimizer must run on these parameters with {', '.join(sorted(more))}, {got}. "
+            f"{remedy}; optax.lookahead, with two sets of parameters, needs a loop of your own."
         ) from error
+    updates, optimizer_state = _require_updates(config.caller, result, params)
     return optax.apply_updates(params, updates), optimizer_state
+
+
+def _require_updates(caller: str, result: Any, params: Params) -> tuple[Params, PyTree]:
+    """What an optimizer gave, if it is (updates like the parameters, its state)."""
+    pair = isinstance(result, tuple | list) and len(result) == 2
+    if not pair or jax.tree.structure(result[0]) != jax.tree.structure(params):
+        got = "updates of another structure" if pair else f"a {type(result).__name__}"
+        raise TypeError(
+            f"{caller}: the optimizer must give (updates in the structure of params, its state), got {got}. Take an "
+            "Optax transformation, or define update(gradients, state, params)."
+        )
+    for (path, update), parameter in zip(jax.tree.leaves_with_path(result[0]), jax.tree.leaves(params), strict=True):
+        shape, dtype = jnp.shape(update), jnp.result_type(update)
+        odd = jnp.issubdtype(dtype, jnp.complexfloating) and not jnp.iscomplexobj(parameter)
+        if shape != jnp.shape(parameter) or odd:
+            raise ValueError(
+                f"{caller}: the optimizer must give updates like the parameters, got shape {shape} and {dtype.name} "
+                f"for shape {jnp.shape(parameter)} at params{jax.tree_util.keystr(path)}. Make it with one real number "
+                "for each of its numbers, not with an array."
+            )
+    return result[0], result[1]
 
 
 def gathered(

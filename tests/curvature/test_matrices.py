@@ -21,9 +21,8 @@ from fnn.curvature import (
 )
 from tests import tolerances
 from tests.cases import drawn, random, rounded, targets
-from tests.curvature import once
 from tests.curvature.test_per_example import NETS, Scale
-from tests.witnesses import assert_close
+from tests.witnesses import assert_close, once
 
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 3.0])
 

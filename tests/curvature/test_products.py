@@ -17,8 +17,7 @@ import fnn
 from fnn.curvature import fisher_vector_product, gauss_newton_vector_product, hessian_vector_product
 from tests import tolerances
 from tests.cases import NETS, Dropout, NetCase, drawn, random, rounded
-from tests.curvature import once
-from tests.witnesses import assert_close, assert_finite, assert_gradients_float64, magnitudes, named_leaves
+from tests.witnesses import assert_close, assert_finite, assert_gradients_float64, magnitudes, named_leaves, once
 
 by_name = {case.name: case for case in NETS}
 KINKED = ("absolute_error", "hinge", "perceptron_loss")

@@ -16,6 +16,8 @@ from experiments.detection.operators import mutants
 from experiments.progress import silent
 from experiments.registry import EXPERIMENTS
 
+pytestmark = pytest.mark.quick_compilation
+
 
 @pytest.fixture(autouse=True)
 def _standard():

@@ -19,6 +19,8 @@ from tests.experiments import mutants
 
 JUDGED = [name for name, each in EXPERIMENTS.items() if each.claims]
 
+pytestmark = pytest.mark.quick_compilation
+
 
 @pytest.fixture(autouse=True)
 def _standard():

@@ -1,5 +1,7 @@
 """The table of primitives: every record is whole, and one that is not is named."""
 
+import builtins
+import keyword
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 
 from experiments import primitives
 from fnn.glassbox.table import TABLE, Primitive
+from fnn.glassbox.trace import names
 from tests.corpus import CORPUS
 from tests.glassbox import test_devices, test_forms, test_rules, test_values
 
@@ -26,6 +29,12 @@ def lacking(table):
 def test_every_record_is_whole():
     assert lacking(TABLE) == {}
     assert all(name == primitive.name for name, primitive in TABLE.items())
+
+
+def test_no_result_is_called_by_a_word_of_python():
+    assert {names.word(each) for each in ("sort", "rev", "complex")} == {"sorted_", "reversed_", "complex_"}
+    words = [names.word(each) for each in TABLE]
+    assert not [word for word in words if hasattr(builtins, word) or keyword.iskeyword(word)]
 
 
 def test_a_missing_entry_is_named():

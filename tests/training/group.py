@@ -82,7 +82,8 @@ def fails_in_the_first(number, metrics):
 
 
 def enough(number, metrics):
-    raise fnn.StopTraining
+    if number == 3:
+        raise fnn.StopTraining
 
 
 def long_run(folder, *, killed):
@@ -141,7 +142,7 @@ def main(number, processes, port, folder, part):
             # of two batches each piece
             "signal": refusal(data=fnn.Stream(Signalling(X) if mine else X, Y, rows=64)),
         }
-    found["enough"] = int(fit(on_epoch=enough, epochs=9)[0].epoch) < 9
+    found["enough"] = digest(fit(on_epoch=enough, epochs=9)[0].params)
     return found
 
 

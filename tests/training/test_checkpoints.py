@@ -19,6 +19,8 @@ from experiments import faults
 from fnn.training.checkpoints import Folder
 from tests.training.test_run import NET, X, Y, run, same
 
+pytestmark = pytest.mark.quick_compilation
+
 
 class Stop(Exception):
     """A callback that raises."""

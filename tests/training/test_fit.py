@@ -217,9 +217,9 @@ def test_what_is_no_value_and_gradient_is_refused():
     objective = fnn.objective(NET, LOSS)
     with pytest.raises(TypeError, match=r"fit: a gradient is needed, got sequential\(.*Make it with fnn.backprop"):
         fnn.fit(NET, NET.init(jax.random.key(0)), fnn.data.xor(), **options)
-    for wrong in (objective, jax.grad(objective)):
+    for wrong, got in ((objective, r"one array of shape \(\)"), (jax.grad(objective), "gradients without a value")):
         with pytest.raises(
-            TypeError, match=r"must give \(value, gradients in the structure of params\), got something else"
+            TypeError, match=rf"must give \(value, gradients in the structure of params\), got {got}. Give"
         ):
             fnn.fit(wrong, NET.init(jax.random.key(0)), fnn.data.xor(), **options)
 

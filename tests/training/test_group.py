@@ -18,14 +18,17 @@ from fnn import leaves
 from fnn.training import group
 from fnn.training.group import Group, GroupError, Word
 
+#: A group starts, compiles and trains anew for several of these.
+pytestmark = pytest.mark.timeout(900)
 STARTED: list[subprocess.Popen] = []
 
 
 def started(count, devices, folder, part="all"):
     """The processes of a group."""
     port = random.SystemRandom().randint(20_000, 60_000)
-    # the number of threads changes bits
+    # the number of threads changes bits; what processes tell each other is settled before LLVM: it may work less
     mine = {"JAX_NUM_CPU_DEVICES": str(devices), "NPROC": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    mine["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
     environment = {**os.environ, **mine}
     command = [sys.executable, "-m", "tests.training.group"]
     processes = [
@@ -71,7 +74,8 @@ def test_two_processes_give_the_bits_of_two_devices(two, folder):
     for each in two:
         for name in ("run", "memory", "stream", "sweep", "wide", "enough"):
             assert each[name] == one[name], name
-        assert each["memory"] == each["stream"] and each["wide"] is True and each["enough"] is True
+        # the last one, of 9 epochs, was ended by a callback after 3, which the others were told
+        assert each["memory"] == each["stream"] == each["enough"] and each["wide"] is True
 
 
 def test_each_process_reads_its_own_rows(two):
@@ -126,7 +130,8 @@ def test_a_killed_group_ends_and_goes_on_bit_for_bit(two, folder):
     first, other = started(2, 1, folder / "killed", "killed")
     # the first process alone calls on_epoch
     assert select.select([first.stdout], [], [], 600)[0]
-    while "training" not in first.stdout.readline():
+    # an empty line is the end: it died before
+    while (line := first.stdout.readline()) and "training" not in line:
         pass
     other.send_signal(signal.SIGKILL)
     (out, error), _ = (process.communicate(timeout=200) for process in (first, other))
@@ -146,11 +151,11 @@ def second(monkeypatch):
 
 
 def test_all_do_what_the_first_says_and_stop_when_any_does(second):
-    own = Word(3, False, True, 15)
-    second[:] = [{"word": Word(7, True, False, 0)}, {"word": own}]
-    assert Group(True).agree(own) == Word(7, True, True, 15) and not Group(True).first
-    second[:] = [{"word": Word(7, False, False, 2)}, {"word": own}]
-    assert Group(True).agree(own) == Word(7, False, True, 2)
+    own = Word(3, False, 4, 15)
+    second[:] = [{"word": Word(7, True, 0, 0)}, {"word": own}]
+    assert Group(True).agree(own) == Word(7, True, 4, 15) and not Group(True).first
+    second[:] = [{"word": Word(7, False, 0, 2)}, {"word": own}]
+    assert Group(True).agree(own) == Word(7, False, 4, 2)
     second[:] = [{"error": "ValueError: of one", "saves": True}, {"word": own}]
     with pytest.raises(
         GroupError, match=r"process 0 of 2 raised ValueError: of one\. All processes stop here\."

@@ -20,8 +20,9 @@ import fnn
 from fnn.training import checkpoints as kept_files
 from fnn.training import progress
 from fnn.training import run as run_module
-from tests.training.test_run import BY_HAND, X, Y, run, same
+from tests.training.test_run import BY_HAND, X, Y, cut, run, same
 
+pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 
 
@@ -65,10 +66,19 @@ def test_ctrl_c_carries_the_work_without_checkpoints():
 
 
 @pytest.mark.parametrize("error", [StopIteration, fnn.StopTraining])
-def test_a_callback_may_stop_the_run(error, tmp_path):
-    state, history = run(epochs=50, optimizer=SGD, on_epoch=at(3, raising(error())), log=tmp_path / "log")
-    assert 3 <= int(state.epoch) < 50 and len(history.metrics["loss"]) == int(state.epoch)
-    assert len((tmp_path / "log").read_text().splitlines()) == int(state.epoch)
+def test_a_callback_ends_the_run_at_the_epoch_that_asked(error, tmp_path, monkeypatch):
+    """Also where the call after which it is asked went on for epochs: the steps up to there are taken once more."""
+    monkeypatch.setattr(run_module.Run, "advance", cut(run_module.Run.advance, 20))
+    kinds = {
+        "memory": {"batch_size": 5}, "stream": {"data": fnn.Stream(X, Y, 4)},
+        "best": {"validation": (X, Y), "patience": 50},
+    }  # fmt: skip
+    for name, options in kinds.items():
+        log = tmp_path / name
+        state, history = run(epochs=50, optimizer=SGD, on_epoch=at(5, raising(error())), log=log, **options)
+        whole, curves = run(epochs=5, optimizer=SGD, **options)
+        assert same(state, whole) and same(history, curves), name
+        assert len(log.read_text().splitlines()) == 5
 
 
 def test_a_callback_that_takes_three_gets_the_state_after_each_epoch():

@@ -21,9 +21,10 @@ from tests.training.test_curves import FOUND
 from tests.training.test_optax import warmed
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run
 
+pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 #: The files whose raises must each be reached; what a run does wrong later has tests of its own.
-FILES = ("state", "config", "request", "rows", "stream", "step", "shuffle", "_fit", "_sweep")
+FILES = ("../tracing", "state", "config", "request", "rows", "stream", "step", "shuffle", "_fit", "_sweep")
 STREAM = fnn.Stream(X, Y, 4)
 KEY = jax.random.key(0)
 RECORD = fnn.optimizers.sgd(0.1)
@@ -79,6 +80,40 @@ def curve(p, x, y):
     return x[:, 0]
 
 
+def by_numpy(p, x, y):
+    return np.sqrt(x.mean())
+
+
+def value_by_numpy(p, x, y):
+    value, gradients = BY_HAND(p, x, y)
+    return float(value), gradients
+
+
+def of_each(p, x, y):
+    value, gradients = BY_HAND(p, x, y)
+    return value + x[:, 0], gradients
+
+
+class ByNumpy(fnn.Activation):
+    """An activation as it stands in a course on NumPy; and an initializer."""
+
+    def forward(self, z):
+        return np.tanh(z), np.tanh(z)
+
+
+class Drawn(fnn.initializers.Initializer):
+    def __call__(self, key, shape, dtype=jnp.float32):
+        return np.random.default_rng(int(jax.random.key_data(key)[0])).normal(size=shape)
+
+
+def updating(update):
+    return optax.GradientTransformation(lambda params: (), update)
+
+
+def halved(rate):
+    return lambda step: rate if step < 3 else rate / 2
+
+
 def summed(p, x, y):
     """A gradient that sums over an axis more."""
     value, gradients = BY_HAND(p, x, y)
@@ -86,6 +121,61 @@ def summed(p, x, y):
 
 
 MESSAGES = {
+    # ---- functions of the user, traced
+    "a metric of NumPy": row(
+        train(metrics={"a": by_numpy}), "fit: the metric 'a' must compute with jax.numpy", "got a call of NumPy",
+        "at test_messages.py:", "Use jnp in place of np", "on_epoch", error=TypeError),
+    "a metric by value": row(
+        sweep(metrics={"a": lambda p, x, y: 1.0 if x.sum() > 0 else 0.0}), "sweep: the metric 'a' must compute with",
+        "got a decision by value in Python", "jnp.where", error=TypeError),
+    "a metric by mask": row(
+        train(validation=(X, Y), metrics={"a": lambda p, x, y: x[y == 0].mean()}), "the metric 'a' must compute with",
+        "got rows picked by a mask", "jnp.where", error=TypeError),
+    "a metric of two": row(
+        train(metrics={"a": fnn.accuracy}), "fit: the metric 'a' must take (params, x, y), got accuracy(scores",
+        "Give lambda params, x, y: fnn.accuracy(net.apply(params, x), y)", error=TypeError),
+    "a metric that gives nothing": row(
+        train(metrics={"a": lambda p, x, y: None}), "the metric 'a' must give one number, got a NoneType"),
+    "a value by float": row(
+        train(gradient=value_by_numpy), "fit: the gradient must compute with jax.numpy", "got a decision by value",
+        "fnn.check(f, x, gradient=g)", error=TypeError),
+    "a gradient of two": row(
+        train(gradient=lambda params, batch: BY_HAND(params, *batch)), "the gradient must take (params, x, y), got",
+        "(params, batch)", "Wrap it", error=TypeError),
+    "a gradient in the other order": row(
+        train(gradient=lambda p, x, y: BY_HAND(p, x, y)[::-1]), "got (gradients, value)", "Exchange", error=TypeError),
+    "a value for each example": row(
+        train(gradient=of_each), "the value that comes with the gradients must be one number, got shape (4,)", "mean"),
+    "an activation of NumPy": row(
+        sweep(gradient=fnn.backprop(fnn.mlp(3, 5, 2, activation=ByNumpy()), "softmax_cross_entropy")),
+        "sweep: the gradient must compute with jax.numpy", "got a call of NumPy", "at test_messages.py:",
+        error=TypeError),
+    "an initializer of NumPy": row(
+        sweep({"weight_init": [Drawn()]}), "sweep: the initializer must compute with jax.numpy", "got",
+        "Draw with jax.random", error=TypeError),
+    "a schedule by value": row(
+        train(optimizer=optax.sgd(halved(0.1))), "fit: the optimizer must compute with jax.numpy",
+        "got a decision by value", "at test_messages.py:", "in a schedule too", error=TypeError),
+    # ---- what an optimizer gave
+    "an optimizer made with text": row(
+        train(optimizer=optax.sgd("0.1")), "fit: the optimizer must turn gradients into updates, got TypeError",
+        "1e-3 and not '1e-3'", error=TypeError),
+    "a sweep of an optimizer made with text": row(
+        sweep(optimizer=optax.adam(1e-3, b1="0.9")), "sweep: the optimizer must turn gradients into updates", "got",
+        error=TypeError),
+    "an optimizer that gives nothing": row(
+        train(optimizer=updating(lambda g, s, p=None: None)), "must give (updates in the structure of params, its",
+        "got a NoneType", error=TypeError),
+    "updates of another shape": row(
+        train(optimizer=updating(lambda g, s, p=None: (jax.tree.map(jnp.sum, g), s))), "must give updates like the",
+        "got shape () and float32 for shape (3, 5) at params[0]['W']", "one real number"),
+    "no maker of an optimizer": row(
+        train(optimizer=halved, learning_rate=0.1), "must make one of a learning rate, got a function", "optax.adam",
+        error=TypeError),
+    "a schedule beside a rate": row(
+        train(optimizer=RECORD, learning_rate=halved(0.1)), "got learning_rate=<function", "that has its own",
+        "leave learning_rate out"),
+    # ---- a grid, and what is asked
     "a grid of a text": row(lambda: fnn.grid(seed=[0], learning_rate="1e-3"), "grid: learning_rate must be values to "
                             "try, got '1e-3'", "learning_rate=['1e-3']", error=TypeError),
     "a gradient of another shape": row(train(gradient=summed), "fit: the gradient of params", "must have shape",
@@ -135,7 +225,8 @@ MESSAGES = {
                                "direction must say", "'f1'", "got None", 'direction="max"'),
     "another direction": row(train(direction="up"), 'direction must be "min" or "max", got \'up\'', "or None"),
     "metrics in a list": row(train(metrics=[1]), "metrics must be a dict of functions, got [1]", error=TypeError),
-    "a metric called loss": row(train(metrics={"loss": len}), "the name 'loss' is that of a measure", "Take another"),
+    "a metric called loss": row(train(metrics={"loss": len}), "a metric must not have a name that fnn uses for its own "
+                                "measures, got 'loss'", "Rename"),
     "metrics of a stream": row(train(data=STREAM, metrics={"a": len}), "on validation data, got none", "validation=("),
     "a metric of many numbers": row(train(metrics={"a": curve}), "the metric 'a' must give one number, got shape (11,)",
                                     "jnp.mean"),
@@ -159,6 +250,9 @@ MESSAGES = {
                                      "got one after step 5 of a loop of one's own", "start over with state.params"),
     "a callback that changes the state": row(train(on_epoch=lambda n, m, state: state.params[0].update(W=0)),
                                              "on_epoch must leave the state as it is, got one that it changed", "let"),
+    "a loss that overflows": row(
+        train(params=jax.tree.map(lambda leaf: leaf * 3e38, PARAMS), optimizer=RECORD), "the value of 1.z is not",
+        "in step 0", "lower the learning rate", error=fnn.NonFiniteError),
     "inside jit": row(lambda: jax.jit(lambda key: run(params=BY_HAND.net.init(key))[0].params)(jax.random.key(0)),
                       "outside jit, vmap and grad, got a traced value", "fnn.sweep", error=TypeError),
     "rows inside jit": row(lambda: jax.jit(lambda x: run(data=(x, Y), key=KEY)[0].params)(X),
@@ -193,7 +287,7 @@ MESSAGES = {
     "nothing to train": row(lambda: floating_dtype(()), "fit: params must hold a floating array, got none", "net.init"),
     # what is raised while a step is traced names whoever traces it
     "a sweep of jax.grad": row(sweep(gradient=jax.grad(BY_HAND.objective)), "sweep: the gradient must give (value, "
-                               "gradients in the structure", "got something else", error=TypeError),
+                               "gradients in the structure", "got gradients without a value", error=TypeError),
     "a sweep with more": row(
         sweep(gradient=jax.value_and_grad(functools.wraps(BY_HAND.objective)(more), has_aux=True)),
         "sweep: the gradient must give (value, gradients), got ((value", "Leave has_aux out", error=TypeError),
@@ -205,7 +299,7 @@ MESSAGES = {
     "a traced strength": row(lambda: jax.jit(lambda s: sweep({"strength": [s]})())(0.1), "sweep trains whole runs",
                              "got a traced value. Call it outside.", error=TypeError),
     "a step of jax.grad": row(lambda: fnn.training.train_step(jax.grad(BY_HAND.objective), RECORD, BEGUN, BATCH),
-                              "train_step: the gradient must give", "got something else", error=TypeError),
+                              "train_step: the gradient must give", "got gradients without a value", error=TypeError),
     "a step of an optimizer of two": row(
         lambda: fnn.training.train_step(BY_HAND, optax.lookahead(SGD, 5, 0.5), BEGUN, BATCH),
         "train_step: the optimizer must run on these parameters", "needs a loop of your own", error=TypeError),

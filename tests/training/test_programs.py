@@ -2,6 +2,9 @@
 
 import gc
 import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +20,7 @@ from fnn.training.state import Batch, Hyperparams
 from tests.training.test_fit import lenient
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run, same
 
+pytestmark = pytest.mark.quick_compilation
 RECORD = fnn.optimizers.sgd(0.1)
 
 
@@ -52,6 +56,39 @@ def test_numbers_that_a_metric_closes_over_count():
         for c in ([1.0], [2.0])
     ]
     assert [history.metrics["a"][0] for history in ends] == [1.0, 2.0]
+
+
+@dataclass
+class Unhashable:
+    """What users write with options inside, and Equinox makes of a function: a record that holds a dict has no hash."""
+
+    function: Callable[..., Any]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *args):
+        return self.function(*args)
+
+
+def test_a_function_without_a_hash_trains_and_is_known_by_its_identity():
+    # a list is a pair too
+    gradient, metric = Unhashable(lambda *args: list(BY_HAND(*args))), Unhashable(BY_HAND.objective)
+    options = {"optimizer": RECORD, "epochs": 2, "metrics": {"a": metric}}
+    state, history = run(gradient, **options)
+    whole, curves = run(**options | {"metrics": {"a": BY_HAND.objective}})
+    assert same(state.params, whole.params) and same(history.metrics, curves.metrics)
+    before, known = programs.count(), ("id", id(gradient))
+    assert same(run(gradient, **options)[0], state) and programs.count() == before
+    assert known in [key[0][-3] for key in programs._PROGRAMS]
+    del gradient
+    gc.collect()
+    assert known not in [key[0][-3] for key in programs._PROGRAMS]
+    # the search for the first bad step asks the gradient once more
+    with pytest.raises(fnn.NonFiniteError, match="is not finite in step"):
+        run(Unhashable(BY_HAND), jax.tree.map(lambda leaf: leaf * 3e38, PARAMS), optimizer=RECORD)
+    knowing = Unhashable(BY_HAND)
+    knowing.__wrapped__ = BY_HAND.objective
+    found = fnn.sweep(knowing, (X, Y), over={"seed": [0, 1]}, optimizer=RECORD, epochs=1, batch_size=4)
+    assert not found.failed.any()
 
 
 class Big:

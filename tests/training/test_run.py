@@ -67,7 +67,7 @@ def test_a_state_is_continued_as_if_it_had_never_stopped():
     whole, curves = run(epochs=6)
     assert same(state.params, whole.params) and int(state.epoch) == 6
     assert same(np.concatenate([history.step_loss, later.step_loss]), curves.step_loss)
-    with pytest.raises(ValueError, match="a state without, for it has its own"):
+    with pytest.raises(ValueError, match="a state must come without one, since it has its own"):
         fnn.fit(BY_HAND, state, (X, Y), optimizer=ADAM, epochs=1, batch_size=4, key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"Give key=jax.random.key\(0\)"):
         fnn.fit(BY_HAND, PARAMS, (X, Y), optimizer=ADAM, epochs=1, batch_size=4)

@@ -9,6 +9,7 @@ import pytest
 import fnn
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run, same
 
+pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 
 
@@ -74,7 +75,7 @@ def test_another_monitor_or_other_validation_data_begins_its_best_anew():
 
 def test_names_of_metrics_that_are_taken_or_not_measured_are_refused():
     for name in ("loss", "validation_loss", "validation_size"):
-        with pytest.raises(ValueError, match=f"the name '{name}' is that of a measure of fnn's own"):
+        with pytest.raises(ValueError, match=f"a name that fnn uses for its own measures, got '{name}'"):
             run(metrics={name: moved})
     with pytest.raises(TypeError, match="metrics must be a dict of functions, got"):
         run(metrics=[moved])
@@ -135,3 +136,23 @@ def test_an_epsilon_that_is_nothing_in_half_precision_is_named():
         run(
             gradient, jnp.ones(3, jnp.float16), (X.astype(np.float16), Y), optimizer=fnn.optimizers.adam(1e-3), epochs=1
         )
+
+
+def test_a_callback_ends_a_run_before_the_step_that_is_not_finite_though_one_call_takes_both():
+    def tripled(w, x, y):
+        return w * w, 2 * w
+
+    def guard(number, metrics):
+        if metrics["loss"] > 1e30:
+            raise fnn.StopTraining
+
+    options = {"gradient": tripled, "params": jnp.float32(1.0), "optimizer": optax.sgd(2.0), "batch_size": 11}
+    with pytest.raises(fnn.NonFiniteError, match="the loss is not finite in step") as raised:
+        run(epochs=99, **options)
+    error = raised.value
+    assert len(error.history.metrics["loss"]) == error.step == int(error.state.epoch) > 33
+    with pytest.warns(UserWarning, match="it diverges"):
+        state, history = run(epochs=99, on_epoch=guard, **options)
+    with pytest.warns(UserWarning, match="it diverges"):
+        whole, curves = run(epochs=33, **options)
+    assert same(state, whole) and same(history, curves)

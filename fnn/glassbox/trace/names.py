@@ -6,6 +6,7 @@ operation.
 """
 
 import ast
+import builtins
 import functools
 import inspect
 import keyword
@@ -70,8 +71,9 @@ def called(f: Any) -> str:
 
 
 def word(operation: str) -> str:
-    """What the result of an operation is called when nobody named it."""
-    return _word(known(operation).result)
+    """What the result of an operation is called when nobody named it: no word that means something in Python."""
+    wish = _word(known(operation).result)
+    return f"{wish}_" if hasattr(builtins, wish) else wish
 
 
 def output(function: str) -> str:

@@ -1,0 +1,48 @@
+"""Jaxprs, read: what JAX traced of a function, for the checker, the glass box, the training and the tests.
+
+Promises: the one reader of jaxprs, with public names of JAX only. `parts` holds the table of calls and loops; `places`
+tells whose line an equation is; `evaluation` runs a jaxpr with hooks that see every equation at any depth; `double` is
+the same function in float64; `text` says what a function computes, in any process.
+Letters: values are the arrays that a jaxpr runs on, atoms its variables and literals.
+"""
+
+from fnn.jaxprs.double import AS_CAPTURED, Narrow, Traced, coarseness, doubled, narrow_in, narrowest_in
+from fnn.jaxprs.evaluation import AS_IT_IS, Hooks, alone, apply, bind, evaluate, primal, replaced
+from fnn.jaxprs.parts import (
+    CALLS,
+    CUSTOM,
+    Scan,
+    Values,
+    While,
+    axes_of,
+    bare,
+    body_of,
+    closed,
+    equations,
+    inside,
+    is_literal,
+    largest,
+    value_of,
+)
+from fnn.jaxprs.places import (
+    NOWHERE,
+    Place,
+    derivative_of,
+    is_installed,
+    is_own,
+    is_sampler,
+    is_stopped_by_user,
+    line_of,
+    name_of,
+    place_of,
+    source_of,
+)
+from fnn.jaxprs.text import fingerprint, fingerprint_of, lines_of
+
+__all__ = [
+    "AS_CAPTURED", "AS_IT_IS", "CALLS", "CUSTOM", "NOWHERE", "Hooks", "Narrow", "Place", "Scan", "Traced", "Values",
+    "While", "alone", "apply", "axes_of", "bare", "bind", "body_of", "closed", "coarseness", "derivative_of",
+    "doubled", "equations", "evaluate", "fingerprint", "fingerprint_of", "inside", "is_installed", "is_literal",
+    "is_own", "is_sampler", "is_stopped_by_user", "largest", "line_of", "lines_of", "name_of", "narrow_in",
+    "narrowest_in", "place_of", "primal", "replaced", "source_of", "value_of",
+]  # fmt: skip

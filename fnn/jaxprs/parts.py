@@ -1,0 +1,140 @@
+"""The parts of an equation: what a call holds, what a loop carries, which axes are named.
+
+Promises: the one table of calls (`CALLS`) and of loops; whichever way a release stores a jaxpr, its constants and the
+parts of a scan, they are read alike.
+Letters: values are the arrays that a jaxpr runs on, atoms its variables and literals.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fnn.types import is_key
+
+#: Primitives that only call what they hold, with the parameter that holds it.
+CALLS = {
+    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr",
+    "remat2": "jaxpr", "checkpoint": "jaxpr", "custom_lin": "jaxpr",
+    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
+}  # fmt: skip
+
+#: Those among them that carry a derivative written by hand.
+CUSTOM = ("custom_vjp_call", "custom_jvp_call")
+
+#: Primitives that run bodies of their own, some of them many times; their results are those of the bodies.
+LOOPS = ("scan", "while", "cond", "shard_map")
+
+Values = list[Any]
+
+
+def bare(jaxpr: Any) -> Any:
+    """A jaxpr without its constants."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+def closed(jaxpr: Any) -> Any:
+    """A jaxpr with its constants, as some releases of JAX store it and others do not."""
+    from jax.extend import core  # 15 ms, which `import fnn` need not spend
+
+    return jaxpr if hasattr(jaxpr, "consts") else core.ClosedJaxpr(jaxpr, ())
+
+
+def is_literal(atom: Any) -> bool:
+    """True for a number that stands in the jaxpr itself."""
+    return hasattr(atom, "val")
+
+
+def value_of(literal: Any) -> Any:
+    """A literal's number in the dtype that it has there."""
+    return literal.val if is_key(literal.val) else np.asarray(literal.val, literal.aval.dtype)
+
+
+def body_of(equation: Any) -> Any:
+    """The closed jaxpr that a call holds; None for an equation that is no call."""
+    held = equation.params.get(CALLS.get(equation.primitive.name, ""))
+    return None if held is None else closed(held)
+
+
+def inside(equation: Any) -> Iterator[Any]:
+    """The closed jaxprs that an equation holds in its parameters."""
+    for value in equation.params.values():
+        for each in value if isinstance(value, tuple | list) else (value,):
+            if hasattr(each, "eqns") or hasattr(getattr(each, "jaxpr", None), "eqns"):
+                yield closed(each)
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """Every equation of a jaxpr, each before those that it holds."""
+    for equation in bare(jaxpr).eqns:
+        yield equation
+        for inner in inside(equation):
+            yield from equations(inner)
+
+
+def axes_of(jaxpr: Any) -> frozenset[str]:
+    """The named axes that a jaxpr uses, as a mean over devices does, and that no map inside it makes."""
+    used: set[str] = set()
+    for equation in bare(jaxpr).eqns:
+        params, bodies = equation.params, list(inside(equation))
+        values = [params.get("axes", ()), params.get("axis_name", ()), getattr(params.get("mesh"), "axis_names", ())]
+        each = [name for value in values for name in (value if isinstance(value, tuple | list) else (value,))]
+        named = {name for name in each if isinstance(name, str)}
+        # what holds a body makes the axes that it names
+        used |= frozenset().union(*map(axes_of, bodies)) - named if bodies else named
+    return frozenset(used)
+
+
+def largest(jaxpr: Any) -> int:
+    """The number of entries of the largest value of a jaxpr."""
+    sizes = [v.aval.size for v in bare(jaxpr).invars]
+    sizes += [v.aval.size for equation in equations(jaxpr) for v in equation.outvars if hasattr(v.aval, "size")]
+    return max(sizes, default=0)
+
+
+class Scan(NamedTuple):
+    """A scan: `constants` inputs of the body stay, the next `carried` are carried on, the others are sequences."""
+
+    body: Any
+    constants: int
+    carried: int
+    length: int
+    reverse: bool
+
+    @classmethod
+    def of(cls, equation: Any) -> "Scan":
+        """The parts of a scan equation; the releases of JAX name their numbers apart."""
+        body, params = closed(equation.params["jaxpr"]), equation.params
+
+        def unchanged(outside: Any, inside: Any) -> int:
+            # constants and carries have their own shape within, sequences lose an axis
+            return sum(a.aval.shape == b.aval.shape for a, b in zip(outside, inside, strict=True))
+
+        carried = unchanged(equation.outvars, body.jaxpr.outvars)
+        constants = unchanged(equation.invars, body.jaxpr.invars) - carried
+        return cls(body, constants, carried, params["length"], params["reverse"])
+
+    def split(self, values: Sequence[Any]) -> tuple[Values, Values, Values]:
+        """(constants, carry, sequences) of the inputs of the equation, or of the body."""
+        carry = self.constants + self.carried
+        return list(values[: self.constants]), list(values[self.constants : carry]), list(values[carry:])
+
+
+class While(NamedTuple):
+    """A while loop: the inputs are the constants of the condition, those of the body, and what is carried."""
+
+    condition: Any
+    body: Any
+    condition_constants: int
+    body_constants: int
+
+    @classmethod
+    def of(cls, equation: Any) -> "While":
+        params = equation.params
+        condition, body = closed(params["cond_jaxpr"]), closed(params["body_jaxpr"])
+        return cls(condition, body, params["cond_nconsts"], params["body_nconsts"])
+
+    def split(self, values: Sequence[Any]) -> tuple[Values, Values, Values]:
+        """(constants of the condition, constants of the body, carry)."""
+        first, second = self.condition_constants, self.condition_constants + self.body_constants
+        return list(values[:first]), list(values[first:second]), list(values[second:])

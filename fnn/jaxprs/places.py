@@ -1,0 +1,119 @@
+"""Where an equation comes from: the user's line, the function behind a call, the rule by hand.
+
+Promises: files of JAX and of what traces for others here are never a user's; where JAX does not tell, NOWHERE or "".
+"""
+
+import functools
+import linecache
+import traceback
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from fnn.jaxprs.parts import bare, body_of
+
+_JAX = Path(jax.__file__).parent
+_FNN = Path(__file__).parent.parent
+
+#: Folders of this package that trace functions of others, and are never where an equation comes from.
+_READERS = (_FNN / "jaxprs", _FNN / "checker", _FNN / "glassbox")
+
+
+def name_of(equation: Any) -> str:
+    """The name of the function that a call holds, without the underscore of a private one; "" if it has none."""
+    name = str(equation.params.get("name") or "")
+    if "call_jaxpr" in equation.params and not name:
+        name = source_of(equation.params["call_jaxpr"])[0]
+    return "" if "<" in name else name.lstrip("_")
+
+
+def source_of(jaxpr: Any) -> tuple[str, str]:
+    """(name, "file:line") of the function behind a jaxpr, as far as JAX tells: "relu at …/activations.py:82"."""
+    information = str(getattr(bare(jaxpr).debug_info, "func_src_info", None) or "")
+    name, _, where = information.partition(" at ")
+    return name, where
+
+
+def derivative_of(equation: Any) -> str:
+    """The "file:line" of the derivative by hand of an equation of CUSTOM, "" where JAX does not tell."""
+    held = equation.params.get("bwd", equation.params.get("jvp_jaxpr_fun"))
+    information = str(getattr(getattr(held, "debug_info", None), "func_src_info", None) or "")
+    return information.partition(" at ")[2]
+
+
+class Place(NamedTuple):
+    """A line of the user's source."""
+
+    file: str
+    line: int
+    function: str = ""
+    """The function in which it stands."""
+
+    def __str__(self) -> str:
+        return f"{Path(self.file).name}:{self.line}" if self.file else ""
+
+    @property
+    def text(self) -> str:
+        """The line itself, "" where it cannot be read."""
+        return linecache.getline(self.file, self.line).strip() if self.file else ""
+
+
+def line_of(error: BaseException) -> str:
+    """The line of the user's own code at which an error was raised, "" where it stands in none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if is_own(frame.filename) and not is_installed(frame.filename):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return ""
+
+
+#: Where JAX does not tell.
+NOWHERE = Place("", 0)
+
+
+def place_of(equation: Any, *, installed: bool = True) -> Place | None:
+    """The innermost line of source outside JAX; with `installed=False`, outside all installed packages."""
+    source = getattr(getattr(equation, "source_info", None), "traceback", None)
+    for frame in getattr(source, "frames", ()):
+        if is_own(frame.file_name) and (installed or not is_installed(frame.file_name)):
+            return Place(frame.file_name, frame.line_num, frame.function_name)
+    return None
+
+
+@functools.cache
+def is_own(file: str) -> bool:
+    """False for the files of JAX and for those of this package that trace functions of others."""
+    path = Path(file)
+    if path.is_relative_to(_JAX) or "/jax/_src/" in path.as_posix():
+        return False
+    return not any(path.is_relative_to(reader) for reader in _READERS)
+
+
+def is_installed(file: str) -> bool:
+    """True for a file of an installed package."""
+    return bool({"site-packages", "dist-packages"} & set(Path(file).parts))
+
+
+def is_sampler(equation: Any) -> bool:
+    """True for a call of a function of `jax.random`."""
+    body = body_of(equation)
+    if body is None:
+        return False
+    file = Path(source_of(body)[1].rpartition(":")[0])
+    # one file in some releases, a folder in others
+    return file.is_relative_to(_JAX) and "random" in file.with_suffix("").parts
+
+
+#: The name of a scope around each `stop_gradient` of the user's that is run again.
+STOPPED = "stopped by the user"
+
+
+def is_stopped_by_user(equation: Any) -> bool:
+    """True for a `stop_gradient` that the user, or a library, calls; False for those inside the functions of JAX."""
+    if equation.primitive.name != "stop_gradient":
+        return False
+    if STOPPED in str(equation.source_info.name_stack):
+        return True
+    frames = list(getattr(equation.source_info.traceback, "frames", ()))
+    inner = [k for k, frame in enumerate(frames) if frame.function_name == "stop_gradient"]
+    return bool(inner) and inner[-1] + 1 < len(frames) and is_own(frames[inner[-1] + 1].file_name)
