@@ -510,7 +510,7 @@ MESSAGES = [
         lambda: fit(params=layer_params(4, 6, 3))),
     row("accumulating nothing", ValueError, "fit: accumulate must be at least 1", "0")(lambda: fit(accumulate=0)),
     row("no patience", ValueError, "fit: patience must be at least 1", "0", "such as 10")(lambda: fit(patience=0)),
-    row("patience without validation", ValueError, "watches 'validation_loss'", "are: loss", "Give validation")(
+    row("patience without validation", ValueError, "watches 'validation_loss'", "got the measures loss", "Give")(
         lambda: fit(patience=3)),
     row("patience with what is not measured", ValueError, "watches 'accuracy', which is not measured", "loss")(
         lambda: fit(patience=3, monitor="accuracy")),
@@ -524,7 +524,7 @@ MESSAGES = [
         lambda: fit((X, LABELS, np.ones(4)))),
     row("negative weights", ValueError, "weights of data must be finite, at least 0, and not all 0", "ordinary row")(
         lambda: fit((X, LABELS, -np.ones(6)))),
-    row("parameters without a key", ValueError, "parameters come with a key", "Give key=jax.random.key(0)")(
+    row("parameters without a key", ValueError, "parameters need a key", "Give key=jax.random.key(0)")(
         lambda: fit(key=None)),
     row("a folder for checkpoints", TypeError, "checkpoints must be a record, got 'runs'", "fnn.Checkpoints('runs')")(
         lambda: fit(checkpoints="runs")),

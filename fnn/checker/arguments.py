@@ -20,6 +20,7 @@ from fnn.checker import inside, trouble
 from fnn.checker.host import as_it_stands
 from fnn.checker.oracles import is_float
 from fnn.gradients import Backprop
+from fnn.layers import Layer
 from fnn.types import PyTree, is_key
 
 
@@ -65,7 +66,7 @@ def is_number(leaf: Any) -> bool:
 
 def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) -> None:
     """What can be said before anything runs."""
-    if not callable(f):
+    if not callable(f) or isinstance(f, Layer):
         raise TypeError(
             f"check needs a function or a backprop record, got {f!r}. Make it with fnn.backprop(net, loss)."
         )

@@ -320,21 +320,22 @@ def _watched(
     watches: list[progress.Watch], on_epoch: Watch | None, finished: list[tuple[int, Metrics]], state: TrainState
 ) -> int:
     """The epoch after which `on_epoch` has seen enough, or 0; what is written ends there too."""
-    enough = 0
+    number, rest = 0, iter(finished)
     try:
-        for number, values in finished if on_epoch is not None else ():
-            try:
+        for number, values in rest:
+            for watch in watches:
+                watch(number, values)
+            if on_epoch is not None:
                 on_epoch(number, values, state)
-            except (StopTraining, StopIteration):
-                enough = number
-                break
-    finally:
-        # also where it raises: what is done is to be written
-        for watch in watches:
-            for number, values in finished:
-                if not enough or number <= enough:
-                    watch(number, values)
-    return enough
+    except (StopTraining, StopIteration):
+        return number
+    except BaseException:
+        # the error carries the state after the call, so the other epochs of the call are written too
+        for each, values in rest:
+            for watch in watches:
+                watch(each, values)
+        raise
+    return 0
 
 
 def _carrying(error: BaseException, state: TrainState, run: Run) -> BaseException:

@@ -300,7 +300,8 @@ def _require_pair(caller: str, result: Any, params: Params) -> tuple[Array, Para
         )
     if not pair or jax.tree.structure(result[1]) != jax.tree.structure(params):
         alone = jax.tree.structure(result) == jax.tree.structure(params)
-        one = f"one array of shape {result.shape}" if hasattr(result, "shape") else f"a {type(result).__name__}"
+        shape = getattr(result, "shape", None)
+        one = f"a {type(result).__name__}" if shape is None else f"one array of shape {shape}"
         got = "gradients without a value" if alone else "gradients of another structure" if pair else one
         raise TypeError(
             f"{caller}: the gradient must give (value, gradients in the structure of params), got {got}. Give "

@@ -479,7 +479,8 @@ class Request:
             )
         for rate in self.rates:
             if rate is None:
-                raise ValueError(f"{where}: {optimizer!r} needs a learning rate. {remedies['needs a rate']}.")
+                name = getattr(optimizer, "__name__", repr(optimizer))
+                raise ValueError(f"{where}: {name} needs a learning rate, got none. {remedies['needs a rate']}.")
             several = "fnn.sweep tries several" if where == "fit" else "fnn.grid makes all combinations"
             self._require_number("learning_rate", rate, 0, f"Give one number, such as 1e-3; {several}.", above=True)
 

@@ -24,7 +24,7 @@ from tests.training.test_run import BY_HAND, PARAMS, X, Y, run
 pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 #: The files whose raises must each be reached; what a run does wrong later has tests of its own.
-FILES = ("state", "tracing", "config", "request", "rows", "stream", "step", "shuffle", "_fit", "_sweep")
+FILES = ("../tracing", "state", "config", "request", "rows", "stream", "step", "shuffle", "_fit", "_sweep")
 STREAM = fnn.Stream(X, Y, 4)
 KEY = jax.random.key(0)
 RECORD = fnn.optimizers.sgd(0.1)
@@ -103,7 +103,7 @@ class ByNumpy(fnn.Activation):
 
 class Drawn(fnn.initializers.Initializer):
     def __call__(self, key, shape, dtype=jnp.float32):
-        return np.random.default_rng(int(key[0])).normal(size=shape)
+        return np.random.default_rng(int(jax.random.key_data(key)[0])).normal(size=shape)
 
 
 def updating(update):
@@ -167,8 +167,8 @@ MESSAGES = {
         train(optimizer=updating(lambda g, s, p=None: None)), "must give (updates in the structure of params, its",
         "got a NoneType", error=TypeError),
     "updates of another shape": row(
-        train(optimizer=optax.sgd(np.full((2, 1, 1), 0.1))), "must give updates like the parameters, got shape (2, 3, ",
-        "at params[0]['W']", "one real number"),
+        train(optimizer=updating(lambda g, s, p=None: (jax.tree.map(jnp.sum, g), s))), "must give updates like the",
+        "got shape () and float32 for shape (3, 5) at params[0]['W']", "one real number"),
     "no maker of an optimizer": row(
         train(optimizer=halved, learning_rate=0.1), "must make one of a learning rate, got a function", "optax.adam",
         error=TypeError),
@@ -250,6 +250,9 @@ MESSAGES = {
                                      "got one after step 5 of a loop of one's own", "start over with state.params"),
     "a callback that changes the state": row(train(on_epoch=lambda n, m, state: state.params[0].update(W=0)),
                                              "on_epoch must leave the state as it is, got one that it changed", "let"),
+    "a loss that overflows": row(
+        train(params=jax.tree.map(lambda leaf: leaf * 3e38, PARAMS), optimizer=RECORD), "the value of 1.z is not",
+        "in step 0", "lower the learning rate", error=fnn.NonFiniteError),
     "inside jit": row(lambda: jax.jit(lambda key: run(params=BY_HAND.net.init(key))[0].params)(jax.random.key(0)),
                       "outside jit, vmap and grad, got a traced value", "fnn.sweep", error=TypeError),
     "rows inside jit": row(lambda: jax.jit(lambda x: run(data=(x, Y), key=KEY)[0].params)(X),

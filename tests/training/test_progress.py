@@ -69,14 +69,15 @@ def test_json_lines_are_there_once_however_often_the_run_was_taken_up(tmp_path):
     log, kept = tmp_path / "log.jsonl", fnn.Checkpoints(tmp_path / "kept", every_seconds=0.0)
 
     def stop(epoch, found):
+        assert json.loads(log.read_text().splitlines()[-1]) == {"epoch": epoch, **found}
         if epoch == 4:
-            # as a kill would leave it: more lines than checkpoints, the last cut off
-            with open(log, "a") as file:
-                file.write('{"epoch": 99, "loss": 1.0}\n{"epoch": 5, "lo')
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         run(on_epoch=stop, log=log, checkpoints=kept)
+    # as a kill would leave it: more lines than checkpoints, the last cut off
+    with open(log, "a") as file:
+        file.write('{"epoch": 99, "loss": 1.0}\n{"epoch": 5, "lo')
     _, history = run(log=log, checkpoints=kept)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
