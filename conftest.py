@@ -18,6 +18,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 import fnn
+from fnn.training import programs
 
 
 def pytest_configure(config):
@@ -57,7 +58,27 @@ def pytest_collection_modifyitems(config, items):
     """Only where several workers share the files; alone, tests run in the order in which they are read."""
     if hasattr(config, "workerinput"):
         order = {file: number for number, file in enumerate(LONG)}
-        items.sort(key=lambda item: order.get(item.nodeid.split("::")[0], len(order)))
+        items.sort(key=lambda item: (order.get(item.nodeid.split("::")[0], len(order)), not quick(item)))
+
+
+def quick(item) -> bool:
+    return item.get_closest_marker("quick_compilation") is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Switch between files that are compiled quickly and others: where runs are compared bit for bit, no program may go
+    from one kind to the other.
+    """
+    if quick(item) != item.config.stash.get(QUICK, False):
+        jax.clear_caches()
+        programs._PROGRAMS.clear()
+        jax.config.update("jax_disable_most_optimizations", quick(item))
+        item.config.stash[QUICK] = quick(item)
+
+
+#: Whether the programs in memory are compiled with few optimizations.
+QUICK = pytest.StashKey[bool]()
 
 
 run_python = PythonEvaluator()

@@ -50,7 +50,7 @@ EXPERIMENT = frame.Experiment(
         "B1": ("integral", "classifier", "regression"),
         "B2": ("line", "points", "near", "parts", "narrow", "trade", "less", "more", "absolute"),
     },
-    quick={"sets": 10, "sizes": (40, 640), "fresh": 2000},
+    quick={"sets": 10, "sizes": (40, 640), "steps": 300, "fresh": 2000},
     seeds=5,
 )
 

@@ -24,9 +24,11 @@ class Options(frame.Options):
 
     nets: int = frame.at_least(3, 1000)
     """Nets whose largest eigenvalue is computed."""
+    steps: tuple[int, ...] = frame.at_least(1, (5, 8, 12, 20, 39))
+    """Of Lanczos; the last are those of which the residual is predicted."""
 
 
-EXPERIMENT = frame.Experiment(Options, x64=True, quick={"nets": 30})
+EXPERIMENT = frame.Experiment(Options, x64=True, quick={"nets": 30, "steps": (5, 39)}, apart=True)
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
 
@@ -41,7 +43,6 @@ from experiments.frame import Prediction
 from experiments.progress import Watch, silent
 
 NET, LOSS = fnn.mlp(3, 6, 4, 2), fnn.softmax_cross_entropy
-STEPS = (5, 8, 12, 20, 39)
 DELTA = 0.05
 #: The two descents, in largest rates, and their steps: 0.98 shrinks the steepest direction by 0.96 a step.
 RATES, DESCENT = (0.98, 1.02), 2000
@@ -133,7 +134,7 @@ def _intervals(options: Options, random: np.random.Generator) -> dict[str, Any]:
     norms = np.linalg.norm(hessians, axis=(1, 2))
     keys = jax.random.split(jax.random.key(options.seed), count)
     table = []
-    for steps in STEPS:
+    for steps in options.steps:
         lower = upper = narrow = 0
         widths, residuals = [], []
         for k in range(count):

@@ -121,7 +121,7 @@ class Experiment(NamedTuple):
     precision: str | None = "highest"
     """Of matrix products, on accelerators: with less than full precision they would look like wrong gradients."""
     apart: bool = False
-    """It takes hours or a quiet machine: `all` leaves it out, and the report takes its committed results."""
+    """It takes long, or a quiet machine: `all` leaves it out, and the report takes its committed results."""
     module: str = ""
     """The module that holds it; filled in by the registry."""
 

@@ -343,7 +343,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
     from experiments import figures
 
     result = saved["result"]
-    figure = figures.Figure(figsize=(14, 5), layout="constrained")
+    figure = figures.Figure(figsize=(14, 5))
     figures.FigureCanvasAgg(figure)
     halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
     left, right = halves

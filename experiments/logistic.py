@@ -255,7 +255,7 @@ def draw(saved: dict[str, Any]) -> dict[str, Any]:
         style = {"marker": marker, "color": colour, "label": f"class {value}"}
         plane.scatter(*x[y == value].T, s=22, edgecolor="black", lw=0.4, **style)
     plane.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title="Probability of class 1, as learned")
-    plane.legend(loc="upper right")
+    plane.legend(loc="lower left")
     risk.plot(
         THRESHOLDS, 100 * np.array(result["risks"]["learned"]), color=figures.BLUE, lw=2.5, label="learned units, mean"
     )

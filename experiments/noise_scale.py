@@ -42,7 +42,7 @@ class Options(frame.Options):
 
 
 EXPERIMENT = frame.Experiment(
-    Options, quick={"seeds": 1, "batches": (16, 64, 256), "rates": 3, "steps": 40, "target": 2.0}
+    Options, quick={"seeds": 1, "batches": (16, 64, 256), "rates": 3, "steps": 40, "target": 2.0}, apart=True
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

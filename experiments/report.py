@@ -86,12 +86,12 @@ def runs(folder: Path) -> list[Run]:
             record = results.read(file) or {"failure": f"{results.FILE} holds no record. Run the experiment again."}
             records.append(Run(name, file.parent, record))
         elif experiment.apart:
-            committed = Path(__file__).parent / name / "measured"
-            records += [
-                Run(name, committed, record, committed=True)
-                for record in map(results.read, sorted(committed.glob("*.json")))
-                if record is not None
-            ]
+            own = trial.of_its_own(name)
+            for file in sorted(own.glob("*.json")) if own.is_dir() else [trial.COMMITTED / name / results.FILE]:
+                if record := results.read(file):
+                    # among the records of all there are no pictures
+                    pictures = record["figures"] if own.is_dir() else {}
+                    records.append(Run(name, file.parent, record | {"figures": pictures}, committed=True))
     return records
 
 

@@ -27,7 +27,7 @@ from experiments.registry import EXPERIMENTS, load, summary
 class Series(frame.Options):
     """Run several experiments, each into a folder of its own, and write one report of all that stands there.
 
-    `all` leaves out what takes hours or a quiet machine: that enters the report from the committed results.
+    `all` leaves out what takes long or a quiet machine: that enters the report from the committed results.
     """
 
     quick: bool = False
@@ -86,7 +86,7 @@ def _seconds(name: str) -> float:
 
 def _in_turn(chosen: dict[str, Any], options: Series, console: Console) -> Iterator[bool]:
     """One after the other in this process: whether each ran to its end."""
-    with _compiled_soon() if options.quick else nullcontext():
+    with _in_haste() if options.quick else nullcontext():
         for k, (name, each) in enumerate(chosen.items(), start=1):
             _say(console, f"[{k} of {len(chosen)}] {name}: {summary(type(each))}")
             with shown(console, keep=False) as watch:
@@ -128,20 +128,24 @@ def _undisturbed() -> None:
 
 
 def _outcome_there(name: str, options: Any, quick: bool) -> tuple[bool, str]:
-    with _compiled_soon() if quick else nullcontext():
+    with _in_haste() if quick else nullcontext():
         return _outcome(name, options, silent)
 
 
 @contextmanager
-def _compiled_soon() -> Iterator[None]:
-    """What a quick form computes is over in a moment: nearly all of its time is the compiler's, who then does less."""
+def _in_haste() -> Iterator[None]:
+    """What a quick form computes is over in a moment: compiler and figures take nearly all of its time, and do less."""
     import jax
+    import matplotlib as mpl
+
+    from experiments import figures
 
     option = "jax_disable_most_optimizations"
     before = jax.config.read(option)
     jax.config.update(option, True)
     try:
-        yield
+        with mpl.rc_context(figures.COARSE):
+            yield
     finally:
         jax.config.update(option, before)
 

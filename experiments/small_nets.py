@@ -39,7 +39,11 @@ class Options(frame.Options):
 
 
 EXPERIMENT = frame.Experiment(
-    Options, x64=True, quick={"starts": 1, "work": 40, "sets": ("diabetes",)}, unjudged=("adam *", "peer *")
+    Options,
+    x64=True,
+    quick={"starts": 1, "work": 40, "sets": ("diabetes",)},
+    unjudged=("adam *", "peer *"),
+    apart=True,
 )
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

@@ -22,6 +22,13 @@ from experiments.registry import EXPERIMENTS, load
 COMMITTED = Path(__file__).parent / "measured"
 #: The exit status where a claim is refuted or open that the committed record has as confirmed.
 LOST = 3
+#: Where a logarithmic axis ends at the latest.
+LARGEST_DRAWN = 1e200
+
+
+def of_its_own(name: str) -> Path:
+    """The folder beside its module in which an experiment keeps its records; the others have theirs in `COMMITTED`."""
+    return Path(__file__).parent / name / "measured"
 
 
 def measure(name: str, experiment: Any, options: Any, watch: Watch) -> dict[str, Any]:
@@ -162,10 +169,22 @@ def draw(experiment: Any, folder: Path, saved: dict[str, Any]) -> dict[str, Any]
             label = re.search(r'aria-label="([^"]*)"', figure)
             figures[file] = html.unescape(label[1]) if label else file
             continue
+        for axes in figure.axes:
+            _bounded(axes)
         # a date in the file would make two equal pictures differ
         figure.savefig(folder / file, metadata={"Date": None} if file.endswith(".svg") else None)
         figures[file] = described(figure)
     return results.store(folder, saved | {"figures": figures})
+
+
+def _bounded(axes: Any) -> None:
+    """A library that is broken lets numbers grow to the last: on a logarithmic axis the marks beyond are infinite."""
+    for scale, limits, bound in (
+        (axes.get_xscale(), axes.get_xlim(), axes.set_xlim),
+        (axes.get_yscale(), axes.get_ylim(), axes.set_ylim),
+    ):
+        if scale == "log" and not max(limits) < LARGEST_DRAWN:
+            bound(min(min(limits), LARGEST_DRAWN / 10), LARGEST_DRAWN)
 
 
 def described(figure: Any) -> str:

@@ -231,6 +231,9 @@ def _linear(options: Options, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, A
     size = np.linalg.norm(theta)
     starts = theta + size * random.normal(size=(options.starts, len(theta)))
     costs, distances = map(np.asarray, descents(starts))
+    # with a wrong gradient they leave the finite numbers, which is judged
+    with np.errstate(all="ignore"):
+        rises = float((costs[:, 1:] / costs[:, :-1] - 1).max()) if options.steps > 1 else 0.0
     objective = fnn.objective(net, fnn.squared_error)
     cost = jax.jit(jax.vmap(lambda theta: objective(params(theta), x, y)))
     pairs = theta + size * random.normal(size=(2, CHORDS, len(theta)))
@@ -244,7 +247,7 @@ def _linear(options: Options, x: np.ndarray, y: np.ndarray) -> tuple[dict[str, A
         "least_cost": least,
         "farthest": float(distances[:, -1].max() / size),
         "cost_excess": float((costs[:, -1] / least - 1).max()),
-        "cost_rises": float((costs[:, 1:] / costs[:, :-1] - 1).max()) if options.steps > 1 else 0.0,
+        "cost_rises": rises,
         "shrinks": _shrinks(distances / size),
         "predicted_shrinks": 1 - curvatures[0] / curvatures[-1],
         "chord_excess": float((half_way / ends.mean(0) - 1).max()),

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from fnn.training import programs
-
 
 @contextlib.contextmanager
 def strict() -> Iterator[None]:
@@ -35,22 +33,3 @@ def x64():
     """The 64-bit context, for tests that need float64 alone."""
     with jax.enable_x64(True):
         yield
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """For files about messages, checkpoints, signals, or which program is compiled and how often: XLA does little.
-
-    That takes about half the time. Files about the numbers of rules and training compile as users do. Where runs are
-    compared bit for bit, no program may go from a file of one kind to one of the other.
-    """
-    _forget_programs()
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    _forget_programs()
-
-
-def _forget_programs():
-    jax.clear_caches()
-    programs._PROGRAMS.clear()

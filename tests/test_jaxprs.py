@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from fnn import jaxprs
 from fnn.jaxprs import Hooks, Scan, While, alone, doubled, equations, evaluate, fingerprint, name_of, place_of
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from tests import tolerances
 from tests.cases import drawn, random
 from tests.witnesses import assert_close
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 N, WIDTH = 5, 4
 LOSS = fnn.half_squared_error
 

@@ -9,7 +9,7 @@ import fnn
 from fnn import notebook
 from fnn.layers import Layer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 
 
 @pytest.fixture(scope="module")

@@ -400,7 +400,8 @@ def evidence(land: dict[str, Any], four: dict[str, Any]) -> dict[str, Evidence]:
         ),
         "B12": Evidence(
             f"{land['strict']} of {land['starts']} starts end in strict minima (gradient 0, all curvatures positive), "
-            f"of cost {lowest['cost']:.4f} to {highest['cost']:.4f}. On a plateau of saturated units the gradient is "
+            f"{'of' if land['strict'] else 'the others at'} cost {lowest['cost']:.4f} to {highest['cost']:.4f}. "
+            "On a plateau of saturated units the gradient is "
             f"{flat['gradient']:.0e}, and the loss stays at {flat['after']:.4f} for {flat['steps']} steps, although "
             f"{lowest['loss']:.4f} can be reached.",
             "landscape.svg",

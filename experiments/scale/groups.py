@@ -3,11 +3,14 @@
 Promises: ports on 127.0.0.1 alone; a process that hangs is ended after three times the bound, and said to have hung.
 """
 
+import atexit
+import functools
 import json
 import os
 import random
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,15 +24,21 @@ from typing import Any
 HEARTBEAT = 10
 #: Seconds within which every process of a group must have ended after one was lost: two heartbeats.
 SOON = 2 * HEARTBEAT
-#: What was compiled once is not compiled again by the groups that follow.
-COMPILED = tempfile.TemporaryDirectory(prefix="fnn-scale-")
 #: What is timed may use all cores; elsewhere each process has one thread, as the bits depend on how many there are.
 FREE = ("sweeps", "steps", "programs", "virtual")
 
 
+@functools.cache
+def _compiled() -> str:
+    """The folder of what was compiled once, which the groups that follow do not compile again."""
+    folder = tempfile.mkdtemp(prefix="fnn-scale-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def started(what: str, devices: int, options: dict[str, Any]) -> subprocess.Popen:
     """A process of `experiments.scale.child` with this many CPU devices."""
-    threads = {} if what in FREE else {"NPROC": "1", "JAX_COMPILATION_CACHE_DIR": COMPILED.name}
+    threads = {} if what in FREE else {"NPROC": "1", "JAX_COMPILATION_CACHE_DIR": _compiled()}
     environment = {**os.environ, **threads, "JAX_NUM_CPU_DEVICES": str(devices), "TF_CPP_MIN_LOG_LEVEL": "1"}
     command = [sys.executable, "-m", "experiments.scale.child", what, json.dumps(options)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -2,7 +2,7 @@
 
 Promises: NumPy arrays of float64 go in, copies each time, so that code which writes into its arguments does no harm.
 What can be traced still has autodiff for a witness; else differences with steps of several sizes, and the complex step.
-The noise of what computes in float32 inside is measured: steps are as wide as it asks, and it is no mistake.
+The noise of what computes in float32 or less inside is measured: steps are as wide as it asks, and it is no mistake.
 """
 
 import re
@@ -15,11 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fnn.checker.oracles import floats_of, is_float
 from fnn.checker.pairs import OfGradient
-from fnn.checker.quotients import SPACING, VALUES, WIDE, Quotients, noise_of, scales_of, size_of
+from fnn.checker.quotients import (
+    SPACING,
+    VALUES,
+    WIDE,
+    Quotients,
+    moves_steadily,
+    noise_of,
+    scales_of,
+    size_of,
+    stands_still,
+)  # fmt: skip
 from fnn.checker.rules import Point
 from fnn.checker.witnesses import (
     ALONG,
@@ -69,7 +80,26 @@ class HostWitnesses(Witnesses):
         kinks = np.zeros(len(t)) if compared.kinks is None else compared.kinks
         # ten times what is said here is room
         own = float(noise.max(initial=0) / max(np.abs(g).max(initial=0), 1e-300))
+        compared = compared._replace(half=self._is_half(point))
         return compared._replace(uncertainty=bar + 2 * noise, kinks=kinks, own=own) if own else compared
+
+    def _is_half(self, point: Point) -> bool:
+        """True where small steps of all inputs, or of one leaf, leave the gradient as it is, and wide ones do not."""
+        lines = _lines(point, SPACING)
+        still = stands_still(self._gradients_along(point, lines)) or any(
+            stands_still(self._gradients_along(point, [_of_leaf_alone(point, lines[0], leaf)]))
+            for leaf in range(len(floats_of(point.inputs)[0]))
+        )
+        try:
+            return still and moves_steadily(self._gradients_along(point, _lines(point, WIDE[1])))
+        except DOES_NOT_RUN:
+            # it is defined near the point alone
+            return False
+
+    def _gradients_along(self, point: Point, lines: list[list[tuple]]) -> np.ndarray:
+        """The gradients by hand along lines of inputs."""
+        gradients = [[self._gradient(inputs, point.data, point.y_bar) for inputs in line] for line in lines]
+        return np.array([[vector_of(each, point.inputs) for each in line] for line in gradients])
 
     def by_hand(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         return self.value(inputs, data), self._gradient(inputs, data, y_bar)
@@ -89,55 +119,68 @@ class HostWitnesses(Witnesses):
     def _blur(self, point: Point) -> float:
         value = np.asarray(self.value(point.inputs, point.data))
         base = abs(float(value))
-        values = np.array(
-            [[float(self.value(inputs, point.data)) for inputs in line] for line in _lines(point, SPACING)]
-        )
+
+        values = self._values_along(point, SPACING)
         with _quiet():
             noise = float(noise_of(values))
+            if base and stands_still(values) and moves_steadily(wide := self._values_along(point, WIDE[1])):
+                # as in half precision, where small steps change nothing
+                noise = max(noise, float(noise_of(wide)))
         if base and base == np.float32(base) and (np.abs(values) == base).all():
             # steps in float32 may be so coarse that nothing moves
             step = float(np.spacing(np.float32(base)))
-            far = [self.value(line[-1], point.data) for line in _lines(point, WIDE[0])]
+            far = self._values_along(point, WIDE[0])[:, -1]
             # in float64 a value that is the same everywhere moves by far less, and by more where it jumps
             moves = value.dtype == np.float32 or any(step / 4 < abs(abs(each) - base) < JUMP * step for each in far)
-            noise = step if moves else 0.0
+            noise = max(noise, step) if moves else noise
         # written so that NaN is none
         return float(np.abs(point.y_bar)) * noise if noise > BLURRED * base else 0.0
+
+    def _values_along(self, point: Point, spacing: float) -> np.ndarray:
+        """The values along lines; the value of the point where the function does not run so far from it."""
+        here = float(self.value(point.inputs, point.data))
+
+        def value(inputs: tuple) -> float:
+            try:
+                return float(self.value(inputs, point.data))
+            except DOES_NOT_RUN:
+                return here
+
+        return np.array([[value(inputs) for inputs in line] for line in _lines(point, spacing)])
 
     def is_nothing(self, point: Point) -> bool:
         """True where the value is 0 to its own rounding, here and in some distance."""
         blur = self.blur(point)
-        if "far" not in point.results:
-            point.results["far"] = [self.value(line[0], point.data) for line in _lines(point, WIDE[0])] if blur else []
-        here = self.value(point.inputs, point.data)
-        return bool(blur and np.abs(point.y_bar * np.array([here, *point.results["far"]])).max() <= NOTHING * blur)
+        if not blur:
+            return False
+        if "largest" not in point.results:
+            values = self.value(point.inputs, point.data), *self._values_along(point, WIDE[0])[:, 0]
+            point.results["largest"] = float(np.abs(point.y_bar * np.array(values)).max())
+        return bool(point.results["largest"] <= FAINT * blur)
 
     def _rounding_by_hand(self, point: Point, hand: tuple, truth: np.ndarray) -> np.ndarray:
-        """The noise of the gradient by hand, entry by entry, where it is as of float32; 0 where it is less, or more.
+        """The noise of the gradient by hand, entry by entry, where it is as of a narrow dtype; 0 where less, or more.
 
         Where both it and the truth are 0 to that noise, it may be as large as they are.
         """
         g = vector_of(hand, point.inputs)
-        lines = [
-            [vector_of(self._gradient(inputs, point.data, point.y_bar), point.inputs) for inputs in line]
-            for line in _lines(point, SPACING)
-        ]
+        noise = noise_of(self._gradients_along(point, _lines(point, SPACING)))
         size = np.abs(g).max(initial=0)
         truths = dict(jax.tree_util.tree_leaves_with_path(shaped(truth, point.inputs)))
         floor = NOTHING * np.finfo(np.float64).eps * max(1.0, float(np.abs(self.value(point.inputs, point.data))))
         # each leaf has one noise, and the rounding of the dtype that comes back is a part of it
-        own = shaped(noise_of(np.array(lines)), point.inputs)
+        own = shaped(noise, point.inputs)
         dtypes = dict(jax.tree_util.tree_leaves_with_path(hand))
 
         def of_leaf(path: tuple, noise: np.ndarray) -> np.ndarray:
             returned = np.asarray(dtypes.get(path))
-            eps = np.finfo(returned.dtype).eps if is_float(returned) and returned.dtype != np.float64 else 0
+            eps = float(jnp.finfo(returned.dtype).eps) if is_float(returned) and returned.dtype != np.float64 else 0
             most = np.fmax(noise.max(initial=0), eps * np.abs(returned).max(initial=0) if eps else 0)
             largest = np.fmax(np.abs(returned).max(initial=0), np.abs(truths[path]).max(initial=0))
             if largest <= np.fmin(10 * most, floor):
                 return np.full(noise.shape, most)
             # a gradient that jumps is no noisy one
-            return np.full(noise.shape, most if BLURRED * size < most < SINGLE * size else 0)
+            return np.full(noise.shape, most if BLURRED * size < most < max(SINGLE, 2 * eps) * size else 0)
 
         return np.concatenate(
             [np.zeros(0), *map(np.ravel, jax.tree.leaves(jax.tree_util.tree_map_with_path(of_leaf, own)))]
@@ -226,12 +269,15 @@ class HostWitnesses(Witnesses):
 
 #: A value is noisy if it is so by more than this share of it: rounding in float64 leaves less, in float32 more.
 BLURRED = 1e-11
-#: A gradient that is noisy by more than this share of its largest entry jumps, and is not rounded to float32.
+#: A gradient that is noisy by more than this share of its largest entry jumps, and is not rounded to float32, unless
+#: what comes back is narrower.
 SINGLE = 1e-5
 #: A value that steps of `SPACING` leave as it is, and wide ones move by so many roundings, jumps.
 JUMP = 1e5
 #: So many times its noise, or the rounding of float64, is nothing.
 NOTHING = 1e3
+#: A value below so many times its noise, also in some distance, is 0.
+FAINT = 30
 #: What rounding in float64 may leave, as a share of the largest entry.
 SHARE = 1e-9
 #: Entries of data up to which their gradients are differenced.
@@ -245,6 +291,13 @@ def _lines(point: Point, spacing: float) -> list[list[tuple]]:
     random, u = np.random.default_rng(11), _vector(point.inputs)
     steps = spacing * scales_of(point.inputs) * random.uniform(-1, 1, (LINES, len(u)))
     return [[_filled(u + k * step, point.inputs) for k in range(1, VALUES + 1)] for step in steps]
+
+
+def _of_leaf_alone(point: Point, line: list[tuple], leaf: int) -> list[tuple]:
+    """The line on which all inputs but one leaf stay where they are."""
+    here, rebuilt = floats_of(point.inputs)
+    moved = [floats_of(inputs)[0][leaf] for inputs in line]
+    return [rebuilt([*here[:leaf], each, *here[leaf + 1 :]]) for each in moved]
 
 
 @contextmanager

@@ -268,13 +268,18 @@ def _note_rounding(point: Point, compared: Compared, g: np.ndarray, settings: Se
         settings.notes[says] = None
     elif blur and compared.uncertainty is not None and largest:
         told = 10 * np.median(compared.uncertainty[np.isfinite(compared.uncertainty)]) / largest
-        says = f"the function computes in float32 inside, or loses as much: its value is good to {blur:.1g}"
+        inside = "float32" if blur <= HALF * np.abs(np.asarray(compared.output)).max() else "half precision"
+        says = f"the function computes in {inside} inside, or loses as much: its value is good to {blur:.1g}"
         settings.notes[f"{says}, and a mistake below about {told:.0e} of the largest entry is not seen"] = None
     if witnesses.on_host and g.dtype != np.float64:
         says = f"the gradient comes back in {g.dtype.name}: what is lost in that dtype was not judged"
         settings.notes[says] = None
 
 
+#: What is rounded by more than this share is so as in half precision, not in float32.
+HALF = 1e-5
+#: What half precision may leave, as a share of the largest entry: some of the epsilon of bfloat16, which is 8e-3.
+IN_HALF = 0.1
 #: Where nothing that is told is finer than this share of the largest entry, nothing is told.
 TOO_COARSE = 0.2
 
@@ -511,6 +516,9 @@ def _suspect(
     if not q.kink[k] and apart <= seen.own[k]:
         says = f"rounding takes it this far in float64: by {seen.own[k] / NOISE:.2g}, and autodiff by less"
         return Verdict.PRECISION, says
+    if apart <= IN_HALF * np.abs(leaf.t).max(initial=0) and settings.witnesses(point.rule).compare(point).half:
+        says = "the gradient moves in steps, as in half precision, which may take it that far. Compute in float64"
+        return Verdict.UNDECIDED, says
     return Verdict.FORMULA, ""
 
 

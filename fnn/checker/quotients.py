@@ -96,6 +96,16 @@ def noise_of(lines: np.ndarray) -> np.ndarray:
     return np.median(np.sqrt(np.mean(fourth**2, axis=1) / 70), axis=0)
 
 
+def stands_still(lines: np.ndarray) -> bool:
+    """True where most of the small steps along lines change nothing."""
+    return bool(np.mean(np.diff(lines, axis=1) == 0) >= 0.5)
+
+
+def moves_steadily(lines: np.ndarray) -> bool:
+    """True where most wide steps along lines change something: there is no plateau."""
+    return bool(np.mean(np.diff(lines, axis=1) != 0) >= 0.6)
+
+
 def scales_of(inputs: tuple) -> np.ndarray:
     """The characteristic size of each entry of the vector of all floating inputs."""
     leaves = [np.asarray(leaf, np.float64) for leaf in floats_of(inputs)[0]]

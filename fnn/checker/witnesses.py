@@ -69,6 +69,8 @@ class Compared(NamedTuple):
     """Where differences see a kink: 1, elsewhere 0; of the same vector."""
     own: float = 0.0
     """How far rounding takes the gradient by hand, as a share of its largest entry; 0 where that was not measured."""
+    half: bool = False
+    """True where the gradient by hand moves in steps, as what computes in half precision inside does."""
 
     @property
     def witness(self) -> str:

@@ -5,6 +5,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 
 import fnn
 from tests.cases import random
@@ -103,6 +104,27 @@ def test_a_gradient_in_float32_of_a_function_in_float64():
     # along a straight line nothing but rounding is seen
     line = lambda w, X: float(np.dot(X @ w, Y))  # noqa: E731
     assert fnn.check(line, W, X, gradient=lambda w, X: (X.T @ Y).astype(np.float32)).ok
+
+
+#: Who computes in half precision, function and gradient, and what a right gradient is then.
+IN_HALF = {
+    "both": (np.float16, np.float16, "OK"), "the function": (np.float16, np.float64, "OK"),
+    "the gradient": (np.float64, np.float16, "UNDECIDED"), "bfloat16": (bfloat16, bfloat16, "UNDECIDED"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", IN_HALF)
+def test_half_precision_inside_is_not_blamed(what):
+    *dtypes, verdict = IN_HALF[what]
+
+    def check(factor):
+        return fnn.check(
+            lambda *args: softmax_loss(*args, dtypes[0])[0], V, X, LABELS,
+            gradient=lambda *args: factor * softmax_loss(*args, dtypes[1])[1],
+        ).findings[0]  # fmt: skip
+
+    assert (right := check(1)).verdict == verdict, right
+    assert check(3).verdict == "FORMULA"
 
 
 def test_a_function_too_coarse_to_tell_is_undecided():

@@ -16,7 +16,7 @@ from experiments.detection.operators import mutants
 from experiments.progress import silent
 from experiments.registry import EXPERIMENTS
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from experiments.frame import Evidence, Prediction
 from experiments.registry import EXPERIMENTS
 
 MEASURED = Path(registry.__file__).parent / "measured"
-RUN = [name for name, experiment in EXPERIMENTS.items() if not experiment.apart]
+RUN = [name for name in EXPERIMENTS if not trial.of_its_own(name).is_dir()]
 
 
 # ---- options --------------------------------------------------------------------------------------------------------

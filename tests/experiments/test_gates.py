@@ -19,7 +19,7 @@ from tests.experiments import mutants
 
 JUDGED = [name for name, each in EXPERIMENTS.items() if each.claims]
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 
 
 @pytest.fixture(autouse=True)

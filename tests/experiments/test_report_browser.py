@@ -70,7 +70,6 @@ def test_the_report_in_a_browser(tmp_path):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="a minute: in the lane of the newest Python only")
-@pytest.mark.timeout(600)
 def test_all_in_their_quick_form(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "experiments", "all", "--quick", "--out", tmp_path],

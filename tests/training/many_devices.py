@@ -27,6 +27,8 @@ X, Y = X[:150].astype(np.float64), Y[:150]
 #: 5 batches of 29 rows, which no number of devices divides, and one of 5, fewer than 8 devices.
 OPTIONS = {"epochs": 5, "batch_size": 29, "optimizer": optax.adam(1e-2)}
 NET = fnn.mlp(64, 8, 10, activation="tanh")
+#: Runs of this net are validated wherever that does no harm, so that they share programs.
+HELD_OUT = {"validation": (X[:31], Y[:31])}
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,19 @@ def cases():
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
     body = fnn.sequential(fnn.dense(64, 8), fnn.skip(fnn.repeated(fnn.dense(8, 8, activation="tanh"), 2)), Scale(8))
     rich = fnn.sequential(body, fnn.dense(8, 10))
-    held_out = {"validation": (X[:31], Y[:31])}
     # statistics of the whole batch, and noise that does not depend on where a row lies
     # (a bias right before a batch normalization has the gradient 0, and Adam would move it by its rounding alone)
     first = fnn.dense(64, 8, activation="tanh")
     modes = fnn.sequential(first, fnn.batch_norm(8), fnn.dropout(0.2), fnn.dense(8, 10))
     return {
-        "plain": (fnn.backprop(NET, "softmax_cross_entropy"), start(NET), {"data": (X, Y), **held_out}, (2, 4, 8)),
+        "plain": (fnn.backprop(NET, "softmax_cross_entropy"), start(NET), {"data": (X, Y), **HELD_OUT}, (2, 4, 8)),
         "rich": (
             fnn.backprop(rich, "softmax_cross_entropy", "l2"), start(rich),
             {"data": (X, Y, weights), "strength": 1e-3, "clip_norm": 0.5, "accumulate": 2, "on_nonfinite": "skip",
              "patience": 2, "min_improvement": 0.3, "monitor": "loss"},
             (4,),
         ),
-        "modes": (fnn.backprop(modes, "softmax_cross_entropy"), start(modes), {"data": (X, Y), **held_out}, (2,)),
+        "modes": (fnn.backprop(modes, "softmax_cross_entropy"), start(modes), {"data": (X, Y), **HELD_OUT}, (2,)),
         "bare": (
             bare, {"W": jnp.ones((64, 3))},
             {"data": (X, Y), "metrics": {"norm": lambda p, x, y: jnp.sum((x @ p["W"]) ** 2)}}, (2,),
@@ -120,16 +121,16 @@ def equalities():
 def continued(folder):
     """Three epochs and two are five, also with a checkpoint between them; on another number of devices it is said."""
     gradient, params, on = fnn.backprop(NET, "softmax_cross_entropy"), start(NET), mesh(4)
-    whole, _ = fit(gradient, params, mesh=on)
-    first, _ = fit(gradient, params, mesh=on, epochs=3)
-    second, _ = fit(gradient, first, mesh=on, epochs=2, key=None)
+    whole, _ = fit(gradient, params, mesh=on, **HELD_OUT)
+    first, _ = fit(gradient, params, mesh=on, epochs=3, **HELD_OUT)
+    second, _ = fit(gradient, first, mesh=on, epochs=2, key=None, **HELD_OUT)
     kept = fnn.Checkpoints(folder)
-    fit(gradient, params, mesh=on, epochs=3, checkpoints=kept)
-    resumed, _ = fit(gradient, params, mesh=on, checkpoints=kept)
+    fit(gradient, params, mesh=on, epochs=3, checkpoints=kept, **HELD_OUT)
+    resumed, _ = fit(gradient, params, mesh=on, checkpoints=kept, **HELD_OUT)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        elsewhere, _ = fit(gradient, params, mesh=mesh(2), checkpoints=kept, epochs=6)
-    alone, _ = fit(gradient, params, epochs=6)
+        elsewhere, _ = fit(gradient, params, mesh=mesh(2), checkpoints=kept, epochs=6, **HELD_OUT)
+    alone, _ = fit(gradient, params, epochs=6, **HELD_OUT)
     return {
         "state": same(whole.params, second.params), "checkpoint": same(whole.params, resumed.params),
         "elsewhere": off(alone.params, elsewhere.params), "said": [str(each.message) for each in said],
@@ -138,7 +139,7 @@ def continued(folder):
 
 def narrow():
     """float32: how far from the float64 truth, on one device and on eight."""
-    truth, _ = fit(fnn.backprop(NET, "softmax_cross_entropy"), start(NET))
+    truth, _ = fit(fnn.backprop(NET, "softmax_cross_entropy"), start(NET), **HELD_OUT)
     rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), start(NET))
     data = (X.astype(np.float32), Y)
     runs = [fit(fnn.backprop(NET, "softmax_cross_entropy"), rounded, data, mesh=on)[0] for on in (None, mesh(8))]
@@ -161,7 +162,9 @@ def planted():
     """What a mistake in one entry of the data makes."""
     moved = X.copy()
     moved[7, 20] += 1e-6
-    runs = [fit(fnn.backprop(NET, "softmax_cross_entropy"), start(NET), (x, Y))[0].params for x in (X, moved)]
+    runs = [
+        fit(fnn.backprop(NET, "softmax_cross_entropy"), start(NET), (x, Y), **HELD_OUT)[0].params for x in (X, moved)
+    ]
     return off(*runs)
 
 
@@ -233,9 +236,7 @@ def sweep(on, members=5, **changed):
     """One member fails."""
     over = {"seed": range(members), "learning_rate": [0.1] * (members - 1) + [1e308]}
     options = {"optimizer": optax.sgd, "epochs": 4, "batch_size": 29, "dtype": "float64", "mesh": on}
-    return fnn.sweep(
-        fnn.backprop(NET, "softmax_cross_entropy"), (X, Y), over=over, validation=(X[:31], Y[:31]), **options | changed
-    )
+    return fnn.sweep(fnn.backprop(NET, "softmax_cross_entropy"), (X, Y), over=over, **HELD_OUT, **options | changed)
 
 
 def sweeps(folder):

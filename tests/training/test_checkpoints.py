@@ -19,7 +19,7 @@ from experiments import faults
 from fnn.training.checkpoints import Folder
 from tests.training.test_run import NET, X, Y, run, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 
 
 class Stop(Exception):

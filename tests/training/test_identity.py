@@ -11,7 +11,7 @@ from fnn.training import _fit
 from tests.training.test_fit import lenient
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 ADAM = fnn.optimizers.adam(0.02)
 OPTIONS = {"optimizer": ADAM, "epochs": 2}
 

@@ -22,7 +22,7 @@ from fnn.training import progress
 from fnn.training import run as run_module
 from tests.training.test_run import BY_HAND, X, Y, cut, run, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 
 

@@ -20,8 +20,6 @@ from fnn.training import placement, programs
 from fnn.training.request import Request
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run
 
-#: The first of these waits for all that the other process computes.
-pytestmark = pytest.mark.timeout(600)
 #: Of float64 after five epochs, by the largest entry of each leaf.
 OFF = 1e-12
 

@@ -21,7 +21,7 @@ from tests.training.test_curves import FOUND
 from tests.training.test_optax import warmed
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 #: The files whose raises must each be reached; what a run does wrong later has tests of its own.
 FILES = ("../tracing", "state", "config", "request", "rows", "stream", "step", "shuffle", "_fit", "_sweep")

@@ -14,7 +14,7 @@ from tests.cases import drawn, random
 from tests.training.test_run import X, Y, cut, same
 from tests.witnesses import assert_close
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 NET = fnn.sequential(fnn.dense(3, 6), fnn.batch_norm(6, activation="tanh"), fnn.dropout(0.2), fnn.dense(6, 2))
 BY_HAND = fnn.backprop(NET, "softmax_cross_entropy")
 PARAMS = drawn(NET, random("modes in training"))

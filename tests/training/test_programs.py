@@ -20,7 +20,7 @@ from fnn.training.state import Batch, Hyperparams
 from tests.training.test_fit import lenient
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 RECORD = fnn.optimizers.sgd(0.1)
 
 

@@ -9,7 +9,7 @@ from fnn.training import progress
 from fnn.training import run as runs
 from tests.training.test_run import X, Y, run, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys):

@@ -12,7 +12,7 @@ import fnn
 from fnn.training import rows
 from tests.training.test_run import BY_HAND, X, Y, run, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 NAMES = np.array(["no", "yes"])[Y]
 LINE = fnn.mlp(1, 1)

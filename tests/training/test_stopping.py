@@ -9,7 +9,7 @@ import pytest
 import fnn
 from tests.training.test_run import BY_HAND, PARAMS, X, Y, run, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 
 

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import fnn
 from tests import tolerances
 from tests.training.test_run import BY_HAND, X, Y
 from tests.witnesses import assert_close
 
+pytestmark = pytest.mark.quick_compilation
 OPTIONS = {"optimizer": optax.sgd, "epochs": 5, "batch_size": 4}
 SEVERAL = fnn.grid(seed=[0, 1], learning_rate=[0.1, 0.5])
 

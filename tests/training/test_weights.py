@@ -12,6 +12,7 @@ from tests.cases import drawn, random
 from tests.training.test_run import BY_HAND, NET, PARAMS, X, Y, run, same
 from tests.witnesses import assert_close
 
+pytestmark = pytest.mark.quick_compilation
 TIGHT = tolerances.FORWARD["float64"] * 100
 WEIGHTS = np.array([3.0, 0.0, 1.0, 0.5, 2.0, 1.0, 0.0, 0.0, 7.0, 1.0, 1.5])
 PENALIZED = fnn.backprop(NET, "softmax_cross_entropy", "l2")
