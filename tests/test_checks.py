@@ -376,6 +376,8 @@ MESSAGES = [
     row("a scalar as data", ValueError, "at least one row", "()")(lambda: fnn.data.validate(1.0)),
     row("integer data", TypeError, "x must have a floating dtype", "int32", "Cast it once with .astype('float32')")(
         lambda: fnn.data.validate(LABELS[:, None])),
+    row("x and y exchanged", TypeError, "x must have a floating dtype", "int32", "Or are x and y exchanged?")(
+        lambda: fnn.data.validate(LABELS, X)),
     row("other number of targets", ValueError, "one row per example", "6 rows of x and 5 of y", "split")(
         lambda: fnn.data.validate(X, LABELS[:5])),
     row("NaN in x", ValueError, "x must be finite", "row 1, column 2 is nan", "Drop or impute")(
