@@ -306,7 +306,11 @@ def validate(x: Any, y: Any = None, *, classes: int | None = None) -> None:
     dtype = np.asarray(x).dtype
     # bfloat16 is a floating type for jnp, not for NumPy
     if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"x must have a floating dtype, got {dtype.name}. Cast it once with .astype('float32').")
+        floats = hasattr(y, "dtype") and jnp.issubdtype(y.dtype, jnp.floating)
+        exchanged = " Or are x and y exchanged?" if floats else ""
+        raise TypeError(
+            f"x must have a floating dtype, got {dtype.name}. Cast it once with .astype('float32').{exchanged}"
+        )
     require_finite("x", x)
     if y is None:
         return

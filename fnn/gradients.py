@@ -8,6 +8,7 @@ ones never retrace.
 Sources: claims A19, B7, B8, B13, C8, C9.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -175,6 +176,15 @@ class Objective:
 
     def validate_prediction(self, params: Params, x: PyTree) -> None:
         """Warn if what the net predicts for the first rows cannot be what the loss expects, such as probabilities."""
+        ends_in = getattr(getattr(self.net, "layers", (self.net,))[-1], "activation", None)
+        if self.loss.applies is not None and getattr(ends_in, "name", None) == self.loss.applies[0]:
+            output, instead = self.loss.applies
+            warnings.warn(
+                f"{self.loss.name} applies the {output} itself, and the net ends in one: it is applied twice. Leave it "
+                f"out of the net, or use {instead}.",
+                UserWarning,
+                stacklevel=2,
+            )
         # only a loss that has something to say pays for a prediction
         if type(self.loss).validate_prediction is not Loss.validate_prediction:
             first = jax.tree.map(_first_rows, x)

@@ -76,10 +76,12 @@ class Loss(Record):
 
     piecewise_linear: ClassVar[bool] = False
     """True where the second derivative is 0 wherever it exists: the absolute error, hinge, perceptron."""
+    applies: ClassVar[tuple[str, str] | None] = None
+    """The activation that the loss applies to the prediction itself, and the loss for a net that ends in it already."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for rule in ("curvature", "fisher", "curvature_root", "piecewise_linear"):
+        for rule in ("curvature", "fisher", "curvature_root", "piecewise_linear", "applies"):
             reset_stale(cls, Loss, rule, "values", "slope")
         # the root is that of the curvature
         reset_stale(cls, Loss, "curvature_root", "curvature")
@@ -483,6 +485,8 @@ class SoftmaxCrossEntropy(ClassificationLoss):
     0.0709
     """
 
+    applies = ("softmax", "negative_log_likelihood")
+
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         # m only keeps e^z in range; the value does not depend on it, which stop_gradient tells autodiff
         shifted = prediction - jax.lax.stop_gradient(jnp.max(prediction, axis=-1, keepdims=True))
@@ -634,6 +638,8 @@ class SigmoidCrossEntropy(Loss):
     >>> round(float(fnn.sigmoid_cross_entropy.sum(z, y)), 4)  # ln 2 + 0
     0.6931
     """
+
+    applies = ("sigmoid", "binary_cross_entropy")
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         z, y = prediction, target

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.checker.oracles import floats_of, is_float
-from fnn.checker.pairs import OfGradient
+from fnn.checker.pairs import OfGradient, Pair
 from fnn.checker.quotients import (
     SPACING,
     VALUES,
@@ -55,7 +55,7 @@ class HostWitnesses(Witnesses):
     pair: OfGradient
     on_host = True
 
-    def __init__(self, pair: OfGradient, dtypes: tuple, x64: bool) -> None:
+    def __init__(self, pair: Pair, dtypes: tuple, x64: bool) -> None:
         super().__init__(pair, dtypes, x64)
         self._auto_noise = lightly(apart(self._auto))
 

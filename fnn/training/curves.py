@@ -63,5 +63,9 @@ def _panels(axes: Any, quantities: list[str]) -> Any:
 
 
 def _finish(panel: Any, quantity: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    # there is no epoch 2.5
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set(xlabel="epoch", ylabel=quantity.replace("_", " "))
     panel.spines[["top", "right"]].set_visible(False)

@@ -71,7 +71,7 @@ def test_a_cast_inside_is_widened_and_noted():
         def backward(self, z, a_bar):
             return a_bar * (1 - jnp.tanh(z) ** 2)
 
-    report = checked(fnn.mlp(4, 5, 3, activation=Cast()))
+    report = checked(fnn.sequential(fnn.dense(4, 3, activation=Cast())))
     assert report.ok, str(report)
     assert any(
         re.search(r"cast: something inside computes in float32 .*test_precision.py:\d+", n) for n in report.notes
@@ -82,7 +82,7 @@ def test_a_cast_inside_is_widened_and_noted():
             return 2 * a_bar * (1 - jnp.tanh(z) ** 2)
 
     # what was never sure to be seen behind a cast is a factor of 2 now
-    report = checked(fnn.mlp(4, 5, 3, activation=Wrong()))
+    report = checked(fnn.sequential(fnn.dense(4, 3, activation=Wrong())))
     assert report.culprits == ("wrong",) and "a factor of 2 too many" in str(report)
 
 

@@ -67,7 +67,7 @@ def test_the_chance_of_missing_something_is_stated_and_can_be_set():
 
 def test_equal_rules_are_compiled_once_and_kept_programs_are_used_again():
     programs, counts = fnn.checker.Programs(), []
-    for depth in (2, 4):
+    for depth in (2, 3):
         net = fnn.mlp([4] * depth + [3])
         by_hand, params = fnn.backprop(net, "softmax_cross_entropy"), drawn(net, random("deep"))
         for _ in range(2):

@@ -10,13 +10,14 @@ import pytest
 
 import fnn
 from fnn.training import rows
+from tests.cases import drawn, random
 from tests.training.test_run import BY_HAND, X, Y, run, same
 
 pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 NAMES = np.array(["no", "yes"])[Y]
 LINE = fnn.mlp(1, 1)
-LINE_PARAMS = LINE.init(jax.random.key(0))
+LINE_PARAMS = drawn(LINE, random("line"))
 
 
 class Sparse:
@@ -305,6 +306,9 @@ def test_predictions_that_are_no_probabilities_are_said_at_the_start():
         fnn.fit(by_hand, net.init(jax.random.key(0)), fnn.Stream(x, y, 4), key=jax.random.key(1), **options)
     with pytest.warns(UserWarning, match="negative_log_likelihood takes probabilities"):
         fnn.sweep(by_hand, (x, y), over={"seed": [0]}, **options)
+    twice = fnn.backprop(fnn.mlp(2, 3, 2, output="softmax"), "softmax_cross_entropy")
+    with pytest.warns(UserWarning, match="softmax_cross_entropy applies the softmax itself.*use negative_log_like"):
+        fnn.fit(twice, twice.net.init(jax.random.key(0)), (x, y), key=jax.random.key(1), **options)
     # and nothing is said where they are, which warnings are errors would show
     right = fnn.backprop(fnn.mlp(2, 3, 2, output="softmax"), "negative_log_likelihood")
     for data in ((x, y), fnn.Stream(x, y, 4)):
