@@ -71,14 +71,13 @@ CLAIMS: dict[str, str] = {
     "B19": "The 0–1 loss is not smooth; a training loss is an upper bound on it, for the right loss and constant.",
     "B20": "The gradient at the output of softmax is −e(y)/f(x)_y.",
     "B21": "A single unit reads exclusive-or when a hidden layer has given the inputs a better representation.",
-    "B22": "Descent with steps h_t: on convex costs falling steps converge and a fixed one need not; "
-    "without convexity the "
-    "start decides where it ends.",
+    "B22": "Descent with steps h_t: on convex costs steps that fall to 0 with an endless sum converge, and a fixed one "
+    "need not; without convexity the start decides where it ends.",
     "B23": "Universal approximation holds for most activation functions, and for no polynomial.",
     "B24": "The excess risk is approximation error plus estimation error, with the best predictor of the "
     "class between.",
     "B25": "Sigmoid and tanh are bounded and strictly increasing, and tanh a = 2σ(2a) − 1.",
-    "B26": "The bias moves the ridge of a unit to −b/‖w‖; the activation sets its range.",
+    "B26": "The bias moves the ridge of a unit to the signed distance −b/‖w‖; the activation sets its range.",
     "B27": "The logarithm is taken for stability: a product of likelihoods underflows.",
     "B28": "Back-propagation only needs to reach the parameters: the gradient of the first input is not needed.",
     "B29": "Other initial biases than 0 could work well.",
@@ -107,8 +106,8 @@ CLAIMS: dict[str, str] = {
     "D8": "The bias as a row and column of the matrix: outputs and gradients are equal if that row is frozen and the "
     "activation leaves component 0 alone.",
     "D9": "Φ = α ∘ β ∘ F with Dα = 2z and Dβ = Id, as a graph.",
-    "E1": "Gradient descent in one and two dimensions: on (x − 4)² it reaches the minimum, in (x − 4)²x⁴ it can get "
-    "stuck.",
+    "E1": "Gradient descent in one and two dimensions: on (x − 4)² it reaches the minimum, on (x − 4)²x⁴, "
+    "whose minima are equally deep, the start decides; tilted, it can get stuck in the higher one.",
     "E2": "Numerical gradients are slow and analytical ones fast, the more so the more parameters there are.",
     "E3": "f = (x + y)·z on a graph: local derivatives, multiplied along the paths.",
     "E4": "A sigmoid unit as elementary nodes, and collapsed into one: (1 − 0.73)·0.73 = 0.2.",

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 import fnn
-from tests.cases import random
+from tests.cases import drawn, random
 
 CORPUS: dict = {}
 
@@ -462,5 +462,5 @@ def _nets():
 
 
 for _name, _function, _net, _target in _nets():
-    _params = jax.tree.map(np.asarray, _net.init(jax.random.key(3)))
+    _params = jax.tree.map(np.asarray, drawn(_net, random("corpus", _name)))
     CORPUS[_name] = (_function, (_params, M, _target, *((0.1,) if _name == "mlp_penalized" else ())))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import notebooks
+import pytest
 
 ROOT = Path(__file__).parents[1]
 #: Runs the cells of each notebook, one after the other, and compares what they print with what the page shows.
@@ -44,6 +45,7 @@ def run(folder: Path, made: dict[str, str]) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.timeout(600)
 def test_every_station_runs_without_the_repository(tmp_path):
     made = notebooks.pages()
     assert len(made) == len(notebooks.stations()) >= 6

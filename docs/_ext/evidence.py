@@ -371,6 +371,7 @@ def _mutants(runs: list[Run]) -> str:
     for claim in CLAIMS:
         judged = [(run, run.record.get("verdicts", {}).get(claim)) for run in runs]
         told = ", ".join(f"{trial.told(each)} ({run.name})" for run, each in judged if each)
+        told = f"corrected; what is right: {told}" if STATEMENTS[claim].corrected else told
         files = dict.fromkeys(f"[{each[2]}]({claim[0]}.md#{claim.lower()})" for _, each in judged if each and each[2])
         entry = kept.get(claim, {"mutant": "", "tests": [], "predictions": []})
         none = "none" if claim in kept else "not tried yet"

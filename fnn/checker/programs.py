@@ -72,5 +72,6 @@ def _is_text(pair: Pair) -> bool:
 
 
 def _witnesses(pair: Pair, dtypes: tuple, x64: bool) -> Witnesses:
-    on_host = isinstance(pair, OfGradient) and (pair.function_on_host or pair.gradient_on_host)
-    return HostWitnesses(pair, dtypes, x64) if on_host else Witnesses(pair, dtypes, x64)
+    if isinstance(pair, OfGradient) and (pair.function_on_host or pair.gradient_on_host):
+        return HostWitnesses(pair, dtypes, x64)
+    return Witnesses(pair, dtypes, x64)

@@ -113,7 +113,7 @@ def fit(
         on_nonfinite: if a loss, a gradient or a parameter is NaN or infinite: "stop" raises and names it, "skip" leaves
             the step out and counts it in `state.skipped`, "continue" goes on.
         on_epoch: called with (number of the epoch from 1, its metrics) soon after the epoch; one that takes a third
-            argument gets the `TrainState` after it. It may raise `fnn.StopTraining`.
+            argument gets the `TrainState` after it. It may raise `fnn.StopTraining`, which ends the run at that epoch.
         checkpoints: where to keep them; a run that finds its own there continues from the last.
         progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere; at the
             end why it ended and, with patience, which epoch came back.
@@ -292,6 +292,9 @@ def _trained(
     except BaseException as raised:
         # a callback that raises, a second signal, or another process
         error = group.named(raised)
+        if run.fault is not None:
+            # the call went on to what is not finite
+            state, unsaved = run.fault.state, False
         saves = unsaved and save is not None and getattr(error, "saves", True)
         group.tell(error, saves=saves)
         if saves and save is not None:

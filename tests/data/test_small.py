@@ -184,7 +184,7 @@ def test_digits_takes_a_folder(tmp_path, capsys):
     labels = np.arange(120) % 10
     many = {"train-images-idx3-ubyte": idx(np.ones((120, 4, 4))), "train-labels-idx1-ubyte": idx(labels)}
     write(tmp_path, FILES | many)
-    parts = digits.images(Options(data=tmp_path))
+    parts = digits.images(Options(data=tmp_path)).parts
     assert {name: len(y) for name, (_, y) in parts.items()} == {"train": 110, "validation": 10, "test": 2}
     assert sorted(parts["validation"][1]) == list(range(10))
     out = ["--out", str(tmp_path / "out")]

@@ -36,6 +36,11 @@ def test_digits(tmp_path):
     saved = results.write(tmp_path, "digits", digits.Options(), result)
     made = digits.predictions(saved["result"])
     assert [key for key, each in made.items() if not each.held] == ["accuracy"]
+    # an image counted otherwise, and one in two parts, are seen
+    saved["result"]["curves"]["by hand"]["validation_accuracy"][-1] += 1 / 270
+    saved["result"]["data"]["repeated"] = 1
+    fallen = [key for key, each in digits.predictions(saved["result"]).items() if not each.held]
+    assert fallen == ["accuracy", "counted", "split"]
     assert set(digits.draw(saved)) == {"curves.png", "confusion.png", "misread.png", "weights.png"}
     assert json.loads((tmp_path / results.FILE).read_text())["measured"]["step"]["by hand"] > 0
 

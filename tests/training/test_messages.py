@@ -308,7 +308,9 @@ MESSAGES = {
 }  # fmt: skip
 
 
+@functools.cache
 def caught(each: Row) -> Exception:
+    """The error of a row, which is called once, whoever asks."""
     with pytest.raises(each.error) as raised, jax.numpy_dtype_promotion("standard"):
         each.call()
     return raised.value

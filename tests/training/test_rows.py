@@ -10,13 +10,14 @@ import pytest
 
 import fnn
 from fnn.training import rows
+from tests.cases import drawn, random
 from tests.training.test_run import BY_HAND, X, Y, run, same
 
 pytestmark = pytest.mark.quick_compilation
 SGD = optax.sgd(0.1)
 NAMES = np.array(["no", "yes"])[Y]
 LINE = fnn.mlp(1, 1)
-LINE_PARAMS = LINE.init(jax.random.key(0))
+LINE_PARAMS = drawn(LINE, random("line"))
 
 
 class Sparse:

@@ -156,3 +156,7 @@ def test_a_callback_ends_a_run_before_the_step_that_is_not_finite_though_one_cal
     with pytest.warns(UserWarning, match="it diverges"):
         whole, curves = run(epochs=33, **options)
     assert same(state, whole) and same(history, curves)
+    # what else a callback raises carries what was finite
+    with pytest.raises(ZeroDivisionError) as raised:
+        run(epochs=99, on_epoch=lambda number, metrics: 1 / (number < 33), **options)
+    assert same(raised.value.state, error.state) and same(raised.value.history, error.history)
