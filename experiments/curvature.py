@@ -28,7 +28,7 @@ class Options(frame.Options):
     """Of Lanczos; the last are those of which the residual is predicted."""
 
 
-EXPERIMENT = frame.Experiment(Options, x64=True, quick={"nets": 30, "steps": (5, 39)}, apart=True)
+EXPERIMENT = frame.Experiment(Options, x64=True, quick={"nets": 30, "steps": (5, 39)})
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Options(frame.Options):
     """Of Lanczos, for the density."""
 
 
-EXPERIMENT = frame.Experiment(Options, quick={"epochs": 8, "every": 4, "starts": 1}, apart=True)
+EXPERIMENT = frame.Experiment(Options, quick={"epochs": 8, "every": 4, "starts": 1})
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ EXPERIMENT = frame.Experiment(
     Options,
     claims={
         "A21": ("pair", "apart"),
-        "B21": ("before", "behind", "trained"),
+        "B21": ("before", "behind", "trained", "several"),
         "B23": ("falls", "polynomial", "bound"),
         "B25": ("identity", "range", "increasing", "overflow"),
         "B26": ("ridge", "same_range"),
@@ -175,6 +175,7 @@ def _exclusive_or(options: Options) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "before": bool(run_before.converged), "behind": bool(run_behind.converged), "trained": behind,
+        "different": len({np.asarray(params[0]["W"]).tobytes() for params in trained.params}),
         "points": x, "labels": labels, "hidden": hidden,
         "w": [float(each) for each in run_behind.w], "b": float(run_behind.b),
     }  # fmt: skip
@@ -257,6 +258,13 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
             float(np.mean(xor["trained"])),
             "at least",
             0.9,
+        ),
+        # a share over nets means something if they are not one net
+        "several": Prediction(
+            "hidden layers that differ, over the nets that were trained",
+            xor["different"] / len(xor["trained"]),
+            "is",
+            1.0,
         ),
         "falls": Prediction(
             "random units of five activations fall: error of the most units over that of the fewest",
