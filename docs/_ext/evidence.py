@@ -112,6 +112,7 @@ def _draw_panels(figure: Any, panels: tuple[int, ...], file: Path) -> None:
     figure.set_layout_engine("none")
     shown = {axes: axes.get_visible() for axes in figure.axes}
     chosen = [figure.axes[k] for k in panels]
+    named = [axes for axes in chosen if _name_axis(axes, chosen)]
     box = Bbox.union([axes.get_tightbbox() for axes in chosen]).transformed(figure.dpi_scale_trans.inverted())
     for axes in figure.axes:
         axes.set_visible(axes in chosen)
@@ -119,7 +120,16 @@ def _draw_panels(figure: Any, panels: tuple[int, ...], file: Path) -> None:
     shared = [legend for legend in figure.legends if legend.get_visible()]
     for legend in shared:
         legend.set_visible(False)
-    own = [axes.legend(fontsize=9) for axes in chosen if shared and axes.get_legend_handles_labels()[1]]
+    # and where one panel has the legend of several, the others get theirs when they stand alone
+    dropped = [axes.get_legend() for axes in figure.axes if axes not in chosen and axes.get_legend()]
+    told = {text.get_text() for legend in dropped for text in legend.get_texts()}
+    title = next((legend.get_title().get_text().replace(", ", ",\n") for legend in shared), "")
+    own = [
+        axes.legend(fontsize=8, labelspacing=0.3, title=title, title_fontsize=8) if title else axes.legend(fontsize=9)
+        for axes in chosen
+        if (labels := axes.get_legend_handles_labels()[1])
+        and (shared or (told.issuperset(labels) and not any(each.get_legend() for each in chosen)))
+    ]
     metadata = {"Date": None} if file.suffix == ".svg" else None
     figure.savefig(file, bbox_inches=box.padded(0.08), metadata=metadata)
     for axes, visible in shown.items():
@@ -128,6 +138,19 @@ def _draw_panels(figure: Any, panels: tuple[int, ...], file: Path) -> None:
         legend.remove()
     for legend in shared:
         legend.set_visible(True)
+    for axes in named:
+        axes.set_xlabel("")
+        axes.tick_params(labelbottom=False)
+
+
+def _name_axis(axes: Any, chosen: list[Any]) -> bool:
+    """Give a panel the name and the numbers of the axis that it shares with one below, if that one is left out."""
+    below = [other for other in axes.get_shared_x_axes().get_siblings(axes) if other.get_xlabel()]
+    if not below or axes.get_xlabel() or set(below) & set(chosen):
+        return False
+    axes.tick_params(labelbottom=True)
+    axes.set_xlabel(below[0].get_xlabel())
+    return True
 
 
 # ---- what stands on a page ------------------------------------------------------------------------------------------
