@@ -190,13 +190,22 @@ def _badge(key: str) -> str:
     return f"[{report.SIGNS[key]} {VERDICTS.get(key, key)}]{{.verdict .{key.replace(' ', '-')}}}"
 
 
-def _judged(judgement: Any) -> str:
+def _judged(claim: str, judgement: Any, run: Run) -> str:
     """The verdict with the seeds at which it was tried, and what so many say of all seeds."""
     verdict, _, _, seeds = (*judgement, "", "", ())[:4]
     held = len([each for each in seeds if each == "confirmed"])
     least = f" (at least {frame.least_share(held, len(seeds)):.0%} of all seeds, with 95 % confidence)" if held else ""
+    if held and _same_at_all_seeds(claim, run):
+        least = " (the same numbers at each: nothing here is random)"
     key = verdict.replace(" ", "-")
     return f"[{report.SIGNS[verdict]} {trial.told(judgement)}]{{.verdict .{key}}}{least}"
+
+
+def _same_at_all_seeds(claim: str, run: Run) -> bool:
+    """Whether the numbers on which a claim rests do not depend on the seed, as in an identity."""
+    first, *others = run.record.get("seeds") or [{}]
+    keys = frame.keys_of(EXPERIMENTS[run.name].claims[claim], first, claim) if first else []
+    return bool(others) and all(other[key] == first[key] for other in others for key in keys)
 
 
 def _figures(run: Run) -> dict[str, str]:
@@ -363,7 +372,10 @@ def _evidence(claim: str, run: Run) -> list[str]:
     count = f": {'all ' if held == len(kept) else f'{held} of '}{len(kept)} predictions held" if kept else ""
     if len(kept) == 1 and held:
         count = ": its prediction held"
-    lines = [f"{_judged(judgement)} by the experiment [{run.name}](../experiments/{run.name}.md){count}.", ""]
+    lines = [
+        f"{_judged(claim, judgement, run)} by the experiment [{run.name}](../experiments/{run.name}.md){count}.",
+        "",
+    ]
     entries = _account().get(claim, {}).get(run.name, {}).get("criteria", [])
     numbers = [plain(judgement[1])] if judgement[1] else []
     fixed = [f"The criterion, fixed on {entries[-1]['date']}:\n\n{_fixed(entries)}"] if entries else []
@@ -530,7 +542,9 @@ def _run(run: Run) -> list[str]:
     verdicts = run.record.get("verdicts", {})
     if run.record.get("failure"):
         lines += [f"{_badge('failed')}: {plain(run.record['failure'])}", ""]
-    lines += [f"- {_claim(claim, '../')} ({claim}): {_judged(judgement)}" for claim, judgement in verdicts.items()]
+    lines += [
+        f"- {_claim(claim, '../')} ({claim}): {_judged(claim, judgement, run)}" for claim, judgement in verdicts.items()
+    ]
     lines += [] if verdicts else [f"- {_prediction(*each)}" for each in predictions.values()]
     lines += [""]
     for file, text in _figures(run).items():
