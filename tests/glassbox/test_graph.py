@@ -301,6 +301,18 @@ def test_the_code_is_what_a_student_would_write():
     assert fnn.show_backward(f, *args) == told
 
 
+def test_vectors_are_columns_in_latex():
+    """A row here and a column there would add up to nothing that can be written on a board."""
+    told = fnn.show_backward(lambda x, w, y: x @ w @ y, jnp.ones(3), jnp.ones((3, 2)), jnp.ones(2)).latex
+    for line in (
+        r"\bar{x} &= w\, \overline{\mathit{product}}",
+        r"\bar{w} &= x\, \overline{\mathit{product}}^\top",
+        r"\overline{\mathit{product}} &= \bar{f}\, y",
+        r"\bar{y} &= \left(w^\top\, x\right)\, \bar{f}",
+    ):
+        assert line in told
+
+
 @pytest.mark.parametrize("name", ["attention", "recurrent", "branches", "newton", "indexing", "mlp_gelu"])
 def test_every_formula_is_balanced(name):
     f, args = case(name)

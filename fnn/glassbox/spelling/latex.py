@@ -111,10 +111,16 @@ def select(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
 def product(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
     a, b = g
     (of_a, of_b), (batch, _) = p["dimension_numbers"]
+    if len(of_a) == 1 and not batch and len(a.shape) == 1 and len(b.shape) == 2:
+        # vectors are columns throughout
+        matrix = bracketed(b, 1) + (r"^\top" if of_b[0] == 0 else "")
+        return Piece(rf"{matrix}\, {bracketed(a, 1)}", 3)
     if len(of_a) == 1 and not batch and len(a.shape) <= 2 and len(b.shape) <= 2:
         left = bracketed(a, 1) + ("" if of_a[0] == len(a.shape) - 1 and len(a.shape) == 2 else r"^\top")
         right = bracketed(b, 1) + ("" if of_b[0] == 0 else r"^\top")
         return Piece(rf"{left}\, {right}", 3)
+    if not (a.shape and b.shape):
+        return Piece(rf"{bracketed(a, 1)}\, {bracketed(b, 1)}", 3)
     if not of_a and not batch and len(a.shape) == len(b.shape) == 1:
         return Piece(rf"{bracketed(a, 1)}\, {bracketed(b, 1)}^\top", 3)
     a_axes, b_axes, y_axes = letters(p["dimension_numbers"], len(a.shape), len(b.shape))
