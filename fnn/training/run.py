@@ -50,6 +50,15 @@ class History(NamedTuple):
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
     "validation_accuracy", and the metrics that were asked for."""
 
+    def __repr__(self) -> str:
+        """The first and the last value of each curve; the arrays themselves are pages long.
+
+        >>> fnn.training.History(np.zeros((2, 1)), {"loss": np.array([2.0, 1.0])})
+        History of 2 epochs: loss 2 → 1
+        """
+        told = [f"{name} {curve[0]:.4g} → {curve[-1]:.4g}" for name, curve in self.metrics.items() if len(curve)]
+        return f"{self._named()}: {', '.join(told)}"
+
     def plot(self, axes: Any = None) -> Any:
         """Draw the curves with Matplotlib, a panel for each quantity, and return the axes.
 
@@ -69,7 +78,11 @@ class History(NamedTuple):
             if len(curve)
         ]
         heads = ("curve", "first epoch", "last epoch", "smallest", "largest")
-        return notebook.table(heads, rows, above=f"History of {len(self.step_loss)} epochs")
+        return notebook.table(heads, rows, above=self._named())
+
+    def _named(self) -> str:
+        count = len(self.step_loss)
+        return f"History of {count} epoch{'' if count == 1 else 's'}"
 
 
 class Run:
