@@ -420,12 +420,12 @@ def predictions(result: dict[str, Any]) -> dict[str, Prediction]:
         "accuracy": Prediction("the mean test accuracy is at least 97 %", result["test_mean"] >= 0.97),
         # the curve holds six digits, and the library counts in float32; one image is 1/270
         "counted": Prediction(
-            "the library's validation accuracy at the end is that counted here: difference",
+            "the library's validation accuracy at the end is the one counted here",
             abs(result["curves"]["by hand"]["validation_accuracy"][-1] - result["nets"][0]["validation"]),
             "at most",
             1e-5,
         ),
-        "split": Prediction("rows that stand in two parts of the split", result["data"]["repeated"], "is", 0),
+        "split": Prediction("no row stands in two parts of the split", result["data"]["repeated"], "is", 0),
     }
 
 
