@@ -7,9 +7,7 @@ taken: it costs a step several times its time, breaks under `vmap` and on a mesh
 """
 
 import contextlib
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 
@@ -42,21 +40,11 @@ def traced(caller: str, kind: str, what: str = "") -> Iterator[None]:
         yield
     except tuple(DID) as error:
         did = next(text for each, text in DID.items() if isinstance(error, each))
-        line = _line(error)
+        # the room that reads tracebacks is loaded at its first use
+        from fnn import jaxprs
+
+        line = jaxprs.line_of(error, package=False)
         raise TypeError(
             f"{caller}: {what or f'the {kind}'} must compute with jax.numpy, since it is compiled before its "
             f"numbers are known, got {did}{f' at {line}' if line else ''}. {REMEDIES[kind]}."
         ) from error
-
-
-def _line(error: BaseException) -> str:
-    """The innermost line outside of this package and of all installed ones, "" where there is none."""
-    # the room that reads tracebacks is loaded at its first use
-    from fnn import jaxprs
-
-    here = Path(__file__).parent
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if jaxprs.is_own(frame.filename) and not (jaxprs.is_installed(frame.filename) or path.is_relative_to(here)):
-            return f"{path.name}:{frame.lineno}"
-    return ""

@@ -59,10 +59,14 @@ class Place(NamedTuple):
         return linecache.getline(self.file, self.line).strip() if self.file else ""
 
 
-def line_of(error: BaseException) -> str:
-    """The line of the user's own code at which an error was raised, "" where it stands in none."""
+def line_of(error: BaseException, *, package: bool = True) -> str:
+    """The line of the user's own code at which an error was raised, "" where it stands in none.
+
+    With `package=False`, outside of this package too, wherever it lies.
+    """
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if is_own(frame.filename) and not is_installed(frame.filename):
+        ours = not package and Path(frame.filename).is_relative_to(_FNN)
+        if is_own(frame.filename) and not (ours or is_installed(frame.filename)):
             return f"{Path(frame.filename).name}:{frame.lineno}"
     return ""
 
