@@ -76,18 +76,19 @@ class HostWitnesses(Witnesses):
         bar = np.zeros(len(t)) if compared.uncertainty is None else compared.uncertainty
         if not np.isfinite(g).all() or (np.abs(g - t) <= 10 * bar + SHARE * np.abs(t).max(initial=0)).all():
             return compared
-        noise = self._rounding_by_hand(point, compared.hand, t)
+        lines = _lines(point, SPACING)
+        near = self._gradients_along(point, lines)
+        noise = self._rounding_by_hand(point, compared.hand, t, noise_of(near))
         kinks = np.zeros(len(t)) if compared.kinks is None else compared.kinks
         # ten times what is said here is room
         own = float(noise.max(initial=0) / max(np.abs(g).max(initial=0), 1e-300))
-        compared = compared._replace(half=self._is_half(point))
+        compared = compared._replace(half=self._is_half(point, lines[0], near))
         return compared._replace(uncertainty=bar + 2 * noise, kinks=kinks, own=own) if own else compared
 
-    def _is_half(self, point: Point) -> bool:
+    def _is_half(self, point: Point, line: list[tuple], near: np.ndarray) -> bool:
         """True where small steps of all inputs, or of one leaf, leave the gradient as it is, and wide ones do not."""
-        lines = _lines(point, SPACING)
-        still = stands_still(self._gradients_along(point, lines)) or any(
-            stands_still(self._gradients_along(point, [_of_leaf_alone(point, lines[0], leaf)]))
+        still = stands_still(near) or any(
+            stands_still(self._gradients_along(point, [_of_leaf_alone(point, line, leaf)]))
             for leaf in range(len(floats_of(point.inputs)[0]))
         )
         try:
@@ -158,13 +159,12 @@ class HostWitnesses(Witnesses):
             point.results["largest"] = float(np.abs(point.y_bar * np.array(values)).max())
         return bool(point.results["largest"] <= FAINT * blur)
 
-    def _rounding_by_hand(self, point: Point, hand: tuple, truth: np.ndarray) -> np.ndarray:
+    def _rounding_by_hand(self, point: Point, hand: tuple, truth: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """The noise of the gradient by hand, entry by entry, where it is as of a narrow dtype; 0 where less, or more.
 
         Where both it and the truth are 0 to that noise, it may be as large as they are.
         """
         g = vector_of(hand, point.inputs)
-        noise = noise_of(self._gradients_along(point, _lines(point, SPACING)))
         size = np.abs(g).max(initial=0)
         truths = dict(jax.tree_util.tree_leaves_with_path(shaped(truth, point.inputs)))
         floor = NOTHING * np.finfo(np.float64).eps * max(1.0, float(np.abs(self.value(point.inputs, point.data))))
