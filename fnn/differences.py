@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.checks import as_floating, require_size
-from fnn.jaxprs import fingerprint
+from fnn.jaxprs import fingerprint, line_of
 from fnn.types import Array, PyTree
 
 __all__ = ["central_differences", "lecture_step", "one_sided_differences", "scaled_step"]
@@ -77,7 +77,8 @@ def central_differences(f: Callable[..., Array], step: Step | None = None, *, ch
         a function with the arguments of f that returns the gradient in the structure of params.
 
     Raises:
-        TypeError: params with integer leaves. ValueError: f that is not scalar, a step that is not above 0.
+        TypeError: params with integer leaves; f that cannot be traced, as one in NumPy. ValueError: f that is not
+        scalar, a step that is not above 0.
 
     >>> f = lambda x: (2 * x[0] + 3 * x[1]) ** 2 + 3
     >>> fnn.central_differences(f, step=2e-2)(jnp.array([1.0, 3.0])).round(2)  # claim A8
@@ -138,9 +139,9 @@ def _is_record(f: Any) -> bool:
     return is_dataclass(f)
 
 
-def _called(quotient: _Quotient, params: PyTree, *rest: Any) -> PyTree:
+def _called(quotient: _Quotient, params: PyTree, *rest: Any, **options: Any) -> PyTree:
     free = [k for k, arg in enumerate(rest) if all(map(_is_number, jax.tree.leaves(arg)))]
-    own = f = quotient.f
+    own = f = partial(quotient.f, **options) if options else quotient.f
     if len(free) < len(rest):
 
         def f(params: PyTree, *arrays: Any) -> Array:
@@ -148,7 +149,7 @@ def _called(quotient: _Quotient, params: PyTree, *rest: Any) -> PyTree:
             return own(params, *(every.get(k, arg) for k, arg in enumerate(rest)))
 
     arrays = [rest[k] for k in free]
-    if quotient.key is None or f is not own:
+    if quotient.key is None or f is not quotient.f:
         # a function is traced at every call, so that a global that it reads counts as it is now
         quotient = replace(quotient, f=f, key=_key(f, params, arrays))
     return _differences(quotient, params, *arrays)
@@ -183,11 +184,18 @@ def _differences(quotient: _Quotient, params: PyTree, *rest: Any) -> PyTree:
 
 
 def _leaf_differences(quotient: _Quotient, value: Callable[[Array], Array], leaf: Array) -> Array:
-    shape = jax.eval_shape(value, leaf).shape
+    try:
+        out = jax.eval_shape(value, leaf)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        place = line_of(error) or "some line"
+        raise TypeError(
+            f"differences trace the function, which asks for the numbers themselves, at {place}: by float(), by if, or "
+            "in NumPy. Write it with jax.numpy, or hand it to fnn.check, which takes NumPy."
+        ) from error
+    shape = getattr(out, "shape", None)
     if shape != ():
-        raise ValueError(
-            f"differences need a function that returns one number, got shape {shape}. Take its sum or its mean."
-        )
+        got = f"shape {shape}" if shape is not None else type(out).__name__
+        raise ValueError(f"differences need a function that returns one number, got {got}. Take its sum or its mean.")
     if leaf.size == 0:
         return jnp.zeros_like(leaf)
     flat = leaf.ravel()

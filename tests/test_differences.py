@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import fnn
 from tests import tolerances
@@ -197,7 +198,21 @@ def test_what_is_no_array_is_held_fixed():
 
     x = jnp.array([1.0, 2.0])
     assert_close(fnn.central_differences(f)(x, "sum", 2.0), 4 * x, 1e-3)
-    assert_close(fnn.central_differences(f)(x, "mean", 2.0), 2 * x, 1e-3)
+    assert_close(fnn.central_differences(f)(x, how="mean", scale=2.0), 2 * x, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "says"),
+    [
+        (lambda x: float(np.sum(x**2)), TypeError, r"asks for the numbers themselves, at test_differences\.py:\d+: by"),
+        (lambda x: x if x[0] > 0 else -x, TypeError, r"by float\(\), by if, or in NumPy\. Write it with jax\.numpy"),
+        (lambda x: None, ValueError, r"returns one number, got NoneType\. Take its sum"),
+        (lambda x: x, ValueError, r"returns one number, got shape \(2,\)\. Take its sum"),
+    ],
+)
+def test_what_cannot_be_differenced_is_refused_in_a_sentence(f, error, says):
+    with pytest.raises(error, match=says):
+        fnn.central_differences(f)(jnp.array([1.0, 2.0]))
 
 
 def test_a_closure_made_anew_compiles_nothing():
