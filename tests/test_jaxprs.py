@@ -152,6 +152,26 @@ def test_the_line_is_that_of_the_source():
     assert jaxprs.is_installed(np.__file__) and not jaxprs.is_installed(__file__)
 
 
+def test_numbers_with_which_values_are_compared():
+    def f(x):
+        x = jax.jit(lambda x, high: jnp.minimum(x, high))(x, 6.0)
+        x = jnp.where(x > jnp.float32(0.5), jnp.clip(x, -3, 20), 7.0 * x)
+        return jax.lax.cond(x[0] > 1, lambda x: jnp.maximum(x, X), jnp.sin, x)
+
+    assert jaxprs.compared_with(jax.make_jaxpr(f)(X)) == {6, 0.5, -3, 20, 1}
+    asked = jax.make_jaxpr(lambda y: jnp.sum(jnp.where(y != -100, y, 0)) + jax.lax.fori_loop(0, 5, lambda i, c: c, 0))
+    assert jaxprs.compared_with(asked(jnp.arange(3)), whole=True) == {-100}
+
+
+def test_a_number_of_numpy_in_float32_is_known_in_a_trace_in_float64():
+    with jax.enable_x64(True):
+        x = np.zeros(3)
+        rounded, written = (jax.make_jaxpr(lambda x, n=n: x * n)(x) for n in (np.float32(0.1), 0.1))
+        plain = [jax.make_jaxpr(lambda x, n=n: x * n)(x) for n in (np.float32(0.75), 60001.0, 2.0**-140)]
+    assert jaxprs.coarseness(rounded) == np.finfo(np.float32).eps
+    assert not any(map(jaxprs.coarseness, [written, *plain]))
+
+
 # ---- in float64 -----------------------------------------------------------------------------------------------------
 
 

@@ -107,7 +107,8 @@ def _own(asked: dict[str, Any], name: str) -> dict[str, Any]:
 def _summed(function: Callable[..., Any], args: tuple, seed: int, asked: dict[str, Any]) -> Report:
     """The check of f, or, where it gives an array and `check` needs one number, of Σ w f with fixed random weights."""
     try:
-        shapes = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(function, *args))]
+        # within a lambda: of a function written in C JAX can keep no reference
+        shapes = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(lambda *args: function(*args), *args))]
     except jax.errors.JAXTypeError:
         # it cannot be traced: `check` says so in a sentence
         shapes = []

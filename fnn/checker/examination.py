@@ -6,7 +6,6 @@ its data it relies; only what data may be is relied on (`points.kind_of`), never
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
@@ -25,6 +24,7 @@ from fnn.checker.points import (
     kind_of,
     near,
     points,
+    with_others,
 )
 from fnn.checker.promises import argument_of
 from fnn.checker.rules import Point, Rule
@@ -42,13 +42,59 @@ def examine(
         recorded: try it where the real run had it.
         before: the findings where the real run had it, if it was tried there already.
     """
+    findings = _examined(rule, settings, generic, recorded, before)
+    if rule.idle and any(f.verdict == Verdict.FORMULA for f in findings):
+        muted = replace(rule, muted=True)
+        findings = _without_idle(findings, _examined(muted, settings, generic, recorded, before), rule)
+    if generic and (rule.loose or not rule.whole) and all(f.verdict in (Verdict.OK, Verdict.KINK) for f in findings):
+        findings = graver(findings, _with_others(rule, settings))
+    if rule.expected and findings and all(f.verdict == Verdict.OK for f in findings):
+        settings.notes[f"{rule.name} is declared to differ from its derivative on purpose, and is right"] = None
+    return findings
+
+
+def _examined(
+    rule: Rule, settings: Settings, generic: bool, recorded: bool, before: list[Finding] | None
+) -> list[Finding]:
     findings = list(before or [])
     for point in points(rule, settings, generic, recorded and before is None):
         findings = graver(findings, judged_at(point, settings))
         if any(f.verdict == Verdict.FORMULA for f in findings):
             return _elsewhere(findings, rule, settings, before) if point.generic and recorded else findings
-    if rule.expected and findings and all(f.verdict == Verdict.OK for f in findings):
-        settings.notes[f"{rule.name} is declared to differ from its derivative on purpose, and is right"] = None
+    if rule.converges and recorded and any(f.verdict == Verdict.UNDECIDED for f in findings):
+        # where it does not settle, no witness agrees with another
+        return _elsewhere(findings, rule, settings, before)
+    return findings
+
+
+def _without_idle(findings: list[Finding], apart: list[Finding], rule: Rule) -> list[Finding]:
+    """What holds where outputs that nothing depends on have no cotangent, as in the run: that is what counts."""
+    if not _is_right(apart):
+        return apart
+    outputs = " and ".join(f"output {k}" for k in sorted(rule.idle))
+    says = f"right where nothing with a derivative depends on its {outputs}, as in your run; elsewhere wrong"
+    return [
+        Finding(f.rule, f.where, f.argument, Verdict.ASSUMES, message=says, kind="assumes")
+        if f.verdict == Verdict.FORMULA else f
+        for f in findings
+    ]  # fmt: skip
+
+
+def _with_others(rule: Rule, settings: Settings) -> list[Finding]:
+    """What is wrong with other booleans, or other whole numbers, than those of the run.
+
+    A mask that leaves nothing out in the run, and is forgotten, is a mistake. Whole numbers may have an order, or be
+    all different, on purpose: of those the report says what the rule relies on.
+    """
+    findings: list[Finding] = []
+    for others in with_others(rule, settings):
+        wrong = [f for f in judged_at(others.point, settings) if f.verdict == Verdict.FORMULA]
+        where = " and ".join(_place(rule, path) for path in others.paths)
+        if others.booleans:
+            says = f"; where an entry of {where} is not as all others, and right where your run called it"
+            findings += [replace(f, message=f.message + says) for f in wrong]
+        else:
+            findings += [_like_yours(f, where) for f in wrong]
     return findings
 
 
@@ -68,7 +114,18 @@ def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: 
         return [
             replace(f, message=f.message + _at_random(f, rule)) if f.verdict == Verdict.FORMULA else f for f in findings
         ]
-    return [replace(f, **_assuming(f, assumption)) if f.verdict == Verdict.FORMULA else f for f in findings]
+    off = (Verdict.FORMULA, Verdict.UNDECIDED)
+    return [_assuming(f, assumption) if f.verdict in off else f for f in findings]
+
+
+def _like_yours(finding: Finding, where: str) -> Finding:
+    """What is wrong with other whole numbers, and may be so on purpose."""
+    says = f"right for the whole numbers of {where} in your run"
+    if finding.entry is not None:
+        place = f"its entry {list(finding.entry)}" if finding.entry else "it"
+        says += f"; for others of their range {place} is {finding.truth:.3g}, by hand {finding.by_hand:.3g}"
+    says += ". Wrong, unless they are all different, in order, or complete on purpose"
+    return replace(finding, verdict=Verdict.ASSUMES, message=says, certain=True, kind="assumes")
 
 
 def _at_random(finding: Finding, rule: Rule) -> str:
@@ -95,12 +152,15 @@ def _is_right(findings: list[Finding]) -> bool:
     return all(f.verdict in (Verdict.OK, Verdict.KINK) or f.kind == "data" for f in findings)
 
 
-def _assuming(finding: Finding, assumption: str) -> dict[str, Any]:
+def _assuming(finding: Finding, assumption: str) -> Finding:
     message = f"right where {assumption}, as in your run"
+    if finding.verdict == Verdict.UNDECIDED:
+        # the numbers at which witnesses contradict each other tell nothing
+        finding = Finding(finding.rule, finding.where, finding.argument, finding.verdict)
     if finding.entry is not None:
         place = f"its entry {list(finding.entry)}" if finding.entry else "it"
         message += f"; off them {place} is {finding.truth:.3g}, by hand {finding.by_hand:.3g}"
-    return {"verdict": Verdict.ASSUMES, "message": message, "certain": True, "kind": "assumes"}
+    return replace(finding, verdict=Verdict.ASSUMES, message=message, certain=True, kind="assumes")
 
 
 def _assumption(rule: Rule, settings: Settings) -> str:

@@ -85,16 +85,25 @@ def of_function(f: Callable[..., Array], args: tuple, run: Run, x64: bool, decla
     if [_label(each) for each in wide] != [_label(each) for each in here]:
         wide = here
     used, straight = reach.used(run.program), reach.straight(run.program, args)
-    around = reach.maps(run.program)
+    around, wanted = reach.maps(run.program), reach.wanted(run.program)
     rules = []
     for own, double, values in zip(here, wide, run.inputs, strict=True):
         free = used.get(id(own), ())
         unused = frozenset(k for k, each in enumerate(free) if not each)
         rule = _of_equation(own, double, values, unused, x64)
-        rule = replace(rule, straight=straight.get(id(own), ()), axes=_axes(own, rule, around.get(id(own), {})))
+        rule = replace(
+            rule, straight=straight.get(id(own), ()), axes=_axes(own, rule, around.get(id(own), {})),
+            idle=_idle(own, wanted.get(id(own), ())),
+        )  # fmt: skip
         if not _refuses(rule):
             rules.append(_declared(reach.with_blanks(own, rule, x64), declared))
     return rules
+
+
+def _idle(equation: Any, wanted: tuple[bool, ...]) -> frozenset[int]:
+    """Which of the floating outputs nothing depends on."""
+    floats = [flag for out, flag in zip(equation.outvars, wanted, strict=False) if is_float(out.aval)]
+    return frozenset(k for k, flag in enumerate(floats) if not flag)
 
 
 def _refuses(rule: Rule) -> bool:
@@ -187,7 +196,8 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
         held = _held(own, [shapes[k] for k in free], unused)
         key = _key(own, [shapes[k] for k in free], held)
     working = _pair(own, f"{key} as it is" if isinstance(key, str) else object(), held)
-    pair = replace(_pair(double, key, held), working=working)
+    captured = [(own.invars[k], double.invars[k], u) for k, u in zip(free, inputs, strict=True) if k < hoisted]
+    pair = replace(_pair(double, key, held), working=working, captured=_rounding_of(captured))
     iterates = any(each.primitive.name == "while" for each in jaxprs.equations(body))
     return Rule(
         name or "unknown", _where(own, where), pair, inputs, labels, optional=unused,
@@ -195,6 +205,12 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
         own=jaxprs.is_own(where.rpartition(":")[0]), iterates=iterates,
         converges=any(map(_repeats, jaxprs.equations(body))),
     )  # fmt: skip
+
+
+def _rounding_of(captured: list[tuple[Any, Any, Any]]) -> float:
+    """How far captured values are rounded that a trace in float64 makes wide, so that the rule makes others anew."""
+    narrow = [value for own, double, value in captured if own.aval.dtype != double.aval.dtype]
+    return max((jaxprs.rounded_by(value) for value in narrow if hasattr(value, "__array__")), default=0.0)
 
 
 def _where(equation: Any, where: str) -> str:

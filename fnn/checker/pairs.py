@@ -24,6 +24,11 @@ from fnn.types import PyTree
 class Pair:
     """The base. Pairs of equal records are equal, and share their programs; pairs of functions are equal to none."""
 
+    @property
+    def coarse(self) -> float:
+        """How far what it captured is rounded, as a share, where it makes the same anew with all digits."""
+        return 0.0
+
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         """The output."""
         raise NotImplementedError
@@ -209,8 +214,14 @@ class OfEquation(Pair):
     """The same equation as the user's own run has it."""
     held: frozenset[int] = frozenset()
     """Inputs that are data, for which the rule refuses a derivative."""
+    captured: float = 0.0
+    """How far the values that it captured in the user's run are rounded, where a trace in float64 makes them wide."""
     keeps: int | None = None
     """None, or which value a repaired rule of one array keeps: 0 the input, 1 the output."""
+
+    @property
+    def coarse(self) -> float:
+        return self.captured
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.plain(*inputs)
@@ -259,6 +270,10 @@ class Second(Pair):
     """(*inputs, y_bar) -> cotangents: the backward pass as a function, whose own derivative is the second order."""
 
     first: Pair
+
+    @property
+    def coarse(self) -> float:
+        return self.first.coarse
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         *inner, y_bar = inputs

@@ -22,6 +22,9 @@ from fnn.types import PyTree, is_key
 
 #: Labels of an example that are tried.
 EVERY_CLASS = 12
+#: Numbers of this size with which a rule compares: what lies beyond smaller ones is tried anyway, and beyond larger
+#: ones, as of a mask, functions overflow.
+NEAREST, FURTHEST = 1, 32
 
 
 @dataclass
@@ -77,6 +80,8 @@ def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | Non
         return np.asarray(np.ones(leaf.shape) if rule.whole else random.normal(0.3, 1, leaf.shape), leaf.dtype)
 
     y_bar = jax.tree.map(cotangent, settings.witnesses(rule).output(inputs, data))
+    if rule.muted and len(rule.idle) < len(y_bar):
+        y_bar = tuple(np.zeros_like(bar) if k in rule.idle else bar for k, bar in enumerate(y_bar))
     return Point(rule, inputs, data, y_bar, generic)
 
 
@@ -85,7 +90,8 @@ def generic_points(rule: Rule, settings: Settings, kinds: "dict[int, Kind] | Non
 
     Normal ones; their mirror image, so that a unit that is off at the one is on at the other; fresh ones further out;
     and some from (0, 1), as of probabilities: those alone where the others have no finite value, and small moves
-    around what the real run had where these have none. With labels in the data, these are tried with other labels too,
+    around what the real run had where these have none. A rule that compares with numbers, as min(x, 6) does, is tried
+    beyond them too. With labels in the data, these are tried with other labels too,
     so that each example has every class once (up to EVERY_CLASS).
 
     Args:
@@ -120,8 +126,91 @@ def generic_points(rule: Rule, settings: Settings, kinds: "dict[int, Kind] | Non
                 usable.append(point)
         if usable:
             yield from usable
+            if draws is anywhere:
+                yield from _beyond(rule, normal, settings, kinds or {})
             return
     yield from near(rule, settings)
+
+
+def _beyond(rule: Rule, normal: list[np.ndarray], settings: Settings, kinds: "dict[int, Kind]") -> Iterator[Point]:
+    """The rule on numbers half of which lie beyond those with which it compares, on either side."""
+    compared = settings.witnesses(rule).compared_with
+    steps = sorted({abs(number) for number in compared if NEAREST <= abs(number) <= FURTHEST})
+    random = np.random.default_rng(settings.seed + 7)
+    for sign in (1, -1) if steps else ():
+        numbers = []
+        for number, leaf in enumerate(normal):
+            far = (
+                random.choice([sign, -sign], leaf.shape)
+                * random.choice(steps, leaf.shape)
+                * random.uniform(2, 3, leaf.shape)
+            )
+            far = np.where(random.random(leaf.shape) < 0.5, far, leaf) if leaf.size > 1 else sign * np.abs(far)
+            numbers.append(kinds[number].draw(random, leaf.shape) if number in kinds else far)
+        point = at(_drawn(rule, numbers, 0), settings, generic=True)
+        if _is_finite(point, settings):
+            yield point
+
+
+@dataclass(frozen=True)
+class Others:
+    """A rule on other whole numbers, or other booleans, than those of the run."""
+
+    point: Point
+    paths: tuple[tuple, ...]
+    """Of the leaves of (inputs, data) that are others."""
+    booleans: bool
+
+
+def with_others(rule: Rule, settings: Settings) -> Iterator[Others]:
+    """The rule with other booleans, and with other whole numbers, among its inputs, where there are any.
+
+    Of booleans that are all alike one is turned. Whole numbers are drawn from the range of those of the run, one of
+    them a negative number with which the rule compares, as of examples to leave out. What a rule captured stays.
+    """
+    if not is_known(rule) or rule.iterates:
+        return
+    random = np.random.default_rng(settings.seed + 8)
+    marks = sorted(number for number in settings.witnesses(rule).asked_for if number < 0)
+    tree = (rule.inputs, rule.data if rule.loose else ())
+    for booleans, draw in ((True, _turned), (False, partial(_redrawn, marks=marks))):
+        changed = {
+            path: value for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+            if hasattr(leaf, "dtype") and not is_key(leaf) and not (path[0].idx == 0 and path[1].idx in rule.fixed)
+            if (value := draw(np.asarray(leaf), random)) is not None
+        }  # fmt: skip
+        inputs, data = jax.tree_util.tree_map_with_path(lambda path, leaf, c=changed: c.get(path, leaf), tree)
+        for low, high in ((-2.0, 2.0), (0.1, 0.9)) if changed else ():
+            numbers = [random.uniform(low, high, np.shape(leaf)) for leaf in jax.tree.leaves(tree)]
+            point = at(
+                _drawn(_placed(rule, inputs, data if rule.loose else rule.data), numbers, 0), settings, generic=True
+            )
+            if _is_finite(point, settings):
+                yield Others(point, tuple(changed), booleans)
+                break
+
+
+def _turned(value: np.ndarray, random: np.random.Generator) -> np.ndarray | None:
+    """Booleans of which one is not as all others; None for anything else. A row of one entry is not left without."""
+    if value.dtype != bool or not value.ndim or value.shape[-1] < 2 or not value.size or value.any() != value.all():
+        return None
+    turned = value.copy()
+    turned.flat[random.integers(value.size)] ^= True
+    return turned
+
+
+def _redrawn(value: np.ndarray, random: np.random.Generator, marks: list[float]) -> np.ndarray | None:
+    """Other whole numbers of the same range, one of them twice; None for anything else."""
+    if not np.issubdtype(value.dtype, np.integer) or value.size < 2:
+        return None
+    low, high = int(value.min()), int(value.max())
+    if low == high:
+        low, high = (low - 1, high) if low > 0 else (low, high + 1)
+    drawn = random.integers(low, high, value.shape, endpoint=True).astype(value.dtype)
+    drawn.flat[-1] = drawn.flat[0]
+    if marks and np.issubdtype(value.dtype, np.signedinteger):
+        drawn.flat[value.size // 2] = marks[0]
+    return drawn
 
 
 def near(rule: Rule, settings: Settings, *, symmetric: bool = False) -> Iterator[Point]:

@@ -32,7 +32,7 @@ def used(program: Any) -> dict[int, tuple[bool, ...]]:
         known.update(zip(inner.invars, flags, strict=True))
 
         def depends(atom: Any) -> bool:
-            return not jaxprs.is_literal(atom) and known[atom] and is_float(atom.aval)
+            return not jaxprs.is_literal(atom) and known[atom] and _has_derivative(atom)
 
         for equation in inner.eqns:
             inputs = [depends(atom) for atom in equation.invars]
@@ -64,6 +64,11 @@ def used(program: Any) -> dict[int, tuple[bool, ...]]:
     return found
 
 
+def _has_derivative(atom: Any) -> bool:
+    """True for what is floating or complex."""
+    return jnp.issubdtype(getattr(atom.aval, "dtype", np.bool_), np.inexact)
+
+
 def _until_steady(scan: jaxprs.Scan, inputs: list[bool], walk: Callable[[Any, list[bool]], list[bool]]) -> list[bool]:
     constants, carry, sequences = scan.split(inputs)
     while True:
@@ -71,6 +76,54 @@ def _until_steady(scan: jaxprs.Scan, inputs: list[bool], walk: Callable[[Any, li
         grown = [a or b for a, b in zip(carry, out[: scan.carried], strict=True)]
         if grown == carry:
             return [*carry, *out[scan.carried :]]
+        carry = grown
+
+
+def wanted(program: Any) -> dict[int, tuple[bool, ...]]:
+    """For each equation with a rule, on which of its outputs the results depend, with a derivative."""
+    found: dict[int, tuple[bool, ...]] = {}
+
+    def walk(jaxpr: Any, flags: list[bool]) -> list[bool]:
+        inner = jaxprs.bare(jaxpr)
+        live = {atom for atom, flag in zip(inner.outvars, flags, strict=True) if flag and not jaxprs.is_literal(atom)}
+        for equation in reversed(inner.eqns):
+            outputs = [out in live and _has_derivative(out) for out in equation.outvars]
+            flagged = zip(equation.invars, inputs(equation, outputs), strict=True)
+            live |= {atom for atom, flag in flagged if flag and not jaxprs.is_literal(atom)}
+        return [atom in live for atom in inner.invars]
+
+    def inputs(equation: Any, outputs: list[bool]) -> list[bool]:
+        name, every = equation.primitive.name, [any(outputs)] * len(equation.invars)
+        if name in jaxprs.CUSTOM:
+            before = found.get(id(equation), (False,) * len(outputs))
+            found[id(equation)] = tuple(a or b for a, b in zip(before, outputs, strict=True))
+            return every
+        if name == "stop_gradient":
+            return [False]
+        if (body := jaxprs.body_of(equation)) is not None:
+            return walk(body, outputs)
+        if name == "cond":
+            branches = [walk(jaxprs.closed(branch), outputs) for branch in equation.params["branches"]]
+            return [False, *(any(flags) for flags in zip(*branches, strict=True))]
+        if name == "scan":
+            return _until_steady_back(jaxprs.Scan.of(equation), outputs, walk)
+        for inner in jaxprs.inside(equation):
+            walk(inner, [any(outputs)] * len(inner.jaxpr.outvars))
+        return every
+
+    walk(program, [True] * len(jaxprs.bare(program).outvars))
+    return found
+
+
+def _until_steady_back(
+    scan: jaxprs.Scan, outputs: list[bool], walk: Callable[[Any, list[bool]], list[bool]]
+) -> list[bool]:
+    carry, rest = outputs[: scan.carried], outputs[scan.carried :]
+    while True:
+        constants, into, sequences = scan.split(walk(scan.body, [*carry, *rest]))
+        grown = [a or b for a, b in zip(carry, into, strict=True)]
+        if grown == carry:
+            return [*constants, *carry, *sequences]
         carry = grown
 
 

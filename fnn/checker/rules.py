@@ -61,6 +61,10 @@ class Rule:
     that argument. Nothing comes back for them; or zeros, and they are such as targets and masks are."""
     zeroed: frozenset[int] = frozenset()
     """Inputs of a loss for which its rule writes zeros, and which look like no data."""
+    idle: frozenset[int] = frozenset()
+    """Floating outputs on which nothing depends in the real run, or nothing with a derivative."""
+    muted: bool = False
+    """True where the cotangents of these are left at 0, unless there are no others."""
     named_data: frozenset[int] = frozenset()
     """Which inputs the user names as data."""
     loose: bool = False
@@ -104,7 +108,7 @@ class Rule:
         return dataclasses.replace(
             self, name=f"{self.name}, second order", pair=Second(self.pair), inputs=(*self.inputs, y_bar),
             labels=(*self.labels, "the cotangent"), small=None if self.small is None else self.small.second(),
-            composite=False, optional=frozenset(),
+            composite=False, optional=frozenset(), idle=frozenset(),
         )  # fmt: skip
 
 
@@ -182,8 +186,13 @@ def of_objective(objective: Objective, args: tuple, options: dict[str, Any], dec
 
 
 def distinct(rules: list[Rule]) -> list[Rule]:
-    """Each rule once, the first of its kind."""
-    return list({rule.key: rule for rule in reversed(rules)}.values())[::-1]
+    """Each rule once, the first of its kind; an output counts if anything depends on it at one of its places."""
+    kinds: dict[Any, Rule] = {}
+    for rule in rules:
+        first = kinds.setdefault(rule.key, rule)
+        if not first.idle <= rule.idle:
+            kinds[rule.key] = dataclasses.replace(first, idle=first.idle & rule.idle)
+    return list(kinds.values())
 
 
 def _of_layer(layer: Layer, params: PyTree, x: PyTree) -> Iterator[Rule]:

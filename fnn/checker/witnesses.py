@@ -112,10 +112,14 @@ class Witnesses:
 
     def __init__(self, pair: Pair, dtypes: tuple, x64: bool) -> None:
         self.pair, self.x64, self._dtypes = pair, x64, dtypes
-        self.coarse = 0.0
+        self.coarse = pair.coarse
         """How far constants inside are rounded, as a share: nothing below this can be called wrong."""
         self.narrow: dict[jaxprs.Narrow, None] = {}
         """Steps that compute in a narrower dtype than their inputs, and were widened."""
+        self.compared_with: frozenset[float] = frozenset()
+        """Numbers inside with which floating values are compared."""
+        self.asked_for: frozenset[float] = frozenset()
+        """Numbers inside that are asked for among whole ones, as a mark of what is left out."""
         self._reverse = True
         self._outputs: dict[Any, PyTree] = {}
         # the truth is compiled with little optimization, the user's own run as the user compiles it
@@ -177,6 +181,8 @@ class Witnesses:
 
     def _see(self, program: Any) -> None:
         self.coarse = max(self.coarse, jaxprs.coarseness(program))
+        self.compared_with |= jaxprs.compared_with(program)
+        self.asked_for |= jaxprs.compared_with(program, whole=True)
         narrow = jaxprs.narrow_in(program)
         if narrow is not None:
             self.narrow[narrow] = None

@@ -6,7 +6,7 @@ the same function in float64; `text` says what a function computes, in any proce
 Letters: values are the arrays that a jaxpr runs on, atoms its variables and literals.
 """
 
-from fnn.jaxprs.double import AS_CAPTURED, Narrow, Traced, coarseness, doubled, narrow_in, narrowest_in
+from fnn.jaxprs.double import AS_CAPTURED, Narrow, Traced, coarseness, doubled, narrow_in, narrowest_in, rounded_by
 from fnn.jaxprs.evaluation import AS_IT_IS, Hooks, alone, apply, bind, evaluate, primal, replaced
 from fnn.jaxprs.parts import (
     CALLS,
@@ -18,6 +18,7 @@ from fnn.jaxprs.parts import (
     bare,
     body_of,
     closed,
+    compared_with,
     equations,
     inside,
     is_literal,
@@ -41,8 +42,9 @@ from fnn.jaxprs.text import fingerprint, fingerprint_of, lines_of
 
 __all__ = [
     "AS_CAPTURED", "AS_IT_IS", "CALLS", "CUSTOM", "NOWHERE", "Hooks", "Narrow", "Place", "Scan", "Traced", "Values",
-    "While", "alone", "apply", "axes_of", "bare", "bind", "body_of", "closed", "coarseness", "derivative_of",
+    "While", "alone", "apply", "axes_of", "bare", "bind", "body_of", "closed", "coarseness", "compared_with",
+    "derivative_of",
     "doubled", "equations", "evaluate", "fingerprint", "fingerprint_of", "inside", "is_installed", "is_literal",
     "is_own", "is_sampler", "is_stopped_by_user", "largest", "line_of", "lines_of", "name_of", "narrow_in",
-    "narrowest_in", "place_of", "primal", "replaced", "source_of", "value_of",
+    "narrowest_in", "place_of", "primal", "replaced", "rounded_by", "source_of", "value_of",
 ]  # fmt: skip

@@ -82,18 +82,36 @@ def coarseness(jaxpr: Any) -> float:
     Numbers that half the digits of their dtype hold, 0.5 or 3, are taken for exact.
     """
     values = [*getattr(jaxpr, "consts", ())]
+    numbers = []
     for equation in equations(jaxpr):
-        values += [value_of(atom) for atom in equation.invars if is_literal(atom)]
+        numbers += [value_of(atom) for atom in equation.invars if is_literal(atom)]
         for inner in inside(equation):
             values += inner.consts
-    return max((_rounded_by(value) for value in values if _is_narrow(getattr(value, "dtype", None))), default=0.0)
+    return max((*map(rounded_by, values), *map(rounded_by, map(_as_written, numbers))), default=0.0)
 
 
-def _rounded_by(value: Any) -> float:
+def rounded_by(value: Any) -> float:
+    """How far a value may be rounded, as a share: the epsilon of a narrow dtype whose digits it needs; 0 otherwise."""
+    if not _is_narrow(getattr(value, "dtype", None)):
+        return 0.0
     information = jnp.finfo(value.dtype)
     mantissa, _ = np.frexp(np.asarray(value).astype(np.float64))
     scaled = mantissa * 2.0 ** (information.nmant // 2 + 1)
     return 0.0 if (scaled == np.round(scaled)).all() else float(information.eps)
+
+
+def _as_written(number: Any) -> Any:
+    """A number in float32, if it was written there: NumPy's float32(0.1) times a float64 leaves 0.10000000149 alone.
+
+    Of numbers that were never rounded one in 5e8 looks like that; whole ones, and limits of a dtype, do so on purpose.
+    """
+    if getattr(number, "dtype", None) != np.float64 or np.ndim(number) or not LEAST < abs(number) < MOST:
+        return number
+    return number.astype(np.float32) if number == np.float32(number) and number != np.round(number) else number
+
+
+#: A number beyond these stands for nothing, or for infinity.
+LEAST, MOST = 1e-30, 1e30
 
 
 #: What traced gives: a closed jaxpr, and the shapes of what the function returns.
@@ -112,7 +130,7 @@ def doubled(
     Args:
         f: any function that can be traced.
         working: traces the same function as the user runs it.
-        seen: is given the jaxpr that is widened, if something in it is narrow.
+        seen: is given the jaxpr that is widened.
     """
 
     def wide(*args: PyTree) -> PyTree:
@@ -132,7 +150,7 @@ def doubled(
                 samplers = dict(zip(map(id, here), own, strict=True))
         leaves = jax.tree.leaves(args)
         narrow = narrowest_in(program) is not None
-        if narrow and seen is not None:
+        if seen is not None:
             seen(program)
         if narrow or samplers:
             out = evaluate(program, list(map(_widened, leaves)), widening(samplers))

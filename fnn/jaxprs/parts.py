@@ -72,6 +72,50 @@ def equations(jaxpr: Any) -> Iterator[Any]:
             yield from equations(inner)
 
 
+#: Primitives that compare, or choose by a comparison.
+COMPARE = ("lt", "le", "gt", "ge", "lt_to", "le_to", "max", "min", "clamp")
+#: Primitives that ask for one number among others.
+EQUAL = ("eq", "ne")
+#: Primitives that leave a number what it is.
+MOVE = ("convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "copy")
+
+
+def compared_with(jaxpr: Any, passed: Sequence[float | None] = (), *, whole: bool = False) -> frozenset[float]:
+    """The numbers in a jaxpr with which floating values are compared: the 6 of min(x, 6).
+
+    Args:
+        jaxpr: any.
+        passed: of its inputs, those that are known numbers.
+        whole: True for those that are asked for among whole numbers: the −1 of labels != −1.
+    """
+    inner, found = bare(jaxpr), set()
+    known = dict(zip(inner.invars, passed, strict=False))
+    known.update(zip(inner.constvars, map(_number, getattr(jaxpr, "consts", ())), strict=False))
+    kind = np.integer if whole else np.floating
+    for equation in inner.eqns:
+        numbers = [_number(a.val) if is_literal(a) else known.get(a) for a in equation.invars]
+        name = equation.primitive.name
+        if name in (EQUAL if whole else COMPARE) and _is_of(kind, equation.invars[0]):
+            found.update(number for number in numbers if number is not None)
+        elif name in MOVE:
+            known[equation.outvars[0]] = numbers[0]
+        body = body_of(equation)
+        for each in inside(equation):
+            found |= compared_with(each, () if body is None else numbers, whole=whole)
+    return frozenset(found)
+
+
+def _is_of(kind: Any, atom: Any) -> bool:
+    return np.issubdtype(getattr(atom.aval, "dtype", np.bool_), kind)
+
+
+def _number(value: Any) -> float | None:
+    """A value that is one real number; None of anything else."""
+    if np.ndim(value) or is_key(value):
+        return None
+    return float(value) if np.issubdtype(np.asarray(value).dtype, np.number) and np.isreal(value) else None
+
+
 def axes_of(jaxpr: Any) -> frozenset[str]:
     """The named axes that a jaxpr uses, as a mean over devices does, and that no map inside it makes."""
     used: set[str] = set()

@@ -77,6 +77,128 @@ def test_rules_with_constants_of_numpy(factor):
     assert fnn.check(lambda z: jnp.sum(f(z)), V).ok == (factor == 1)
 
 
+def weighted_squares(z):
+    # three constants of the default dtype, made anew at each call
+    return jnp.sum(jnp.array([0.1, 0.2, 0.7]) * z**2)
+
+
+ROUNDED = {
+    # NumPy's float32 leaves 0.10000000149 beside a float64, and the rule holds 0.1
+    "a number in float32": (lambda z: jnp.sum(jnp.tanh(np.float32(0.1) * z)), lambda z: 0.1 / jnp.cosh(0.1 * z) ** 2),
+    "made inside, and again": (weighted_squares, lambda z: 2 * z * jnp.array([0.1, 0.2, 0.7])),
+}
+
+
+@pytest.mark.parametrize("what", ROUNDED)
+def test_a_constant_may_be_rounded_as_in_float32(what):
+    f, gradient = ROUNDED[what]
+    report = fnn.check(rule(f, lambda bar, z: (bar * gradient(z),)), V)
+    assert report.ok, str(report)
+    assert not fnn.check(rule(f, lambda bar, z: (1.0001 * bar * gradient(z),)), V).ok
+
+
+def relu6(z):
+    return jnp.clip(z, 0, 6)
+
+
+def huber(z):
+    return jnp.where(jnp.abs(z) <= 10, z**2 / 2, 10 * (jnp.abs(z) - 5))
+
+
+@pytest.mark.parametrize(
+    ("f", "right", "wrong"),
+    [(relu6, lambda z: (z > 0) & (z < 6), lambda z: z > 0), (huber, lambda z: jnp.clip(z, -10, 10), lambda z: z)],
+)
+def test_a_rule_is_tried_beyond_the_numbers_with_which_it_compares(f, right, wrong):
+    """Of random numbers of ordinary size none is above 6, and what is wrong there alone was ok."""
+    for slope, ok in ((right, True), (wrong, False)):
+        own = rule(f, lambda bar, z, slope=slope: (bar * slope(z),))
+        report = fnn.check(lambda z, own=own: own(z), 1.5)
+        assert report.ok == ok, str(report)
+
+
+ONES, TWICE = jnp.ones(3, bool), jnp.array([0, 2, 1])
+
+
+def masked(z, m):
+    return jnp.sum(jnp.where(m, z**2, 0))
+
+
+def looked_up(z, y):
+    return jnp.sum(z[y] ** 2)
+
+
+def without_marked(z, y):
+    return jnp.sum(jnp.where(y == -1, 0, z[jnp.maximum(y, 0)] ** 2))
+
+
+def scattered(z, y, bar):
+    return jnp.zeros_like(z).at[y].add(2 * bar * z[y])
+
+
+OTHERS = {
+    # what the rule leaves out does not occur in the run: (function, data, right, wrong, the verdict, what is said)
+    "a mask that is forgotten": (
+        masked, ONES, lambda bar, z, m: 2 * bar * z * m, lambda bar, z, m: 2 * bar * z, "FORMULA",
+        "an entry of argument 1 is not as all others",
+    ),
+    "one index twice": (
+        looked_up, TWICE, lambda bar, z, y: scattered(z, y, bar),
+        lambda bar, z, y: jnp.zeros_like(z).at[y].set(2 * bar * z[y]), "ASSUMES",
+        "right for the whole numbers of argument 1 in your run; for others of their range its entry",
+    ),
+    "a label that is left out": (
+        without_marked, TWICE, lambda bar, z, y: scattered(z, jnp.where(y == -1, 3, y), bar),
+        lambda bar, z, y: scattered(z, jnp.maximum(y, 0), bar), "ASSUMES", "right for the whole numbers of argument 1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_rule_is_tried_with_other_booleans_and_whole_numbers(what):
+    f, data, right, wrong, verdict, says = OTHERS[what]
+    report = fnn.check(rule(f, lambda *args: (right(*args), None)), V, data)
+    assert {found.verdict for found in report.findings} == {Verdict.OK}, str(report)
+    report = fnn.check(rule(f, lambda *args: (wrong(*args), None)), V, data, strict=True)
+    assert not report.ok and report.findings[0].verdict.name == verdict, str(report)
+    assert says in report.findings[0].message
+
+
+def test_an_output_that_nothing_depends_on_has_no_cotangent():
+    """As statistics, or the logarithm of a sum, that a layer gives beside its output."""
+    squares = rule(lambda z: (z**2, jnp.exp(z)), lambda bars, z: (2 * z * bars[0],))
+    for f, verdict in (
+        (lambda z: squares(z)[0], Verdict.ASSUMES),
+        (lambda z: squares(z)[0] + jax.lax.stop_gradient(squares(z)[1]), Verdict.ASSUMES),
+        (lambda z: squares(z)[0] * squares(z)[1], Verdict.FORMULA),
+    ):
+        report = fnn.check(lambda z, f=f: jnp.sum(f(z)), V)
+        assert max((found.verdict for found in report.findings), key=lambda each: each.gravity) == verdict, str(report)
+        assert ("depends on its output 1, as in your run" in str(report)) == (verdict == Verdict.ASSUMES)
+
+
+def test_what_passes_through_complex_numbers_is_differentiated_too():
+    """A zero for what a Fourier transform of the parameters gives is no zero for data."""
+    product = rule(lambda a, b: jnp.sum(a * b), lambda bar, a, b: (bar * b, 0 * b))
+    report = fnn.check(lambda x: product(x, jnp.abs(jnp.fft.fft(x))), V)
+    assert report.culprits != ("gradient",) and not report.ok, str(report)
+
+
+def test_an_iteration_that_settles_where_it_was_called_is_right_there():
+    """Newton's steps for w e^w = x run anywhere, and settle for x > 0 only."""
+
+    @jax.custom_jvp
+    def lambert(x):
+        def step(_, w):
+            return w - (w * jnp.exp(w) - x) / (jnp.exp(w) * (w + 1))
+
+        return jax.lax.fori_loop(0, 40, step, jnp.log1p(x))
+
+    lambert.defjvps(lambda t, w, x: t * w / (x * (1 + w)))
+    report = fnn.check(lambda x: jnp.sum(lambert(x)), jnp.array([0.3, 1.2, 4.0]))
+    assert report.ok and "right where the iteration has converged" in str(report), str(report)
+
+
 def test_a_gradient_in_the_default_dtype_is_right():
     report = fnn.check(
         lambda w: w[0] + jnp.sum(w**2), V, gradient=lambda w: jnp.zeros(3).at[0].set(1.0) + 2 * w
