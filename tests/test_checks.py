@@ -234,6 +234,8 @@ MESSAGES = [
     row("no outputs", ValueError, "dense: outputs must be at least 1", "0")(lambda: fnn.dense(4, 0)),
     row("a size that is no whole number", TypeError, "size 2 must be a whole number", "2.5", "mlp([64, 32, 10])")(
         lambda: fnn.mlp(4, 2.5)),
+    row("an activation among the sizes", TypeError, "whole number, got 'tanh'", "activation='tanh'")(
+        lambda: fnn.mlp(4, 3, "tanh")),
     row("True as a size", TypeError, "whole number", "True")(lambda: fnn.dense(True, 3)),
     row("one size", ValueError, "at least two sizes, inputs and outputs", "[4]", "mlp(64, 32, 10)")(
         lambda: fnn.mlp(4)),
