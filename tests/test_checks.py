@@ -171,6 +171,18 @@ MESSAGES = [
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS[:, None])),
     row("float labels", TypeError, "labels must be whole numbers", "float32", "y.astype('int32')")(
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS.astype(np.float32))),
+    row("boolean one-hot rows", TypeError, "targets must be labels or probabilities", "bool", "astype('float32')")(
+        lambda: fnn.softmax_cross_entropy(jnp.zeros((2, 3)), np.eye(3, dtype=bool)[:2])),
+    row("no target", TypeError, "squared_error: the target must be an array of numbers, got None")(
+        lambda: fnn.squared_error(jnp.zeros((2, 1)), None)),
+    row("text as labels", TypeError, "must be an array of numbers, got ndarray of dtype <U3", "labels 0, 1")(
+        lambda: fnn.softmax_cross_entropy(jnp.zeros((2, 3)), np.array(["cat", "dog"]))),
+    row("rows of unequal length", TypeError, "tanh: z must be an array of numbers, got list", "the same length")(
+        lambda: fnn.tanh([[1.0], [1.0, 2.0]])),
+    row("a complex target", TypeError, "squared_error: the target must be real, got complex64", "y.real")(
+        lambda: fnn.squared_error(jnp.zeros((1, 1)), jnp.array([[1j]]))),
+    row("softmax of a number", ValueError, "softmax: z must hold K classes", "single number", "z[None]")(
+        lambda: fnn.softmax(jnp.float32(2.0))),
     row("boolean labels", TypeError, "targets must be labels or probabilities", "bool")(
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS > 0)),
     row("probabilities of other classes", ValueError, "shape (6, 3)", "(6, 4)", "as many outputs")(
