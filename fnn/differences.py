@@ -179,7 +179,7 @@ def _warn_of_lost_steps(quotient: _Quotient, params: PyTree) -> None:
         if lost:
             warnings.warn(
                 f"differences: rounding changes the step by more than a tenth in {lost} of {x.size} entries of leaf "
-                f"{k} ({x.dtype.name}), and the quotient with it. Leave the step out, make it larger, or work in float64.",
+                f"{k} ({x.dtype.name}), and the quotient with it. Leave it out, make it larger, or work in float64.",
                 stacklevel=3,
             )
 
