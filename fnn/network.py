@@ -664,7 +664,10 @@ def mlp(
     """
     if len(sizes) == 1 and isinstance(sizes[0], Sequence):
         sizes = tuple(sizes[0])
-    remedy = "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10])."
+    remedy = (
+        "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10]), and the activation by keyword, "
+        "activation='tanh'."
+    )
     widths = [require_size("mlp", f"size {k + 1}", size, remedy) for k, size in enumerate(sizes)]
     if len(widths) < 2:
         raise ValueError(f"mlp needs at least two sizes, inputs and outputs, got {widths}. Example: mlp(64, 32, 10).")

@@ -171,6 +171,18 @@ MESSAGES = [
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS[:, None])),
     row("float labels", TypeError, "labels must be whole numbers", "float32", "y.astype('int32')")(
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS.astype(np.float32))),
+    row("boolean one-hot rows", TypeError, "targets must be labels or probabilities", "bool", "astype('float32')")(
+        lambda: fnn.softmax_cross_entropy(jnp.zeros((2, 3)), np.eye(3, dtype=bool)[:2])),
+    row("no target", TypeError, "squared_error: the target must be an array of numbers, got None")(
+        lambda: fnn.squared_error(jnp.zeros((2, 1)), None)),
+    row("text as labels", TypeError, "must be an array of numbers, got ndarray of dtype <U3", "labels 0, 1")(
+        lambda: fnn.softmax_cross_entropy(jnp.zeros((2, 3)), np.array(["cat", "dog"]))),
+    row("rows of unequal length", TypeError, "tanh: z must be an array of numbers, got list", "the same length")(
+        lambda: fnn.tanh([[1.0], [1.0, 2.0]])),
+    row("a complex target", TypeError, "squared_error: the target must be real, got complex64", "y.real")(
+        lambda: fnn.squared_error(jnp.zeros((1, 1)), jnp.array([[1j]]))),
+    row("softmax of a number", ValueError, "softmax: z must hold K classes", "single number", "z[None]")(
+        lambda: fnn.softmax(jnp.float32(2.0))),
     row("boolean labels", TypeError, "targets must be labels or probabilities", "bool")(
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS > 0)),
     row("probabilities of other classes", ValueError, "shape (6, 3)", "(6, 4)", "as many outputs")(
@@ -234,6 +246,8 @@ MESSAGES = [
     row("no outputs", ValueError, "dense: outputs must be at least 1", "0")(lambda: fnn.dense(4, 0)),
     row("a size that is no whole number", TypeError, "size 2 must be a whole number", "2.5", "mlp([64, 32, 10])")(
         lambda: fnn.mlp(4, 2.5)),
+    row("an activation among the sizes", TypeError, "whole number, got 'tanh'", "activation='tanh'")(
+        lambda: fnn.mlp(4, 3, "tanh")),
     row("True as a size", TypeError, "whole number", "True")(lambda: fnn.dense(True, 3)),
     row("one size", ValueError, "at least two sizes, inputs and outputs", "[4]", "mlp(64, 32, 10)")(
         lambda: fnn.mlp(4)),
