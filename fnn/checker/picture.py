@@ -42,7 +42,7 @@ def draw(findings: tuple[Finding, ...], path: str | Path | None = None) -> "Figu
     """Draw the error of every leaf, and the worst leaf entry by entry.
 
     Left: largest |by hand − truth| / largest |truth| of each leaf, the culprits on top. Right: by hand − truth of the
-        worst leaf, with its worst entry framed. If everything is OK, this is rounding, and the title says so.
+    worst leaf, with its worst entry framed. If everything is OK, this is rounding, and the title says so.
 
     Args:
         findings: those of a report from `fnn.check`.

@@ -83,13 +83,16 @@ def kronecker_solve(factors: PyTree, vectors: Params, *, damping: Array | float)
     """Return (A ⊗ G + damping I)⁻¹ times a vector, layer by layer, from the eigenvectors of A and of G.
 
     The damping is not split between A and G: this is the inverse of the damped product itself. If an eigenvalue of the
-        sum is 0 to rounding, as for singular factors without damping, its direction is left out: this gives the
-        least-squares solution.
+    sum is 0 to rounding, as for singular factors without damping, its direction is left out: this gives the
+    least-squares solution.
 
     Args:
         factors: from `kronecker_factors`.
         vectors: the structure and shapes of params, for instance a gradient.
         damping: at least 0; add 2 λ for an L2 penalty of strength λ.
+
+    Raises:
+        ValueError: damping below 0.
 
     >>> layer = fnn.curvature.KroneckerFactors(jnp.diag(jnp.array([4.0, 1.0])), jnp.array([[2.0]]))
     >>> vector = {"W": jnp.array([[10.0]]), "b": jnp.array([4.0])}

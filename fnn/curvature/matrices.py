@@ -38,9 +38,12 @@ def diagonal(
     takes P products.
 
     Args:
-        product: from `hessian_vector_product` and its kin.
+        product: from `hessian_vector_product` or one of the other two.
         params, x, y, sample_weight, strength: as the product takes them; x (N, I) for Gauss-Newton.
         chunk: how many of the P products to compute at once.
+
+    Raises:
+        TypeError: for Gauss-Newton, a penalty without a diagonal Hessian. Also what the product raises.
 
     >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)

@@ -37,6 +37,10 @@ def natural_gradient(*, damping: float = 1e-3, decay: float = 0.95) -> optax.Gra
 
     `update` needs the factors of the step, from `kronecker_factors`, as the keyword `factors`.
 
+    Raises:
+        ValueError: damping below 0, decay outside [0, 1).
+        TypeError: a layer that is not dense (from `init`); no factors (from `update`).
+
     >>> import optax
     >>> net, loss, (x, y) = fnn.mlp(2, 4, 2), "softmax_cross_entropy", fnn.data.xor()
     >>> by_hand, product = fnn.backprop(net, loss), fnn.curvature.gauss_newton_vector_product(net, loss)

@@ -50,6 +50,10 @@ def example_gradients(by_hand: Backprop, params: Params, x: PyTree, y: Any) -> P
         params: parameters of its net.
         x, y: N examples, x (N, I) for a dense net.
 
+    Raises:
+        TypeError: by_hand is not from `fnn.backprop`, or its objective has its own backward.
+        ValueError: x has no single leading axis, or does not fit the net.
+
     >>> by_hand, (x, y) = fnn.backprop(fnn.mlp(2, 1), "half_squared_error"), (jnp.ones((3, 2)), jnp.zeros((3, 1)))
     >>> params = by_hand.net.init(jax.random.key(0))
     >>> fnn.curvature.example_gradients(by_hand, params, x, y)[0]["W"].shape
@@ -69,6 +73,9 @@ def clipped_sum(
         by_hand, params, x, y: as in `example_gradients`.
         limit: the largest norm that is left unchanged, above 0.
         chunk: how many rows to process at once, to bound the memory; None for all N.
+
+    Raises:
+        ValueError: limit not above 0, chunk below 1. Also what `example_gradients` raises.
 
     >>> by_hand = fnn.backprop(fnn.mlp(1, 1), "half_squared_error")
     >>> params = ({"W": jnp.zeros((1, 1)), "b": jnp.zeros(1)},)
@@ -114,6 +121,9 @@ def gradient_noise(by_hand: Backprop, params: Params, x: PyTree, y: Any) -> Grad
 
     The noise scale tr Σ / ‖G‖² is the batch size at which the noise of the mean gradient is as large as the gradient.
     Given per layer; a `repeated` layer counts as one.
+
+    Raises:
+        ValueError: fewer than 2 examples. Also what `example_gradients` raises.
 
     >>> by_hand = fnn.backprop(fnn.mlp(1, 1), "half_squared_error")
     >>> params, x, y = ({"W": jnp.zeros((1, 1)), "b": jnp.zeros(1)},), jnp.zeros((2, 1)), jnp.array([[-9.0], [-1.0]])

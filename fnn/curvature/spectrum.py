@@ -238,6 +238,10 @@ def spectrum_density(
         product, params, x, y, sample_weight, strength: as in `largest_eigenvalue`.
         key: of the random starts. steps, starts: products of each, and how many. points: of the grid.
 
+    Raises:
+        ValueError: steps or starts below 1, width not above 0.
+        TypeError: key is not a random key; integer parameters.
+
     >>> product = fnn.curvature.hessian_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
     >>> found = fnn.curvature.spectrum_density(

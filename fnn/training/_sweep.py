@@ -108,6 +108,8 @@ class SweepResult:
 def grid(**fields: Iterable[Any]) -> dict[str, list[Any]]:
     """Return every combination of the values of the fields, as columns of equal length.
 
+    Raises `TypeError` for a field that is not a sequence of values, such as a single number.
+
     >>> fnn.grid(seed=[0, 1], learning_rate=[0.1, 0.3])
     {'seed': [0, 0, 1, 1], 'learning_rate': [0.1, 0.3, 0.1, 0.3]}
     """

@@ -64,6 +64,9 @@ class Checkpoints:
             interrupted.
         keep: how many checkpoints to keep, at least 1.
 
+    Raises:
+        TypeError, ValueError: folder is not a name, every_seconds is below 0, keep is below 1.
+
     >>> fnn.Checkpoints("runs/a", every_seconds=600, keep=2)
     Checkpoints(folder='runs/a', every_seconds=600, keep=2)
     """

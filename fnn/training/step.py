@@ -60,6 +60,9 @@ def train_step(
         strength: of the regularizer, if the objective has one.
         clip_norm: gradients longer than this (norm over all parameters) are scaled down to it.
 
+    Raises:
+        TypeError, ValueError: the gradient or the optimizer returns something else than it must; raised while tracing.
+
     >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.data.xor()
     >>> by_hand, optimizer = fnn.backprop(net, fnn.softmax_cross_entropy), fnn.optimizers.adam(0.05)
     >>> step = jax.jit(functools.partial(fnn.training.train_step, by_hand, optimizer))

@@ -32,6 +32,10 @@ class Stream:
         weights: one weight for each example, shape (N,), in memory, or None.
         scale: x is multiplied by this as it is read, such as 1 / 255 for images of bytes.
 
+    Raises:
+        TypeError: x or y is a path, a list, or anything else that cannot return rows.
+        ValueError: x and y of different lengths, or invalid rows, weights or scale.
+
     >>> x, y = fnn.data.digits()
     >>> stream = fnn.Stream(x, y, rows=512)
     >>> len(stream)
