@@ -84,7 +84,7 @@ def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) 
 
 
 def _is_one_too_many(f: Callable[..., Any], args: tuple) -> bool:
-    """True where the last argument is a function, and f takes all the others without it."""
+    """True if the last argument is a function, and f takes all the others without it."""
     if not args or not callable(args[-1]) or is_number(args[-1]):
         return False
     try:

@@ -152,7 +152,7 @@ def _explanations(
         if name == "misplaced" and holds(lambda look: look.same(look.hand, look.tries.get("misplaced", look.truth))):
             yield Diagnosis("the derivative is taken at the output, not at the input", True, "misplaced")
         elif name != "misplaced" and holds(lambda look, n=name: look.same(look.truth, look.tries.get(n, look.hand))):
-            says = f"right with {name}: forward keeps the wrong value, or backward takes it for another"
+            says = f"right with {name}: forward keeps the wrong value, or backward mistakes it for another"
             yield Diagnosis(says, True, "residual")
     off = np.abs(first.of_known(first.hand - first.truth)).max(initial=0)
     if off <= SMALL * first.scale:
@@ -167,7 +167,7 @@ def _explanations(
     yield from _by_axis(looks)
     yield from _entry_by_entry(looks)
     ratio = _ratios(first)
-    evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand over truth {ratio}"
+    evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand / truth {ratio}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
 
 
@@ -371,7 +371,7 @@ def _masks(looks: list[Look]) -> Iterator[Diagnosis]:
     for name, clue in masks.items():
         for where, side in (("at most 0", lambda c: c <= 0), ("above 0", lambda c: c > 0)):
             if all(_only_there(look, clue(look), side) for look in looks):
-                yield Diagnosis(f"wrong only where {name} {where}, by hand over truth {_ratios(first)}", True, "mask")
+                yield Diagnosis(f"wrong only where {name} {where}, by hand / truth {_ratios(first)}", True, "mask")
 
 
 def _only_there(look: Look, clue: np.ndarray | None, side: Callable[[np.ndarray], np.ndarray]) -> bool:
@@ -395,14 +395,14 @@ def _chain(first: Look, other: Look) -> Iterator[Diagnosis]:
         share = float(two.ravel()[0] / one.ravel()[0])
         if other.same(other.hand, share * first.hand):
             # true for nearly every wrong loss: it says which part is right, but explains no number
-            evidence = f"by hand over truth {_ratios(first)}; the cotangent of the output enters rightly"
+            evidence = f"by hand / truth {_ratios(first)}; the cotangent of the output enters correctly"
             yield Diagnosis(f"a wrong derivative{_beyond(first)} ({evidence})", False, "derivative")
         else:
             yield Diagnosis("it is not proportional to the cotangent of the output", True, "cotangent")
     elif one.shape == first.hand.shape and other.same(other.truth * one, first.truth * two):
         # entry by entry, a_bar times a local derivative
         if other.same(other.hand * one, first.hand * two):
-            says = f"the local derivative is wrong{_beyond(first)}, by hand over truth {_ratios(first)}"
+            says = f"the local derivative is wrong{_beyond(first)}, by hand / truth {_ratios(first)}"
             yield Diagnosis(says, True, "derivative")
         else:
             says = "an entry depends on the cotangent of the output otherwise than in proportion"

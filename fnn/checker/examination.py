@@ -39,7 +39,7 @@ def examine(
     Args:
         rule: what is checked.
         settings: of the check.
-        generic: try it on generic inputs, small where it can be.
+        generic: try it on generic inputs, small ones if possible.
         recorded: try it at the point of the real run.
         before: the findings at the point of the real run, if it was tried there already.
     """

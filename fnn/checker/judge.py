@@ -56,7 +56,7 @@ class Leaf:
     own: np.ndarray = field(default_factory=lambda: np.zeros(()))
     """How far rounding may move the gradient by hand, if that was measured."""
     witness: str = "autodiff"
-    """What the gradient by hand is compared with, in a word."""
+    """What the gradient by hand is compared with, in one word."""
 
     @cached_property
     def suspects(self) -> np.ndarray:

@@ -17,7 +17,7 @@ from fnn import notebook
 from fnn.checker.findings import Finding, Verdict, culprits, is_whole
 from fnn.checker.picture import draw
 
-#: ANSI colours. The verdict is spelled out as well: nothing is told by colour alone.
+#: ANSI colours. The verdict is spelled out as well: nothing is shown only by colour.
 COLOURS = {
     "OK": "32", "KINK": "36", "EXPECTED": "36", "ASSUMES": "34", "UNDECIDED": "33", "PRECISION": "35",
     "FORMULA": "1;31",
@@ -106,7 +106,7 @@ class Report:
         """The lines below the table."""
         lines = []
         if any(f.error is not None and not f.verdict.fine for f in self.findings):
-            lines.append("error: in units of the truth's own uncertainty; 1 is nothing")
+            lines.append("error: in units of the truth's own uncertainty; 1 is negligible")
         messages = dict.fromkeys(
             f"{f.rule} ({f.where}), {f.argument}: {'' if f.certain else 'perhaps '}{f.message}"
             for f in self.findings

@@ -290,7 +290,7 @@ def _trained(
             run.budget = word.budget
             state, finished = run.advance(state)
             unsaved = True
-            # with several processes, one alone must not ask for an array of which the others hold a part
+            # with several processes, one must not ask on its own for an array that is spread over all
             seen = run.job.config.placement.host(state) if group.several and run.epoch_by_epoch else state
             enough = _watched(*watched, finished, seen)
     except (faults.NonFiniteError, CheckpointError) as error:

@@ -29,7 +29,8 @@ from fnn.types import PyTree
 
 #: How many bytes one word takes; a longer one takes a second exchange.
 ROOM = 512
-#: How errors of the runtime begin; some come as a `ValueError`, where an array is asked for that it could not compute.
+#: How errors of the runtime begin; some are raised as a `ValueError`, when an array is requested that it could not
+#: compute.
 OF_RUNTIME = re.compile(
     "(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION|DATA_LOSS): "
 )

@@ -166,7 +166,7 @@ class Run:
             values = config.sign * np.array(curve, np.float64)
             own = np.nanmin(values) <= float(np.asarray(state.best.value))
             of = f"epoch {self.began + int(np.nanargmin(values)) + 1}" if own else "an earlier call"
-            self.ending += f"; the parameters of {of} came back"
+            self.ending += f"; the parameters of {of} were returned"
 
     def record(self, before: TrainState, state: TrainState, chunk: ChunkMetrics) -> list[tuple[int, Metrics]]:
         """Add what a call measured to the curves; return the epochs that it finished."""

@@ -14,8 +14,8 @@ WIDEST = 28
 def as_text(graph: Record, width: int = 100) -> str:
     """The graph as a table with at most `width` characters per line: name = operation(inputs), value, derivative.
 
-    If several consumers pass something back, a second line shows their contributions. Constant numbers are written
-    where they are read.
+    If several consumers pass something back, a second line shows their contributions. Constant numbers are written in
+    place.
     """
     lone = {n.index for n in graph.nodes if n.operation == "constant" and symbols.single(n.value)}
     rows = []

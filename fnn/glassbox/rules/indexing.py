@@ -14,7 +14,7 @@ _AS_THEY_ARE = {"allow_negative_indices": False}
 
 
 def dynamic_slice(y_bar, y, x, *starts):
-    # y = the box of x that begins at starts
+    # y = the box of x that starts at `starts`
     return (lax.dynamic_update_slice(jnp.zeros_like(x), y_bar, starts, **_AS_THEY_ARE), *(None for _ in starts))
 
 

@@ -30,7 +30,7 @@ def triangular_solve(y_bar, y, a, b, *, left_side, lower, transpose_a, conjugate
     of_op = -b_bar @ _t(y) if left_side else -_t(y) @ b_bar
     a_bar = _t(of_op) if transpose_a else of_op
     a_bar = jnp.conj(a_bar) if conjugate_a else a_bar
-    # only the triangle is read, without its diagonal where that counts as 1
+    # only the triangle is read, without its diagonal if that counts as 1
     own = int(unit_diagonal)
     return jnp.tril(a_bar, -own) if lower else jnp.triu(a_bar, own), b_bar
 
@@ -80,7 +80,7 @@ def cholesky(y_bar, y, a):
     a_bar = lax.linalg.triangular_solve(y, left, lower=True, conjugate_a=True)
     if not _ONE_TRIANGLE:
         return (a_bar,)
-    # each entry below the diagonal stands for its mirror too
+    # each entry below the diagonal represents its mirror image too
     mirrored = jnp.tril(a_bar) + jnp.tril(_t(jnp.conj(a_bar) if jnp.iscomplexobj(a) else a_bar), -1)
     return (mirrored,)
 
