@@ -1,6 +1,6 @@
 """The report: one HTML page of every claim, its verdict, and the experiment behind it.
 
-Promises: made from the folders of results alone, so that it can be remade at any time; self-contained, without scripts
+Promises: made only from the folders of results, so it can be made again at any time; self-contained, without scripts
 and without anything from a network; every word that comes from a result or a docstring is escaped. Experiments that
 `all` leaves out enter by their committed results, unless the folder holds results of their own.
 """

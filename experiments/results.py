@@ -1,4 +1,4 @@
-"""What a run leaves behind: `results.json` and figures, in the folder that the user named and nowhere else.
+"""What a run writes: `results.json` and figures, in the folder that the user named and nowhere else.
 
 Promises: the file holds the options (seed included), versions and device beside the result; what differs between two
 runs of the same thing (times, date, machine) stands in `measured`, everything else is the same again.

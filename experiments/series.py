@@ -1,4 +1,4 @@
-"""Several experiments, and one report of all: two at a time, those that judge times one after the other.
+"""Several experiments, and one report on all: two at a time, those that judge times one after the other.
 
 Promises: folders are tried before anything is computed; an experiment that fails is named and the others go on; Ctrl-C
 leaves what is finished and a report of it; the status says how it ended.
@@ -27,7 +27,7 @@ from experiments.registry import EXPERIMENTS, load, summary
 class Series(frame.Options):
     """Run several experiments, each into a folder of its own, and write one report of all that stands there.
 
-    `all` leaves out what takes long or a quiet machine: that enters the report from the committed results.
+    `all` leaves out what takes long or needs a quiet machine: for these the report uses the committed results.
     """
 
     quick: bool = False

@@ -460,7 +460,7 @@ MESSAGES = [
         "ndarray in 'factor'", "tuple of numbers")(lambda: fit(gradient=fnn.backprop(NET, Scaled(np.ones(2))))),
     row("training a net", TypeError, "fit: a gradient is needed", "sequential(", "fnn.backprop(net, loss)")(
         lambda: fit(gradient=NET)),
-    row("training without the value", TypeError, "must give (value, gradients", "got gradients without a value. Give",
+    row("training without the value", TypeError, "must return (value, gradients", "got gradients without a value. Give",
         "not jax.grad")(
         lambda: fit(gradient=jax.grad(CROSS_ENTROPY.objective))),
     row("batch of 0", ValueError, "fit: batch_size must be at least 1", "0")(lambda: fit(batch_size=0)),

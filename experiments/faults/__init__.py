@@ -1,10 +1,10 @@
-"""Question: does a run that is killed, or whose checkpoints are damaged, come out as if nothing had happened?
+"""Question: does a run that is killed, or has its checkpoints damaged, end as if nothing had happened?
 
 Prediction: a run that was killed (SIGKILL) at random moments, the writing of checkpoints included, ends with the same
-bits in parameters, optimizer state and curves as one that was left alone; SIGINT and SIGTERM save and leave; a damaged
-checkpoint is refused by name and the one before is used; a full disk leaves the last good one; a sweep that is
-interrupted (SIGINT) at random moments gives back every run that was finished, with the same bits.
-Refuted by: one run of other bits, one damaged checkpoint that is read without a word, or one finished run lost.
+bits in parameters, optimizer state and curves as one that was not interrupted; after SIGINT or SIGTERM it saves and
+ends; a damaged checkpoint is refused by name and the one before it is used; a full disk leaves the last good one
+intact; a sweep that is interrupted (SIGINT) at random moments returns every finished run, with the same bits.
+Refuted by: one run with different bits, one damaged checkpoint that is read silently, or one finished run lost.
 """
 
 import json
@@ -28,7 +28,7 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Kill training runs, damage their checkpoints, fill the disk: do they come out with the same bits?
+    """Kill training runs, damage their checkpoints, fill the disk: do they end with the same bits?
 
     Fifty kills take about six minutes on two cores.
     """

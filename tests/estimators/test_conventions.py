@@ -101,7 +101,7 @@ def test_invalid_calls_are_refused():
     model.partial_fit(X, y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match="classes must be those of the first call to partial_fit"):
         model.partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(ValueError, match=r"y must have the classes of the call before, \[0 1 2\], got \[1 2 3\]"):
+    with pytest.raises(ValueError, match=r"y must have the classes of the previous call, \[0 1 2\], got \[1 2 3\]"):
         model.partial_fit(X, y + 1)
     with pytest.raises(ValueError, match="partial_fit sees one batch of data"):
         MLPClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1, 2])

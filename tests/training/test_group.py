@@ -136,7 +136,9 @@ def test_a_killed_group_ends_and_goes_on_bit_for_bit(two, folder):
     other.send_signal(signal.SIGKILL)
     (out, error), _ = (process.communicate(timeout=200) for process in (first, other))
     assert first.returncode == 1, (out, error[-2000:])
-    assert "GroupError: another process of the group is gone, got " in error and "with checkpoints they go on" in error
+    assert (
+        "GroupError: another process of the group was lost, got " in error and "with checkpoints they continue" in error
+    )
     resumed = finished(started(2, 1, folder / "killed", "run"))
     assert [each["run"] for each in resumed] == [each["run"] for each in two]
 
@@ -174,7 +176,7 @@ def test_errors_of_the_runtime_say_that_a_process_is_gone(second, monkeypatch):
         named = Group(True).named(error)
         assert isinstance(named, GroupError) and not named.saves
         assert str(named).startswith(
-            f"another process of the group is gone, got {str(error).splitlines()[0]}. Start all"
+            f"another process of the group was lost, got {str(error).splitlines()[0]}. Start all"
         )
     assert left == [group._leave] * 2
 
