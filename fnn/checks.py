@@ -143,10 +143,16 @@ def require_dtype(dtype: DType) -> DType:
     """Return `dtype` if it is a floating type that JAX will use as asked; raise otherwise.
 
     Raises:
-        TypeError: not a floating type.
+        TypeError: no dtype, or not a floating one.
         ValueError: float64 while x64 is off, where JAX would silently use float32.
     """
-    wanted = jnp.dtype(dtype)
+    try:
+        wanted = jnp.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"dtype must be a floating dtype, got {type(dtype).__name__}. Use float32, bfloat16 or float64. A layer "
+            "knows its sizes: init(key) needs no example."
+        ) from error
     if not jnp.issubdtype(wanted, jnp.floating):
         raise TypeError(f"parameters must have a floating dtype, got {wanted.name}. Use float32, bfloat16 or float64.")
     if wanted == jnp.float64 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
@@ -166,7 +172,7 @@ def as_numbers(where: str, name: str, value: Any) -> Array:
         of = f" of dtype {value.dtype}" if isinstance(value, np.ndarray) else ""
         raise TypeError(
             f"{where}: {name} must be an array of numbers, got {got}{of}. "
-            "Turn text into labels 0, 1, …, and give every row the same length."
+            "Give one array; turn text into labels 0, 1, …, and rows into equal lengths."
         ) from error
 
 

@@ -227,11 +227,15 @@ class Sequential(Layer):
                 )
 
     def _pairs(self, params: Params) -> list[tuple[Layer, Params]]:
-        if not isinstance(params, tuple | list) or len(params) != len(self.layers):
+        state = hasattr(params, "params")
+        if state or not isinstance(params, tuple | list) or len(params) != len(self.layers):
             got = f"{len(params)} entries" if isinstance(params, tuple | list) else type(params).__name__
+            remedy = "Do they belong to another network? Make them with net.init(key)."
+            if state:
+                got, remedy = type(params).__name__, "A state holds more than the parameters: give state.params."
             raise ValueError(
                 f"sequential needs a tuple with the params of each layer, {len(self.layers)} entries, got {got}. "
-                "Do they belong to another network? Make them with net.init(key)."
+                f"{remedy}"
             )
         return list(zip(self.layers, params, strict=True))
 

@@ -177,7 +177,7 @@ MESSAGES = [
         lambda: fnn.squared_error(jnp.zeros((2, 1)), None)),
     row("text as labels", TypeError, "must be an array of numbers, got ndarray of dtype <U3", "labels 0, 1")(
         lambda: fnn.softmax_cross_entropy(jnp.zeros((2, 3)), np.array(["cat", "dog"]))),
-    row("rows of unequal length", TypeError, "tanh: z must be an array of numbers, got list", "the same length")(
+    row("rows of unequal length", TypeError, "tanh: z must be an array of numbers, got list", "equal lengths")(
         lambda: fnn.tanh([[1.0], [1.0, 2.0]])),
     row("a complex target", TypeError, "squared_error: the target must be real, got complex64", "y.real")(
         lambda: fnn.squared_error(jnp.zeros((1, 1)), jnp.array([[1j]]))),
@@ -234,6 +234,10 @@ MESSAGES = [
         lambda: fnn.repeated(fnn.dense(4, 4), 3).values(layer_params(4, 4)[0], X)),
     row("integer dtype", TypeError, "parameters must have a floating dtype", "int32", "Use float32")(
         lambda: NET.init(jax.random.key(0), jnp.int32)),
+    row("an example for a dtype", TypeError, "must be a floating dtype, got ndarray", "init(key) needs no example")(
+        lambda: NET.init(jax.random.key(0), X)),
+    row("a state for its params", ValueError, "2 entries, got TrainState", "give state.params")(
+        lambda: NET.apply(fnn.TrainState(PARAMS, (), None, 0), X)),
     row("a seed for a key", TypeError, "sequential.init: the key must be one of", "got 0", "random.key(0)")(
         lambda: NET.init(0)),
     row("a seed for the key of a layer", TypeError, "dense.init: the key must be", "got 7")(
