@@ -609,13 +609,14 @@ def dense(
     return Dense(inputs, outputs, get_activation(activation), get_initializer(weight_init), get_initializer(bias_init))
 
 
-def sequential(*layers: Layer) -> Sequential:
-    """One layer after another; see `Sequential`. Raises `ValueError` where two sizes do not match.
+def sequential(*layers: Layer | Sequence[Layer]) -> Sequential:
+    """One layer after another, given one by one or as one list. Raises `ValueError` if two sizes do not match.
 
-    >>> fnn.sequential(fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1)) == fnn.mlp(2, 3, 1, activation="tanh")
+    >>> fnn.sequential([fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1)]) == fnn.mlp(2, 3, 1, activation="tanh")
     True
     """
-    return Sequential(tuple(layers))
+    given: Sequence[Any] = layers[0] if len(layers) == 1 and isinstance(layers[0], Sequence) else layers
+    return Sequential(tuple(given))
 
 
 def skip(layer: Layer) -> Skip:

@@ -379,6 +379,8 @@ MESSAGES = [
     # ---- differences ------------------------------------------------------------------------------------------------
     row("step 0", ValueError, "step must be above 0 and finite", "0.0", "Leave it out")(
         lambda: fnn.central_differences(jnp.sum, step=0.0)(X)),
+    row("the point as a step", TypeError, "step must be a number", "shape (3, 4)", "central_differences(f)(x)")(
+        lambda: fnn.central_differences(jnp.sum, jnp.ones((3, 4)))),
     row("chunk 0", ValueError, "differences: chunk must be at least 1", "0")(
         lambda: fnn.one_sided_differences(jnp.sum, chunk=0)(X)),
     row("differences in integers", TypeError, "leaf 1 of the first argument must have a floating dtype", "int32")(

@@ -28,7 +28,7 @@ def started(count, devices, folder, part="all"):
     port = random.SystemRandom().randint(20_000, 60_000)
     # the number of threads changes bits; what processes tell each other is settled before LLVM: it may work less
     mine = {"JAX_NUM_CPU_DEVICES": str(devices), "NPROC": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    mine["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+    mine["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
     environment = {**os.environ, **mine}
     command = [sys.executable, "-m", "tests.training.group"]
     processes = [

@@ -28,7 +28,7 @@ OFF = 1e-12
 def devices():
     command = [sys.executable, "-W", "error", "-m", "tests.training.many_devices"]
     # what devices exchange is settled before LLVM, which need not work hard
-    flags = "--xla_backend_optimization_level=0"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
     mine = {"JAX_NUM_CPU_DEVICES": "64", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": flags}
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **mine})
     assert not done.returncode, done.stderr[-3000:]
