@@ -89,7 +89,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
 
 
 def _small(seed: int) -> dict[str, Any]:
-    """A net that can be drawn, before and after its hidden units are put in another order."""
+    """A net that can be drawn, before and after its hidden units are reordered."""
     net, order = fnn.mlp(2, 4, 1), np.array([2, 0, 3, 1])
     first, second = jax.tree.map(np.asarray, net.init(jax.random.key(seed), jnp.float64))
     moved = {"W": first["W"][:, order], "b": first["b"][order]}, second | {"W": second["W"][order]}
@@ -101,7 +101,7 @@ def _small(seed: int) -> dict[str, Any]:
 
 
 def _biases(seed: int, x: jax.Array, y: jax.Array) -> dict[str, Any]:
-    """Losses of relu nets whose hidden biases begin at each of these, several nets of each."""
+    """Losses of relu nets with hidden biases that start at each of these, several nets each."""
     images, labels = jnp.asarray(x[:200], jnp.float32), y[:200]
 
     @jax.jit

@@ -9,8 +9,8 @@ finds a separating line and the perceptron none, or the other way round; a decis
 All numbers are whole, so that float64 computes them exactly. For each separable set the bound is taken with the plane
 that labelled it and with one of nearly the largest margin, found by Gilbert's algorithm (Frank-Wolfe towards the point
 of the convex hull of y x that is nearest to 0): the bound holds for any separating plane, and the larger its margin the
-sharper the bound. What happens next depends on w and on the position among the examples alone: the same w at the start
-of a second pass proves that the algorithm goes round for ever. That no line separates the set is shown by numbers λ ≥ 0
+sharper the bound. What happens next depends only on w and on the position among the examples: the same w at the start
+of a second pass proves that the algorithm cycles for ever. That no line separates the set is shown by numbers λ ≥ 0
 that add up to 1 with Σ λ y (x, 1) = 0, which a linear program finds: no w could then have all y (w·x + b) > 0, for
 their mean with weights λ is 0.
 """

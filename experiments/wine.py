@@ -102,7 +102,7 @@ ROUNDING = 1e-12
 
 
 class Table(NamedTuple):
-    """Measurements of wines, and what is to be predicted."""
+    """Measurements of wines, and the target."""
 
     source: str
     x: np.ndarray
@@ -111,7 +111,7 @@ class Table(NamedTuple):
     target: str
     least: float
     most: float | None
-    """What the target can be; None where nothing bounds it."""
+    """The possible range of the target; None if it has no bounds."""
 
 
 # ---- the wines ------------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def _segments(net: fnn.Layer, params: Any, x: np.ndarray, y: np.ndarray) -> dict
 
 
 def _digits(values: np.ndarray) -> list[Any]:
-    """What is only drawn, to four digits."""
+    """Numbers that are only drawn, to four digits."""
     return np.vectorize(lambda value: float(f"{value:.4g}"))(values).tolist()
 
 

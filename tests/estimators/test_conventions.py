@@ -78,7 +78,7 @@ def test_a_fork_is_refused_and_the_room_is_optional():
         ({"activation": ["relu"]}, r"one for each of the 2 hidden layers, got \['relu'\]"),
         ({"activation": "rleu"}, "unknown activation 'rleu'; perhaps 'relu'"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0. Try 0.2."),
-        ({"dropout": 0.5, "solver": "lbfgs"}, "lbfgs needs the same function at every step, got dropout=0.5. Take"),
+        ({"dropout": 0.5, "solver": "lbfgs"}, "lbfgs needs the same function at every step, got dropout=0.5. Use"),
         ({"early_stopping": True, "validation_fraction": 0.001}, "at least 2 rows must be held out, got 1"),
     ],
 )  # fmt: skip
