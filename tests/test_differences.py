@@ -55,6 +55,14 @@ def test_A9_the_default_step_is_right_in_each_dtype(dtype):
     assert (np.abs(one_sided - truth) < 10 * np.finfo(dtype).eps ** (1 / 2) * np.abs(value)).all()
 
 
+def test_a_step_that_rounding_loses_is_not_silent():
+    f = fnn.central_differences(jnp.sum, step=1e-7)
+    with pytest.warns(UserWarning, match=r"changes the step .* in 2 of 3 entries of leaf 0 \(float32\).*in float64"):
+        gradient = f(jnp.array([1.0, 4.0, 1e-3]))
+    assert gradient[0] != 1 and gradient[1] == 0
+    f(jnp.array([1e-3]))
+
+
 def test_the_error_falls_with_the_square_of_the_step_and_one_sided_with_the_step(x64):
     x, truth = np.array([0.7]), np.exp(0.7)
     quotients = fnn.central_differences, fnn.one_sided_differences
