@@ -40,10 +40,12 @@ def gelu(z):
 
 
 RIGHT = {
-    "ones": (lambda x: jnp.sum(x * jnp.ones(3)), V),
-    "arange": (lambda x: jnp.sum(x**2 * jnp.arange(1.0, 4)), V),
-    "linspace": (lambda x: jnp.sum(x**2 * jnp.linspace(0, 1, 3)), V),
-    "zeros, filled": (lambda x: jnp.sum(jnp.zeros(3).at[:].add(x**2)), V),
+    "arrays of the default dtype": (
+        lambda x: jnp.sum(
+            x * jnp.ones(3) + x**2 * jnp.arange(1.0, 4) * jnp.linspace(0, 1, 3) + jnp.zeros(3).at[:].add(x**2)
+        ),
+        V,
+    ),
     "a number of Python": (lambda x: x * x + 1.0, 2.0),
     "noise from a key": (elbo, jnp.ones(3), jnp.zeros(3), jax.random.key(0)),
     "constants of NumPy": (
@@ -56,8 +58,9 @@ RIGHT = {
         jnp.array([1.0, 2.0]),
     ),
     "a carry of a fixed dtype": (lambda x: jax.lax.scan(lambda c, u: (c + u**2, None), jnp.float32(0), x)[0], V),
-    "softplus at 0": (lambda x: jnp.sum(jax.nn.softplus(x)), jnp.array([0.0, 1.0, -3.0])),
-    "logaddexp at a tie": (lambda x: jnp.sum(jnp.logaddexp(x, 0.0)), jnp.array([0.0, 1.0])),
+    "ties of softplus and logaddexp": (
+        lambda x: jnp.sum(jax.nn.softplus(x)) + jnp.sum(jnp.logaddexp(x, 0.0)), jnp.array([0.0, 1.0, -3.0]),
+    ),
     "dropout": (
         lambda x, key: jnp.sum(jnp.where(jax.random.bernoulli(key, 0.7, (3,)), x / 0.7, 0) ** 2), V, jax.random.key(1),
     ),
@@ -101,18 +104,10 @@ def relu6(z):
     return jnp.clip(z, 0, 6)
 
 
-def huber(z):
-    return jnp.where(jnp.abs(z) <= 10, z**2 / 2, 10 * (jnp.abs(z) - 5))
-
-
-@pytest.mark.parametrize(
-    ("f", "right", "wrong"),
-    [(relu6, lambda z: (z > 0) & (z < 6), lambda z: z > 0), (huber, lambda z: jnp.clip(z, -10, 10), lambda z: z)],
-)
-def test_a_rule_is_tried_beyond_the_numbers_with_which_it_compares(f, right, wrong):
+def test_a_rule_is_tried_beyond_the_numbers_with_which_it_compares():
     """Of random numbers of ordinary size none is above 6, and what is wrong there alone was ok."""
-    for slope, ok in ((right, True), (wrong, False)):
-        own = rule(f, lambda bar, z, slope=slope: (bar * slope(z),))
+    for slope, ok in ((lambda z: (z > 0) & (z < 6), True), (lambda z: z > 0, False)):
+        own = rule(relu6, lambda bar, z, slope=slope: (bar * slope(z),))
         report = fnn.check(lambda z, own=own: own(z), 1.5)
         assert report.ok == ok, str(report)
 
@@ -192,7 +187,7 @@ def test_an_iteration_that_settles_where_it_was_called_is_right_there():
         def step(_, w):
             return w - (w * jnp.exp(w) - x) / (jnp.exp(w) * (w + 1))
 
-        return jax.lax.fori_loop(0, 15, step, jnp.log1p(x))
+        return jax.lax.fori_loop(0, 40, step, jnp.log1p(x))
 
     lambert.defjvps(lambda t, w, x: t * w / (x * (1 + w)))
     report = fnn.check(lambda x: jnp.sum(lambert(x)), jnp.array([0.3, 1.2, 4.0]))
