@@ -58,9 +58,8 @@ RIGHT = {
         jnp.array([1.0, 2.0]),
     ),
     "a carry of a fixed dtype": (lambda x: jax.lax.scan(lambda c, u: (c + u**2, None), jnp.float32(0), x)[0], V),
-    "ties of softplus and logaddexp": (
-        lambda x: jnp.sum(jax.nn.softplus(x)) + jnp.sum(jnp.logaddexp(x, 0.0)), jnp.array([0.0, 1.0, -3.0]),
-    ),
+    "softplus at 0": (lambda x: jnp.sum(jax.nn.softplus(x)), jnp.array([0.0, 1.0, -3.0])),
+    "logaddexp at a tie": (lambda x: jnp.sum(jnp.logaddexp(x, 0.0)), jnp.array([0.0, 1.0])),
     "dropout": (
         lambda x, key: jnp.sum(jnp.where(jax.random.bernoulli(key, 0.7, (3,)), x / 0.7, 0) ** 2), V, jax.random.key(1),
     ),
