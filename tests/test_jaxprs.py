@@ -162,6 +162,14 @@ def test_numbers_with_which_values_are_compared():
     asked = jax.make_jaxpr(lambda y: jnp.sum(jnp.where(y != -100, y, 0)) + jax.lax.fori_loop(0, 5, lambda i, c: c, 0))
     assert jaxprs.compared_with(asked(jnp.arange(3)), whole=True) == {-100}
 
+    @jax.jit
+    def within(high):
+        captured = jax.make_jaxpr(lambda x: jnp.minimum(x, high))(X)
+        assert not jaxprs.compared_with(captured) and jaxprs.coarseness(captured) == np.finfo(np.float32).eps
+        return high
+
+    within(6.0)
+
 
 def test_a_number_of_numpy_in_float32_is_known_in_a_trace_in_float64():
     with jax.enable_x64(True):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from fnn.jaxprs.evaluation import Hooks, alone, bind, evaluate, function_of
 from fnn.jaxprs.parts import Values, bare, body_of, equations, inside, is_literal, value_of
@@ -96,6 +97,9 @@ def rounded_by(value: Any) -> float:
     if not _is_narrow(getattr(value, "dtype", None)):
         return 0.0
     information = jnp.finfo(value.dtype)
+    if isinstance(value, Tracer):
+        # captured within a trace, so that its digits are not known
+        return float(information.eps)
     mantissa, _ = np.frexp(np.asarray(value).astype(np.float64))
     scaled = mantissa * 2.0 ** (information.nmant // 2 + 1)
     return 0.0 if (scaled == np.round(scaled)).all() else float(information.eps)

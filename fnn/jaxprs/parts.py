@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.core import Tracer
 
 from fnn.types import is_key
 
@@ -111,9 +112,10 @@ def _is_of(kind: Any, atom: Any) -> bool:
 
 def _number(value: Any) -> float | None:
     """A value that is one real number; None of anything else."""
-    if np.ndim(value) or is_key(value):
+    if isinstance(value, Tracer) or np.ndim(value) or is_key(value):
         return None
-    return float(value) if np.issubdtype(np.asarray(value).dtype, np.number) and np.isreal(value) else None
+    dtype = getattr(value, "dtype", np.asarray(value).dtype)
+    return float(value) if np.issubdtype(dtype, np.floating) or np.issubdtype(dtype, np.integer) else None
 
 
 def axes_of(jaxpr: Any) -> frozenset[str]:
