@@ -109,6 +109,10 @@ def test_a_rule_is_tried_beyond_the_numbers_with_which_it_compares():
         own = rule(relu6, lambda bar, z, slope=slope: (bar * slope(z),))
         report = fnn.check(lambda z, own=own: own(z), 1.5)
         assert report.ok == ok, str(report)
+    # with the number captured as an array
+    six = jnp.float32(6)
+    own = rule(lambda z: jnp.minimum(z, six), lambda bar, z: (bar * jnp.ones_like(z),))
+    assert not fnn.check(lambda z: jnp.sum(own(z)), V).ok
 
 
 ONES, TWICE = jnp.ones(3, bool), jnp.array([0, 2, 1])
