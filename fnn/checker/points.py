@@ -135,18 +135,17 @@ def generic_points(rule: Rule, settings: Settings, kinds: "dict[int, Kind] | Non
 
 def _beyond(rule: Rule, normal: list[np.ndarray], settings: Settings, kinds: "dict[int, Kind]") -> Iterator[Point]:
     """The rule on numbers half of which lie beyond those with which it compares, on either side."""
-    compared = settings.witnesses(rule).compared_with
+    captured = [rule.inputs[k] for k in rule.fixed if is_float(rule.inputs[k]) and np.ndim(rule.inputs[k]) == 0]
+    compared = settings.witnesses(rule).compared_with.union(map(float, captured))
     steps = sorted({abs(number) for number in compared if NEAREST <= abs(number) <= FURTHEST})
     random = np.random.default_rng(settings.seed + 7)
     for sign in (1, -1) if steps else ():
         numbers = []
         for number, leaf in enumerate(normal):
-            far = (
-                random.choice([sign, -sign], leaf.shape)
-                * random.choice(steps, leaf.shape)
-                * random.uniform(2, 3, leaf.shape)
-            )
-            far = np.where(random.random(leaf.shape) < 0.5, far, leaf) if leaf.size > 1 else sign * np.abs(far)
+            beyond = np.array(random.random(leaf.shape) < 0.5)
+            beyond.flat[:1] = True
+            far = sign * random.choice(steps, leaf.shape) * random.uniform(2, 3, leaf.shape)
+            far = np.where(beyond, far, leaf)
             numbers.append(kinds[number].draw(random, leaf.shape) if number in kinds else far)
         point = at(_drawn(rule, numbers, 0), settings, generic=True)
         if _is_finite(point, settings):
