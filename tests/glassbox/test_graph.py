@@ -1,5 +1,6 @@
 """The glass box: its gradients, its code, its names and its refusals."""
 
+import linecache
 import sys
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import fnn
 from fnn.glassbox import gradient_by_rules
 from fnn.glassbox.backpass import active
 from fnn.glassbox.table import TABLE
+from fnn.glassbox.trace import names
 from fnn.glassbox.trace.program import traced
 from tests import tolerances
 from tests.corpus import CORPUS
@@ -195,6 +197,39 @@ def test_names_are_those_of_the_source():
         "x3",
         "reused",
     ]
+
+
+#: Statements over x and y, and what the values are called that they make; what no line tells has the name of its step.
+STATEMENTS = {
+    "z = x * y; a = jnp.sin(z)\nreturn a + z": "product sin f",
+    "z = x * y;\nreturn z + x": "z f",
+    "z = (x\n + y); a = z * y\nreturn a + z": "added product f",
+    "z = inner(x * y)\nreturn z + x": "product sin f",
+    "z = jnp.cos(x) * inner(y)\nreturn z + x": "cos sin z f",
+    "z = jax.jit(inner)(x * y)\nu = jax.jit(inner)(x + y)\nreturn z + u": "product sin1 added sin2 f",
+    "z = [jnp.sin(v) for v in (x, y)]\nreturn z[0] + z[1]": "sin1 sin2 f",
+    "z = jnp.sin(x), jnp.cos(y)\nreturn z[0] + z[1]": "sin cos f",
+    "z = Pair(x * y)\nreturn z.x + x": "product f",
+    "z = dict(x=x * y)\nreturn z['x'] + x": "product f",
+    "z: float = x * y\nz += x\nreturn z * 2": "z1 z2 f",
+    "if True: z = x * y\nreturn z + x": "z f",
+    "for _ in range(2): z = x * y; x = z + 1\nreturn x": "product1 added product2 f",
+    "z = (a := x * y) + x\nreturn z * a": "product z f",
+}
+
+
+def test_a_name_is_given_by_a_line_that_tells_it(monkeypatch):
+    for k, (body, want) in enumerate(STATEMENTS.items()):
+        lines = ["def inner(v):", " return jnp.sin(v)", "class Pair:", " def __init__(self, x): self.x = x"]
+        lines += ["def f(x, y):", *(f" {line}" for line in body.split("\n"))]
+        file = f"statements{k}.py"
+        monkeypatch.setitem(linecache.cache, file, (1, None, [f"{line}\n" for line in lines], file))
+        scope = {"jax": jax, "jnp": jnp}
+        exec(compile("\n".join(lines), file, "exec"), scope)
+        program, _ = traced(scope["f"], (1.0, 2.0))
+        made = [n for step in program.steps for n in step.outputs]
+        named = names.named(program, scope["f"], (1.0, 2.0), [*program.inputs, *made])
+        assert " ".join(named[n] for n in made) == want, body
 
 
 def test_a_wrong_order_of_the_sweep_would_be_wrong():

@@ -270,6 +270,9 @@ def scatter(how: str) -> Spelling:
 
     def spelled(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         x, where, updates = g
+        if how == "set" and p["update_jaxpr"] is not None:
+            # a function is applied there, and it has no name
+            return unwritten(g, p, y)
         numbers, mode = p["dimension_numbers"], _mode(p["mode"])
         axis = _single_axis(
             numbers.scatter_dims_to_operand_dims, numbers.inserted_window_dims, numbers.operand_batching_dims
