@@ -91,7 +91,7 @@ FORMS = {
     "a complex constant": (lambda x: jnp.real(jnp.sum(jnp.exp(1j * x) * (2 - 1j) * np.array([1j, 2.0, 3.0]))), X),
     "a name that begins with a digit": (lambda x: jnp.sum(fnn.glassbox.name(x * x, "2nd") ** 2), X),
     "a place in a loop": (
-        lambda x: lax.scan(lambda c, k: (c * x[1:, None][k, 0] + jnp.diag(x[:2])[:, k] @ x[:2], None), 1.0, PLACES)[0], X,
+        lambda x: lax.scan(lambda c, k: (c * x[k] + jnp.diag(x[:2])[:, k] @ x[:2], None), 1.0, PLACES)[0], X,
     ),
     "nothing to sum": (lambda x: jnp.sum(jnp.zeros((0, 3)) * x) + x[0], X),
     "a key": (lambda x: jnp.sum(jax.random.normal(jax.random.key(1), x.shape, x.dtype) * x * x), X),

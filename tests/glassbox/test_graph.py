@@ -1,6 +1,7 @@
 """The glass box: its gradients, its code, its names and its refusals."""
 
 import linecache
+import re
 import sys
 from dataclasses import replace
 
@@ -354,6 +355,43 @@ def test_every_formula_is_balanced(name):
     told = fnn.show_backward(f, *args).latex
     assert told.count("{") == told.count("}") and told.count(r"\left") == told.count(r"\right")
     assert all("&" in line for line in told.splitlines()[1:-1])
+    # TeX refuses a second subscript or superscript at one sign
+    assert not re.search(r"_(\{[^{}]*\}|\w)_|\^(\{[^{}]*\}|\\top|\w)\^", told)
+
+
+#: What a formula must say so that rows and columns fit, over vectors x and y, a matrix M and an array T of three axes.
+FORMULAS = {
+    "outer": (lambda x, y, M, T: jnp.sum((x[:, None] * y) ** 3), r"\left(x\, y^\top\right)^{2}"),
+    "outer, turned": (lambda x, y, M, T: jnp.sum((y * x[:, None]) ** 3), r"\left(x\, y^\top\right)^{2}"),
+    "three axes": (lambda x, y, M, T: jnp.sum(jnp.transpose(T, (2, 0, 1)) ** 3), r"T^{\top(3,1,2)}"),
+    "parts": (
+        lambda x, y, M, T: jnp.sum(M[1, :2] * y[::2] * y[0] * T[0, 1:2, 1:]),
+        [
+            r"M\left[2, 1, 2\right]",
+            r"y\left[1, 3\right]",
+            r"y\left[1\right]",
+            r"T\left[1, 2, 2, 3\right]",
+            r"\operatorname{pad}_{(0, 2)}",
+            r"\operatorname{pad}_{(0, 0, 1)}",
+        ],
+    ),
+    "truths": (
+        lambda x, y, M, T: jnp.sum(jnp.where(jnp.tril(jnp.ones((3, 3), bool)) & (M > 0), M, 0.0) ** 2),
+        r"\text{true}",
+    ),
+    "a name with a number": (
+        lambda x, y, M, T: jnp.sum(jnp.einsum("abc,bdc->abd", T, fnn.glassbox.name(jnp.exp(T), "t2")) ** 2),
+        r"{t_{2}}_{",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FORMULAS)
+def test_rows_and_columns_fit_in_formulas(what):
+    f, wanted = FORMULAS[what]
+    told = fnn.show_backward(f, jnp.ones(3), jnp.ones(3), jnp.ones((3, 3)), jnp.ones((3, 3, 3)), tried=False).latex
+    for each in [wanted] if isinstance(wanted, str) else wanted:
+        assert each in told, told
 
 
 def test_large_constants_are_handed_over_by_name():

@@ -20,6 +20,9 @@ GREEK = {
 }  # fmt: skip
 
 
+_WORDS = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\text{NaN}", "True": r"\text{true}", "False": r"\text{false}"}
+
+
 class Latex:
     """The dialect."""
 
@@ -50,7 +53,7 @@ class Latex:
     def constant(self, value: Any, dtype: Any) -> Piece:
         text = written(value, dtype)
         if text is not None:
-            text = {"inf": r"\infty", "-inf": r"-\infty"}.get(text, text.removesuffix(".0"))
+            text = _WORDS.get(text, text.removesuffix(".0"))
             match = re.fullmatch(r"(-?[\d.]+)e([+-]?)0*(\d+)", text)
             if match:
                 text = rf"{match[1]} \cdot 10^{{{match[2].replace('+', '')}{match[3]}}}"
