@@ -14,6 +14,8 @@ from jax import lax
 
 import fnn
 from fnn.glassbox._graph import graph
+from fnn.glassbox.picture import drawing as drawing_module
+from fnn.glassbox.picture import groups as groups_module
 from fnn.glassbox.picture import layout as layout_module
 from fnn.glassbox.picture import page as pages_module
 from fnn.glassbox.picture import scenes as scenes_module
@@ -150,7 +152,8 @@ def test_the_work_of_a_layout_and_of_a_picture_grows_nearly_linearly():
     # eight times the boxes: at most twelve times the lines, where a quadratic layout would need sixty-four
     assert large < 12 * small
     boxes = {count: graph(tangled(count), 0.3) for count in (50, 200)}
-    modules = (layout_module, scenes_module, pictures_module, steps_module, pages_module)
+    drawn = (layout_module, drawing_module, groups_module, scenes_module)
+    modules = (*drawn, pictures_module, steps_module, pages_module)
     small, large = (lines(box.html, *modules) for box in boxes.values())
     assert large < 6 * small
 

@@ -6,8 +6,9 @@ from html import escape
 from typing import Any, NamedTuple
 
 from fnn.glassbox.picture import symbols
+from fnn.glassbox.picture.drawing import automatic
 from fnn.glassbox.picture.maps import heat_map
-from fnn.glassbox.picture.scenes import Part, automatic
+from fnn.glassbox.picture.scenes import Part
 from fnn.glassbox.records import Summary
 
 #: Names longer than this are cut; the details tell them in full.
