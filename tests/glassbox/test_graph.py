@@ -363,6 +363,10 @@ def test_every_formula_is_balanced(name):
 FORMULAS = {
     "outer": (lambda x, y, M, T: jnp.sum((x[:, None] * y) ** 3), r"\left(x\, y^\top\right)^{2}"),
     "outer, turned": (lambda x, y, M, T: jnp.sum((y * x[:, None]) ** 3), r"\left(x\, y^\top\right)^{2}"),
+    "a column and a row": (
+        lambda x, y, M, T: jnp.sum((x[:, None] - y) ** 3),
+        r"x\, \mathbf{1}^\top - \mathbf{1}\, y^\top",
+    ),
     "three axes": (lambda x, y, M, T: jnp.sum(jnp.transpose(T, (2, 0, 1)) ** 3), r"T^{\top(3,1,2)}"),
     "parts": (
         lambda x, y, M, T: jnp.sum(M[1, :2] * y[::2] * y[0] * T[0, 1:2, 1:]),

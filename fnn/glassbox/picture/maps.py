@@ -16,7 +16,7 @@ CELLS = 16
 #: Arrays of up to this many rows, columns and entries show their numbers, in cells of this height.
 ROWS, COLUMNS, ENTRIES, NUMBERED = 3, 3, 6, 20.0
 #: The widest cell with a number in it; a number of so many signs and more has no room.
-WIDEST = 72.0
+WIDEST = 80.0
 #: The deepest shade under a number, which must be read on it.
 DEEPEST = 3
 #: Pixels of a cell, and of the whole map where the cells would be larger or smaller.

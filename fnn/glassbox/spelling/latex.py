@@ -19,6 +19,11 @@ def infix(sign: str, left: int, right: int, level: int) -> Spelling:
 
     def spelled(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         a, b = g
+        if outer := _down_and_across(g, y):
+            # a column and a row: each is repeated by a vector of ones
+            column = Piece(rf"{bracketed(outer[0], 1)}\, \mathbf{{1}}^\top", 3)
+            row = Piece(rf"\mathbf{{1}}\, {_turned(outer[1])}", 3)
+            a, b = (column, row) if g[0] is outer[0] else (row, column)
         if sign == " + " and b.text.startswith("-") and b.level in (2, 3):
             return Piece(f"{a.within(4)} - {b.text[1:]}", 4)
         return Piece(f"{bracketed(a, left)}{sign}{bracketed(b, right)}", level)
