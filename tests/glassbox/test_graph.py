@@ -233,6 +233,14 @@ def test_a_name_is_given_by_a_line_that_tells_it(monkeypatch):
         assert " ".join(named[n] for n in made) == want, body
 
 
+def test_keys_of_every_script_are_names():
+    keys = ["2nd", "fi", "x²", "α β", "ﬁ", "class"]
+    held = names.arguments(lambda p: p, [dict.fromkeys(keys, 1.0)])
+    assert dict(zip(sorted(keys), held, strict=True)) == {
+        "2nd": "p_2nd", "class": "class_", "fi": "fi1", "x²": "x2", "α β": "α_β", "ﬁ": "fi2"
+    }  # fmt: skip
+
+
 def test_a_wrong_order_of_the_sweep_would_be_wrong():
     # why the order must be topological: a is read by b and by the product; who visits a before b has spoken hands on
     # too little

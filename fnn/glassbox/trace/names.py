@@ -13,6 +13,7 @@ import itertools
 import keyword
 import linecache
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -141,7 +142,9 @@ def arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
 
 def _word(wish: str) -> str:
     """The wish as a name of Python."""
-    word = re.sub(r"\W+", "_", wish, flags=re.ASCII if not wish.isidentifier() else 0).strip("_") or "value"
+    # letters of every script are letters; Python reads some signs as others (ﬁ is fi)
+    letters = (c if f"a{c}".isidentifier() else " " for c in unicodedata.normalize("NFKC", wish))
+    word = "_".join("".join(letters).split()).strip("_") or "value"
     if not word.isidentifier():
         return f"value_{word}"
     return f"{word}_" if keyword.iskeyword(word) or word in TAKEN else word
