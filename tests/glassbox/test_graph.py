@@ -1,6 +1,8 @@
 """The glass box: its gradients, its code, its names and its refusals."""
 
+import importlib
 import linecache
+import os
 import re
 import sys
 from dataclasses import replace
@@ -231,6 +233,19 @@ def test_a_name_is_given_by_a_line_that_tells_it(monkeypatch):
         made = [n for step in program.steps for n in step.outputs]
         named = names.named(program, scope["f"], (1.0, 2.0), [*program.inputs, *made])
         assert " ".join(named[n] for n in made) == want, body
+
+
+def test_names_follow_a_module_that_is_mended_and_loaded_anew(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    for k, line in enumerate(["first = x * x", "# a line more\n second = x * x"]):
+        path = tmp_path / "mended_module.py"
+        path.write_text(f"def f(x):\n {line}\n return {line.split()[-5]} + x\n")
+        os.utime(path, (k, k))
+        sys.modules.pop("mended_module", None)
+        importlib.invalidate_caches()
+        f = importlib.import_module("mended_module").f
+        program, _ = traced(f, (1.0,))
+        assert list(names.assigned(program).values()) == [line.split()[-5]]
 
 
 def test_keys_of_every_script_are_names():

@@ -156,6 +156,10 @@ def assigned(program: Program) -> dict[int, str]:
     A statement `q = x + y` may take several steps; the last one in a row makes q. What a function that the statement
     calls computes belongs to the row: of `q = f(x + 1)` the sum is not q.
     """
+    for file in {step.place.file for step in program.steps}:
+        # a module may have been mended and loaded anew
+        linecache.checkcache(file)
+    _statement.cache_clear()
     result: dict[int, str] = {}
     for step, following in itertools.zip_longest(program.steps, program.steps[1:]):
         statement = _statement(step.place)
@@ -198,7 +202,7 @@ def _several(value: ast.expr | None) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _statement(place: Place) -> ast.stmt | None:
     """The innermost statement on that line; None where there are several, of which the line does not tell one."""
-    holding = [each for each in _statements(place.file) if _spans(each, place.line)]
+    holding = [each for each in _parsed("".join(linecache.getlines(place.file))) if _spans(each, place.line)]
     if not holding:
         # a page with code in it is no program as a whole; its line may be a statement
         holding = list(_parsed("\n" * (place.line - 1) + place.text))
@@ -217,11 +221,7 @@ def _within(inner: ast.stmt, outer: ast.stmt) -> bool:
     return inner is not outer and begin <= own[0] and own[1] <= end
 
 
-@functools.lru_cache(maxsize=64)
-def _statements(file: str) -> tuple[ast.stmt, ...]:
-    return _parsed("".join(linecache.getlines(file)))
-
-
+@functools.lru_cache(maxsize=256)
 def _parsed(text: str) -> tuple[ast.stmt, ...]:
     try:
         tree = ast.parse(text)
