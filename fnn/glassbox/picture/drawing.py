@@ -1,6 +1,6 @@
-"""Which nodes of a graph are drawn, which stand in labels, and which are part of a flow.
+"""Which nodes of a graph are drawn, which are in labels, and which are part of a flow.
 
-Promises: constant numbers stand in the label of their step; steps that only rename entries, and arithmetic on indices,
+Promises: constant numbers are in the label of their step; steps that only rename entries, and arithmetic on indices,
 pass on the node whose entries they are; the contributions of what is passed on are those of its readers.
 """
 
@@ -16,7 +16,7 @@ from fnn.glassbox.table import known
 
 
 class Drawing:
-    """Which nodes are drawn, which stand in labels, and which are part of a flow."""
+    """Which nodes are drawn, which are in labels, and which are part of a flow."""
 
     def __init__(self, graph: Record) -> None:
         self.graph, self.nodes = graph, graph.nodes
@@ -29,13 +29,13 @@ class Drawing:
         self.named = self._names()
 
     def resolved(self, k: int) -> int:
-        """The node whose entries node k passes on."""
+        """The node with the entries that node k passes on."""
         while k in self.source:
             k = self.source[k]
         return k
 
     def text(self, k: int) -> str | None:
-        """The constant number that node k is everywhere, None for everything else."""
+        """The number that all entries of node k equal, if it is constant; otherwise None."""
         value = self.nodes[k].value
         if k not in self.fixed or not symbols.numeric(value):
             return None
@@ -55,7 +55,7 @@ class Drawing:
         return fixed
 
     def _passed(self) -> dict[int, int]:
-        """{node: the one whose entries it passes on}."""
+        """{node: the node with the entries that it passes on}."""
         self.source = {}
         for node in self.nodes:
             if node.source or node.index in self.fixed:
@@ -77,7 +77,7 @@ class Drawing:
         return self.source
 
     def _valid(self, node: Node) -> int | None:
-        """What a choice passes on whose other case is the NaN of an invalid index, where no index is invalid."""
+        """What a choice passes on, if its other case is the NaN of an invalid index and no index is invalid."""
         if node.operation != "select_n" or not (roots := self._roots(node.inputs[0])):
             return None
         cases = [k for k in node.inputs[1:] if self.text(k) != "NaN"]
@@ -112,7 +112,7 @@ class Drawing:
         )
 
     def _siblings(self) -> dict[int, int]:
-        """{output of a step with several: the one at which the step is drawn, the first that is used}."""
+        """{output of a step with several: the output at which the step is drawn, the first that is used}."""
         used = set(self.graph.outputs).union(*(node.inputs for node in self.nodes))
         steps: dict[int, list[int]] = defaultdict(list)
         for node in self.nodes:
@@ -159,7 +159,7 @@ class Drawing:
         return result
 
     def _names(self) -> dict[int, str]:
-        """Names of drawn nodes; one that its user named passes its name on to the node whose entries it is."""
+        """Names of drawn nodes; a node that the user named passes its name on to the node with its entries."""
         names = {k: self.nodes[k].name for k in self.drawn}
 
         def _stem(k: int) -> str:
@@ -178,6 +178,6 @@ class Drawing:
 
 
 def automatic(node: Node) -> bool:
-    """True if the node's name only says its operation."""
+    """True if the node's name is only that of its operation."""
     stem = re.sub(r"_?\d+$", "", node.name)
     return not node.source and stem in {known(node.operation).result, re.sub(r"\W+", "_", node.operation)}

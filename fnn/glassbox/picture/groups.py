@@ -11,7 +11,7 @@ from typing import Any
 
 from fnn.glassbox.picture.drawing import Drawing
 
-#: So many equal neighbours become one box.
+#: This many equal neighbours become one box.
 ROW = 3
 
 
@@ -50,7 +50,7 @@ def require_known(drawing: Drawing, wanted: Sequence[str]) -> None:
 
 
 def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, ...]:
-    """The outermost call that is to be folded, with those around it; () for none."""
+    """The outermost call to fold, with those around it; () for none."""
     if isinstance(wanted, bool):
         return calls[:1] if wanted else ()
     for depth, name in enumerate(calls):
@@ -62,7 +62,7 @@ def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, .
 def _signed(
     drawing: Drawing, runs: list[tuple[tuple[str, ...], list[int]]]
 ) -> list[tuple[tuple[Any, str, Any], list[int]]]:
-    """Each run with what makes it equal to another: what is around it, its name without a number, steps and shapes."""
+    """Each run with what makes it equal to another: its surroundings, its name without a number, steps and shapes."""
     signed = []
     for path, members in runs:
         stem = re.sub(r"#\d+$", "", path[-1]) if path else ""

@@ -1,9 +1,9 @@
-"""What of a graph is drawn: boxes and the flows between them.
+"""Which parts of a graph are drawn: boxes and the flows between them.
 
-Promises: no gradient is hidden. Constant numbers stand in the label of their step; steps that only rename entries,
-and arithmetic on indices, are part of the flow; what is drawn of a value are its own numbers. A `Part` stands for a
-node, or folded for a whole call or named scope, or for a row of equal ones; the contributions on the flows into a value
-add up to its cotangent.
+Promises: no gradient is hidden. Constant numbers are in the label of their step; steps that only rename entries, and
+arithmetic on indices, are part of the flow; the numbers drawn are those of the value itself. A `Part` represents a node
+or, when folded, a whole call or named scope, or a row of equal ones; the contributions on the flows into a value add up
+to its cotangent.
 """
 
 import re
@@ -31,21 +31,22 @@ class Part:
     key: str
     """Unique within the scene."""
     kind: str
-    """argument, constant, step, small (a copy whose backward is a sum), group, or output (of a step with several)."""
+    """argument, constant, step, small (a copy, with a sum as its backward pass), group, or output (of a step with
+    several)."""
     name: str
     symbol: str
     node: Node
-    """Whose value and cotangent stand in the box."""
+    """The node with the value and cotangent shown in the box."""
     members: tuple[int, ...]
-    """The nodes it stands for."""
+    """The nodes that it represents."""
     sentence: str = ""
-    """What it computes, over the names of what it reads."""
+    """What it computes, with the names of what it reads."""
     times: int = 1
-    """How many equal ones it stands for."""
+    """How many equal parts it represents."""
     reads: tuple[str, ...] = ()
-    """Of a single step, what it reads, in its order, by name or number."""
+    """For a single step, what it reads, in order, by name or number."""
     window: Map | None = None
-    """Of a convolution or a pool, one of its windows."""
+    """For a convolution or a pool, one of its windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +56,13 @@ class Flow:
     tail: int
     head: int
     share: Any = None
-    """The contribution of the head to the cotangent of the tail's value; None where nothing flows back."""
+    """The contribution of the head to the cotangent of the tail's value; None if nothing flows back."""
     local: float | None = None
-    """The derivative of the head's value with respect to the tail's, where both are numbers."""
+    """The derivative of the head's value with respect to the tail's, if both are numbers."""
     active: bool = False
     """Whether a gradient flows back along it."""
     rule: str = ""
-    """The formula of what the head passes back along it, over the names of values; "" where none is written."""
+    """The formula of what the head passes back along it, with the names of values; "" if there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class Scene:
 
     @cached_property
     def arriving(self) -> list[list[int]]:
-        """Per part, the places in `flows` of what it reads."""
+        """For each part, the positions in `flows` of what it reads."""
         return self._by(flow.head for flow in self.flows)
 
     @cached_property
@@ -100,7 +101,7 @@ class Scene:
         return [flow.share for flow in self.readers(part) if flow.share is not None]
 
     def readers(self, part: int) -> list[Flow]:
-        """Who reads a part, the last first; its other outputs, which stand beside it, read nothing."""
+        """Who reads a part, the last first; its other outputs, which are drawn beside it, read nothing."""
         readers = [flow for flow in self.out_of(part) if self.parts[flow.head].kind != "output"]
         return sorted(readers, key=lambda flow: -flow.head)
 
@@ -119,7 +120,7 @@ def scene(graph: Record, fold: bool | tuple[str, ...] = False) -> Scene:
 
 
 def foldable(graph: Record) -> bool:
-    """True where folding changes the picture."""
+    """True if folding changes the picture."""
     return bool(folded(Drawing(graph), True))
 
 
@@ -133,7 +134,7 @@ def _composed(drawing: Drawing, groups: dict[int, tuple[str, int, int]]) -> Scen
     for k in drawing.drawn:
         members[home[k]].append(k)
     leaving = {place: _leaving(drawing, place, held, home) for place, held in members.items()}
-    # a group of several outputs shows its last; the others are boxes of their own, fed by the group
+    # a group with several outputs shows its last; the others are separate boxes, fed by the group
     spare = {k: place for place, outs in leaving.items() if place[0] == "group" for k in outs[:-1]}
     order = sorted(members, key=lambda place: max(members[place]) if place[0] == "group" else place[1])
     places: list[tuple[str, int]] = []
@@ -164,7 +165,7 @@ def _composed(drawing: Drawing, groups: dict[int, tuple[str, int, int]]) -> Scen
             flows.setdefault((tail, head, count), []).extend(taken)
             if single and k not in drawing.leader:
                 rules[tail, head, count] = _rule(drawing, k, i, turns[i])
-    # of several outputs none alone is what the head passes back by: no local derivative
+    # with several outputs, what the head passes back depends on all of them: there is no local derivative
     several = {tail for tail, head, _ in flows if parts[head].kind == "output"}
     made = [
         replace(_flow(parts, key[0], key[1], shares, key[1] in several), rule=rules.get(key, ""))
@@ -175,7 +176,7 @@ def _composed(drawing: Drawing, groups: dict[int, tuple[str, int, int]]) -> Scen
 
 
 def _edges(drawing: Drawing, k: int) -> list[tuple[int, list[Any]]]:
-    """(input, its contributions from node k) for each input that is drawn, one entry each time it is read."""
+    """(input, its contributions from node k) for each input that is drawn, one entry for each time it is read."""
     if k in drawing.leader:
         return [(drawing.leader[k], [drawing.nodes[k].cotangent])]
     result = []
@@ -190,7 +191,7 @@ def _edges(drawing: Drawing, k: int) -> list[tuple[int, list[Any]]]:
 
 
 def _stacks(drawing: Drawing, groups: dict, home: dict) -> dict[int, tuple[str, int]]:
-    """Arguments that only a row of equal groups reads, one from each, stand as one box."""
+    """Arguments that are read only by a row of equal groups, one by each, become one box."""
     consumers: dict[int, set[int]] = defaultdict(set)
     for k in drawing.drawn:
         for i, _ in drawing.reads[k]:
@@ -264,7 +265,7 @@ def _spoken(drawing: Drawing, part: Part, groups: dict) -> Part:
 
 
 def _read(drawing: Drawing, k: int) -> list[str]:
-    """What a step reads, by name, or by number where it is a constant."""
+    """What a step reads, by name, or by number if it is a constant."""
     names = []
     for i, whole in drawing.reads[k]:
         unnamed = i is not None and i in drawing.fixed and automatic(drawing.nodes[i])
@@ -302,7 +303,7 @@ def _flow(parts: list[Part], tail: int, head: int, shares: list[Any], several: b
         and parts[head].kind != "output"
     ):
         above, below = (complex(symbols.entry(each)) for each in (total, bar))
-        # of complex numbers only what flows is shown
+        # for complex numbers only what flows is shown
         above, below = (above.real, below.real) if not (above.imag or below.imag) else (0.0, 0.0)
         if below and np.isfinite(above) and np.isfinite(below):
             local = above / below
