@@ -164,7 +164,7 @@ def assigned(program: Program) -> dict[int, str]:
     for step, following in itertools.zip_longest(program.steps, program.steps[1:]):
         statement = _statement(step.place)
         target = _target(statement, step.place.function)
-        if target and not (following and _goes_on(statement, step.place.file, following)):
+        if statement and target and not (following and _goes_on(statement, step.place.file, following)):
             result[step.outputs[0]] = target
     return result
 
