@@ -89,6 +89,9 @@ FORMS = {
         lambda x: jnp.sum(jnp.where(np.array([True, False, True]), x, np.array([np.nan, -np.inf, np.inf]))[::2]), X,
     ),
     "a complex constant": (lambda x: jnp.real(jnp.sum(jnp.exp(1j * x) * (2 - 1j) * np.array([1j, 2.0, 3.0]))), X),
+    "axes in another order": (
+        lambda x: jnp.sum(lax.reshape(jnp.outer(x, x[:2]), (6,), dimensions=(1, 0)) * np.arange(6.0)), X,
+    ),
     "a name that begins with a digit": (lambda x: jnp.sum(fnn.glassbox.name(x * x, "2nd") ** 2), X),
     "a place in a loop": (
         lambda x: lax.scan(lambda c, k: (c * x[k] + jnp.diag(x[:2])[:, k] @ x[:2], None), 1.0, PLACES)[0], X,
@@ -217,6 +220,10 @@ REFUSED = {
         NotImplementedError, "test_forms.py:.*scatter that applies a function",
     ),
     "a wide matrix": (by(jnp.linalg.qr), WIDE, NotImplementedError, "qr has a rule only without pivoting"),
+    "a pivoted factor": (
+        by(lambda x: jax.scipy.linalg.qr(x, pivoting=True)), SQUARE,
+        NotImplementedError, "qr has a rule only without pivoting",
+    ),
     "a complex matrix": (by(lambda x: jnp.linalg.qr(x * 1j)), SQUARE, NotImplementedError, "qr of complex matrices"),
     "undetermined columns": (
         lambda x: jnp.sum(jnp.linalg.svd(x)[2]), WIDE, NotImplementedError, "full_matrices=True has a rule only",

@@ -38,5 +38,13 @@ def refuse_many(equation: Any, place: Any) -> None:
 
 def reshaping(shape: tuple[int, ...], aval: Any) -> Any:
     """The equation that gives an array another shape with the same entries."""
-    traced = jax.make_jaxpr(lambda x: lax.reshape(x, shape))(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
-    return traced.jaxpr.eqns[0]
+    return _equation(lambda x: lax.reshape(x, shape), aval)
+
+
+def transposing(order: tuple[int, ...], aval: Any) -> Any:
+    """The equation that gives the axes of an array another order."""
+    return _equation(lambda x: lax.transpose(x, order), aval)
+
+
+def _equation(f: Any, aval: Any) -> Any:
+    return jax.make_jaxpr(f)(jax.ShapeDtypeStruct(aval.shape, aval.dtype)).jaxpr.eqns[0]

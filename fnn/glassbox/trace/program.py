@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, refuse_many, reshaping
+from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, refuse_many, reshaping, transposing
 from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, places_of
 from fnn.types import PyTree, is_key
 
@@ -134,6 +134,11 @@ class _Written:
         if name == "convert_element_type" and self.shapes[inputs[0]].dtype == equation.outvars[0].aval.dtype:
             # it only drops the mark of a Python number
             return inputs
+        if name == "reshape" and params["dimensions"] is not None:
+            # it first gives the axes another order, which is a step of its own
+            order = transposing(tuple(params["dimensions"]), self.shapes[inputs[0]])
+            (number,) = self._step(order, inputs, [order.outvars[0].aval], calls, places)
+            return [self._reshaped(number, equation.outvars[0].aval, calls, places)]
         if name in ON_ONE_DEVICE:
             return self._on_one_device(equation, inputs, calls, places)
         if name == "custom_linear_solve" and self.solving:
