@@ -92,6 +92,25 @@ FORMS = {
     "axes in another order": (
         lambda x: jnp.sum(lax.reshape(jnp.outer(x, x[:2]), (6,), dimensions=(1, 0)) * np.arange(6.0)), X,
     ),
+    "sums and extremes over a mapped axis": (
+        lambda x: jnp.sum(
+            jax.vmap(
+                lambda v: v / lax.psum(v, "i") * lax.stop_gradient(lax.pmax(v, "i") - lax.pmin(v, "i")), axis_name="i"
+            )(x)
+        ), X,
+    ),
+    "loops that run together": (
+        lambda x: jnp.sum(
+            x * jax.vmap(lambda n: lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 2, c[1] * 2), (0, np.ones(2))))(
+                np.array([1, 4, 6])
+            )[1][:, 0]
+        ), X,
+    ),
+    "an algorithm of products": (
+        lambda x: jnp.sum(
+            lax.dot(jnp.outer(x, x), x[:, None], precision=lax.DotAlgorithmPreset.F64_F64_F64) ** 2
+        ), X,
+    ),
     "a name that begins with a digit": (lambda x: jnp.sum(fnn.glassbox.name(x * x, "2nd") ** 2), X),
     "a place in a loop": (
         lambda x: lax.scan(lambda c, k: (c * x[k] + jnp.diag(x[:2])[:, k] @ x[:2], None), 1.0, PLACES)[0], X,

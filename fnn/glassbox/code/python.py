@@ -80,8 +80,21 @@ class Python:
         carry = list(operands[conditions + bodies :])
         test = self._function(writer, "more", p["cond_jaxpr"], carry, held[:conditions], whole=True)
         turn = self._function(writer, "turn", p["body_jaxpr"], carry, held[conditions:], whole=True)
+        if p["cond_jaxpr"].out_avals[0].shape:
+            test, turn = self._some(writer, test, turn)
         start = f"({', '.join(each.text for each in carry)},)"
         return self._taken(writer, step, f"lax.while_loop({test}, {turn}, {start})")
+
+    def _some(self, writer: Writer, test: str, turn: str) -> tuple[str, str]:
+        """Loops that `jax.vmap` runs together, until all are done; a finished loop keeps what it has."""
+        going, kept = writer.name("some_more"), writer.name("turn_some")
+        new = "jnp.where(on.reshape(on.shape + (1,) * (new.ndim - on.ndim)), new, old)"
+        for line in (
+            f"def {going}(carried):", f"    return jnp.any({test}(carried))", f"def {kept}(carried):",
+            f"    on = {test}(carried)", f"    return tuple({new} for new, old in zip({turn}(carried), carried))",
+        ):  # fmt: skip
+            writer.line(line)
+        return going, kept
 
     def _taken(self, writer: Writer, step: Step, call: str) -> list[str]:
         targets = [writer.name("result") for _ in step.outputs]

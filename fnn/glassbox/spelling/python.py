@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from fnn.glassbox.spelling.letters import letters, renamed
 from fnn.glassbox.spelling.pieces import Piece, Spelling, Spread, aligned, listed, parenthesized, thin, written
@@ -180,7 +181,7 @@ def product(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
     if plain and len(a.shape) == len(b.shape) == 1 and not of_a and not batch:
         text = f"jnp.outer({a.text}, {b.text})"
     else:
-        extra = "" if plain else f", precision={_precision(precision)!r}"
+        extra = "" if plain else f", precision={_precision(precision)}"
         text = f'jnp.einsum("{renamed(f"{a_axes},{b_axes}->{y_axes}")}", {a.text}, {b.text}{extra})'
     return Piece(text, 3 if "@" in text else 0)
 
@@ -189,12 +190,17 @@ def precision(value: Any) -> str:
     """The source of a precision, "" for the default."""
     if value is None or all(each is None for each in np.atleast_1d(value).tolist()):
         return ""
-    return repr(_precision(value))
+    return _precision(value)
 
 
-def _precision(precision: Any) -> Any:
-    names = [str(each).split(".")[-1].lower() for each in np.atleast_1d(precision).tolist()]
-    return names[0] if len(set(names)) == 1 else tuple(names)
+def _precision(precision: Any) -> str:
+    each = np.atleast_1d(precision).tolist()
+    if any(isinstance(kind, lax.DotAlgorithm) for kind in each):
+        return unwritten([], {}, None).text
+    if isinstance(precision, lax.DotAlgorithmPreset):
+        return f"lax.DotAlgorithmPreset.{precision.name}"
+    names = [str(kind).split(".")[-1].lower() for kind in each]
+    return repr(names[0] if len(set(names)) == 1 else tuple(names))
 
 
 # ---- axes and parts -------------------------------------------------------------------------------------------------

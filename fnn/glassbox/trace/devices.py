@@ -46,5 +46,14 @@ def transposing(order: tuple[int, ...], aval: Any) -> Any:
     return _equation(lambda x: lax.transpose(x, order), aval)
 
 
+def reducing(name: str, axes: tuple[int, ...], aval: Any) -> Any:
+    """The equation of an exchange along axes of the array itself, which `jax.vmap` makes of one over its axis."""
+    return _equation(lambda x: _REDUCTIONS[name](x, axes), aval)
+
+
+#: What exchanges over the axis of a `jax.vmap` are.
+_REDUCTIONS = {"psum": lax.reduce_sum, "pmax": lax.reduce_max, "pmin": lax.reduce_min}
+
+
 def _equation(f: Any, aval: Any) -> Any:
     return jax.make_jaxpr(f)(jax.ShapeDtypeStruct(aval.shape, aval.dtype)).jaxpr.eqns[0]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, refuse_many, reshaping, transposing
+from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, reducing, refuse_many, reshaping, transposing
 from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, places_of
 from fnn.types import PyTree, is_key
 
@@ -190,7 +190,13 @@ class _Written:
         if name == "ppermute" and not equation.params["perm"]:
             # a device that is sent nothing has zeros
             return [self.constant(np.zeros(made[0].shape), made[0])]
+        if axes := tuple(axis for axis in equation.params.get("axes", ()) if isinstance(axis, int)):
+            return [self._reduced(name, axes, n, calls, places) for n in inputs]
         return [self._reshaped(n, aval, calls, places) for n, aval in zip(inputs, made, strict=False)]
+
+    def _reduced(self, name: str, axes: tuple[int, ...], number: int, calls: tuple[str, ...], places: Lines) -> int:
+        equation = reducing(name, axes, self.shapes[number])
+        return self._step(equation, [number], [equation.outvars[0].aval], calls, places)[0]
 
     def _reshaped(self, number: int, aval: Any, calls: tuple[str, ...], places: Lines) -> int:
         if self.shapes[number].shape == aval.shape:
