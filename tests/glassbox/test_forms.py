@@ -57,6 +57,10 @@ squared.def_vmap(lambda size, batched, x: (x * x, True))
 COMPARE = {name: getattr(lax, f"{name}_p").bind for name in ("eq_to", "le_to", "lt_to")}
 
 
+def spread(v):
+    return lax.pmax(v, "i") - lax.pmin(v, "i")
+
+
 def looked_at(x):
     """Printing, calling back, and asking where an array lies change nothing."""
     jax.debug.print("{}", x[0])
@@ -93,22 +97,13 @@ FORMS = {
         lambda x: jnp.sum(lax.reshape(jnp.outer(x, x[:2]), (6,), dimensions=(1, 0)) * np.arange(6.0)), X,
     ),
     "sums and extremes over a mapped axis": (
-        lambda x: jnp.sum(
-            jax.vmap(
-                lambda v: v / lax.psum(v, "i") * lax.stop_gradient(lax.pmax(v, "i") - lax.pmin(v, "i")), axis_name="i"
-            )(x)
-        ), X,
+        lambda x: jnp.sum(jax.vmap(lambda v: v / lax.psum(v, "i") * spread(lax.stop_gradient(v)), axis_name="i")(x)), X,
     ),
     "loops that run together": (
         lambda x: jnp.sum(
             x * jax.vmap(lambda n: lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 2, c[1] * 2), (0, np.ones(2))))(
                 np.array([1, 4, 6])
             )[1][:, 0]
-        ), X,
-    ),
-    "an algorithm of products": (
-        lambda x: jnp.sum(
-            lax.dot(jnp.outer(x, x), x[:, None], precision=lax.DotAlgorithmPreset.F64_F64_F64) ** 2
         ), X,
     ),
     "a name that begins with a digit": (lambda x: jnp.sum(fnn.glassbox.name(x * x, "2nd") ** 2), X),
@@ -338,6 +333,13 @@ def test_what_has_no_source_is_refused(monkeypatch):
         fnn.show_backward(lambda x: jnp.sin(x) ** 2, 1.0)
     with pytest.raises(NotImplementedError, match="cannot be written as Python here"):
         py.unwritten([], {}, None)
+
+
+def test_an_algorithm_of_products_has_its_name_in_the_source():
+    assert py.precision(lax.DotAlgorithmPreset.F64_F64_F64) == "lax.DotAlgorithmPreset.F64_F64_F64"
+    assert py.precision((lax.Precision.HIGH, lax.Precision.HIGHEST)) == "('high', 'highest')"
+    with pytest.raises(NotImplementedError, match="cannot be written as Python here"):
+        py.precision(lax.DotAlgorithm(np.float32, np.float32, np.float32))
 
 
 def test_a_function_applied_at_indices_of_data_has_no_source():

@@ -194,12 +194,11 @@ def precision(value: Any) -> str:
 
 
 def _precision(precision: Any) -> str:
-    each = np.atleast_1d(precision).tolist()
-    if any(isinstance(kind, lax.DotAlgorithm) for kind in each):
+    if isinstance(precision, lax.DotAlgorithm):
         return unwritten([], {}, None).text
     if isinstance(precision, lax.DotAlgorithmPreset):
         return f"lax.DotAlgorithmPreset.{precision.name}"
-    names = [str(kind).split(".")[-1].lower() for kind in each]
+    names = [str(kind).split(".")[-1].lower() for kind in np.atleast_1d(precision).tolist()]
     return repr(names[0] if len(set(names)) == 1 else tuple(names))
 
 
