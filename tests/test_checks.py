@@ -197,6 +197,13 @@ MESSAGES = [
         lambda: fnn.tanh.derivative(LABELS)),
     row("derivative of softmax", TypeError, "Jacobian", "softmax.backward")(lambda: fnn.softmax.derivative(X)),
     # ---- parameters -----------------------------------------------------------------------------------------------
+    row("no key", TypeError, "sequential.init: the key must be one of jax.random, got None", "jax.random.key(0)")(
+        lambda: NET.init()),
+    row("many keys", TypeError, "sequential.init: the key must be a single one", "shape (2,)", "keys[0]")(
+        lambda: NET.init(jax.random.split(jax.random.key(0)))),
+    row("half an old key", TypeError, "the key must be a single one", "shape (1,)")(
+        lambda: NET.init(np.zeros(1, np.uint32))),
+    row("a size beyond", ValueError, "must be below 2147483648", "got 2147483648")(lambda: fnn.dense(3, 2**31)),
     row("W of another net", ValueError, "W must have shape (4, 5)", "(4, 6)", "another network?", "net.init(key)")(
         lambda: NET.apply(layer_params(4, 6, 3), X)),
     row("b of another net", ValueError, "b must have shape (5,)", "(6,)", "another network?", "net.init(key)")(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fnn.checks import require_finite, validate, warn_cast
+from fnn.checks import require_finite, row_number, validate, warn_cast
 from fnn.types import DType
 
 #: Kinds of NumPy dtypes that are no numbers: what they are, and what to do with them.
@@ -47,10 +47,9 @@ def host(what: str, value: Any) -> Any:
                 "Drop those rows, or fill them, .filled(0), and give them the weight 0."
             )
         value = value.data
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        raise TypeError(
-            f"{what} must be dense, got a sparse {type(value).__name__}. Give .toarray().astype('float32')."
-        )
+    if (hasattr(value, "toarray") and hasattr(value, "nnz")) or (hasattr(value, "todense") and hasattr(value, "nse")):
+        made = "toarray" if hasattr(value, "toarray") else "todense"
+        raise TypeError(f"{what} must be dense, got a sparse {type(value).__name__}. Give .{made}().astype('float32').")
     if getattr(value, "requires_grad", False):
         raise TypeError(f"{what} must be an array, got a tensor that requires grad. Give .detach().numpy().")
     try:
@@ -64,6 +63,8 @@ def host(what: str, value: Any) -> Any:
     floating = jnp.issubdtype(array.dtype, jnp.floating)
     if array.dtype.kind in NO_NUMBERS and not floating:
         kind, remedy = NO_NUMBERS[array.dtype.kind]
+        if kind == "text" and ": y of" not in what:
+            remedy = "Give numbers: each category a column of 0 and 1, as fnn.one_hot makes them"
         raise TypeError(f"{what} must hold real numbers, got {kind}, {_described(value, array)}. {remedy}.")
     return array
 
@@ -94,8 +95,14 @@ def on_device(what: str, array: Any, dtype: DType) -> jax.Array:
     warn_cast(what, own, dtype)
     with np.errstate(over="ignore"):
         cast = copied(array, dtype)
-    if not np.isfinite(np.asarray(cast, np.float64)).all():
+    whole = np.asarray(cast, np.float64)
+    if not np.isfinite(whole).all():
         require_finite(f"{what}, cast to {jnp.dtype(dtype).name},", cast)
+    if not whole.any() and np.asarray(array).any():
+        raise ValueError(
+            f"{what} must not vanish in {jnp.dtype(dtype).name}, got numbers up to {np.abs(array).max():.3g}. Scale "
+            "it: divide by its standard deviation."
+        )
     return cast
 
 
@@ -122,7 +129,7 @@ def whole_numbers(what: str, array: Any, dtype: DType, *, casts: bool) -> Any:
         return array
     if casts:
         return array.astype(dtype)
-    row = int(beyond[0][0])
+    row = row_number(int(beyond[0][0]))
     raise ValueError(
         f"{what} must fit into 32 bits, got {array[tuple(beyond[0])]} in row {row}. Cast it, .astype('float32'), or "
         "start with JAX_ENABLE_X64=1."
@@ -131,17 +138,54 @@ def whole_numbers(what: str, array: Any, dtype: DType, *, casts: bool) -> Any:
 
 def looked_at(x: Any, y: Any, *, integers: bool) -> None:
     """Raise on the first thing in these arrays that training would accept without complaint."""
-    for leaf in jax.tree.leaves(x):
-        if integers and leaf.dtype.kind in "iub" and np.ndim(leaf) and len(leaf):
-            # what stands for a place in a table is no number to look at
-            validate(np.zeros((len(leaf), 1), np.float32), y)
-        elif leaf.dtype == np.uint8:
-            raise TypeError(
-                "x must have a floating dtype, got uint8. Scale images once, x.astype('float32') / 255; a "
-                "fnn.Stream does it with scale=1 / 255."
-            )
-        else:
-            validate(leaf, y)
+    for path, leaf in jax.tree.leaves_with_path(x):
+        try:
+            _looked_at(leaf, y, integers=integers)
+        except (TypeError, ValueError) as error:
+            if not path or not str(error).startswith("x "):
+                raise
+            raise about(f"in x{jax.tree_util.keystr(path)}, ", error) from error
+
+
+def about(words: str, error: TypeError | ValueError) -> TypeError | ValueError:
+    """The error with words before its message."""
+    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{words}{error}")
+
+
+def _looked_at(leaf: Any, y: Any, *, integers: bool) -> None:
+    if integers and leaf.dtype.kind in "iub" and np.ndim(leaf) and len(leaf):
+        # what stands for a place in a table is no number to look at
+        validate(np.zeros((len(leaf), 1), np.float32), y)
+    elif leaf.dtype == np.uint8:
+        raise TypeError(
+            "x must have a floating dtype, got uint8. Scale images once, x.astype('float32') / 255; a fnn.Stream does "
+            "it with scale=1 / 255."
+        )
+    else:
+        validate(leaf, y)
+
+
+# ---- weights --------------------------------------------------------------------------------------------------------
+
+
+def require_weights(what: str, weights: Any, count: int) -> np.ndarray:
+    """The weights of `count` rows in double precision, if they are finite, at least 0, and not all 0."""
+    array = host(what, weights)
+    if array.shape != (count,):
+        raise ValueError(
+            f"{what} must hold one number per row, shape ({count},), got {array.shape}. Give one each; a mask within a "
+            "row belongs to the loss."
+        )
+    array = np.array(array, np.float64)
+    if not (np.isfinite(array).all() and (array >= 0).all() and array.any()):
+        raise ValueError(f"{what} must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row.")
+    return array
+
+
+def mean_weight(weights: np.ndarray) -> float:
+    """w̄, for weights whose sum is beyond the numbers too."""
+    largest = weights.max()
+    return float(largest * np.mean(weights / largest))
 
 
 # ---- arrays that were looked at before ------------------------------------------------------------------------------

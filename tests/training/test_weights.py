@@ -53,6 +53,24 @@ def test_the_gradient_of_a_weighted_batch_is_the_formula(x64, size, penalty):
     assert_close(automatic.params, expected, TIGHT)
 
 
+@pytest.mark.parametrize("size", [1e-310, 1e308])
+def test_only_the_ratios_of_weights_count_however_large(size):
+    weights = np.where(WEIGHTS > 0, size, 0.0)
+    wanted, _ = run(data=(X, Y, weights > 0), epochs=1)
+    for data in ((X, Y, weights), fnn.Stream(X, Y, 4, weights=weights)):
+        assert_close(run(data=data, epochs=1)[0].params, wanted.params, tolerances.FORWARD["float32"])
+
+
+def test_whole_gradients_count_as_numbers():
+    """Their mean over a window, and the share that is left of a long one, are no whole numbers."""
+    for changed in ({"accumulate": 2}, {"clip_norm": 0.5}):
+        ends = [
+            run(lambda p, x, y, dtype=dtype: (p, jnp.sum(y).astype(dtype)), jnp.ones(()), epochs=1,
+                optimizer=optax.sgd(0.1), **changed)[0].params for dtype in ("int32", "float32")
+        ]  # fmt: skip
+        assert ends[0] == ends[1] != 1
+
+
 def test_a_batch_of_zeros_gives_the_penalty_alone(x64):
     params, x = double()
     weights = np.array([1.0] + [0.0] * 10)
