@@ -203,8 +203,8 @@ MESSAGES = {
     "weights of validation beyond": row(train(validation=(X, Y, np.full(11, 1e300))), "fit: weights of validation must "
                                         "be finite and not all 0 in float32, got numbers up to 1e+300",
                             "by their mean"),
-    "inputs that vanish": row(train(data=(X * 1e-300, Y)), "x of data must not vanish in float32, got numbers up to",
-                              "Scale"),
+    "inputs that vanish": row(train(data=(X.astype(float) * 1e-300, Y)), "x of data must not vanish in float32, got",
+                              "numbers up to", "Scale"),
     # ---- options that nothing asks for
     "a monitor for nothing": row(train(monitor="loss"), "fit: monitor counts for early stopping alone, got "
                                  "monitor='loss' without patience", "leave monitor out"),
