@@ -42,9 +42,10 @@ def host(what: str, value: Any) -> Any:
         return value
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.getmaskarray(value).any():
+            remedy = "Drop those rows, or fill them, .filled(0), and give them the weight 0"
             raise TypeError(
                 f"{what} must be an ordinary array, got a masked one with {np.ma.count_masked(value)} masked entries. "
-                "Drop those rows, or fill them, .filled(0), and give them the weight 0."
+                f"{'Fill them: .filled(0)' if what.endswith('params') else remedy}."
             )
         value = value.data
     if (hasattr(value, "toarray") and hasattr(value, "nnz")) or (hasattr(value, "todense") and hasattr(value, "nse")):

@@ -180,7 +180,7 @@ def test_what_would_be_learned_wrong_is_refused():
     model = MLPRegressor(**OPTIONS | {"warm_start": True, "max_iter": 1}).fit(X, VALUES["one"])
     with pytest.raises(ValueError, match=r"outputs must stay \[9, 5, 1\] when .*, got \[7, 1\]. Fit without"):
         model.set_params(hidden_layer_sizes=(7,)).fit(X, VALUES["one"])
-    with pytest.raises(ValueError, match="y must hold probabilities"):
+    with pytest.raises(ValueError, match="y must be probabilities from 0 to 1; row 0"):
         MLPRegressor(**OPTIONS | {"loss": "softmax_cross_entropy"}).fit(X, 3 + VALUES["pairs"])
     for size in (1e308, 1e-310):
         with pytest.raises(ValueError, match="weights of the rows must have a sum that float64 holds, got weights up"):
