@@ -141,8 +141,8 @@ def _named(params: PyTree) -> list[tuple[str, Any]]:
         named = leaves.named(params)
     except ValueError as error:
         raise TypeError(
-            f"save: a dict must have keys that can be put in order, all names or all whole numbers, got {error}. "
-            "Rename them."
+            "save: a dict must have keys that can be put in order, all names or all whole numbers, got keys of several "
+            "kinds. Rename them."
         ) from error
     return [
         (name, leaf.astype(leaf.dtype.newbyteorder("=")) if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative

@@ -213,14 +213,14 @@ class Perceptron(BaseEstimator):
                 if self.shuffle:
                     order = shuffle(order, random_state=random)
                 numbers["rate"] = np.asarray(self._rate, X.dtype)
-                state, total = programs.epoch(
+                state, total, counted = programs.epoch(
                     setup, numbers, state, rows, filled(order, len(rows.x)).astype(np.int32), np.int32(count),
                     np.int32(batch),
                 )  # fmt: skip
                 self._params = state.params
                 self.n_iter_ += 1
                 self.t_ += count
-                self.loss_ = float(total) / count
+                self.loss_ = float(total) / float(counted)
                 self.loss_curve_.append(self.loss_)
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")

@@ -87,12 +87,13 @@ class Rows(NamedTuple):
 @partial(jax.jit, static_argnums=0)
 def epoch(
     setup: Setup, numbers: dict[str, Any], state: TrainState, rows: Rows, order: Array, count: Array, batch: Array
-) -> tuple[TrainState, Array]:
-    """(state after a pass over the first `count` rows of `order`, `batch` at a time; Σ loss of a batch · its rows)."""
+) -> tuple[TrainState, Array, Array]:
+    """(state after a pass over the first `count` rows of `order`, `batch` at a time; Σ loss of a batch · its rows; the
+    rows of these batches, those in which nothing counts left out)."""
     by_hand, optimizer = backprop(setup.net, setup.loss, l2), setup.optimizer(numbers)
 
-    def step(k: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
-        state, total = carry
+    def step(k: Array, carry: tuple[TrainState, Array, Array]) -> tuple[TrainState, Array, Array]:
+        state, total, counted = carry
         within = jnp.arange(setup.batch, dtype=order.dtype)
         place = k.astype(order.dtype) * batch + within
         counts = (within < batch) & (place < count)
@@ -106,12 +107,13 @@ def epoch(
         # `train_step` divides by the number of its rows
         data = Batch(rows.x[taken], rows.y[taken], weights * (setup.batch / weight_sum))
         after, value = train_step(by_hand, optimizer, state, data, strength=strength)
-        reported = setup.reported(value, state.params, strength) * jnp.sum(counts).astype(total.dtype)
-        after = jax.tree.map(lambda a, b: chosen(total_weight > 0, a, b), after, state)
-        return after, total + jnp.where(total_weight > 0, reported, jnp.zeros_like(reported))
+        size = jnp.sum(counts).astype(total.dtype)
+        new = after, total + setup.reported(value, state.params, strength) * size, counted + size
+        return jax.tree.map(lambda a, b: chosen(total_weight > 0, a, b), new, carry)
 
     steps = (count + batch - 1) // batch
-    return jax.lax.fori_loop(0, steps, step, (state, jnp.zeros((), rows.x.dtype)))
+    zero = jnp.zeros((), rows.x.dtype)
+    return jax.lax.fori_loop(0, steps, step, (state, zero, zero))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -142,9 +142,7 @@ def test_a_batch_in_which_nothing_counts_leaves_everything_as_it_was():
     options, weights = OPTIONS | {"shuffle": False, "batch_size": 65, "max_iter": 2}, np.repeat([1.0, 0.0], 65)
     both = MLPClassifier(**options).fit(X, CLASSES["two"], weights)
     half = MLPClassifier(**options).fit(X[:65], CLASSES["two"][:65])
-    assert apart(both, half) < np.inf and all(
-        np.array_equal(a, b) for a, b in zip(both.coefs_, half.coefs_, strict=True)
-    )
+    assert apart(both, half) == 0
 
 
 def test_a_solver_may_change_between_calls():
