@@ -1,6 +1,6 @@
 """`python -m experiments`: lists the experiments, explains their options, runs one, several or all, makes the report.
 
-Promises: the list and every `--help` answer without importing JAX; whatever the user can mend is said in one sentence,
+Promises: the list and every `--help` answer without importing JAX; whatever the user can fix is said in one sentence,
 with a non-zero exit status.
 """
 
@@ -23,8 +23,7 @@ INSTALL = 'pip install -e ".[experiments]"'
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the status.
 
-    0 done, 1 it could not be done, 2 it was not understood, 3 a claim was lost that the committed record confirms,
-    130 stopped.
+    0 done, 1 could not be done, 2 not understood, 3 a claim is lost that the committed record confirms, 130 stopped.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(listing())
@@ -91,7 +90,7 @@ def _single(name: str, options: Any) -> int:
 
 
 def listing() -> str:
-    """What there is, one line each, and how to run it."""
+    """All experiments, one line each, and how to run them."""
     width = max(map(len, EXPERIMENTS))
     lines = [f"  {name:<{width}}  {summary(each.options)}" for name, each in EXPERIMENTS.items()]
     usage = [

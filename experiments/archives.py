@@ -1,7 +1,7 @@
-"""Public data that does not come with the package: in a folder that the user names, or fetched into it on request.
+"""Public data that is not part of the package: in a folder that the user names, or fetched into it on request.
 
-Promises: nothing is fetched unasked; what is fetched is compared with its SHA-256 before it gets its name; nothing is
-written outside the named folder.
+Promises: nothing is fetched without being asked for; a file is compared with its SHA-256 before it gets its name;
+nothing is written outside the named folder.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ class DataError(Exception):
 
 
 class Archive(NamedTuple):
-    """One file: where it lies, and what it must be."""
+    """One file: its address, and what it must contain."""
 
     addresses: Sequence[str]
     sha256: str
     most: int
-    """Bytes above which it is something else."""
+    """A file with more bytes than this is something else."""
 
 
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
@@ -49,7 +49,7 @@ MNIST: dict[str, Archive] = {
 
 
 def fetch(archives: Mapping[str, Archive], folder: Path) -> None:
-    """Bring the files that are not there yet into the folder, made if it does not exist. Raises `DataError`."""
+    """Fetch the missing files into the folder, which is created if it does not exist. Raises `DataError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, archive in archives.items():

@@ -1,17 +1,17 @@
-"""Question: how well could anything do, how near does a trained model come, and how does its error part into bias,
-variance and noise?
+"""Question: what is the best possible error, how close does a trained model come, and how does its error split into
+bias, variance and noise?
 
 Prediction: on a known mixture no trained model has a smaller probability of error than the Bayes classifier, whose risk
 is an integral; with squared loss none beats E[Y|X], whose risk is the noise (B1). A linear rule stays far above the
-Bayes risk however many points it sees (approximation error), a net comes near it, and is worse with fewer points
-(estimation error) (B2). Over redrawn training sets expected squared error = bias² +
-variance + noise for every net; one unit has too much bias, and of 24 those with a penalty in between are best: with
-less they have more variance, with more more bias. For the absolute loss the like sum is not the error (B2).
+Bayes risk however many points it sees (approximation error), a net comes close to it, and is worse with fewer points
+(estimation error) (B2). Over redrawn training sets, expected squared error = bias² + variance + noise for every net;
+one unit has too much bias, and among nets of 24 units an intermediate penalty is best: with less there is more
+variance, with more there is more bias. For the absolute loss the corresponding sum is not the error (B2).
 Refuted by: a model below the Bayes risk by more than chance; a sum that differs from the error on fresh data by more
 than five standard errors.
 
-The risk of a model is measured on fresh points of the mixture, beside the Bayes classifier on the same points, so that
-chance favours neither. The mixture, the curve and the noise are ours.
+The risk of a model is measured on fresh points of the mixture, and so is that of the Bayes classifier, on the same
+points, so that chance favours neither. The mixture, the curve and the noise are ours.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,10 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Compare trained models with the best there can be, and part their error into bias, variance and noise.
+    """Compare trained models with the best possible one, and split their error into bias, variance and noise.
 
-    Two classes from a known mixture, whose Bayes risk is an integral; a curve with noise, over redrawn training sets.
+    Two classes from a known mixture, with the Bayes risk as an integral; a curve with noise, over redrawn training
+    sets.
     """
 
     sets: int = frame.at_least(2, 200)
@@ -34,9 +35,9 @@ class Options(frame.Options):
     sizes: tuple[int, ...] = (40, 160, 640)
     """Points in a training set of the classifiers, from few to many."""
     steps: int = frame.at_least(1, 600)
-    """Steps of Adam of every net."""
+    """How many Adam steps each net is trained for."""
     fresh: int = frame.at_least(1, 20_000)
-    """Fresh points on which the classifiers are measured."""
+    """How many fresh points the classifiers are measured on."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

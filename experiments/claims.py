@@ -1,4 +1,4 @@
-"""The claims of the lectures, and what speaks for or against each: experiments and tests.
+"""The claims of the lectures, and the evidence on each: experiments and tests.
 
 Promises: the tables of claims in docs and report are made from these.
 """
@@ -120,12 +120,12 @@ CLAIMS: dict[str, str] = {
 
 
 class Witnesses(NamedTuple):
-    """What speaks for or against a claim."""
+    """The evidence on a claim."""
 
     experiments: tuple[str, ...]
-    """Those that judge it."""
+    """The experiments that judge it."""
     tests: tuple[str, ...]
-    """Those that bear its number, as "file::name"."""
+    """The tests with its number, as "file::name"."""
 
 
 def witnesses() -> dict[str, Witnesses]:

@@ -1,7 +1,7 @@
-"""When each criterion was fixed, and every change of one since: `criteria.json`, an account that is only added to.
+"""When each criterion was fixed, and every change since: `criteria.json`, an append-only log.
 
 Promises: a record is judged by the criterion of the last entry, whose SHA-256 it carries; an entry says what was fixed,
-on which day and at which commit, and, where it changes an earlier one, why and what the old bounds say of the numbers.
+on which day and at which commit, and, if it changes an earlier one, why, and what the old bounds say about the numbers.
 The verdicts of the committed records are kept in the same way.
 Refuses: a change without a reason.
 
@@ -32,7 +32,7 @@ def account(file: Path = FILE) -> Account:
 
 
 def unexplained(experiment: Any, record: dict[str, Any], kept: Account) -> list[str]:
-    """What this record or today's criteria say otherwise than the last entries, a line each; none where all is well."""
+    """Where this record or today's criteria differ from the last entries, one line each; empty if all is well."""
     name, lines = record["experiment"], []
     for claim, criterion in frame.criteria(experiment, experiment.predictions(trial.seen(record))).items():
         entries = kept.get(claim, {}).get(name, {"criteria": [], "verdicts": []})
@@ -69,7 +69,7 @@ def explained(experiment: Any, record: dict[str, Any], kept: Account, why: str, 
 
 
 def by_bounds(criterion: Mapping[str, Any], made: Mapping[str, frame.Prediction]) -> str:
-    """What an earlier criterion says of what is measured now, as far as it is still measured."""
+    """What an earlier criterion says about the current measurements, as far as they still exist."""
     same = {key: made[key]._replace(relation=r, bound=b, miss=m)
             for key, (_, r, b, m) in criterion["predictions"].items() if key in made}  # fmt: skip
     gone = [key for key in criterion["predictions"] if key not in made]
@@ -95,7 +95,7 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Say what has no entry, or add the entries."""
+    """Print what has no entry, or add the entries."""
     folder = Path(arguments[1]) if len(arguments) > 1 else trial.COMMITTED
     kept, records = account(), _records(folder)
     if not arguments:

@@ -1,11 +1,12 @@
-"""Question: are the second derivatives by hand right, and what is certain about the largest eigenvalue and its rate?
+"""Question: are the hand-written second derivatives right, and how reliable are the bounds on the largest eigenvalue
+and its rate?
 
 Prediction: products agree with autodiff to 1e-12 and with differences to 1e-6. The lower end of the interval of the
-largest eigenvalue and the certain bounds never fail; the probable upper end fails in no more nets than delta says.
+largest eigenvalue and the certain bounds never fail; the probable upper end fails in no more nets than delta allows.
 Descent on a quadratic converges at 0.98 of the largest rate and diverges at 1.02; near a minimum so does a net.
 Kronecker factors are the block for a linear net under a squared error and for one example, and nowhere else.
 Refuted by: a larger difference; a certain bound that fails; more failures than delta and three standard errors; descent
-that does otherwise; factors off where they are exact, or exact elsewhere.
+that behaves differently; factors that are off where they should be exact, or exact elsewhere.
 
 Nets are drawn fresh, drawn and scaled by 3, and trained for 100 steps, a third each.
 """
@@ -23,9 +24,9 @@ class Options(frame.Options):
     """Products, intervals of the largest eigenvalue and Kronecker factors against dense matrices."""
 
     nets: int = frame.at_least(3, 1000)
-    """Nets whose largest eigenvalue is computed."""
+    """How many nets the largest eigenvalue is computed for."""
     steps: tuple[int, ...] = frame.at_least(1, (5, 8, 12, 20, 39))
-    """Of Lanczos; the last are those of which the residual is predicted."""
+    """Numbers of Lanczos steps; the residual is predicted for the last one."""
 
 
 EXPERIMENT = frame.Experiment(Options, x64=True, quick={"nets": 30, "steps": (5, 39)}, apart=True)
@@ -168,7 +169,7 @@ def _intervals(options: Options, random: np.random.Generator) -> dict[str, Any]:
 
 
 def _descent(random: np.random.Generator) -> dict[str, dict[str, float]]:
-    """By what the distance from the minimum along the top vector grew in descent at each rate."""
+    """By what factor the distance from the minimum along the top vector grew in descent at each rate."""
     cases = {"quadratic": (fnn.mlp(3, 1), 1.0), "net": (fnn.mlp(3, 3, 1), NEAR)}
     grown = {}
     for name, (net, distance) in cases.items():

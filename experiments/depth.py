@@ -1,4 +1,4 @@
-"""Question: what becomes of activations, gradients and their rounding errors from layer to layer, and which activations
+"""Question: how do activations, gradients and their rounding errors change from layer to layer, and which activations
 let a layer learn at all?
 
 Prediction: with weights of variance v the mean square of the sums follows q ← H v E[σ(√q ξ)²], and that of the
@@ -7,12 +7,12 @@ usual initializer), explode (large weights), or keep their size (relu with He, t
 B10). Each dtype's error of the gradient grows with depth, and by the square root of the same factor per layer where the
 net is chaotic (A17). Below sign and threshold the gradient is exactly 0 and nothing is learned (A14); the derivatives
 of the other activations are those of their formulas (B5). Half of the relu units are exactly 0; "strictly increasing"
-and "always positive", as the slide has it, are not true of relu (B17).
-Refuted by: a size that leaves its prediction by more than 0.05 decades per layer; an error that does not grow; a
+and "always positive", as the slide says, are not true of relu (B17).
+Refuted by: a size that differs from its prediction by more than 0.05 decades per layer; an error that does not grow; a
 first layer that moves below sign; a derivative that differs from differences; a share of zeros away from one half.
 
-The prediction is an integral over one normal number, and knows nothing of the nets. It is exact
-for infinite width; the nets have 64 units.
+The prediction is an integral over one normal number and uses nothing from the nets. It is exact for infinite width; the
+nets have 64 units.
 """
 
 import functools

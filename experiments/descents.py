@@ -1,12 +1,13 @@
-"""Question: is −∇E the way down, when do the steps h_t converge, and does a linear loss make sense?
+"""Question: is −∇E the steepest way down, when do the steps h_t converge, and does a linear loss make sense?
 
-Prediction: of all steps of one small length none lowers the cost of a net as far as the one along −∇E; measured by the
-largest entry instead, −sign ∇E does it (C11). On a convex cost with a kink steps that fall as 1/√t converge, at a rate
-of about t^(−1/2), and a fixed step does not; on a cost that is not convex the start decides where descent ends (B22).
+Prediction: among steps of the same small length, none lowers the cost of a net as far as the one along −∇E; measured by
+the largest entry instead, −sign ∇E does it (C11). On a convex cost with a kink steps that fall as 1/√t converge, at a
+rate of about t^(−1/2), and a fixed step does not; on a cost that is not convex the start decides where descent ends
+(B22).
 A linear loss has one and the same gradient everywhere and no minimum: its cost falls without end, while the squared and
-the absolute loss come to rest (E9).
+the absolute loss level off (E9).
 Refuted by: a random direction that lowers the cost further; a fixed step that converges, or falling ones that do not;
-a linear loss that comes to rest.
+a linear loss that levels off.
 
 Everything runs in float64. The cost with a kink is the mean absolute error of a line on points of one.
 """

@@ -6,9 +6,9 @@ Refuted by: a leaf that differs by more than rounding; loss curves from the same
 1e-4 (float32) or 1e-10 (float64) of their value; a mean test accuracy below 97 % over the initialisation seeds; a
 library that counts the accuracy otherwise; an image in two parts of the split.
 
-One split (1167 train, 270 validation, 360 test) with a stated seed; every choice was made on validation, and the
-test images are looked at once per net, after its training. With MNIST or its like a twelfth of the training images
-is for validation, and the test images are those of the archive. The two curves are compared step by step: two correct
+One split (1167 train, 270 validation, 360 test) with a stated seed; every choice was made on validation, and the test
+images are used only once per net, after its training. With MNIST or similar data, a twelfth of the training images is
+for validation, and the test images are those of the archive. The two curves are compared step by step: two correct
 float32 gradients differ in their last digit, and a training at the edge of stability (or with kinks, as relu has)
 multiplies that without bound, so the comparison is as much about the training as about the gradient.
 """
@@ -31,10 +31,11 @@ Hidden = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "ge
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Learn 1797 handwritten digits with the hand-written gradient, beside autodiff and finite differences.
+    """Learn 1797 handwritten digits with the hand-written gradient, compared with autodiff and finite differences.
 
-    Trains on 1167 images, chooses nothing, measures 270 for validation after every epoch and 360 for test at the end.
-    With --data it takes MNIST, or other images in that form: on 60000 images --epochs 10 --seeds 1 takes some minutes.
+    Trains on 1167 images, chooses nothing, measures 270 for validation after every epoch and 360 for the test at the
+    end. With --data it takes MNIST, or other images in that form: on 60000 images --epochs 10 --seeds 1 takes some
+    minutes.
     """
 
     # How these were chosen: on the 270 validation images alone, by their mean accuracy over 3 or 5 initialisation
@@ -50,7 +51,7 @@ class Options(frame.Options):
     """Folder that holds the four IDX files of MNIST or Fashion-MNIST, gzipped or not; a twelfth of the training images
     is kept for validation."""
     download: bool = False
-    """Fetch the files of MNIST into --data first; what comes is compared with its SHA-256."""
+    """Fetch the files of MNIST into --data first; each file is compared with its SHA-256."""
     hidden: tuple[int, ...] = frame.at_least(1, (256, 128))
     """Units of each hidden layer, one number per layer."""
     activation: Hidden = "gelu"

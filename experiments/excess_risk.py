@@ -1,9 +1,9 @@
-"""Question: how much of what a trained line loses against the best predictor is the fault of lines, and how much that
-of the few points it has seen?
+"""Question: compared with the best predictor, how much does a trained line lose because it is a line, and how much
+because it has seen few points?
 
 Prediction: the excess risk is the approximation error R(f*_S) − R(f*) plus the estimation error R(f) − R(f*_S), with
-f*_S the best line of all (B24). The first stays however many points there are and lies well above 0 here (B2), the
-second is never below 0 and falls with the points.
+f*_S the best line of all (B24). The first does not depend on the number of points and is well above 0 here (B2); the
+second is never below 0 and falls as points are added.
 Refuted by: a trained line below the best of its class; a risk by the formula that fresh points contradict; an
 estimation error that does not fall.
 
@@ -21,7 +21,7 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Part the excess risk of trained lines into the approximation error of their class and the estimation error."""
+    """Split the excess risk of trained lines into the approximation error of their class and the estimation error."""
 
     sets: int = frame.at_least(2, 50)
     """Training sets of each size."""

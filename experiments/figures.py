@@ -1,6 +1,6 @@
-"""Figures from saved results: they take what the JSON holds and compute nothing of their own.
+"""Figures from saved results: they only draw what the JSON holds.
 
-Promises: drawn without a display; the colours are told apart by readers of every colour vision and in grey.
+Promises: drawn without a display; the colours can be told apart with any colour vision and in grey.
 """
 
 import math
@@ -72,7 +72,7 @@ def learning_curves(curves: dict[str, dict[str, list[float]]], apart: dict[str, 
 
 
 def confusion(counts: Sequence[Sequence[int]]) -> Figure:
-    """The confusion matrix, every count written out."""
+    """The confusion matrix, with every count written out."""
     matrix = np.array(counts)
     figure, ((axes,),) = blank(6.4, 6)
     axes.grid(False)
@@ -206,7 +206,7 @@ def detection(rejected: dict[str, list[float]], wrong: dict[str, list[float]], p
 
 
 def training(jobs: dict[str, dict[str, Any]]) -> Figure:
-    """How many times as long as ours each library takes for an epoch, one panel per job."""
+    """How many times as long as `fnn` each library takes for an epoch, one panel per job."""
     figure, (axes,) = blank(4.2 * len(jobs), 3.8, columns=len(jobs))
     for axis, (job, row) in zip(axes, jobs.items(), strict=True):
         times = {peer: t for peer, t in row["times"].items() if "again" not in peer}
@@ -240,7 +240,7 @@ def growth(curves: dict[str, list[dict[str, float]]]) -> Figure:
 
 
 def beside(pictures: Sequence[str], titles: Sequence[str], heading: str) -> str:
-    """Pictures that the package drew as one, side by side under their titles."""
+    """Several pictures drawn by the package, side by side under their titles."""
     parts, left, tallest = [], 0.0, 0.0
     for picture, title in zip(pictures, titles, strict=True):
         (size,) = re.findall(r'viewBox="0 0 (\S+) (\S+)"', picture)

@@ -1,4 +1,4 @@
-"""Question: how good are finite differences, which step is best, and what do they cost beside back-propagation?
+"""Question: how good are finite differences, which step is best, and what do they cost compared with back-propagation?
 
 Prediction: the lecture's example gives 43.99999999999906 in float64, 44.0010 in float32 and 44.08 one-sided (claim A8),
 and 44 exactly by the chain rule and by a pass over the nodes (A10). Where f‴ ≠ 0 the error is a V over the step, with
@@ -24,7 +24,7 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Differentiate by differences: the lecture's numbers, the best step in four dtypes, and what it costs."""
+    """Differentiate by differences: the numbers of the lecture, the best step in four dtypes, and the cost."""
 
     repeats: int = frame.at_least(1, 15)
     """How often each program is timed; the fastest counts."""

@@ -1,8 +1,8 @@
-"""What every experiment shares: its options, the claims it judges, its predictions, and the verdicts that follow.
+"""What all experiments share: options, the claims they judge, predictions, and the verdicts that follow.
 
 Promises: importing this file imports neither JAX nor NumPy. A verdict is computed from predictions by their keys, never
 written down and never taken by place.
-Refuses: an option outside its bounds; a claim that rests on a prediction which the experiment does not make.
+Refuses: an option outside its bounds; a claim that depends on a prediction that the experiment does not make.
 
 An experiment is one file. Its head, above the first import of JAX, NumPy or `fnn`, holds
 
@@ -45,11 +45,12 @@ class Options:
     """The options of every experiment."""
 
     seed: int = 0
-    """Of every random number. Where several nets are trained, of the first; the others take the numbers that follow."""
+    """Seed of every random number. If several nets are trained, it is that of the first; the others use the seeds that
+    follow."""
     out: Path = Path("results")
-    """Folder for the numbers (JSON) and the figures; made if it does not exist."""
+    """Folder for the numbers (JSON) and the figures; created if it does not exist."""
     allow_lost: bool = False
-    """End with status 0 even if a claim that the committed record has as confirmed is refuted or left open."""
+    """End with status 0 even if a claim is refuted or open that is confirmed in the committed record."""
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
@@ -130,7 +131,8 @@ Relation = Literal["is", "at most", "at least", "below", "above", "within"]
 
 
 class Prediction(NamedTuple):
-    """A criterion, fixed beforehand, and what was measured: a value stands in its relation to the bound, or does not.
+    """A criterion, fixed in advance, and what was measured: the value either satisfies its relation to the bound or
+    does not.
 
     >>> Prediction("the error is small", [1e-9, 2e-9], "at most", 1e-8).held
     True

@@ -1,4 +1,4 @@
-"""Question: do the graphs that the lectures draw come out of the glass box, value by value and gradient by gradient?
+"""Question: does the glass box reproduce the graphs of the lectures, value by value and gradient by gradient?
 
 Prediction: on each of the graphs (claims A10, C7, D3, E3, E4, E5) and on a two-layer net every node shows the
 lecture's number, or ours where the lecture has letters, and the gradients equal those of autodiff.

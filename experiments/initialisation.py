@@ -1,15 +1,17 @@
-"""Question: why must weights start random, and what becomes of nets that start at zero, or with all weights equal?
+"""Question: why must weights start at random, and what happens to nets that start at zero, or with all weights equal?
 
 Prediction: from zero weights with tanh every weight gradient and every hidden bias gradient is exactly 0, at the start
-and along the run; only the output bias learns, down to the loss of guessing by the shares of the classes. The lecture's
-"all gradients" holds where that bias is already right: with balanced classes it is 0 too. Equal weights keep all hidden
-units equal for ever; random ones part them (B10). Hidden units may be put in any order, connections and all: the same
-function and the same gradients, in the same order (B11). Small positive biases of relu units work as well as 0 (B29).
-Refuted by: a gradient from zero that is not 0; a loss other than the entropy of the classes; equal units that part; a
-permuted net whose outputs differ by more than rounding.
+and along the run; only the output bias learns, down to the loss of guessing by the frequencies of the classes. The
+lecture's "all gradients" holds if that bias is already right: with balanced classes it is 0 too. Equal weights keep all
+hidden units equal for ever; random ones separate them (B10). Hidden units may be put in any order, connections and all:
+the same function and the same gradients, in the same order (B11). Small positive biases of relu units work as well as 0
+(B29).
+Refuted by: a gradient from zero that is not 0; a loss other than the entropy of the classes; equal units that separate;
+a permuted net with outputs that differ by more than rounding.
 
-In float64. Equal units are equal in exact arithmetic. A compiler may sum the columns of one matrix in different orders,
-and equal units are a ridge, from which descent drives them apart: they are held to half of the digits.
+Everything runs in float64. Equal units are equal in exact arithmetic. A compiler may sum the columns of one matrix in
+different orders, and equal units are on a ridge, from which descent drives them apart: they are compared to half of the
+digits.
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from experiments import frame
 class Options(frame.Options):
     """Start nets at zero, with equal weights and at random, and put hidden units in other orders.
 
-    Zero and equal weights leave the hidden units without anything to tell them apart.
+    With zero or equal weights nothing distinguishes the hidden units.
     """
 
     steps: int = frame.at_least(1, 1000)
@@ -87,7 +89,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
 
 
 def _small(seed: int) -> dict[str, Any]:
-    """A net that can be drawn, before and after its hidden units are put in another order."""
+    """A net that can be drawn, before and after its hidden units are reordered."""
     net, order = fnn.mlp(2, 4, 1), np.array([2, 0, 3, 1])
     first, second = jax.tree.map(np.asarray, net.init(jax.random.key(seed), jnp.float64))
     moved = {"W": first["W"][:, order], "b": first["b"][order]}, second | {"W": second["W"][order]}
@@ -99,7 +101,7 @@ def _small(seed: int) -> dict[str, Any]:
 
 
 def _biases(seed: int, x: jax.Array, y: jax.Array) -> dict[str, Any]:
-    """Losses of relu nets whose hidden biases begin at each of these, several nets of each."""
+    """Losses of relu nets with hidden biases that start at each of these, several nets each."""
     images, labels = jnp.asarray(x[:200], jnp.float32), y[:200]
 
     @jax.jit

@@ -1,13 +1,14 @@
-"""Question: do the lectures' formulas of layers hold, number for number, and where do their readings part?
+"""Question: do the lectures' formulas for layers hold, number for number, and where do different readings of them
+disagree?
 
 Prediction: every formula equals a second computation of the same to rounding: the fully connected layer with its bias
 as an input (A15), sparse, convolutional and pooling layers as masked matrices (A18), gradients before and after each
 activation (B8), nodes called in reverse order (B13), transposed Jacobians (C8), one gradient per parameter and input
 (C9), the Jacobian row by row (D4), the batch (D6), the bias trick (D8), δ of the output (E6). Taylor's remainder falls
-with slope 2 (D2). Two of the readings fail, as predicted: the constant row of the bias trick has a gradient of its own
-and must be frozen, and sigmoid and tanh spoil the constant (D8); the slide's a·δ with δ = p − y is wrong for squared
-error behind a sigmoid, and right for cross-entropy (E6).
-Refuted by: a difference above the rounding bound; a failure that does not fail.
+with slope 2 (D2). Two of the readings fail, as predicted: the constant row of the bias trick has its own gradient and
+must be frozen, and sigmoid and tanh spoil the constant (D8); the slide's a·δ with δ = p − y is wrong for squared error
+behind a sigmoid, and right for cross-entropy (E6).
+Refuted by: a difference above the rounding bound; a reading that should fail and does not.
 
 Witnesses: loops and matrices of NumPy written from the slides (columns, y = Wx), and autodiff for Jacobians. The bound
 for a difference is 64 roundings of the largest number that enters it.

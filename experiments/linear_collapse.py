@@ -1,4 +1,4 @@
-"""Question: is a stack of affine layers more than one of them, and what are the gradients of a deep linear net?
+"""Question: can a stack of affine layers do more than a single one, and what are the gradients of a deep linear net?
 
 Prediction: layers without activation between them are the single layer with the product of their matrices (C3), and
 with a tanh between them they are not. L = ½‖W₃W₂W₁x − y‖² has the gradients W₂ᵀW₃ᵀe xᵀ, W₃ᵀe (W₁x)ᵀ and e (W₂W₁x)ᵀ with

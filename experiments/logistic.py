@@ -1,9 +1,9 @@
-"""Question: does a logistic unit that learns by its -log-likelihood find the true probabilities, and why decide at ½?
+"""Question: does a logistic unit that minimizes the -log-likelihood find the true probabilities, and why decide at ½?
 
-Prediction: where two classes are normal with equal spread the true probability of class 1 is itself a logistic unit, of
+Prediction: if two classes are normal with equal spread, the true probability of class 1 is itself a logistic unit, with
 known weights. Gradient descent on the -log-likelihood (claim B3) reaches the maximum of the likelihood, which Newton's
-method finds as well; the true weights lie in its 95 % region for 95 % of the training sets. Deciding at ½ is deciding
-by the sign of w·x + b, and no other threshold makes fewer errors.
+method finds as well; the true weights lie in its 95 % region for 95 % of the training sets. Deciding at ½ is the same
+as deciding by the sign of w·x + b, and no other threshold makes fewer errors.
 Refuted by: gradient descent and Newton at different weights; a coverage that is not 95 % within five standard errors;
 a point where σ ≥ ½ and w·x + b ≥ 0 differ; another threshold with a smaller risk for the true unit.
 
@@ -21,7 +21,7 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Let the logistic unit learn by its -log-likelihood where the truth is known, and find where it should decide."""
+    """Train a logistic unit on its -log-likelihood where the truth is known, and find where it should decide."""
 
     sets: int = frame.at_least(1, 400)
     """Training sets, each drawn anew; one unit learns from each."""

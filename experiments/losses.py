@@ -1,5 +1,5 @@
-"""Question: which training loss bounds the 0–1 loss, with which constant; up to where is each form of the sigmoid
-right; and what do the two formulas of the notes say exactly?
+"""Question: which training loss bounds the 0–1 loss, and with which constant; in what range is each form of the sigmoid
+right; and what exactly do two formulas of the notes say?
 
 Prediction: the 0–1 loss is a step, its derivative 0 wherever there is one; c times a loss bounds it with c the inverse
 of the smallest loss of a wrong decision: 1 for hinge, squared and absolute error, 2 for half squared error and Huber,

@@ -1,9 +1,10 @@
-"""Question: in which order should the Jacobians of the chain rule be multiplied, and when is from the output not best?
+"""Question: in which order should the Jacobians of the chain rule be multiplied, and when is starting from the output
+not the best?
 
 Prediction: for A 1×100, B 100×100, C 100×100 from the left costs 2·10⁴ multiplications and from the right 1.01·10⁶,
-about 50 times more (claim D5); XLA counts twice that, an addition with each. The gap grows with the size. From the
-output, as back-propagation goes, is best where the net narrows to one number; where it widens from one, from the input
-is (forward mode); where it is wide at both ends and narrow inside, neither is.
+about 50 times more (claim D5); XLA counts twice that, an addition with each. The gap grows with the size. Starting from
+the output, as back-propagation does, is best if the net narrows to one number; starting from the input (forward mode)
+is best if it widens from one; if it is wide at both ends and narrow inside, neither is best.
 Refuted by: another count; a gap that does not grow; a chain for which dynamic programming and trying every order
 disagree, or where the predicted order is not the best.
 

@@ -1,4 +1,4 @@
-"""Question: does the noise scale, measured in one run, tell how large a batch is worth while?
+"""Question: does the noise scale, measured in one run, tell how large a batch is worthwhile?
 
 Prediction: the steps S to a given loss follow S = S_min (1 + B_crit / B) in the batch size B, within a factor of 1.3;
 B_crit agrees within a factor of 3 with the noise scale tr Σ / ‖G‖², averaged over the steps of a run with a large
@@ -8,10 +8,10 @@ Refuted by: a point that is farther off the curve; a B_crit farther from the noi
 one that saves more.
 
 The net 64-32-10 on the training rows of digits, plain descent, batches drawn with replacement. Every batch size takes
-the best of its rates, a factor 1.6 apart, in the median of the seeds. The loss is that of all rows, looked at a
-hundred times in each run, with the step at which it is reached interpolated. S_min and B_crit are fitted by least
-squares in the logarithm of S. That B_crit should be the noise scale holds for a Hessian that is a multiple of the
-identity (McCandlish et al. 2018), which this one is not.
+the best of its rates, a factor 1.6 apart, in the median of the seeds. The loss is that of all rows, measured a hundred
+times in each run, with the step at which it is reached interpolated. S_min and B_crit are fitted by least squares in
+the logarithm of S. That B_crit should be the noise scale holds for a Hessian that is a multiple of the identity
+(McCandlish et al. 2018), which this one is not.
 
 2026-11-26: the procedure was changed after preliminary runs; what was changed, and when, was not kept. The bounds stand
 as they were first committed (372f849), before the committed run.
@@ -27,7 +27,7 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """The noise scale of the gradient against the batch sizes that pay, on digits."""
+    """The noise scale of the gradient against the batch sizes that pay off, on digits."""
 
     seeds: int = frame.at_least(1, 3)
     """Runs of every batch size and rate."""

@@ -4,8 +4,8 @@ Prediction: the gradient is the sum over all paths of the products along them; t
 while the sweep, which computes once what several paths share, grows linearly: both counted, with equal gradients (A20).
 Back-propagation only needs to reach the parameters: without the gradient of the first input it saves the products of
 the first layer, 2 N I H operations, counted by XLA (B28). The chain Φ = α ∘ β ∘ F of the notes, with Dα = 2z and
-Dβ = Id, has our numbers on a graph (D9). A network drawn from its description has a circle for every unit, a line for
-every weight, as wide as it is large and coloured by its sign (C12).
+Dβ = Id, is drawn as a graph with our numbers (D9). A network drawn from its description has a circle for every unit, a
+line for every weight, as wide as it is large and coloured by its sign (C12).
 Refuted by: another count or another gradient; a unit or a weight that is not drawn.
 """
 
@@ -24,7 +24,7 @@ class Options(frame.Options):
     """Count the paths through a net and the products of the sweep, and draw networks as units and edges."""
 
     deepest: int = frame.at_least(3, 8)
-    """Hidden layers of the deepest net whose paths are counted."""
+    """How many hidden layers the deepest net has; its paths are counted."""
 
 
 EXPERIMENT = frame.Experiment(

@@ -1,16 +1,16 @@
-"""Question: does the perceptron stop on separable data, as soon as its bound says, and never on other data?
+"""Question: does the perceptron stop on separable data, within its bound, and never on other data?
 
-Prediction: its decision is sign(w·x + b) with sign(0) = +1 (claim A1). On every separable set it settles after at most
-(R ‖w*‖ / ρ)² mistakes, and from any start w₀ with any step α after at most (R/ρ)² + 2‖w₀‖/(αρ) (B30); on sets that no
-line separates it repeats itself for ever (claim B4).
-Refuted by: a separable set with more mistakes than its bound, or unsettled; a set for which a linear program finds a
-separating line and the perceptron none, or the other way round; a decision that differs from the rule.
+Prediction: its decision is sign(w·x + b) with sign(0) = +1 (claim A1). On every separable set it converges after at
+most (R ‖w*‖ / ρ)² mistakes, and from any start w₀ with any step α after at most (R/ρ)² + 2‖w₀‖/(αρ) (B30); on sets that
+no line separates it cycles for ever (claim B4).
+Refuted by: a separable set with more mistakes than its bound, or without convergence; a set for which a linear program
+finds a separating line and the perceptron none, or the other way round; a decision that differs from the rule.
 
 All numbers are whole, so that float64 computes them exactly. For each separable set the bound is taken with the plane
 that labelled it and with one of nearly the largest margin, found by Gilbert's algorithm (Frank-Wolfe towards the point
 of the convex hull of y x that is nearest to 0): the bound holds for any separating plane, and the larger its margin the
-sharper the bound. What happens next depends on w and on the position among the examples alone: the same w at the start
-of a second pass proves that the algorithm goes round for ever. That no line separates the set is shown by numbers λ ≥ 0
+sharper the bound. What happens next depends only on w and on the position among the examples: the same w at the start
+of a second pass proves that the algorithm cycles for ever. That no line separates the set is shown by numbers λ ≥ 0
 that add up to 1 with Σ λ y (x, 1) = 0, which a linear program finds: no w could then have all y (w·x + b) > 0, for
 their mean with weights λ is 0.
 """
@@ -25,7 +25,8 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Run the perceptron on thousands of separable sets, against its mistake bound, and on sets that no line parts."""
+    """Run the perceptron on thousands of separable sets, against its mistake bound, and on sets that no line
+    separates."""
 
     sets: int = frame.at_least(3, 12_000)
     """Random separable sets, a third of them in each of 2, 4 and 8 dimensions."""

@@ -1,6 +1,6 @@
 """Which operations of JAX the glass box covers: every primitive that the installed release can differentiate.
 
-`python -m experiments.primitives` writes the table of `docs/glassbox.md` anew.
+`python -m experiments.primitives` rewrites the table in `docs/glassbox.md`.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """Live progress: a bar on a terminal, plain lines elsewhere.
 
-Promises: an experiment is handed a `Watch` and knows nothing of how it is shown; `silent` shows nothing.
+Promises: an experiment gets a `Watch` and knows nothing about how it is shown; `silent` shows nothing.
 """
 
 from collections.abc import Callable, Iterator

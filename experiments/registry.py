@@ -1,6 +1,6 @@
 """Which experiments there are, in the order in which they are listed.
 
-To add one, write its file as `frame` says and put its name into `NAMES`: nothing else has to know of it.
+To add one, write its file as described in `frame` and put its name into `NAMES`; nothing else needs to change.
 Promises: `EXPERIMENTS` is read from the heads of the files, so that the list and every `--help` answer at once; neither
 JAX nor NumPy is imported for it.
 """

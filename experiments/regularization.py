@@ -2,11 +2,10 @@
 are they priors?
 
 Prediction: their gradients are 2W and sign(W), on weights and never on biases; the proximal step of L1 makes weights
-exactly zero, in the end all of them, so that only the bias is left, the mean of the targets; plain
-gradient steps on L1 step over zero for ever and give none, as L2 gives none (B9). The slide's "L1 will push certain
-weights to be exactly 0" is true of the minimum, and of the proximal step. −log(likelihood × prior) is the objective
-times n/σ², plus a constant: Gaussian prior of deviation τ with λ = σ²/(2nτ²), Laplacian of scale β with λ = σ²/(nβ)
-(B18).
+exactly zero, in the end all of them, so that only the bias is left, the mean of the targets; plain gradient steps on L1
+step over zero for ever and give no zeros, and neither does L2 (B9). The slide's "L1 will push certain weights to be
+exactly 0" is true of the minimum, and of the proximal step. −log(likelihood × prior) is the objective times n/σ², plus
+a constant: Gaussian prior of deviation τ with λ = σ²/(2nτ²), Laplacian of scale β with λ = σ²/(nβ) (B18).
 Refuted by: exact zeros from plain steps or from L2, none from proximal steps; a path other than scikit-learn's Lasso
 and the closed form of ridge regression; a bias that shrinks; objectives that differ by more than rounding.
 

@@ -1,6 +1,6 @@
 """The report: one HTML page of every claim, its verdict, and the experiment behind it.
 
-Promises: made from the folders of results alone, so that it can be remade at any time; self-contained, without scripts
+Promises: made only from the folders of results, so it can be made again at any time; self-contained, without scripts
 and without anything from a network; every word that comes from a result or a docstring is escaped. Experiments that
 `all` leaves out enter by their committed results, unless the folder holds results of their own.
 """
@@ -37,7 +37,7 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Report:
-    """Remake report.html from the results and figures that stand in a folder; nothing is computed anew."""
+    """Make report.html again from the results and figures in a folder; nothing is computed again."""
 
     out: Path = Path("results")
     """Folder that holds one folder per experiment; the report is written there."""
@@ -50,7 +50,7 @@ class Run(NamedTuple):
     folder: Path
     record: dict[str, Any]
     committed: bool = False
-    """Measured once and committed to the repository, not made by this user."""
+    """True for results committed to the repository, not made by this user."""
 
 
 class Description(NamedTuple):
@@ -199,7 +199,7 @@ def verdicts_of(claim: str, records: list[Run]) -> dict[str, str]:
 
 
 def overall(witness: Witnesses, verdicts: dict[str, str]) -> str:
-    """The worst that an experiment says; without one, whether tests assert it."""
+    """The worst verdict of any experiment; without experiments, whether tests assert the claim."""
     for worst in ("refuted", "failed", "open", "confirmed", "not judged"):
         if worst in verdicts.values():
             return worst
@@ -355,7 +355,7 @@ def _size(content: bytes, kind: str) -> tuple[int, int]:
 
 
 def shortened(value: Any) -> Any:
-    """The same with long lists cut to their first entries.
+    """The same, with long lists cut to their first entries.
 
     >>> shortened({"a": [1, 2], "b": list(range(100))})
     {'a': [1, 2], 'b': [0, 1, 2, '… 100 in all']}

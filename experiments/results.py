@@ -1,4 +1,4 @@
-"""What a run leaves behind: `results.json` and figures, in the folder that the user named and nowhere else.
+"""What a run writes: `results.json` and figures, in the folder that the user named and nowhere else.
 
 Promises: the file holds the options (seed included), versions and device beside the result; what differs between two
 runs of the same thing (times, date, machine) stands in `measured`, everything else is the same again.
@@ -25,7 +25,7 @@ class FolderError(Exception):
 
 
 def claim(folder: Path) -> None:
-    """Make the folder and try to write there. Raises `FolderError`."""
+    """Create the folder and try to write there. Raises `FolderError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".trial-{os.getpid()}"
@@ -59,7 +59,7 @@ def write(folder: Path, name: str, options: Any, result: dict[str, Any]) -> dict
 
 
 def fail(folder: Path, name: str, options: Any, failure: str, saved: dict[str, Any] | None) -> None:
-    """Write that the experiment failed, and why, in place of what an earlier run left; `saved` is how far it got."""
+    """Write that the experiment failed, and why, in place of an earlier result; `saved` says how far it got."""
     begun = {
         "experiment": name,
         "options": _settings(options),
@@ -99,7 +99,7 @@ def _read(text: str) -> Any:
 
 
 def replace(file: Path, text: str) -> None:
-    """Write the file in place of what was there: whoever reads finds the old one or the new one, never half of it."""
+    """Replace the file: a reader finds the old one or the new one, never half of it."""
     beside = file.with_name(f".{file.name}-{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     beside.replace(file)

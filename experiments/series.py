@@ -1,7 +1,7 @@
-"""Several experiments, and one report of all: two at a time, those that judge times one after the other.
+"""Several experiments, and one report on all: two at a time, those that judge times one after the other.
 
-Promises: folders are tried before anything is computed; an experiment that fails is named and the others go on; Ctrl-C
-leaves what is finished and a report of it; the status says how it ended.
+Promises: folders are tried before anything is computed; an experiment that fails is named and the others continue;
+Ctrl-C leaves what is finished and a report on it; the status says how it ended.
 """
 
 import signal
@@ -25,9 +25,9 @@ from experiments.registry import EXPERIMENTS, load, summary
 
 @dataclass(frozen=True)
 class Series(frame.Options):
-    """Run several experiments, each into a folder of its own, and write one report of all that stands there.
+    """Run several experiments, each into its own folder, and write one report on everything there.
 
-    `all` leaves out what takes long or a quiet machine: that enters the report from the committed results.
+    `all` leaves out what takes long or needs a quiet machine: for these the report uses the committed results.
     """
 
     quick: bool = False
@@ -79,7 +79,7 @@ def _scheduled(chosen: dict[str, Any], options: Series, console: Console) -> Ite
 
 
 def _seconds(name: str) -> float:
-    """How long the experiment took when its record was made; what has no record comes last."""
+    """How long the experiment took when its record was made; experiments without a record come last."""
     measured = (results.read(trial.COMMITTED / name / results.FILE) or {}).get("measured", {})
     return measured.get("seconds_with_all_seeds", measured.get("seconds", 0.0))
 
@@ -123,7 +123,7 @@ def _together(chosen: dict[str, Any], options: Series, console: Console) -> Iter
 
 
 def _undisturbed() -> None:
-    """In a process for experiments: Ctrl-C is for the one that gives them out."""
+    """In a worker process: Ctrl-C is handled by the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -134,7 +134,7 @@ def _outcome_there(name: str, options: Any, quick: bool) -> tuple[bool, str]:
 
 @contextmanager
 def _in_haste() -> Iterator[None]:
-    """What a quick form computes is over in a moment: compiler and figures take nearly all of its time, and do less."""
+    """A quick form computes very little: compiler and figures take nearly all of its time, so they do less."""
     import jax
     import matplotlib as mpl
 

@@ -1,4 +1,4 @@
-"""Question: where few parameters meet few rows, how far do second-order methods come with the work of Adam?
+"""Question: with few parameters and few rows, how far do second-order methods get with the work that Adam needs?
 
 Prediction: at the same work, counted in gradients, Levenberg-Marquardt and L-BFGS both end below Adam on every set, in
 the median of the starts, with the best of three rates for Adam; Levenberg-Marquardt ends no higher than SciPy's
@@ -26,12 +26,12 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Train small nets to the end by Levenberg-Marquardt, L-BFGS, Adam, scikit-learn and SciPy."""
+    """Train small nets to convergence by Levenberg-Marquardt, L-BFGS, Adam, scikit-learn and SciPy."""
 
     starts: int = frame.at_least(1, 5)
     """Nets on each set, each from parameters of its own."""
     work: int = frame.at_least(20, 600)
-    """What each method may spend, in gradients."""
+    """How much work each method may do, in gradients."""
     sets: tuple[Literal["sine", "diabetes", "wine"], ...] = ("sine", "diabetes", "wine")
     """On which data."""
     data: Path | None = None

@@ -3,7 +3,7 @@
 Prediction: the lecture's four logits give its exponentials and probabilities (claim A6); the one-hot code is 1 at the
 label alone (A5); rows add up to 1 with no entry below 0, and the loss is −log of the entry at the label (A7); the
 gradient is −(e(y) − f(x)) before the softmax (B7) and −e(y)/f(x)_y after it (B20); a constant added to all logits
-changes nothing, so that the weights of one class are too many (B15).
+changes nothing, so the weights of one class are redundant (B15).
 Refuted by: a printed digit that is not met; a row that differs from extended precision or from autodiff by more than
 rounding; a curvature that is not zero along the constant, or zero along anything else.
 
@@ -21,7 +21,7 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Check the softmax and its loss: the lecture's numbers, the identities, and the parameters too many."""
+    """Check the softmax and its loss: the numbers of the lecture, the identities, and the redundant parameters."""
 
     rows: int = frame.at_least(1, 20_000)
     """Random rows of logits on which the identities are checked, for each number of classes."""

@@ -1,9 +1,9 @@
 """Question: how does the curvature of a net change while it is trained, and does the learning rate bound it?
 
 Prediction: with the whole set in every step the largest eigenvalue of the Hessian rises from where it starts, and in
-the last quarter of the run its median is at most 1.2 times 2 / rate, the largest that descent at this rate bears (A11);
-with half the rate it ends higher. Most of the spectrum is near 0: at least 90 % of it lies within a tenth of the
-largest eigenvalue.
+the last quarter of the run its median is at most 1.2 times 2 / rate, the largest at which descent with this rate is
+stable (A11); with half the rate it ends higher. Most of the spectrum is near 0: at least 90 % of it lies within a tenth
+of the largest eigenvalue.
 Refuted by: a largest eigenvalue that does not rise; a median above that; a smaller rate that ends lower; less than 90 %
 near 0.
 
@@ -29,7 +29,7 @@ class Options(frame.Options):
     epochs: int = frame.at_least(8, 10_000)
     """Steps of each run."""
     every: int = frame.at_least(1, 100)
-    """Steps between two looks at the largest eigenvalue."""
+    """Steps between two measurements of the largest eigenvalue."""
     starts: int = frame.at_least(1, 8)
     """Of Lanczos, for the density."""
 

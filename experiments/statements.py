@@ -1,5 +1,5 @@
-"""The claims of the lectures as a reader reads them: a title in words, the statement typeset, what its picture shows,
-and, where a lecture is wrong, what it says and what is right.
+"""The claims of the lectures for readers: a title in words, the statement typeset, what its picture shows, and, if a
+lecture is wrong, what it says and what is right.
 
 Promises: `statements.toml` holds all of it, in Markdown with TeX between dollars; nothing in it is measured: verdicts
 and numbers come from the records. `experiments.claims.CLAIMS` has the same claims in plain text, for terminals.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Picture(NamedTuple):
-    """What a reader is told of a picture."""
+    """The title and caption of a picture."""
 
     title: str
     seen: str

@@ -1,8 +1,8 @@
 """Question: can any classification tree be rewritten as a network that gives the same answer everywhere?
 
-Prediction: yes (claim A4): the network lands in the tree's own leaf at a million random points, at every threshold and
-at its neighbouring floats; 0 disagreements, for two classes and for more, up to depth 8.
-Refuted by: one point at which the leaf or the class differs; an input with NaN that is answered.
+Prediction: yes (claim A4): the network reaches the same leaf as the tree at a million random points, at every threshold
+and at its neighbouring floats; 0 disagreements, for two classes and for more, up to depth 8.
+Refuted by: one point at which the leaf or the class differs; an input with NaN that gets an answer.
 
 The trees are scikit-learn's. At each inner node a training row that reaches it is moved onto the threshold, one float
 below and one above, in float32 and in float64: these are the points at which rounding would show. To see that they do

@@ -1,8 +1,8 @@
 """One experiment, from its options to its files.
 
-Promises: precision and clock are set here and nowhere else; a result is saved before it is judged and drawn, and judged
-and drawn from what was saved, so that whoever has the file can do both again; the record names its figures, each with a
-text for readers who cannot see it. An experiment is its module, or anything with the same functions.
+Promises: precision and clock are set only here; a result is saved before it is judged and drawn, and judged and drawn
+from what was saved, so anyone who has the file can do both again; the record names its figures, each with a text for
+readers who cannot see it. An experiment is its module, or anything with the same functions.
 """
 
 import dataclasses
@@ -112,7 +112,7 @@ def seen(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def lines(record: dict[str, Any]) -> list[str]:
-    """What became of the predictions and of the claims, a line each."""
+    """The outcome of the predictions and the claims, one line each."""
     predicted = [f"{frame.WORDS[held]}: {sentence}" for sentence, held, *_ in record["predictions"].values()]
     return predicted + [f"{claim} {told(judgement)}: {judgement[1]}" for claim, judgement in record["verdicts"].items()]
 
@@ -178,7 +178,7 @@ def draw(experiment: Any, folder: Path, saved: dict[str, Any]) -> dict[str, Any]
 
 
 def _bounded(axes: Any) -> None:
-    """A library that is broken lets numbers grow to the last: on a logarithmic axis the marks beyond are infinite."""
+    """A broken library lets numbers grow without bound: on a logarithmic axis the tick marks would be infinite."""
     for scale, limits, bound in (
         (axes.get_xscale(), axes.get_xlim(), axes.set_xlim),
         (axes.get_yscale(), axes.get_ylim(), axes.set_ylim),
@@ -204,7 +204,7 @@ def _panel(axes: Any) -> str:
 
 
 def judge_again(file: Path) -> dict[str, Any]:
-    """Judge a record anew, its numbers as they are, and write it back; return it. Raises `FolderError`."""
+    """Judge a record again, with its numbers unchanged, and write it back; return it. Raises `FolderError`."""
     record = results.read(file)
     if record is None or "result" not in record:
         raise results.FolderError(f"{file} holds no result. Run its experiment first.")

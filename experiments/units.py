@@ -1,14 +1,15 @@
-"""Question: what can single units do: where does the bias put them, which activation may they have, when do their
-likelihoods underflow, and what becomes of exclusive-or behind a hidden layer?
+"""Question: what can single units do: where does the bias put them, which activations can they have, when do their
+likelihoods underflow, and what does a hidden layer make of exclusive-or?
 
 Prediction: tanh a = 2σ(2a) − 1 to rounding, both are bounded and strictly increasing, and tanh as it is written
 overflows beyond half the logarithm of the largest number (B25). The bias moves the ridge of a unit to −b/‖w‖ and leaves
 its range (B26). A product of likelihoods ½ underflows after as many examples as its dtype has binary places, its
-logarithm never does (B27). One unit reads exclusive-or behind a hidden layer, and no unit does before it (B21). Random
-units of five activations approximate a function the better the more there are; those of a polynomial stay above the
-error of the best polynomial (B23). Cross-entropy pairs with the sigmoid as well, as the softmax of two classes, and
-softmax with the squared error (A21).
-Refuted by: another identity, ridge, number of examples or error; a hidden layer behind which no line reads all four.
+logarithm never does (B27). One unit computes exclusive-or after a hidden layer, and no unit does before it (B21).
+Random units with five activations approximate a function better the more of them there are; those of a polynomial stay
+above the error of the best polynomial (B23). Cross-entropy pairs with the sigmoid as well, as the softmax of two
+classes, and softmax with the squared error (A21).
+Refuted by: another identity, ridge, number of examples or error; a hidden layer after which no line gets all four
+right.
 
 Everything runs in float64 but the dtypes that are named. The function of B23 has a kink, |2x − 0.8|.
 """
@@ -23,7 +24,8 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Look at single units: their ridge, range and underflow, exclusive-or behind a layer, and which activations do."""
+    """Examine single units: ridge, range, underflow, exclusive-or after a hidden layer, and which activations
+    approximate."""
 
     units: int = frame.at_least(8, 256)
     """The most random units that approximate the function."""

@@ -1,12 +1,12 @@
-"""Question: how well does one hidden layer approximate a function as it widens, and what does depth save?
+"""Question: how well does one hidden layer approximate a function as it gets wider, and what does depth save?
 
 Prediction: with F(x) = Σ vᵢ φ(wᵢᵀx + bᵢ) and a bounded, increasing φ the largest error falls as the number N of units
 grows (claim A3): weights that are constructed stay below a proven bound that falls to 0, and trained ones, the median
 of several starts, fall as well. One hidden layer suffices, but more may be cheaper (B16): a sawtooth of 2^k teeth takes
 2k relu units in k layers and 2^k in one. The nets are the lecture's formulas of one, two and many hidden layers (C4).
 Refuted by: a constructed net above its bound, or a bound that does not fall; a deep sawtooth that is not exact, or a
-shallow one of fewer units that is; a net that differs from the formula. That trained nets fall is no part of the
-theorem, which says nothing about how to train: where they do not, the verdict stays open.
+shallow one of fewer units that is; a net that differs from the formula. That the error of trained nets falls is not
+part of the theorem, which says nothing about training: if it does not fall, the verdict stays open.
 
 Constructed in one dimension: a staircase. With nodes x₀ … x_M a distance h apart,
     F(x) = f(x₀) + Σ (f(xᵢ) − f(xᵢ₋₁)) σ(s (x − (xᵢ₋₁ + xᵢ)/2))

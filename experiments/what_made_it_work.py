@@ -1,12 +1,12 @@
 """Question: of the five things that made deep nets work (initialisation, activation, regularization, accelerated
-descent, early stopping), which does a deep net on digits miss most?
+descent, early stopping), which one matters most for a deep net on digits?
 
 Prediction: the whole recipe (relu, He's weights, L2, Nesterov's momentum, early stopping) reads digits well; with any
 one of the five left out the loss on unseen images is higher; without acceleration training takes longer too; stopping
 early helps also where there is no penalty; with none of them a deep net does not learn at all (B14). Each part is
 judged by itself.
-Refuted by: a part whose lack lowers the loss, or saves time, beyond chance. Open: one whose lack makes no difference
-beyond chance here.
+Refuted by: a part that, when left out, lowers the loss or saves time, beyond chance. Open: a part that, when left out,
+makes no difference beyond chance here.
 
 The criterion was written after exploration: the problem, seven layers and 300 training images with a tenth of their
 labels wrong, is one on which there is something to overfit. It is judged on 20 seeds that no choice has seen: every
@@ -27,7 +27,7 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Leave out one by one what made deep nets work: initialisation, activation, penalty, acceleration, stopping.
+    """Leave out, one at a time, what made deep nets work: initialisation, activation, penalty, acceleration, stopping.
 
     A net of seven layers reads digits from 300 examples; each variant has its own best learning rate and strength.
     """

@@ -1,9 +1,11 @@
-"""Question: where does linear regression arrive, how far may it be trusted, and what changes with a hidden layer?
+"""Question: where does linear regression end, how far can it be trusted, and what changes with a hidden layer?
 
 Prediction: the cost of a linear model of wine is convex; one linear system gives its only minimum, and gradient descent
-arrives there from everywhere, at the rate that the eigenvalues predict (C1). A line of quality against alcohol leaves
-at 0 % and at 100 % all that was observed, and at one of them what is possible (C2). With a hidden layer the cost is not
-convex: between two nets of equal cost, one the other with its units in another order, lies a higher cost (C5).
+gets there from everywhere, at the rate that the eigenvalues predict (C1). At 0 % and at 100 % alcohol, a line of
+quality against alcohol is outside everything that was observed, and at one of them outside what is possible (C2). With
+a hidden layer the cost is not
+convex: between two nets of equal cost, one being the other with its units in a different order, the cost is higher
+(C5).
 Refuted by: a start from which descent ends elsewhere, or a chord below the linear cost (C1); a line that stays
 within what was observed at an end (C2); a segment between the two nets that nowhere rises above its ends (C5).
 
@@ -12,8 +14,8 @@ named; else the 178 wines of scikit-learn, which nobody rated: there the content
 quality. All but the training of the nets is in float64. The closed form is a least-squares solution by NumPy, which
 knows nothing of our gradients.
 Convexity is tried as it is defined: the cost half way between two random points is at most the mean of their costs. For
-the picture of extrapolation nets are trained on alcohol alone: they agree where there are wines; elsewhere they level
-off, each as it happens, since nothing there was learned.
+the picture of extrapolation nets are trained on alcohol alone: they agree where there are wines; elsewhere each levels
+off in its own way, since nothing was learned there.
 """
 
 import os
@@ -28,7 +30,7 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Linear regression on wine: solved, descended to, extrapolated with; and nets, whose cost is not convex.
+    """Linear regression on wine: solved, reached by descent, extrapolated; and nets, for which the cost is not convex.
 
     Without a folder of the UCI wine-quality tables it takes the 178 wines that come with scikit-learn.
     """
@@ -100,7 +102,7 @@ ROUNDING = 1e-12
 
 
 class Table(NamedTuple):
-    """Measurements of wines, and what is to be predicted."""
+    """Measurements of wines, and the target."""
 
     source: str
     x: np.ndarray
@@ -109,7 +111,7 @@ class Table(NamedTuple):
     target: str
     least: float
     most: float | None
-    """What the target can be; None where nothing bounds it."""
+    """The possible range of the target; None if it has no bounds."""
 
 
 # ---- the wines ------------------------------------------------------------------------------------------------------
@@ -332,7 +334,7 @@ def _segments(net: fnn.Layer, params: Any, x: np.ndarray, y: np.ndarray) -> dict
 
 
 def _digits(values: np.ndarray) -> list[Any]:
-    """What is only drawn, to four digits."""
+    """Numbers that are only drawn, to four digits."""
     return np.vectorize(lambda value: float(f"{value:.4g}"))(values).tolist()
 
 

@@ -450,6 +450,8 @@ class Softmax(Activation):
     """
 
     def forward(self, z: Array) -> tuple[Array, Residuals]:
+        if not z.ndim:
+            raise ValueError("softmax: z must hold K classes on its last axis, got a single number. Give z[None].")
         # the sum is at most K, which float16 holds up to 65504 classes
         wide = z.shape[-1] > float(jnp.finfo(z.dtype).max)
         a = jax.nn.softmax(z.astype(jnp.float32), axis=-1).astype(z.dtype) if wide else jax.nn.softmax(z, axis=-1)

@@ -152,10 +152,16 @@ def require_dtype(dtype: DType) -> DType:
     """Return `dtype` if it is a floating type that JAX will use as asked; raise otherwise.
 
     Raises:
-        TypeError: not a floating type.
+        TypeError: no dtype, or not a floating one.
         ValueError: float64 while x64 is off, where JAX would silently use float32.
     """
-    wanted = jnp.dtype(dtype)
+    try:
+        wanted = jnp.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"dtype must be a floating dtype, got {type(dtype).__name__}. Use float32, bfloat16 or float64. A layer "
+            "knows its sizes: init(key) needs no example."
+        ) from error
     if not jnp.issubdtype(wanted, jnp.floating):
         raise TypeError(f"parameters must have a floating dtype, got {wanted.name}. Use float32, bfloat16 or float64.")
     if wanted == jnp.float64 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
@@ -166,15 +172,28 @@ def require_dtype(dtype: DType) -> DType:
     return wanted
 
 
+def as_numbers(where: str, name: str, value: Any) -> Array:
+    """Return `value` as an array; raise a `TypeError` for what is none: None, text, rows of unequal length."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        got = "None" if value is None else type(value).__name__
+        of = f" of dtype {value.dtype}" if isinstance(value, np.ndarray) else ""
+        raise TypeError(
+            f"{where}: {name} must be an array of numbers, got {got}{of}. "
+            "Give one array; turn text into labels 0, 1, …, and rows into equal lengths."
+        ) from error
+
+
 def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -> Array:
     """Return `value` as a floating array, cast to `dtype` if one is named, with a `CastWarning` when it changes.
 
     While x64 is off, NumPy's float64 becomes float32 without a warning, as everywhere in JAX.
 
     Raises:
-        TypeError: the array holds integers, booleans or complex numbers.
+        TypeError: no array of numbers, or one of integers, booleans or complex numbers.
     """
-    array = jnp.asarray(value)
+    array = as_numbers(where, name, value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{where}: {name} must have a floating dtype, got {array.dtype.name}. Cast it once with .astype('float32')."

@@ -8,6 +8,7 @@ Press et al., Numerical Recipes, 3rd ed., section 5.7.
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from fnn.checks import as_floating, require_size
 from fnn.jaxprs import fingerprint
@@ -77,7 +79,10 @@ def central_differences(f: Callable[..., Array], step: Step | None = None, *, ch
         a function with the arguments of f that returns the gradient in the structure of params.
 
     Raises:
-        TypeError: params with integer leaves. ValueError: f that is not scalar, a step that is not above 0.
+        TypeError: params with integer leaves, an array as the step. ValueError: f not scalar, a step not above 0.
+
+    Warns:
+        UserWarning: a step that rounding changes, down to x + h = x.
 
     >>> f = lambda x: (2 * x[0] + 3 * x[1]) ** 2 + 3
     >>> fnn.central_differences(f, step=2e-2)(jnp.array([1.0, 3.0])).round(2)  # claim A8
@@ -121,6 +126,11 @@ class _Quotient:
     """By what f is known: itself, or all that it computes."""
 
     def __post_init__(self) -> None:
+        if not callable(self.step) and np.ndim(self.step):
+            raise TypeError(
+                f"step must be a number or a function of a leaf, got an array of shape {np.shape(self.step)}. "
+                "The point is the argument of the function that is returned: central_differences(f)(x)."
+            )
         if not callable(self.step) and not 0 < self.step < math.inf:
             raise ValueError(f"step must be above 0 and finite, got {self.step}. Leave it out for the default.")
         require_size("differences", "chunk", self.chunk, "Leave it out for the default of 64.")
@@ -151,7 +161,27 @@ def _called(quotient: _Quotient, params: PyTree, *rest: Any) -> PyTree:
     if quotient.key is None or f is not own:
         # a function is traced at every call, so that a global that it reads counts as it is now
         quotient = replace(quotient, f=f, key=_key(f, params, arrays))
-    return _differences(quotient, params, *arrays)
+    gradient = _differences(quotient, params, *arrays)
+    if quotient.step not in (_central_step, _one_sided_step):
+        _warn_of_lost_steps(quotient, params)
+    return gradient
+
+
+def _warn_of_lost_steps(quotient: _Quotient, params: PyTree) -> None:
+    """Where x and x + h are one number, the quotient is 0, whatever the function; near that it is off by a factor."""
+    for k, leaf in enumerate(jax.tree.leaves(params)):
+        if isinstance(leaf, Tracer) or not jnp.size(leaf):
+            continue
+        x = jnp.asarray(leaf)
+        h = quotient.step(x) if callable(quotient.step) else jnp.full_like(x, quotient.step)
+        below, above = (x - h / 2, x + h / 2) if quotient.central else (x, x + h)
+        lost = int(jnp.sum(jnp.abs(above - below - h) > h / 10))
+        if lost:
+            warnings.warn(
+                f"differences: rounding changes the step by more than a tenth in {lost} of {x.size} entries of leaf "
+                f"{k} ({x.dtype.name}), and the quotient with it. Leave it out, make it larger, or work in float64.",
+                stacklevel=3,
+            )
 
 
 def _key(f: Callable[..., Array], params: PyTree, arrays: list[Any]) -> Any:

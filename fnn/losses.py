@@ -36,6 +36,7 @@ from fnn.activations import softmax
 from fnn.checks import (
     and_more,
     as_floating,
+    as_numbers,
     require_labels,
     require_name,
     require_pair,
@@ -146,7 +147,9 @@ class Loss(Record):
 
     def as_target(self, prediction: Array, target: Any) -> Array:
         """Check the target's shape and dtype against the prediction's and return it as an array."""
-        target = jnp.asarray(target)
+        target = as_numbers(self.name, "the target", target)
+        if jnp.issubdtype(target.dtype, jnp.complexfloating):
+            raise TypeError(f"{self.name}: the target must be real, got {target.dtype.name}. Give y.real, or |y|.")
         _require_same_shape(self.name, prediction, target)
         return target.astype(prediction.dtype)
 
@@ -427,7 +430,7 @@ class ClassificationLoss(Loss):
     """
 
     def as_target(self, prediction: Array, target: Any) -> Array:
-        target = jnp.asarray(target)
+        target = as_numbers(self.name, "the target", target)
         if jnp.issubdtype(target.dtype, jnp.integer):
             if target.shape == prediction.shape[:-1]:
                 # int8 and uint8 cannot count the classes that they index
@@ -442,9 +445,10 @@ class ClassificationLoss(Loss):
                 f"got {target.shape}. {remedy}"
             )
         if not jnp.issubdtype(target.dtype, jnp.floating):
+            kind, cast = ("labels", "int32") if target.shape == prediction.shape[:-1] else ("one-hot rows", "float32")
             raise TypeError(
                 f"{self.name}: targets must be labels or probabilities, got dtype {target.dtype.name}. "
-                "Cast labels: y.astype('int32')."
+                f"Cast {kind}: y.astype({cast!r})."
             )
         if target.shape == prediction.shape[:-1]:
             raise TypeError(

@@ -227,11 +227,15 @@ class Sequential(Layer):
                 )
 
     def _pairs(self, params: Params) -> list[tuple[Layer, Params]]:
-        if not isinstance(params, tuple | list) or len(params) != len(self.layers):
+        state = hasattr(params, "params")
+        if state or not isinstance(params, tuple | list) or len(params) != len(self.layers):
             got = f"{len(params)} entries" if isinstance(params, tuple | list) else type(params).__name__
+            remedy = "Do they belong to another network? Make them with net.init(key)."
+            if state:
+                got, remedy = type(params).__name__, "A state holds more than the parameters: give state.params."
             raise ValueError(
                 f"sequential needs a tuple with the params of each layer, {len(self.layers)} entries, got {got}. "
-                "Do they belong to another network? Make them with net.init(key)."
+                f"{remedy}"
             )
         return list(zip(self.layers, params, strict=True))
 
@@ -609,13 +613,14 @@ def dense(
     return Dense(inputs, outputs, get_activation(activation), get_initializer(weight_init), get_initializer(bias_init))
 
 
-def sequential(*layers: Layer) -> Sequential:
-    """One layer after another; see `Sequential`. Raises `ValueError` where two sizes do not match.
+def sequential(*layers: Layer | Sequence[Layer]) -> Sequential:
+    """One layer after another, given one by one or as one list. Raises `ValueError` if two sizes do not match.
 
-    >>> fnn.sequential(fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1)) == fnn.mlp(2, 3, 1, activation="tanh")
+    >>> fnn.sequential([fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1)]) == fnn.mlp(2, 3, 1, activation="tanh")
     True
     """
-    return Sequential(tuple(layers))
+    given: Sequence[Any] = layers[0] if len(layers) == 1 and isinstance(layers[0], Sequence) else layers
+    return Sequential(tuple(given))
 
 
 def skip(layer: Layer) -> Skip:
@@ -664,7 +669,10 @@ def mlp(
     """
     if len(sizes) == 1 and isinstance(sizes[0], Sequence):
         sizes = tuple(sizes[0])
-    remedy = "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10])."
+    remedy = (
+        "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10]), and the activation by keyword, "
+        "activation='tanh'."
+    )
     widths = [require_size("mlp", f"size {k + 1}", size, remedy) for k, size in enumerate(sizes)]
     if len(widths) < 2:
         raise ValueError(f"mlp needs at least two sizes, inputs and outputs, got {widths}. Example: mlp(64, 32, 10).")

@@ -23,9 +23,10 @@ __all__ = ["Adam", "Momentum", "Optimizer", "Sgd", "adam", "momentum", "nesterov
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The base of every optimizer: η, and the two methods that a new one defines.
+    """The base of every optimizer: the learning rate η, and the two methods that a new optimizer defines.
 
-    Raises `ValueError` unless the learning rate is finite and above 0; a traced one, as in a sweep, is not checked.
+    Raises `ValueError` unless the learning rate is finite and above 0, and `TypeError` unless it is one real number. A
+    traced rate, as in a sweep, is not checked.
 
     >>> import optax
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
@@ -41,11 +42,12 @@ class Optimizer:
         _require(self, "learning_rate", lambda rate: 0 < rate < math.inf, "finite and above 0")
 
     def init(self, params: Params) -> PyTree:
-        """The state before the first step."""
+        """Return the state before the first step, for parameters of these shapes and dtypes."""
         raise TypeError(f"{type(self).__name__} must define init(params) -> state.")
 
     def update(self, gradients: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
-        """Return (updates to add to the parameters, the state for the next step)."""
+        """Return (updates to add to the parameters, the state for the next step); updates have the structure, shapes
+        and dtypes of the parameters."""
         raise TypeError(f"{type(self).__name__} must define update(gradients, state, params) -> (updates, state).")
 
 
@@ -69,7 +71,7 @@ class Momentum(Optimizer):
     """The heavy ball: m ← g + β m, θ ← θ − η m (claim B14; Polyak 1964). Made by `momentum` and `nesterov`.
 
     With `look_ahead`, Nesterov's form: θ ← θ − η (g + β m) with the new m (Sutskever et al. 2013). Some books put η
-    into m instead; for a constant rate that is the same.
+    into m instead; with a constant rate the two are the same.
 
     >>> fnn.optimizers.nesterov(0.1) == fnn.optimizers.Momentum(0.1, look_ahead=True)
     True
@@ -132,7 +134,7 @@ class Adam(Optimizer):
 
 
 def sgd(learning_rate: float) -> Sgd:
-    """Gradient descent; see `Sgd`.
+    """Return the record of gradient descent; see `Sgd`, and `Optimizer` for what it raises.
 
     >>> optimizer = fnn.optimizers.sgd(0.1)
     >>> updates, state = optimizer.update({"w": jnp.array([2.0])}, optimizer.init({"w": jnp.array([1.0])}))
@@ -143,7 +145,7 @@ def sgd(learning_rate: float) -> Sgd:
 
 
 def momentum(learning_rate: float, decay: float = 0.9) -> Momentum:
-    """Gradient descent with momentum; see `Momentum`.
+    """Return the record of gradient descent with momentum; see `Momentum`. `ValueError` unless 0 ≤ decay < 1.
 
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
     >>> optimizer = fnn.optimizers.momentum(0.1)
@@ -158,7 +160,8 @@ def momentum(learning_rate: float, decay: float = 0.9) -> Momentum:
 
 
 def nesterov(learning_rate: float, decay: float = 0.9) -> Momentum:
-    """Gradient descent with Nesterov's momentum; see `Momentum`.
+    """Return the record of gradient descent with Nesterov's momentum; see `Momentum`. `ValueError` unless 0 ≤ decay <
+    1.
 
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
     >>> optimizer = fnn.optimizers.nesterov(0.1)
@@ -170,7 +173,7 @@ def nesterov(learning_rate: float, decay: float = 0.9) -> Momentum:
 
 
 def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Adam:
-    """Adam; see `Adam`.
+    """Return the record of Adam; see `Adam`. `ValueError` unless 0 ≤ b1, b2 < 1 and eps is finite and at least 0.
 
     >>> params, gradients = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
     >>> optimizer = fnn.optimizers.adam(0.1)
@@ -183,19 +186,19 @@ def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 
 
 def _require(record: Optimizer, name: str, holds: Callable[[Any], bool], condition: str) -> None:
     value = getattr(record, name)
-    # the value of a traced number is unknown while the program is built
+    # a traced number has no value yet while the program is built
     if isinstance(value, Tracer):
         return
     usual = {"learning_rate": "1e-3", "eps": "1e-8", "b2": "0.999"}.get(name, "0.9")
     array = hasattr(value, "dtype") and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.floating)
     if isinstance(value, bool) or not (array or isinstance(value, int | float)):
-        schedule = "For a schedule of the learning rate take Optax's optimizer: optax.adam(schedule)."
+        schedule = "For a learning-rate schedule use an Optax optimizer: optax.adam(schedule)."
         raise TypeError(
             f"{type(record).__name__.lower()}: {name} must be a number, got {value!r}. "
             f"{schedule if callable(value) else f'Give one number, such as {usual}.'}"
         )
     if array:
-        # a Python number has a hash, and changes no dtype
+        # a Python number can be hashed and changes no dtype
         value = float(value)
         object.__setattr__(record, name, value)
     if not holds(value):

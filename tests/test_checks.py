@@ -171,6 +171,18 @@ MESSAGES = [
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS[:, None])),
     row("float labels", TypeError, "labels must be whole numbers", "float32", "y.astype('int32')")(
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS.astype(np.float32))),
+    row("boolean one-hot rows", TypeError, "targets must be labels or probabilities", "bool", "astype('float32')")(
+        lambda: fnn.softmax_cross_entropy(jnp.zeros((2, 3)), np.eye(3, dtype=bool)[:2])),
+    row("no target", TypeError, "squared_error: the target must be an array of numbers, got None")(
+        lambda: fnn.squared_error(jnp.zeros((2, 1)), None)),
+    row("text as labels", TypeError, "must be an array of numbers, got ndarray of dtype <U3", "labels 0, 1")(
+        lambda: fnn.softmax_cross_entropy(jnp.zeros((2, 3)), np.array(["cat", "dog"]))),
+    row("rows of unequal length", TypeError, "tanh: z must be an array of numbers, got list", "equal lengths")(
+        lambda: fnn.tanh([[1.0], [1.0, 2.0]])),
+    row("a complex target", TypeError, "squared_error: the target must be real, got complex64", "y.real")(
+        lambda: fnn.squared_error(jnp.zeros((1, 1)), jnp.array([[1j]]))),
+    row("softmax of a number", ValueError, "softmax: z must hold K classes", "single number", "z[None]")(
+        lambda: fnn.softmax(jnp.float32(2.0))),
     row("boolean labels", TypeError, "targets must be labels or probabilities", "bool")(
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS > 0)),
     row("probabilities of other classes", ValueError, "shape (6, 3)", "(6, 4)", "as many outputs")(
@@ -229,6 +241,10 @@ MESSAGES = [
         lambda: fnn.repeated(fnn.dense(4, 4), 3).values(layer_params(4, 4)[0], X)),
     row("integer dtype", TypeError, "parameters must have a floating dtype", "int32", "Use float32")(
         lambda: NET.init(jax.random.key(0), jnp.int32)),
+    row("an example for a dtype", TypeError, "must be a floating dtype, got ndarray", "init(key) needs no example")(
+        lambda: NET.init(jax.random.key(0), X)),
+    row("a state for its params", ValueError, "2 entries, got TrainState", "give state.params")(
+        lambda: NET.apply(fnn.TrainState(PARAMS, (), None, 0), X)),
     row("a seed for a key", TypeError, "sequential.init: the key must be one of", "got 0", "random.key(0)")(
         lambda: NET.init(0)),
     row("a seed for the key of a layer", TypeError, "dense.init: the key must be", "got 7")(
@@ -241,6 +257,8 @@ MESSAGES = [
     row("no outputs", ValueError, "dense: outputs must be at least 1", "0")(lambda: fnn.dense(4, 0)),
     row("a size that is no whole number", TypeError, "size 2 must be a whole number", "2.5", "mlp([64, 32, 10])")(
         lambda: fnn.mlp(4, 2.5)),
+    row("an activation among the sizes", TypeError, "whole number, got 'tanh'", "activation='tanh'")(
+        lambda: fnn.mlp(4, 3, "tanh")),
     row("True as a size", TypeError, "whole number", "True")(lambda: fnn.dense(True, 3)),
     row("one size", ValueError, "at least two sizes, inputs and outputs", "[4]", "mlp(64, 32, 10)")(
         lambda: fnn.mlp(4)),
@@ -372,6 +390,8 @@ MESSAGES = [
     # ---- differences ------------------------------------------------------------------------------------------------
     row("step 0", ValueError, "step must be above 0 and finite", "0.0", "Leave it out")(
         lambda: fnn.central_differences(jnp.sum, step=0.0)(X)),
+    row("the point as a step", TypeError, "step must be a number", "shape (3, 4)", "central_differences(f)(x)")(
+        lambda: fnn.central_differences(jnp.sum, jnp.ones((3, 4)))),
     row("chunk 0", ValueError, "differences: chunk must be at least 1", "0")(
         lambda: fnn.one_sided_differences(jnp.sum, chunk=0)(X)),
     row("differences in integers", TypeError, "leaf 1 of the first argument must have a floating dtype", "int32")(
@@ -451,7 +471,7 @@ MESSAGES = [
         "ndarray in 'factor'", "tuple of numbers")(lambda: fit(gradient=fnn.backprop(NET, Scaled(np.ones(2))))),
     row("training a net", TypeError, "fit: a gradient is needed", "sequential(", "fnn.backprop(net, loss)")(
         lambda: fit(gradient=NET)),
-    row("training without the value", TypeError, "must give (value, gradients", "got gradients without a value. Give",
+    row("training without the value", TypeError, "must return (value, gradients", "got gradients without a value. Give",
         "not jax.grad")(
         lambda: fit(gradient=jax.grad(CROSS_ENTROPY.objective))),
     row("batch of 0", ValueError, "fit: batch_size must be at least 1", "0")(lambda: fit(batch_size=0)),

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import fnn
 from tests import tolerances
@@ -52,6 +53,14 @@ def test_A9_the_default_step_is_right_in_each_dtype(dtype):
     value, truth, central, one_sided = map(np.asarray, all_of(x))
     assert (np.abs(central - truth) < bound * np.abs(value)).all()
     assert (np.abs(one_sided - truth) < 10 * np.finfo(dtype).eps ** (1 / 2) * np.abs(value)).all()
+
+
+def test_a_step_that_rounding_loses_is_not_silent():
+    f = fnn.central_differences(jnp.sum, step=1e-7)
+    with pytest.warns(UserWarning, match=r"changes the step .* in 2 of 3 entries of leaf 0 \(float32\).*in float64"):
+        gradient = f(jnp.array([1.0, 4.0, 1e-3]))
+    assert gradient[0] != 1 and gradient[1] == 0
+    f(jnp.array([1e-3]))
 
 
 def test_the_error_falls_with_the_square_of_the_step_and_one_sided_with_the_step(x64):

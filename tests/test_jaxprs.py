@@ -278,7 +278,7 @@ def test_a_function_that_calls_back_to_python_has_no_fingerprint():
         return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
     for each in (f, jax.jit(f), lambda x: jax.lax.cond(x[0] > 0, f, jnp.sin, x)):
-        with pytest.raises(ValueError, match=r"calls back to Python has no fingerprint\. Write it in JAX\."):
+        with pytest.raises(ValueError, match=r"calls back into Python has no fingerprint\. Write it in JAX\."):
             fingerprint(each, X)
 
 

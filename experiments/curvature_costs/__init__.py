@@ -1,4 +1,5 @@
-"""Question: what do second derivatives and per-example gradients cost, in gradients, and what do other libraries take?
+"""Question: what do second derivatives and per-example gradients cost, in units of one gradient, here and in other
+libraries?
 
 Prediction: counted by XLA, a Hessian product takes at most 2.0 gradients and a Gauss-Newton product at most 1.8, each
 at most 1.05 times the same by `jax.jvp`; the diagonal of the Gauss-Newton matrix at most one gradient per class and one
@@ -27,7 +28,7 @@ from experiments import frame
 class Options(frame.Options):
     """Count and time curvature and per-example gradients, beside jax.jvp and the libraries of PyTorch.
 
-    Leave the machine alone meanwhile.
+    Do not use the machine for anything else meanwhile.
     """
 
     sizes: tuple[int, ...] = frame.at_least(1, (784, 512, 256, 10))

@@ -1,16 +1,16 @@
-"""Question: does the gradient checker find every wrong rule, name it and say what is wrong, and leave right ones alone?
+"""Question: does the gradient checker find every wrong rule, name it and say what is wrong, without blaming right ones?
 
 Prediction: every mutant of every rule of the package that is not equal to the original is caught at every point,
-size and dtype; the right rule is named; a single wrong entry is found where it is; nine diagnoses of ten are
-right and none is stated as certain that is not; no right rule raises an alarm.
-Refuted by: one mutant that is missed and is not equivalent; one alarm; a peer that does better.
+size and dtype; the right rule is named; a single wrong entry is found where it is; nine in ten diagnoses are right, and
+no wrong one is stated as certain; no right rule raises an alarm.
+Refuted by: one missed mutant that is not equivalent; one alarm; another checker that does better.
 
 The mutants are made by operators (`operators.py`) and drawn by a seed (`bank.py`), not chosen. The checker was
-developed against the first draw; the held-out draw, of other mutants on other nets, was run for the first time when it
-was finished. A mutant that is missed must be shown to be equivalent (`equivalence.py`): on 1000 random probes, in
-arithmetic of 200 digits, it gives what the original gives. Beside the mutants stands what users bring (`users.py`):
-right rules in the forms of public code, which must not be blamed, and published mistakes, which must be caught; and
-mutants as users carry them (`carriers.py`), from degenerate starts too, none of which may be ok.
+developed against the first draw; the held-out draw, of other mutants on other nets, was first run when it was finished.
+A missed mutant must be shown to be equivalent (`equivalence.py`): on 1000 random probes, in arithmetic of 200 digits,
+it gives the same results as the original. In addition there is what users write (`users.py`): right rules in the forms
+of public code, which must not be blamed, and published mistakes, which must be caught; and mutants in the forms in
+which users write rules (`carriers.py`), also from degenerate starts, none of which may be called ok.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Right rules, many of them: how often does the checker raise an alarm where nothing is wrong?
+"""Many right rules: how often does the checker raise an alarm although nothing is wrong?
 
 Promises: random architectures, activations, losses, regularizers, seeds, scales and dtypes; and points on kinks, or
 within a step of one, for relu, the absolute value, the hinge and the maximum.

@@ -1,4 +1,4 @@
-"""Wrong rules as users carry them, at ordinary and at degenerate starts: none of them may be ok.
+"""Wrong rules in the forms in which users write them, at ordinary and at degenerate starts: none may be called ok.
 
 Promises: a mutant is one change of what a right rule gives, in one carrier, drawn by a seed from all of them; it counts
 if it gives another gradient at normal numbers. Each is checked at every start, as a user calls it: parameters as a

@@ -1,4 +1,4 @@
-"""How long `fnn.check` of a user's function takes, in a new process with nothing compiled: is it a habit to be had?
+"""How long does `fnn.check` of a user's function take, in a new process with nothing compiled: can it become a habit?
 
     python -m experiments.detection.habit --against OTHER_CHECKOUT --rounds 5 --out FILE
 

@@ -1,4 +1,4 @@
-"""Our checker on the bank: every mutant at every point, size and dtype, through `fnn.check` as a user calls it."""
+"""The checker on the bank: every mutant at every point, size and dtype, through `fnn.check` as a user calls it."""
 
 from collections import Counter
 from dataclasses import dataclass

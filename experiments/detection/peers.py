@@ -1,6 +1,6 @@
-"""The checkers that people use today, at their defaults, on the same wrong rules at the same points.
+"""Other checkers in use today, at their defaults, on the same wrong rules at the same points.
 
-Promises: each peer sees what it is made for: the loss as a function of the parameters, with the wrong rule inside;
+Promises: each checker gets what it is made for: the loss as a function of the parameters, with the wrong rule inside;
 PyTorch through an `autograd.Function` around the very same numbers, in float64 as its manual demands.
 """
 

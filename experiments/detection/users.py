@@ -1,4 +1,4 @@
-"""Our checker on what users bring: right rules in many forms, published mistakes, and the forms again at random.
+"""The checker on what users write: right rules in many forms, published mistakes, and the forms again at random.
 
 Promises: each is handed to `fnn.check` as a user calls it, with nothing kept from one call to the next; what is
 UNDECIDED or ASSUMES is counted apart, and of a mistake neither counts as caught; an exception is an alarm.

@@ -1,10 +1,10 @@
-"""Question: does a run that is killed, or whose checkpoints are damaged, come out as if nothing had happened?
+"""Question: does a run that is killed, or has its checkpoints damaged, end as if nothing had happened?
 
 Prediction: a run that was killed (SIGKILL) at random moments, the writing of checkpoints included, ends with the same
-bits in parameters, optimizer state and curves as one that was left alone; SIGINT and SIGTERM save and leave; a damaged
-checkpoint is refused by name and the one before is used; a full disk leaves the last good one; a sweep that is
-interrupted (SIGINT) at random moments gives back every run that was finished, with the same bits.
-Refuted by: one run of other bits, one damaged checkpoint that is read without a word, or one finished run lost.
+bits in parameters, optimizer state and curves as one that was not interrupted; after SIGINT or SIGTERM it saves and
+ends; a damaged checkpoint is refused by name and the one before it is used; a full disk leaves the last good one
+intact; a sweep that is interrupted (SIGINT) at random moments returns every finished run, with the same bits.
+Refuted by: one run with different bits, one damaged checkpoint that is read silently, or one finished run lost.
 """
 
 import json
@@ -28,13 +28,13 @@ from experiments import frame
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Kill training runs, damage their checkpoints, fill the disk: do they come out with the same bits?
+    """Kill training runs, damage their checkpoints, fill the disk: do they end with the same bits?
 
     Fifty kills take about six minutes on two cores.
     """
 
     kills: int = frame.at_least(1, 50)
-    """How many times a run is killed, at random moments, five times each run."""
+    """How many kills in all, at random moments; each run is killed five times."""
     interrupts: int = frame.at_least(1, 10)
     """How many sweeps are interrupted, each once, at a random moment."""
     epochs: int = frame.at_least(1, 150)
@@ -60,7 +60,7 @@ EACH = 5
 
 
 def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
-    """Kill, damage and starve runs in processes of their own."""
+    """Kill runs, damage their checkpoints and fill the disk, in separate processes."""
     order = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
@@ -94,7 +94,7 @@ def run(options: Options, watch: Watch = silent) -> dict[str, Any]:
 
 
 def surroundings(place: Path) -> dict[str, str]:
-    """The environment of the children. Compiled programs are kept between them: the same bits, and nobody waits."""
+    """The environment of the child processes. They share compiled programs: the same bits, and no waiting."""
     mine = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return {**os.environ, **mine, "TF_CPP_MIN_LOG_LEVEL": "3", "NPROC": "1"}
 
@@ -105,7 +105,7 @@ def started(folder: Path, epochs: int, environment: dict[str, str], *more: str) 
 
 
 def finished(folder: Path, epochs: int, environment: dict[str, str]) -> str:
-    """The digest of a run that is left to finish."""
+    """The digest of an uninterrupted run."""
     out, error = started(folder, epochs, environment).communicate(timeout=600)
     if not out.strip():
         raise RuntimeError(f"the run did not finish: {error[-2000:]}")
@@ -113,7 +113,7 @@ def finished(folder: Path, epochs: int, environment: dict[str, str]) -> str:
 
 
 def killed(folder: Path, epochs: int, environment: dict[str, str], order: random.Random) -> dict[str, Any]:
-    """Start the run, wait until it trains, and kill it some random time later; what was left half written."""
+    """Start the run, wait until it trains, and kill it a random time later; return what was left half written."""
     child = started(folder, epochs, environment)
     waited_for(child)
     time.sleep(order.uniform(0, 0.4))
@@ -127,14 +127,14 @@ def killed(folder: Path, epochs: int, environment: dict[str, str], order: random
 
 
 def waited_for(child: subprocess.Popen) -> None:
-    """Until it says that it trains, or is over."""
+    """Wait until it says that it trains, or is over."""
     assert child.stdout is not None
     if not select.select([child.stdout], [], [], 300)[0] or not child.stdout.readline():
         raise RuntimeError(f"the run did not begin: {child.communicate()[1][-2000:]}")
 
 
 def interrupted(folder: Path, epochs: int, environment: dict[str, str], number: int) -> dict[str, Any]:
-    """Send a signal while it trains: it must save and leave soon."""
+    """Send a signal while it trains: it must save and end soon."""
     child = started(folder, epochs, environment)
     waited_for(child)
     began = time.monotonic()
@@ -182,7 +182,7 @@ HARMS = {
 
 
 def damaged(folder: Path, harm: Any, epochs: int, environment: dict[str, str], alone: str) -> dict[str, Any]:
-    """Harm the last checkpoint of a run that was interrupted: it must be named, and the one before used."""
+    """Damage the last checkpoint of an interrupted run: the message must name it, and the one before must be used."""
     shutil.rmtree(folder, ignore_errors=True)
     while len(list(folder.glob("*.json"))) < 2:
         interrupted(folder, epochs, environment, signal.SIGTERM)
@@ -196,7 +196,8 @@ def damaged(folder: Path, harm: Any, epochs: int, environment: dict[str, str], a
 
 
 def starved(folder: Path, epochs: int, environment: dict[str, str], alone: str) -> dict[str, Any]:
-    """No file may grow beyond a few kilobytes: saving fails, is said, and what was saved before goes on."""
+    """No file may grow beyond a few kilobytes: saving fails with a message, and the run continues from the checkpoint
+    before."""
     interrupted(folder, epochs, environment, signal.SIGTERM)
     before = {path.name: path.read_bytes() for path in folder.glob("0*")}
     child = started(folder, epochs, environment, "4096")
@@ -210,7 +211,7 @@ def starved(folder: Path, epochs: int, environment: dict[str, str], alone: str) 
 
 
 def swept(interrupts: int, place: Path, environment: dict[str, str], order: random.Random, watch: Watch) -> list[dict]:
-    """Interrupt sweeps at random moments: how many runs were finished by then, and whether each came back."""
+    """Interrupt sweeps at random moments: how many runs were finished by then, and whether each was returned."""
     alone, _ = swept_once(place / "sweep alone", environment)
     times = []
     for k in range(interrupts):
@@ -224,7 +225,7 @@ def swept(interrupts: int, place: Path, environment: dict[str, str], order: rand
 def swept_once(
     place: Path, environment: dict[str, str], order: random.Random | None = None
 ) -> tuple[dict[str, str], int]:
-    """A sweep, interrupted where an order is given: (digests of what came back, by seed; how many runs it finished)."""
+    """A sweep, interrupted if an order is given: (digests of the runs returned, by seed; how many runs it finished)."""
     with open(place, "w+") as said:
         command = [sys.executable, "-m", "experiments.faults.sweeping"]
         child = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.PIPE, text=True)

@@ -1,7 +1,7 @@
 """One training run that may be killed: `python -m experiments.faults.child FOLDER EPOCHS`.
 
-It prints "training" when it takes up the run, after whatever was there, and at the end the SHA-256 of the bytes of all
-parameters and of the curves.
+It prints "training" when it starts or resumes the run, and at the end the SHA-256 of the bytes of all parameters and of
+the curves.
 """
 
 import hashlib

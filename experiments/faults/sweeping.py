@@ -1,7 +1,7 @@
 """One sweep that may be interrupted: `python -m experiments.faults.sweeping`.
 
-It prints "sweeping" when it begins, "finished N" whenever N of its runs are, and at the end, or after Ctrl-C, a line of
-JSON: the SHA-256 of parameters and curves of every run that came back, by its seed.
+It prints "sweeping" when it starts, "finished N" whenever N of its runs are finished, and at the end, or after Ctrl-C,
+a line of JSON: the SHA-256 of parameters and curves of every run returned, by its seed.
 """
 
 import json
@@ -20,7 +20,7 @@ WIDTHS, SEEDS, EPOCHS = (8, 12, 16, 20), 3, 12
 
 
 def main() -> SweepResult | None:
-    """Sweep; what came back, all or what was finished."""
+    """Sweep; return all runs, or those that were finished."""
     images, labels = fnn.data.digits()
     gradients = [
         fnn.backprop(fnn.mlp(64, width, 10), "softmax_cross_entropy") for width in WIDTHS for _ in range(SEEDS)
@@ -50,7 +50,7 @@ def main() -> SweepResult | None:
 
 
 def kept(result: SweepResult | None) -> dict[int, str]:
-    """The digest of every run that came back, by its seed."""
+    """The digest of every run returned, by its seed."""
     if result is None:
         return {}
     curves = result.metrics["loss"]

@@ -1,15 +1,15 @@
-"""Question: how large may the learning rate be, what do one example, a mini-batch and all of them buy, where does
-gradient descent get stuck, and is back-propagation a training algorithm?
+"""Question: how large may the learning rate be, what is gained with one example, a mini-batch or all examples per step,
+where does gradient descent get stuck, and is back-propagation a training algorithm?
 
 Prediction: on a quadratic, descent converges just below 2/λ_max and diverges just above it (A11), the cost never rises
 below it and the limit point has gradient zero (C6); near the minimum of a net the limit is the same 2/λ_max, with λ_max
-measured by power iteration on Hessian-vector products. A rate too small leaves the gradient as it is: what vanishes is
+measured by power iteration on Hessian-vector products. Too small a rate leaves the gradient unchanged: what vanishes is
 progress (A11). The variance of a mini-batch gradient falls as 1/B, and at equal numbers of examples seen small batches
-get further (B6, E7). The lecture's (x − 4)² x⁴ has two minima of equal height 0, so that a start decides between
-them; tilted by −8x one of them is merely local, and descent gets stuck there (E1, E7). A net has strict local minima of
+get further (B6, E7). The lecture's (x − 4)² x⁴ has two minima of equal height 0, so the start decides between them;
+tilted by −8x, one of them is only local, and descent gets stuck there (E1, E7). A net has strict local minima of
 different height, and plateaus (B12). One gradient serves four optimizers (A19).
 Refuted by: a quadratic that converges above or diverges below; a net whose limit is more than 2 % away; a mini-batch
-variance off by 20 %; all starts at one height; optimizers that would need gradients of their own.
+variance off by 20 %; all starts at one height; optimizers that need separate gradients.
 
 Everything but the digits runs in float64. Power iteration uses `jax.jvp` of `fnn.backprop`; its witness is the whole
 Hessian by autodiff. Where the lectures give no numbers (tilt, data of the small net) they are ours.

@@ -1,15 +1,15 @@
-"""Question: does a run on many devices or in many processes give what one device gives, and what does it cost?
+"""Question: does a run on many devices or in many processes give the same results as one device, and what does it cost?
 
 Prediction: in every step the devices exchange the gradients and a number, no more on 64 devices than on two, and
 nothing in a sweep; a sweep on two CPU devices takes at most 1/1.45 of the time on one; parameters are those of one
 device, in float64 to 1e-12 of the largest entry, in float32 as near the truth as one device is; two processes give the
-bits of one with two devices, and each reads half of the rows of a stream; a group of which a process is killed at any
-moment ends within 20 s and goes on bit for bit; a signal to one process stops all at the same step; what hangs, fails
-or was given something else ends all with a sentence.
-Refuted by: one collective more; a sweep that is slower; a number beyond its bound; a group that hangs, or goes on with
-other bits.
+bits of one with two devices, and each reads half of the rows of a stream; if a process of a group is killed at any
+moment, the group ends within 20 s and later continues bit for bit; a signal to one process stops all at the same step;
+a process that hangs, fails or was given something else ends all, with a sentence.
+Refuted by: one collective more; a sweep that is slower; a number beyond its bound; a group that hangs, or continues
+with different bits.
 
-Each part runs in processes of its own. To measure parts again, on a machine that does nothing else, and enter them into
+Each part runs in separate processes. To measure parts again, on a machine that does nothing else, and enter them into
 a record: python -m experiments.scale.again FOLDER times
 """
 

@@ -1,7 +1,8 @@
-"""Parts of the experiment measured again, and entered into a record: `python -m experiments.scale.again FOLDER PART…`.
+"""Measure parts of the experiment again, and enter them into a record: `python -m experiments.scale.again FOLDER
+PART…`.
 
-Promises: the other parts stay as they are; predictions and pictures are made anew of all. Where there is no record, one
-is begun.
+Promises: the other parts stay as they are; predictions and pictures are made again for all. If there is no record, one
+is started.
 """
 
 import sys

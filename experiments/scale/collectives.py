@@ -1,4 +1,4 @@
-"""What devices tell each other in a compiled program: its collectives, their bytes, and how often they run.
+"""The communication between devices in a compiled program: its collectives, their bytes, and how often they run.
 
 Promises: every collective that XLA knows is read from the text of the program, also one with many results.
 """

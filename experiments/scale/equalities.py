@@ -1,4 +1,4 @@
-"""What many devices compute, held against one device: in numbers, in float64 and float32.
+"""What many devices compute, compared with one device, in float64 and float32.
 
 Promises: a distance is the largest difference of a leaf over its largest entry, of the leaf where that is largest.
 """

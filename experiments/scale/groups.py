@@ -1,6 +1,6 @@
-"""Groups of real processes on this machine, and what is done to them: killed, stopped, slowed down, misled.
+"""Groups of real processes on this machine, which are killed, stopped, slowed down or given wrong data.
 
-Promises: ports on 127.0.0.1 alone; a process that hangs is ended after three times the bound, and said to have hung.
+Promises: ports only on 127.0.0.1; a process that hangs is ended after three times the bound, and reported as hung.
 """
 
 import atexit
@@ -30,7 +30,7 @@ FREE = ("sweeps", "steps", "programs", "virtual")
 
 @functools.cache
 def _compiled() -> str:
-    """The folder of what was compiled once, which the groups that follow do not compile again."""
+    """The folder of compiled programs, which later groups do not compile again."""
     folder = tempfile.mkdtemp(prefix="fnn-scale-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -59,7 +59,7 @@ def group(
 
 
 def ended(processes: list[subprocess.Popen]) -> list[dict[str, Any]]:
-    """What processes printed that are left to finish."""
+    """What processes print that are left to finish."""
     ends = [each.communicate(timeout=1800) for each in processes]
     if any(each.returncode for each in processes):
         raise RuntimeError(f"a process failed: {[error[-1000:] for _, error in ends]}")
@@ -72,7 +72,7 @@ def alone(what: str, devices: int, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def begun(processes: list[subprocess.Popen]) -> None:
-    """Until the first process says that it trains."""
+    """Wait until the first process says that it trains."""
     out = processes[0].stdout
     assert out is not None
     while select.select([out], [], [], 600)[0] and (line := out.readline()):
@@ -82,7 +82,7 @@ def begun(processes: list[subprocess.Popen]) -> None:
 
 
 def left(processes: list[subprocess.Popen], patience: float = 3 * SOON) -> dict[str, Any]:
-    """How all end, how long that takes, what each says last, and what it printed."""
+    """How all processes end, how long that takes, the last message of each, and what it printed."""
     began, said, printed = time.monotonic(), [], []
     for each in processes:
         try:
@@ -112,7 +112,7 @@ def sentence(error: str) -> str:
 
 
 def killed(folder: Path, epochs: int, order: random.Random, *, writing: bool) -> dict[str, Any]:
-    """Start two, or start them again, and kill one at a random moment, or the one that writes while it does."""
+    """Start two, or start them again, and kill one at a random moment, or the one that writes while it writes."""
     options = {"folder": str(folder), "epochs": epochs}
     processes, rank = group("long_run", options), 0 if writing else order.randrange(2)
     begun(processes)
@@ -152,7 +152,7 @@ def signalled(folder: Path, epochs: int, whole: list[Any]) -> dict[str, Any]:
 
 
 def hung(folder: Path, epochs: int, whole: list[Any], rank: int) -> dict[str, Any]:
-    """One of two stops (SIGSTOP) for good: the other must not wait for ever; when it wakes up, it must end too."""
+    """One of two is stopped (SIGSTOP): the other must not wait for ever; when the first resumes, it must end too."""
     options = {"folder": str(folder), "epochs": epochs}
     processes = group("long_run", options)
     begun(processes)
@@ -184,7 +184,7 @@ def swept(folder: Path, epochs: int) -> dict[str, Any]:
 
 
 def paused(folder: Path, epochs: int, whole: list[Any]) -> dict[str, Any]:
-    """One of two stops for a third of a heartbeat, three times: nothing comes of it but the time."""
+    """One of two pauses for a third of a heartbeat, three times: this must cost nothing but time."""
     processes = group("long_run", {"folder": str(folder), "epochs": epochs})
     begun(processes)
     for _ in range(3):
@@ -196,13 +196,13 @@ def paused(folder: Path, epochs: int, whole: list[Any]) -> dict[str, Any]:
 
 
 def unseen(folder: Path, epochs: int, whole: list[Any]) -> dict[str, Any]:
-    """The second process cannot see the folder of the checkpoints: it need not."""
+    """The second process cannot see the folder of the checkpoints: it does not need to."""
     options = {"folder": str(folder), "epochs": epochs}
     return _settled(group("long_run", options, last={"folder": "/dev/null/nowhere"}), whole)
 
 
 def unwritable(epochs: int) -> dict[str, Any]:
-    """Nor can the first: both end, and say why."""
+    """The first cannot write to it: both end, and say why."""
     return _without(left(group("long_run", {"folder": "/dev/null/nowhere", "epochs": epochs})), "printed")
 
 

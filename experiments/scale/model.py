@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 
 class Machine(NamedTuple):
-    """What a device and its links do; stated, not measured, but for the CPU of this machine."""
+    """The speed of a device and its links: assumed, not measured, except for the CPU of this machine."""
 
     rate: float
-    """r: operations a second that a net gets out of it."""
+    """r: operations per second that a net achieves."""
     bandwidth: float
     """w."""
     latency: float
@@ -57,7 +57,7 @@ def table() -> list[dict[str, Any]]:
 
 
 class Shared(NamedTuple):
-    """CPU devices of one machine: its cores are shared, so that what is computed takes as long on any number."""
+    """CPU devices of one machine: its cores are shared, so the work takes equally long on any number of devices."""
 
     turn: float
     """l."""
@@ -71,7 +71,7 @@ class Shared(NamedTuple):
 
 
 def shared(measured: Sequence[Mapping[str, Any]]) -> Shared:
-    """The machine on which two devices took what they took with the smallest net and with the largest."""
+    """The machine that explains the times of two devices with the smallest and the largest net."""
     small, *_, large = sorted(measured, key=lambda each: parameters(each["sizes"]))
     one, two, *_ = small["seconds"]
     turn = max(two - one, 0) / 2
@@ -80,7 +80,7 @@ def shared(measured: Sequence[Mapping[str, Any]]) -> Shared:
 
 
 def off(measured: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Measured over predicted, of every time but the three from which the machine is known."""
+    """Measured over predicted, for every time except the three that the machine was fitted to."""
     machine = shared(measured)
     *others, _ = rest = sorted(measured, key=lambda each: parameters(each["sizes"]))
     two = [each["seconds"][1] / machine.step(each["seconds"][0], each["sizes"], 2) for each in others[1:]]

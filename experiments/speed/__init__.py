@@ -1,4 +1,4 @@
-"""Question: does a gradient written by hand cost anything against automatic differentiation?
+"""Question: is a hand-written gradient slower than automatic differentiation?
 
 Prediction: no. The two programs multiply the same matrices; a step, a compilation and the memory between them are
 equal up to the noise of the machine. Depth by scan compiles in the time of one layer.
@@ -24,9 +24,10 @@ JOBS = ("64-32-10", "784-512-256-10", "1024-1024-1024-10", "64 nets")
 
 @dataclass(frozen=True)
 class Options(frame.Options):
-    """Measure the hand-written gradient against autodiff: time, compile time, memory, and depth by scan.
+    """Compare the hand-written gradient with autodiff: time, compile time, memory, and depth by scan.
 
-    Runs are paired in random order, with autodiff compiled twice as the null pair. Leave the machine alone meanwhile.
+    Runs are paired in random order, with autodiff compiled twice as the null pair. Do not use the machine for anything
+    else meanwhile.
     """
 
     parts: tuple[Literal["gradients", "training", "curves"], ...] = ("gradients", "training", "curves")

@@ -1,9 +1,9 @@
-"""One library training one job, in a process of its own: `python -m experiments.speed.peers PEER JOB SECONDS`.
+"""One library training one job, in a separate process: `python -m experiments.speed.peers PEER JOB SECONDS`.
 
-Promises: every peer trains the same net on the same data with Adam, float32, reshuffled every epoch, written as its own
-tutorial writes it, and once more in the fastest form that we found (`FORMS`); prints JSON with the milliseconds per
-epoch of several runs, compilation left out. Batches are cut by NumPy, where that is what the tutorial does: slices of
-JAX arrays outside a compiled step cost three dispatches each.
+Promises: every library trains the same net on the same data with Adam, float32, reshuffled every epoch, as in its own
+tutorial, and once more in the fastest form that we found (`FORMS`); prints JSON with the milliseconds per epoch of
+several runs, without compilation. Batches are cut by NumPy if the tutorial does that: slices of JAX arrays outside a
+compiled step cost three dispatches each.
 """
 
 import importlib.util

@@ -1,9 +1,9 @@
-"""Whole trainings beside other libraries and beside the arithmetic limit: milliseconds per epoch.
+"""Whole training runs, compared with other libraries and with the arithmetic limit: milliseconds per epoch.
 
-How it is measured: in every round each library trains each job in a process of its own, in random order; the matmul
-rate is measured in every round too. Times are medians over rounds and runs with the least and the largest round, ratios
-are of the medians of a round. Of a library in several forms the fastest of the first round is shown, timed on the
-others, so that the choice cannot flatter it or us.
+How it is measured: in every round each library trains each job in a separate process, in random order; the matmul
+rate is measured in every round too. Times are medians over rounds and runs with the smallest and the largest round;
+ratios are those of the medians of a round. If a library has several forms, the fastest of the first round is shown,
+timed on the other rounds, so that the choice favours neither it nor `fnn`.
 """
 
 import importlib.util

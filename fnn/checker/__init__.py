@@ -1,6 +1,6 @@
 """The gradient checker: is it right, and if not, which rule, where, and what is wrong with it?
 
-Promises: `check` is the whole of it; the records that it returns stand in `report`.
+Promises: `check` does it all; the records that it returns are in `report`.
 """
 
 from fnn.checker._check import assert_gradients, check

@@ -1,7 +1,7 @@
-"""`python -m fnn.checker`: check a gradient that stands in a file, from the command line.
+"""`python -m fnn.checker`: check a gradient in a file, from the command line.
 
-Promises: exit status 0 ok, 1 not ok, 2 not understood or refused; a refusal is one sentence, and an error raised inside
-the user's own function shows where it was raised.
+Promises: exit status 0 if ok, 1 if not, 2 if not understood or refused; a refusal is one sentence, and an error raised
+inside the user's own function shows where it was raised.
 Refuses: pickled arrays.
 """
 
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
         gradient = lookup(beside, name, own)
         reports = [check(function, *args, gradient=gradient, seed=options.seed, **asked)]
     elif not callable(function):
-        raise Refused(f"{dotted} in {module.__name__} is no function; it is {type(function).__name__}.")
+        raise Refused(f"{dotted} in {module.__name__} is not a function; it is {type(function).__name__}.")
     elif is_rule(function) or is_class(function) or not args:
         reports = reports_of(dotted, function, args or None, seed=options.seed, **asked)
     else:
@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
 
 
 def _every(module: ModuleType, options: argparse.Namespace, asked: dict[str, Any]) -> int:
-    """Every rule of the module, on generic inputs; what is ok takes one line."""
+    """Check every rule of the module, on generic inputs; a rule that is ok takes one line."""
     for value, what in (
         (options.inputs, "arguments"),
         (options.gradient, "--gradient"),
@@ -99,13 +99,14 @@ def _every(module: ModuleType, options: argparse.Namespace, asked: dict[str, Any
 
 
 def _own(asked: dict[str, Any], name: str) -> dict[str, Any]:
-    """What was asked for, with the declarations that name this rule alone."""
+    """The options, with only those declarations that name this rule."""
     declared = tuple(each for each in asked.get("expected", ()) if each == name)
     return {**asked, "expected": declared} if "expected" in asked else asked
 
 
 def _summed(function: Callable[..., Any], args: tuple, seed: int, asked: dict[str, Any]) -> Report:
-    """The check of f, or, where it gives an array and `check` needs one number, of Σ w f with fixed random weights."""
+    """The check of f, or, if it returns an array, of Σ w f with fixed random weights, since `check` needs one
+    number."""
     try:
         shapes = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(function, *args))]
     except jax.errors.JAXTypeError:
@@ -118,7 +119,7 @@ def _summed(function: Callable[..., Any], args: tuple, seed: int, asked: dict[st
     return check(total, *free, seed=seed, **asked)
 
 
-# ---- what was asked for ---------------------------------------------------------------------------------------------
+# ---- the options ----------------------------------------------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:

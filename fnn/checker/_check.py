@@ -3,7 +3,7 @@
 Promises: works on this package's own records, on any JAX function with hand-written rules inside, and on a gradient
 written beside a function; the caller's 64-bit setting, matmul precision and keys are left as they were; no full
 Jacobian is ever formed.
-Refuses: tracers, functions that give no single number, functions whose two calls differ.
+Refuses: tracers, functions that do not return a single number, functions that return different values in two calls.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,32 +61,34 @@ def check(
     """Check a hand-written derivative against autodiff and differences, rule by rule and leaf by leaf.
 
     Three forms:
-        check(by_hand, params, x, y)         a `fnn.backprop` record: every rule of its net, loss and regularizer;
+        check(by_hand, params, x, y)         an `fnn.backprop` record: every rule of its net, loss and regularizer;
         check(f, *args)                      a function with `jax.custom_vjp` or `custom_jvp` rules anywhere inside;
-        check(f, *args, gradient=g)          g(*args) as `jax.grad(f)` gives it: with respect to the first argument.
+        check(f, *args, gradient=g)          g(*args) in place of `jax.grad(f)`: with respect to the first argument.
 
     Args:
-        f: a backprop record, or a function that gives one number.
-        args: where it is called; any pytrees. Integers and keys have no derivative and are listed as skipped.
-        gradient: the gradient written beside f, if it stands there.
-        seed: of the generic inputs, of the entries that are differenced, and of the directions.
-        order: 1, or 2 to check also that the rules themselves are differentiated rightly.
-        batched: check also that `jax.vmap` of each rule gives what one call after the other gives.
-        miss: bound on the chance that differences along random directions miss a wrong entry of the whole gradient.
+        f: a backprop record, or a function that returns one real number.
+        args: the arguments that f is called with; any pytrees of arrays of any shape. Integers and keys have no
+            derivative and are listed as skipped.
+        gradient: the gradient, if it is a function separate from f.
+        seed: the seed of the generic inputs, of the choice of entries that are differenced, and of the directions.
+        order: 1, or 2 to check the derivatives of the rules themselves as well.
+        batched: check also that `jax.vmap` of each rule gives the same as one call after the other.
+        miss: bound on the probability that differences along random directions miss a wrong entry of the whole
+            gradient.
         programs: a `fnn.checker.Programs` that keeps what was compiled for further checks of the same rules.
-        expected: names of rules that differ from the derivative on purpose, as reports name them: what they give is
-            reported as EXPECTED, and the whole gradient is judged against what they really give. A layer or an
-            activation can say so itself, by its class attribute `expected`.
-        data: names of arguments of rules that are data, such as targets: as the reports name them.
-        strict: whether a gradient that is right under an assumption only (ASSUMES) counts as wrong.
-        options: keywords of the record's call, such as `strength`.
+        expected: names (as in the report) of rules that differ from the derivative on purpose: they are reported as
+            EXPECTED, and the whole gradient is judged with what they really return. A layer or an activation can
+            declare this itself, by its class attribute `expected`.
+        data: names (as in the report) of arguments of rules that are data, such as targets.
+        strict: whether a gradient that is right only under an assumption (ASSUMES) counts as wrong.
+        options: keyword arguments for the call of the record, such as `strength`.
 
     Returns:
         a `Report`: `report.ok`, `report.culprits`, `print(report)`, `report.to_json()`, `report.draw()`.
 
     Raises:
-        TypeError: f gives no single floating number; tracers. ValueError: two calls of f, or of its gradient, differ;
-        its value is not finite; a name in `expected` that is no rule.
+        TypeError: f does not return a single floating number, or an argument is traced. ValueError: two calls of f, or
+            of its gradient, differ; its value is not finite; a name in `expected` or `data` is unknown.
 
     >>> import jax, jax.numpy as jnp
     >>> @jax.custom_vjp
@@ -108,7 +110,7 @@ def check(
     args = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), call.args)
     if gradient is not None:
         given = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "dtype") else np.asarray(leaf), call.args)
-        # what is called as it stands gets the arguments as they stand
+        # what is called as it is gets the arguments as they are
         if any(needs_host(partial(each, **options), given) for each in (call.function, call.gradient or gradient)):
             args = given
     require_real(args)
@@ -117,7 +119,7 @@ def check(
     settings = Settings(seed, batched, Programs() if programs is None else programs, x64=x64)
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
         if isinstance(f, Backprop):
-            # first what the data say: a label out of range is named, not the NaN that it makes
+            # the data first: a label out of range is named, not the NaN that it causes
             f.objective.validate(args[0], *args[1:])
             require_sound(lambda *args: f.objective(*args, **options), args)
         traced = _traced(f, call, declared, (options, x64))
@@ -128,7 +130,7 @@ def check(
             subject = _without_mapped(subject, settings)
             findings, missed = _examined(subject, isinstance(f, Backprop), settings, miss)
             if order == 2 and all(f.verdict.fine for f in findings):
-                # of a rule that is wrong already the second order says nothing new
+                # for a rule that is wrong already, the second order says nothing new
                 findings += _second_order(subject, settings)
             _note_inside(subject, settings)
         if subject.parts or gradient is not None:
@@ -140,7 +142,7 @@ def check(
 
 
 def _skipped(f: Any, args: tuple, gradient: Any) -> tuple[str, ...]:
-    """The arguments without derivative."""
+    """The arguments without a derivative."""
     free = 0 if gradient is not None else None
     names = ("params", "x", "y") if isinstance(f, Backprop) else tuple(f"argument {k}" for k in range(len(args)))
     return tuple(
@@ -152,7 +154,7 @@ def _skipped(f: Any, args: tuple, gradient: Any) -> tuple[str, ...]:
 
 
 def _kind(leaf: Any, *, asked: bool) -> str:
-    """What an argument without derivative holds, and what to do where one was asked for."""
+    """What an argument without a derivative holds, and what to do if a derivative was asked for."""
     one = asked and jnp.ndim(leaf) == 0 and kind(leaf) == "integers"
     return f"an integer: give {int(leaf)}.0 to have it checked" if one else kind(leaf)
 
@@ -162,7 +164,7 @@ def _examined(
 ) -> tuple[list[Finding], float | None]:
     """The findings of every rule and of the whole gradient, and the chance that something was missed."""
     whole, parts = subject.whole, subject.parts
-    # an equation has the shapes of the real run anyway: to try it there costs no further compilation
+    # an equation has the shapes of the real run anyway: trying it there needs no further compilation
     findings = [each for rule in rules.distinct(parts) for each in examine(rule, settings, recorded=not record)]
     of_whole, missed = _whole_examined(whole, settings, miss, generic=not parts)
     assumed = {f.rule: f.message for f in findings if f.kind == "data"}
@@ -172,14 +174,14 @@ def _examined(
         findings = _without_parts_of_jax(findings, parts, settings)
     fine = all(f.verdict.fine for f in [*findings, *of_whole])
     if record and not fine and not any(f.verdict == Verdict.FORMULA for f in findings):
-        # something is amiss, and no rule on generic inputs says what: look at each where the real run had it
+        # something is wrong, and no rule on generic inputs says what: examine each at the point of the real run
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]
         findings = graver(findings, again)
     return [*findings, *of_whole], missed
 
 
 def _without_mapped(subject: rules.Subject, settings: Settings) -> rules.Subject:
-    """The subject but for rules that use an axis of a map over devices, which is not there where they run alone."""
+    """The subject without rules that use an axis of a map over devices, which does not exist when they run alone."""
     mapped = [rule for rule in subject.parts if rule.axes]
     for rule in mapped:
         says = f"{rule.name} ({rule.where}) uses an axis of a map over devices, and was judged by the whole gradient"
@@ -188,9 +190,9 @@ def _without_mapped(subject: rules.Subject, settings: Settings) -> rules.Subject
 
 
 def _without_parts_of_jax(findings: list[Finding], parts: list[rules.Rule], settings: Settings) -> list[Finding]:
-    """The findings but for rules of JAX that are right as JAX uses them, and not alone.
+    """The findings without rules of JAX that are right as JAX uses them, but not alone.
 
-    It passes some of them one array as two arguments, and gives the derivative to one of the two only.
+    JAX passes some of them one array as two arguments, and gives the derivative to only one of the two.
     """
     foreign = {(rule.name, rule.where) for rule in parts if not rule.own}
     wrong = {(f.rule, f.where) for f in findings if not f.verdict.fine} & foreign
@@ -202,7 +204,7 @@ def _without_parts_of_jax(findings: list[Finding], parts: list[rules.Rule], sett
 
 
 def _as_data(finding: Finding, message: str) -> Finding:
-    """The finding on an argument that some rule inside takes for data: that no gradient comes back is no mistake."""
+    """The finding on an argument that some rule inside takes for data: returning no gradient is then no mistake."""
     if finding.verdict != Verdict.FORMULA or finding.kind != "zero":
         return finding
     return replace(finding, verdict=Verdict.ASSUMES, message=message, kind="data")
@@ -232,14 +234,14 @@ def _whole_examined(
 def _second_order(subject: rules.Subject, settings: Settings) -> list[Finding]:
     """The findings on the backward passes themselves, as functions."""
     whole, parts = subject.whole, subject.parts
-    # some rules of JAX itself hold at one place only, where its functions use them; the whole gradient tells of them
+    # some rules of JAX itself hold only where its functions use them; the whole gradient covers those
     second = [rule.second() for rule in rules.distinct(parts) if rule.own and not rule.expected]
     findings = [each for rule in second for each in examine(rule, settings, recorded=False)]
     return [*findings, *examine(whole.second(), settings, generic=not parts)]
 
 
 def _note_inside(subject: rules.Subject, settings: Settings) -> None:
-    """Say what is stopped or narrow inside, and could not be judged as it is."""
+    """Note what is stopped or narrow inside, and could not be judged as it is."""
     for place in () if subject.program is None else reach.stopped(subject.program):
         settings.notes[f"what stop_gradient stops ({place}) is held in the differences too"] = None
     for place in () if subject.program is None else reach.used_up(subject.program):
@@ -258,7 +260,8 @@ def _note_inside(subject: rules.Subject, settings: Settings) -> None:
 
 
 def assert_gradients(f: Backprop | Callable[..., Array], *args: PyTree, **options: Any) -> Report:
-    """Check as `check` does and raise `AssertionError` with the printed report unless it is ok; for tests.
+    """Check as `check` does, with the same arguments, and raise `AssertionError` with the printed report unless it is
+    ok; for tests.
 
     >>> net = fnn.mlp(3, 4, 2)
     >>> x, y = jnp.ones((5, 3)), jnp.array([0, 1, 1, 0, 1])
@@ -281,7 +284,7 @@ def _traced(f: Any, call: Call, declared: Declared, setting: tuple) -> Traced:
 def _examined_longer(
     traced: Traced, args: tuple, subject: rules.Subject, findings: list[Finding], settings: Settings
 ) -> list[Finding]:
-    """What rules say that have an axis of length 1, where it is longer."""
+    """Findings with longer axes, on rules that have an axis of length 1."""
     if not isinstance(subject.whole.pair, OfRecord):
         named = {f"argument {k}": arg for k, arg in enumerate(args)}
         return examined_longer(traced, named, subject, findings, settings)
@@ -289,7 +292,7 @@ def _examined_longer(
     pair, (_, options) = subject.whole.pair, subject.whole.data
 
     def with_examples(rest: tuple) -> rules.Subject:
-        # whether the examples fit each other is for the net and the loss to say
+        # the net and the loss say whether the examples fit each other
         jax.eval_shape(lambda *args: pair.forward(args[:2], (args[2], options)), params, *rest)
         return traced((params, *rest))
 
@@ -311,7 +314,7 @@ def _of_record(by_hand: Backprop, args: tuple, options: dict[str, Any], declared
 
 
 def _of_function(f: Callable[..., Array], call: Call, declared: Declared, setting: tuple) -> rules.Subject:
-    """The whole gradient of a function, or one written beside it, and the rules inside."""
+    """The whole gradient of a function, or a separate one, and the rules inside."""
     options, x64 = setting
     args = call.args
 
@@ -340,7 +343,7 @@ def _of_function(f: Callable[..., Array], call: Call, declared: Declared, settin
 
 
 def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: bool) -> rules.Subject:
-    """A gradient that is written beside its function."""
+    """A gradient that is written separately from its function."""
     function, beside = needs_host(called, args), needs_host(gradient, args)
     program = None
     if function:
@@ -372,7 +375,7 @@ def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _require_names(declared: Declared, subject: rules.Subject) -> None:
-    """Every name that is declared must be one of a rule, or of an argument of a rule."""
+    """Raise unless every declared name is that of a rule, or of an argument of a rule."""
     whole, parts = subject.whole, subject.parts
     names = dict.fromkeys(rule.name for rule in parts)
     for name in declared.expected:

@@ -1,7 +1,7 @@
-"""What a check is called on: what is no number is held fixed, and what cannot be checked is refused in a sentence.
+"""The arguments of a check: what is not a number is held fixed, and what cannot be checked is refused with a sentence.
 
-Promises: every message says what must hold, what it got and what to do, with the line of the user's code; nothing is
-compiled here but the value, once.
+Promises: every message says what must hold, what it got and what to do, with the line of the user's code; only the
+value is compiled here, once.
 """
 
 import inspect
@@ -26,7 +26,7 @@ from fnn.types import PyTree, is_key
 
 @dataclass(frozen=True)
 class Call:
-    """A function and a gradient beside it on arguments that hold numbers only, and what they hold fixed."""
+    """A function and a separate gradient on arguments that hold only numbers, and what they hold fixed."""
 
     function: Callable[..., Any]
     gradient: Callable[..., PyTree] | None
@@ -35,7 +35,7 @@ class Call:
 
 
 def without_others(f: Callable[..., Any], gradient: Callable[..., PyTree] | None, args: tuple) -> Call:
-    """The call with texts, functions and other objects taken out of the arguments, and put back inside."""
+    """The call with strings, functions and other objects taken out of the arguments and put back inside."""
     leaves, tree = jax.tree.flatten(args)
     numbers = [is_number(leaf) for leaf in leaves]
     if all(numbers):
@@ -56,7 +56,7 @@ def without_others(f: Callable[..., Any], gradient: Callable[..., PyTree] | None
 
 
 def is_number(leaf: Any) -> bool:
-    """True for what JAX takes for an array: arrays of numbers, Python's numbers, keys."""
+    """True for what JAX accepts as an array: arrays of numbers, Python numbers, keys."""
     if isinstance(leaf, jax.Array) or is_key(leaf):
         return True
     if isinstance(leaf, np.ndarray | np.generic):
@@ -65,7 +65,7 @@ def is_number(leaf: Any) -> bool:
 
 
 def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) -> None:
-    """What can be said before anything runs."""
+    """Raise on what can be seen before anything runs."""
     if not callable(f) or isinstance(f, Layer):
         raise TypeError(
             f"check needs a function or a backprop record, got {f!r}. Make it with fnn.backprop(net, loss)."
@@ -84,7 +84,7 @@ def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) 
 
 
 def _is_one_too_many(f: Callable[..., Any], args: tuple) -> bool:
-    """True where the last argument is a function, and f takes all the others without it."""
+    """True if the last argument is a function, and f takes all the others without it."""
     if not args or not callable(args[-1]) or is_number(args[-1]):
         return False
     try:
@@ -100,7 +100,7 @@ def _is_one_too_many(f: Callable[..., Any], args: tuple) -> bool:
 
 
 def require_real(args: tuple) -> None:
-    """No complex numbers."""
+    """Raise if there are complex numbers."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(args):
         if not is_key(leaf) and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
             raise TypeError(
@@ -110,7 +110,8 @@ def require_real(args: tuple) -> None:
 
 
 def require_floats(args: tuple, *, of_first: bool = False) -> None:
-    """There is something to differentiate with respect to; `of_first` where the gradient is that of argument 0."""
+    """Raise unless there is something to differentiate with respect to; `of_first` if the gradient is that of argument
+    0."""
     floats = [leaf for leaf in jax.tree.leaves(args) if is_float(leaf)]
     if not floats:
         raise ValueError(
@@ -129,7 +130,7 @@ def require_floats(args: tuple, *, of_first: bool = False) -> None:
 
 
 def require_traced(f: Callable[..., Any], args: tuple) -> inside.Run:
-    """The run of a function that JAX can trace; or a sentence with the line at which it asks for the numbers."""
+    """The run of a function that JAX can trace; otherwise raise, naming the line at which it needs the numbers."""
     errors = jax.errors
     try:
         return require_sound(f, args)
@@ -156,7 +157,7 @@ def require_traced(f: Callable[..., Any], args: tuple) -> inside.Run:
 
 
 def require_sound(call: Callable[..., PyTree], args: tuple) -> inside.Run:
-    """The run of a function that gives one floating number, the same twice, and finite."""
+    """The run of a function that returns one floating number, the same twice, and finite."""
     run = inside.run(call, args)
     _require_one_number(run.out)
     if list(jaxprs.lines_of(run.program)) != _lines(call, args):
@@ -166,12 +167,12 @@ def require_sound(call: Callable[..., PyTree], args: tuple) -> inside.Run:
 
 
 def require_sound_on_host(call: Callable[..., PyTree], args: tuple) -> None:
-    """The same of a function that cannot be traced; what it raises is its own."""
+    """The same for a function that cannot be traced; its own errors pass through."""
     try:
         value = as_it_stands(call, args)
     except Exception as error:
         error.add_note(
-            f"The function itself raises this, called by fnn.check on its arguments as they stand.{_lists(args)}"
+            f"The function itself raises this when fnn.check calls it on its arguments as they are.{_lists(args)}"
         )
         raise
     _require_one_number(value)
@@ -185,7 +186,7 @@ NOT_PURE = f"two calls of the function on the same arguments differ: it is not p
 
 
 def _lists(args: tuple) -> str:
-    """What to say of arguments that are lists of numbers."""
+    """What to say about arguments that are lists of numbers."""
     lists = [k for k, arg in enumerate(args) if isinstance(arg, list) and not any(map(np.ndim, jax.tree.leaves(arg)))]
     return "".join(f" Argument {k} is a list: give np.array of it." for k in lists)
 
@@ -205,8 +206,8 @@ def _require_one_number(value: PyTree) -> None:
         elif isinstance(value, tuple) and len(leaves) > 1 and np.shape(leaves[0]) == () and is_float(leaves[0]):
             remedy = "If the first is the loss, pass lambda *args: f(*args)[0]."
         raise TypeError(
-            "check needs a function that gives one floating number; it gives "
-            f"{', '.join(shapes) or 'nothing'}. {remedy}"
+            f"check needs a function that returns one floating number; it returns {', '.join(shapes) or 'nothing'}. "
+            f"{remedy}"
         )
 
 
@@ -217,7 +218,7 @@ def _require_finite(value: PyTree, first: Callable[[], str]) -> None:
 
 
 def require_same_twice(gradient: Callable[..., PyTree], args: tuple, *, on_host: bool) -> None:
-    """The gradient written beside the function, too, must be the same twice."""
+    """Raise unless the separate gradient, too, is the same twice."""
     alike = _is_same_twice if on_host else _is_traced_alike
     try:
         same = alike(gradient, args)
@@ -233,7 +234,7 @@ def _is_traced_alike(call: Callable[..., PyTree], args: tuple) -> bool:
 
 
 def _lines(call: Callable[..., PyTree], args: tuple) -> list[str]:
-    """What a call computes, as a text; traced as a function of its own, for JAX remembers what it traced."""
+    """What a call computes, as text; traced as a new function, since JAX remembers what it traced."""
     return list(jaxprs.lines_of(jax.make_jaxpr(lambda *args: call(*args))(*args)))
 
 
@@ -244,7 +245,7 @@ def _is_same_twice(call: Callable[..., PyTree], args: tuple) -> bool:
 
 
 def kind(leaf: Any) -> str:
-    """What an argument without derivative holds."""
+    """What an argument without a derivative holds."""
     if is_key(leaf):
         return "keys"
     if leaf.dtype == bool:

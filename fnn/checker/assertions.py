@@ -1,4 +1,4 @@
-"""The signature of `jax.test_util.check_grads` in front of `fnn.check`, to be dropped in its place."""
+"""`fnn.check` behind the signature of `jax.test_util.check_grads`, as a drop-in replacement."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,11 +23,11 @@ def check_grads(
     """Raise `AssertionError` with a printed report unless the gradients of f are right up to this order.
 
     Args:
-        f: any function; an output that is not one number is weighed by fixed random numbers and summed.
-        args: what it is called on.
+        f: any function; an output that is not one number is weighted with fixed random numbers and summed.
+        args: the tuple of arguments that it is called with, arrays of any shape.
         order: 1 or 2.
-        modes: accepted as they come: reverse mode is always checked, and forward mode where a rule of f has it.
-        atol, rtol, eps: accepted and not used: step and tolerance come from measured noise and curvature.
+        modes: accepted in any order: reverse mode is always checked, and forward mode if a rule of f has it.
+        atol, rtol, eps: accepted but not used: step and tolerance follow from measured noise and curvature.
 
     Raises:
         AssertionError: something is wrong or cannot be decided. ValueError: an order other than 1 or 2, other modes.

@@ -1,8 +1,8 @@
 """From the pattern of an error, what is likely wrong with a derivative.
 
-Promises: a diagnosis is certain only where it accounts for the wrong gradient to rounding, entry by entry, in every
-look that was taken: at the same inputs with another cotangent, and at other inputs too. Everything else is offered as a
-hint with its evidence.
+Promises: a diagnosis is certain only if it accounts for the wrong gradient to rounding, entry by entry, in every look
+that was taken: at the same inputs with another cotangent, and at other inputs too. Everything else is given as a hint,
+with its evidence.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ EXPLAINED = 1e-9
 
 #: A truth below this share of the gradient by hand is 0 to rounding.
 ZERO = 1e-14
-#: An error below this share of the largest entry is hardly a wrong formula.
+#: An error below this share of the largest entry is unlikely to be a wrong formula.
 SMALL = 1e-5
 
-#: How the clues begin that are right gradients of other arguments.
+#: How clues begin that are right gradients of other arguments.
 GRADIENT_OF = "the gradient of"
 
 
@@ -35,21 +35,21 @@ class Diagnosis(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """One leaf of a gradient, wrong and right, and what stood around it."""
+    """One leaf of a gradient, wrong and right, and the arrays around it."""
 
     hand: np.ndarray
     truth: np.ndarray
     clues: dict[str, np.ndarray] = field(default_factory=dict)
     """Arrays that may be taken for a term: the cotangent of the output, the inputs, the output, data."""
     tries: dict[str, np.ndarray] = field(default_factory=dict)
-    """Gradients of changed rules: "misplaced" is the right derivative taken at the output in place of the input, the
+    """Gradients of changed rules: "misplaced" is the right derivative, taken at the output instead of the input; the
     others are the hand-written rule with another value kept."""
     cotangent: np.ndarray | None = None
     """The cotangent of the output, if it is one array; None for a gradient whose cotangent is 1 by definition."""
     noise: float = 0.0
-    """How far the two are apart, as a share of the largest entry, where nothing is wrong."""
+    """How far apart the two are, as a share of the largest entry, where nothing is wrong."""
     known: np.ndarray | None = None
-    """Where the truth is known; None for everywhere. At a kink there is none, and such entries say nothing."""
+    """Where the truth is known; None for everywhere. At a kink there is no truth, and such entries say nothing."""
 
     @property
     def near(self) -> float:
@@ -59,7 +59,7 @@ class Look:
     @property
     def scale(self) -> float:
         truth, hand = (float(np.abs(self.of_known(each)).max(initial=0)) for each in (self.truth, self.hand))
-        # of a truth that is 0 to rounding, the gradient by hand tells the size
+        # if the truth is 0 to rounding, the gradient by hand sets the size
         return max(truth if truth > ZERO * hand or not np.isfinite(hand) else hand, 1e-300)
 
     def of_known(self, values: np.ndarray) -> np.ndarray:
@@ -67,13 +67,13 @@ class Look:
         return values if self.known is None else np.where(self.known, values, 0)
 
     def same(self, a: np.ndarray, b: np.ndarray) -> bool:
-        """Equal but for rounding, where the truth is known."""
+        """Equal up to rounding, where the truth is known."""
         if np.shape(a) != np.shape(b):
             return False
         return bool(np.abs(self.of_known(a - b)).max(initial=0) <= self.near * self.scale)
 
     def derivative(self) -> np.ndarray | None:
-        """The true gradient without the cotangent of the output, where that is one number."""
+        """The true gradient without the cotangent of the output, if that is one number."""
         if self.cotangent is None or self.cotangent.size != 1:
             return None
         return self.truth / self.cotangent.ravel()[0]
@@ -88,23 +88,22 @@ def diagnose(
     first: Look, others: list[Look], sizes: dict[str, int], cotangent: Look | None = None, moved: Look | None = None,
     varied: list[Look] | None = None,
 ) -> Diagnosis:  # fmt: skip
-    """What is wrong with the first look; a sentence that another look contradicts is not said.
+    """What is wrong with the first look; no sentence is given that another look contradicts.
 
     Args:
         others: the same leaf at other inputs, with other cotangents, or both.
-        sizes: what the shapes count, by name, for factors such as 1/N.
-        cotangent: the one of `others` where nothing but the cotangent of the output differs.
-        moved: a look where nothing but the inputs differ.
-        varied: looks at fresh inputs and data, in which a pattern of places must hold too to be certain; None where
-            the others are that.
+        sizes: the sizes in the shapes, by name, for factors such as 1/N.
+        cotangent: the one of `others` in which only the cotangent of the output differs.
+        moved: a look in which only the inputs differ.
+        varied: looks at fresh inputs and data, in which a pattern of places must hold too to be certain; None if the
+            others are such looks.
     """
-    # where both are 0 throughout, nothing is to be seen of a factor, a sign or a place
-    # and neither is anything where no entry is known
+    # if both are 0 throughout, they show nothing about a factor, a sign or a place and the same if no entry is known
     finite = [look for look in others if np.isfinite(look.hand).all() and (look.hand.any() or look.truth.any())]
     finite = [look for look in finite if look.known is None or look.known.any()]
     told = next(_explanations(first, finite, sizes, cotangent, moved))
     if told.kind == "mask" and varied is not None:
-        # on one set of data the places may coincide
+        # on a single set of data the places may coincide
         again = next(_explanations(first, [*finite, *varied], sizes, cotangent, moved)) if varied else None
         return told if again == told else told._replace(certain=False)
     return told
@@ -118,7 +117,7 @@ def _explanations(
         yield Diagnosis(f"{count} of {first.hand.size} entries are not finite", True, "not finite")
         return
     if not first.wrong.any():
-        # what is known is right: the mistake is where the function has no derivative, or below what can be told
+        # what is known is right: the mistake is where the function has no derivative, or too small to tell
         told = "" if first.known is not None and not first.known.any() else f" ({_off(first)})"
         yield Diagnosis(f"a wrong term or factor{told}", False, "unknown")
         return
@@ -136,7 +135,7 @@ def _explanations(
     near = max(look.near for look in looks)
     factor = _common([_factor(look, look.truth, look.hand) for look in looks], near)
     if factor is not None and abs(factor - 1) <= 10 * near:
-        # which factor it is, or whether it is one, is beyond what can be told
+        # one cannot tell which factor it is, or whether it is one
         yield Diagnosis(f"a wrong term or factor ({_off(first)})", False, "unknown")
         return
     if factor is not None:
@@ -153,7 +152,7 @@ def _explanations(
         if name == "misplaced" and holds(lambda look: look.same(look.hand, look.tries.get("misplaced", look.truth))):
             yield Diagnosis("the derivative is taken at the output, not at the input", True, "misplaced")
         elif name != "misplaced" and holds(lambda look, n=name: look.same(look.truth, look.tries.get(n, look.hand))):
-            says = f"right with {name}: forward keeps the wrong value, or backward takes it for another"
+            says = f"right with {name}: forward keeps the wrong value, or backward mistakes it for another"
             yield Diagnosis(says, True, "residual")
     off = np.abs(first.of_known(first.hand - first.truth)).max(initial=0)
     if off <= SMALL * first.scale:
@@ -168,7 +167,7 @@ def _explanations(
     yield from _by_axis(looks)
     yield from _entry_by_entry(looks)
     ratio = _ratios(first)
-    evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand over truth {ratio}"
+    evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand / truth {ratio}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
 
 
@@ -178,7 +177,8 @@ def _off(look: Look) -> str:
 
 
 def _one_sided(looks: list[Look]) -> str:
-    """What to add where the derivative has one sign in every look: what is wrong everywhere might be so there only."""
+    """What to add if the derivative has one sign in every look: an error that is seen everywhere may depend on that
+    sign."""
     slopes = [look.derivative() for look in looks]
     known = [slope for slope in slopes if slope is not None]
     if len(known) < len(slopes) or not any(slope.size > 1 for slope in known):
@@ -198,7 +198,7 @@ def _factor(look: Look, of: np.ndarray, whole: np.ndarray) -> float | None:
 
 
 def _common(factors: list[float | None], near: float = EXPLAINED) -> float | None:
-    """The factor that every look has."""
+    """The factor that all looks share."""
     known = [f for f in factors if f is not None]
     if len(known) < len(factors):
         return None
@@ -215,13 +215,13 @@ def _factor_named(factor: float, sizes: dict[str, int], near: float) -> Diagnosi
     whole = abs(size - round(size)) <= near * size
     if whole and size > 0.5:
         text = str(round(size))
-    # a whole number in the denominator, as of a mean
+    # a whole number in the denominator, as in a mean
     elif text == told and abs(inverse - round(inverse)) <= near * inverse and 1.5 < inverse < 1e6:
         text = f"1/{round(inverse)}"
     why = ""
     for name, count in sizes.items():
         if count > 2 and not why:
-            # the factor is certain, what it comes from is not
+            # the factor is certain, its origin is not
             why = f" ({count} is {name}: a sum in place of a mean?)" if abs(size - count) <= near * count else ""
             if abs(inverse - count) <= near * count:
                 why = f" ({count} is {name}: a mean in place of a sum, or taken twice?)"
@@ -231,7 +231,7 @@ def _factor_named(factor: float, sizes: dict[str, int], near: float) -> Diagnosi
 
 
 def _moved(looks: list[Look]) -> Iterator[Diagnosis]:
-    """The right numbers in wrong places."""
+    """The right numbers in the wrong places."""
     shape = looks[0].truth.shape
 
     def holds(change: Callable[[np.ndarray], np.ndarray]) -> bool:
@@ -250,7 +250,7 @@ def _moved(looks: list[Look]) -> Iterator[Diagnosis]:
 
 
 def _untransposed(looks: list[Look]) -> Iterator[Diagnosis]:
-    """The cotangent times a square matrix as it stands, which must be transposed."""
+    """The cotangent times a square matrix that should be transposed and is not."""
 
     def holds(look: Look, name: str) -> bool:
         bar, matrix = look.cotangent, look.clues.get(name)
@@ -292,7 +292,7 @@ def _terms(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
 
 
 def _by_row(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
-    """An error that is a multiple of something at hand, another for each row."""
+    """An error that is a multiple of something at hand, with a different factor for each row."""
     if name.startswith(GRADIENT_OF) or any(name not in look.clues for look in looks):
         return
     if all(look.clues[name].shape == look.truth.shape and _row_by_row(look, look.clues[name]) for look in looks):
@@ -300,7 +300,7 @@ def _by_row(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
 
 
 def _one_side(looks: list[Look]) -> str:
-    """What to add where it is wrong on one side of 0 of the input only: a branch is chosen wrongly."""
+    """What to add if it is wrong only on one side of 0 of the input: the wrong branch is chosen."""
     for where, side in (("at most 0", lambda c: c <= 0), ("above 0", lambda c: c > 0)):
         if all(_only_there(look, look.clues.get("the input"), side) for look in looks):
             return f"; wrong only where the input is {where}"
@@ -308,8 +308,8 @@ def _one_side(looks: list[Look]) -> str:
 
 
 def _mixture(look: Look, clue: np.ndarray) -> tuple[float, float] | None:
-    """(a, b) with hand = a · truth + b · clue, if there are such."""
-    # two numbers explain anything of two entries
+    """(a, b) with hand = a · truth + b · clue, if they exist."""
+    # two numbers explain any two entries
     if look.hand.size < 4:
         return None
     hand, truth, term = (look.of_known(each).ravel() for each in (look.hand, look.truth, clue))
@@ -318,9 +318,9 @@ def _mixture(look: Look, clue: np.ndarray) -> tuple[float, float] | None:
 
 
 def _row_by_row(look: Look, clue: np.ndarray) -> bool:
-    """True where hand − truth is in each row a multiple of the clue."""
+    """True if hand − truth is a multiple of the clue in each row."""
     if clue.ndim < 2 or clue.shape[-1] < 3 or np.all(clue == clue[..., :1]):
-        # of an array of ones every error that is the same along a row is a multiple
+        # every error that is constant along a row is a multiple of an array of ones
         return False
     off, clue = look.of_known(look.hand - look.truth), look.of_known(clue)
     square = np.sum(clue * clue, axis=-1, keepdims=True)
@@ -329,7 +329,7 @@ def _row_by_row(look: Look, clue: np.ndarray) -> bool:
 
 
 def _entry_by_entry(looks: list[Look]) -> Iterator[Diagnosis]:
-    """The right numbers times, or over, something at hand, entry by entry."""
+    """The right numbers times, or divided by, something at hand, entry by entry."""
     for name in (name for name in looks[0].clues if not name.startswith(GRADIENT_OF)):
         known = [look for look in looks if name in look.clues and look.clues[name].shape == look.truth.shape]
         if len(known) < len(looks):
@@ -359,7 +359,7 @@ def _places(looks: list[Look]) -> Iterator[Diagnosis]:
 
 
 def _masks(looks: list[Look]) -> Iterator[Diagnosis]:
-    """Wrong only where some unit is off, or on."""
+    """Wrong only where some unit is off, or only where it is on."""
     first = looks[0]
     if first.wrong.size < 2 or first.wrong.all():
         return
@@ -371,20 +371,20 @@ def _masks(looks: list[Look]) -> Iterator[Diagnosis]:
     for name, clue in masks.items():
         for where, side in (("at most 0", lambda c: c <= 0), ("above 0", lambda c: c > 0)):
             if all(_only_there(look, clue(look), side) for look in looks):
-                yield Diagnosis(f"wrong only where {name} {where}, by hand over truth {_ratios(first)}", True, "mask")
+                yield Diagnosis(f"wrong only where {name} {where}, by hand / truth {_ratios(first)}", True, "mask")
 
 
 def _only_there(look: Look, clue: np.ndarray | None, side: Callable[[np.ndarray], np.ndarray]) -> bool:
     if clue is None or clue.shape != look.wrong.shape:
         return False
     mask = side(clue)
-    # twice nothing is right too, and so may an entry be by chance: not every entry of that side need be wrong
+    # twice 0 is right too, and an entry may be right by chance: not every entry on that side need be wrong
     count = (mask & (look.truth != 0)).sum()
     return bool(count and not mask.all() and not (look.wrong & ~mask).any() and look.wrong.sum() > 0.8 * count)
 
 
 def _chain(first: Look, other: Look) -> Iterator[Diagnosis]:
-    """How the rule uses the cotangent of the output; `other` differs from `first` in nothing else."""
+    """How the rule uses the cotangent of the output; `other` differs from `first` only in that."""
     one, two = first.cotangent, other.cotangent
     if one is None or two is None:
         return
@@ -394,15 +394,15 @@ def _chain(first: Look, other: Look) -> Iterator[Diagnosis]:
     elif one.size == 1:
         share = float(two.ravel()[0] / one.ravel()[0])
         if other.same(other.hand, share * first.hand):
-            # true of nearly every wrong loss: it tells which part is right, and accounts for no number
-            evidence = f"by hand over truth {_ratios(first)}; the cotangent of the output enters rightly"
+            # true for nearly every wrong loss: it says which part is right, but explains no number
+            evidence = f"by hand / truth {_ratios(first)}; the cotangent of the output enters correctly"
             yield Diagnosis(f"a wrong derivative{_beyond(first)} ({evidence})", False, "derivative")
         else:
             yield Diagnosis("it is not proportional to the cotangent of the output", True, "cotangent")
     elif one.shape == first.hand.shape and other.same(other.truth * one, first.truth * two):
         # entry by entry, a_bar times a local derivative
         if other.same(other.hand * one, first.hand * two):
-            says = f"the local derivative is wrong{_beyond(first)}, by hand over truth {_ratios(first)}"
+            says = f"the local derivative is wrong{_beyond(first)}, by hand / truth {_ratios(first)}"
             yield Diagnosis(says, True, "derivative")
         else:
             says = "an entry depends on the cotangent of the output otherwise than in proportion"
@@ -410,7 +410,7 @@ def _chain(first: Look, other: Look) -> Iterator[Diagnosis]:
 
 
 def _by_axis(looks: list[Look]) -> Iterator[Diagnosis]:
-    """One factor for each row, or for each column."""
+    """One factor for each row, or one for each column."""
     shape = looks[0].truth.shape
     if len(shape) < 2:
         return
@@ -428,7 +428,7 @@ def _by_axis(looks: list[Look]) -> Iterator[Diagnosis]:
 
 
 def _beyond(look: Look) -> str:
-    """Where the wrong entries are those on one side of some value of the input, with the value."""
+    """If the wrong entries are those on one side of some value of the input, where that is."""
     clue = look.clues.get("the input")
     if clue is None or clue.shape != look.wrong.shape or look.wrong.all():
         return ""
@@ -439,11 +439,11 @@ def _beyond(look: Look) -> str:
 
 
 def _ratios(look: Look) -> str:
-    """From where to where by hand over truth goes, where it is wrong."""
+    """The range of by hand / truth over the wrong entries."""
     wrong = look.wrong & (look.truth != 0)
     if not wrong.any():
         return "with a truth of 0"
-    # written so that there is no −0
+    # written so that −0 does not occur
     ratio = look.hand[wrong] / look.truth[wrong] + 0.0
     least, most = f"{ratio.min():.3g}", f"{ratio.max():.3g}"
     return most if least == most else f"from {least} to {most}"

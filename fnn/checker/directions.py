@@ -4,10 +4,11 @@ Promises: the cost does not depend on the number of parameters, nothing larger t
 stored, and the chance to miss a wrong entry is known.
 
 The chance. A direction v moves every entry by ± its scale, each sign by a coin. The error e of a gradient shows there
-as ⟨e, v⟩ = Σ ± eᵢ sᵢ. One wrong entry alone gives ± eᵢ sᵢ in every direction and is never missed if it is above what
-the differences resolve. Several might cancel; but turn the coin of one entry with |eᵢ sᵢ| above the resolution, and
-the sum changes by twice as much: of the two values at most one hides. So each direction misses with a chance of at
-most ½, whatever the error (Littlewood & Offord 1943 and Erdős 1945 count more sharply), and k directions with 2^−k.
+as ⟨e, v⟩ = Σ ± eᵢ sᵢ. A single wrong entry gives ± eᵢ sᵢ in every direction and is never missed if it is above what the
+differences resolve. Several might cancel; but flip the coin of one entry with |eᵢ sᵢ| above the resolution, and the sum
+changes by twice as much: at most one of the two values hides the error. So each direction misses with probability at
+most ½, whatever the error (Littlewood & Offord 1943 and Erdős 1945 give sharper bounds), and k directions with at most
+2^−k.
 """
 
 import math
@@ -24,7 +25,7 @@ from fnn.checker.quotients import size_of
 from fnn.checker.rules import Point
 from fnn.checker.witnesses import ALONG, Directions
 
-#: Slopes ahead and behind that differ by more than this share, at a step of a millionth, have a kink between.
+#: Slopes ahead and behind that differ by more than this share, at a step of a millionth, have a kink between them.
 ROUGH = 1e-3
 #: Slopes by forward mode and by hand that differ by more than this share do not agree.
 AGREES = 1e-6
@@ -32,7 +33,7 @@ AGREES = 1e-6
 
 @dataclass(frozen=True)
 class Along:
-    """What the directions say: findings if they disagree, a note for the reader, and the bound they reach."""
+    """What the directions say: findings if they disagree, a note for the reader, and the bound that they reach."""
 
     findings: list[Finding]
     notes: tuple[str, ...]
@@ -41,18 +42,19 @@ class Along:
 
 
 def along_random_directions(point: Point, settings: Settings, miss: float, *, confirm: bool = True) -> Along:
-    """The whole gradient, in which every entry agrees with autodiff, along enough directions for the bound `miss`.
+    """Check the whole gradient, in which every entry agrees with autodiff, along enough directions for the bound
+    `miss`.
 
-    A disagreement counts if it shows at a second place too, where nothing saturates or underflows.
+    A disagreement counts only if it shows at a second point too, where nothing saturates or underflows.
     """
     if settings.witnesses(point.rule).blur(point):
-        # at the small steps along which a kink is unlikely there would be noise alone
+        # at steps so small that a kink is unlikely there would only be noise
         return Along([], (), None)
     count = max(math.ceil(math.log2(1 / miss)), 1)
     seen = _directions(point, settings, count)
     view = _View.of(point, settings, seen)
     if view.disagree.any() or view.rough.all():
-        # where the value cancels, rounding takes it further than its size says
+        # if the value cancels, rounding moves it further than its size suggests
         seen = _directions(point, settings, count, measured=True)
         view = _View.of(point, settings, seen)
     room, apart, usable, disagree = view.room, view.apart, view.usable, view.disagree
@@ -86,7 +88,7 @@ class _View:
     room: float
     apart: np.ndarray
     rough: np.ndarray
-    """True where a kink is near."""
+    """True if a kink is near."""
     usable: np.ndarray
     disagree: np.ndarray
 
@@ -94,8 +96,8 @@ class _View:
     def of(cls, point: Point, settings: Settings, seen: Directions) -> "_View":
         witnesses = settings.witnesses(point.rule)
         share = max(1e-9, COARSE * witnesses.coarse, 20 * witnesses.compare(point).own)
-        # a smooth function has the same slope ahead and behind, to the step and to rounding; a kink nearby shows in
-        # most directions, and where it does, what differences say against a gradient proves nothing
+        # a smooth function has the same slope ahead and behind, up to the step and to rounding; a nearby kink shows in
+        # most directions, and then differences prove nothing against a gradient
         rough = seen.gap > max(ROUGH * float(np.abs(seen.slope).max()), 2 * seen.rounding / ALONG)
         room = 10 * np.max(seen.uncertainty[~rough], initial=0) + seen.rounding + share * np.abs(seen.by_hand).max()
         apart = np.abs(seen.slope - seen.by_hand)
@@ -108,13 +110,13 @@ def _witness(point: Point, settings: Settings) -> str:
 
 
 def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.ndarray, room: float) -> Along:
-    """What directions that agree are worth."""
+    """What agreeing directions prove."""
     missed = 2.0 ** -int(usable.sum())
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
     sizes = [size_of(leaf) for leaf in leaves if leaf.size]
     auto = settings.witnesses(point.rule).compare(point).auto
     scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(auto)) if g.size]
-    # what a single entry of each leaf must be off by to be seen, as a share of the leaf's largest
+    # by how much a single entry of each leaf must be off to be seen, as a share of the leaf's largest
     entries = [2 * room / size / scale for size, scale in zip(sizes, scales, strict=True) if scale]
     along = f"along {int(usable.sum())} of {len(usable)} random directions"
     if np.abs(seen.by_hand).max() <= room:
@@ -122,13 +124,13 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
     note = f"{along} differences agree to {_agreement(seen, usable):.0e}"
     if entries:
         note += f"; an entry wrong by {max(entries):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
-    # the rounding of a gradient in float32 falls as h, and is no mistake
+    # the rounding of a gradient in float32 falls as h, and is not a mistake
     taylor = () if settings.witnesses(point.rule).compare(point).own else _taylor_note(seen)
     return Along([], (note, *_forward_note(seen), *taylor), missed)
 
 
 def _directions(point: Point, settings: Settings, count: int, *, measured: bool = False) -> Directions:
-    """The gradient along ± the size of its leaf for each entry, so that none is multiplied by nearly nothing."""
+    """The gradient along ± the size of its leaf for each entry, so that no entry is multiplied by almost nothing."""
     random = np.random.default_rng(settings.seed + 8)
     # what the user names as data stays where it is
     leaves = [
@@ -141,7 +143,7 @@ def _directions(point: Point, settings: Settings, count: int, *, measured: bool 
 
 
 def _disagrees_elsewhere(point: Point, settings: Settings, miss: float) -> bool:
-    """True where differences contradict autodiff nearer to 0 as well, where nothing saturates or underflows."""
+    """True if differences contradict autodiff nearer to 0 as well, where nothing saturates or underflows."""
     random = np.random.default_rng(settings.seed + 5)
     inputs = jax.tree.map(
         lambda leaf: leaf * (0.1 * random.uniform(0.5, 1.5, leaf.shape)) if is_float(leaf) else leaf, point.inputs

@@ -1,9 +1,9 @@
 """One line that tests every hand-written rule of a module.
 
-Promises: a rule that is added to the module is tested from then on; inputs that do not fit a rule fail its test with a
-sentence and are never passed over.
-Refuses: a module without any rule. A function is a rule where it is written, a record where its class or one of its
-parts is, so that what a module only imports is not tested again. Letters: N examples, O outputs.
+Promises: a rule that is added to the module is tested from then on; inputs that do not fit a rule make its test fail
+with a sentence, and are never skipped.
+Refuses: a module without any rule. A function belongs to the module in which it is written, a record to that of its
+class or of one of its parts: what a module only imports is not tested again. Letters: N examples, O outputs.
 """
 
 import dataclasses
@@ -35,11 +35,11 @@ from fnn.types import Array, PyTree
 
 RECORDS = Activation, Loss, Regularizer, Layer
 RULES = jax.custom_vjp, jax.custom_jvp
-#: By these methods, which take the derivative, rules of other libraries are recognized: their classes are their own.
+#: Rules of other libraries have classes of their own; they are recognized by these methods, which take the derivative.
 DEFINES = ("def_fwd", "def_bwd", "def_jvp", "defvjp", "defjvp")
-#: The shape of generic arguments: asymmetric, so that a rule that mixes up its axes does not run or is wrong.
+#: The shape of generic arguments: not square, so that a rule that mixes up its axes does not run or is wrong.
 SHAPE = 3, 4
-#: Examples of a batch, and the sizes of the net around a loss or a regularizer: one layer, which compiles soonest.
+#: Examples in a batch, and the sizes of the net around a loss or a regularizer: one layer, which compiles fastest.
 N, SIZES = 6, (4, 3)
 
 
@@ -53,16 +53,18 @@ def every_rule(
     Args:
         module: the module itself. Rules in it: functions under `jax.custom_vjp` or `custom_jvp`, and activations,
             losses, regularizers and layers of this package.
-        inputs: arguments for the rules that generic ones do not suit, by name. A function and an activation take their
-            own arguments, a loss (prediction, target), a regularizer (strength,), a layer (x,) or (params, x).
-            Without them a function gets one normal float32 array (3, 4) for each positional parameter without default.
-        seed: of the generic inputs.
+        inputs: a dict of argument tuples for the rules that generic arguments do not fit, by name. Give a function or
+            an activation its own arguments, a loss (prediction, target), a regularizer (strength,), a layer (x,) or
+            (params, x). Without them a function gets one normal float32 array of shape (3, 4) for each positional
+            parameter without a default.
+        seed: the seed of the generic inputs.
 
     Returns:
         a function for pytest, parametrized over the names of the rules. A failing case shows the report.
 
     Raises:
-        ValueError: no rule in the module, or inputs for a name that is none. TypeError: inputs that are no tuple.
+        ValueError: no rule in the module, or inputs for a name that is not a rule. TypeError: inputs that are not a
+            tuple.
         ModuleNotFoundError: pytest is not installed.
 
     >>> import fnn.regularizers
@@ -97,20 +99,20 @@ def every_rule(
 
 
 def rules_of(module: ModuleType) -> dict[str, Any]:
-    """Every rule in the namespace of a module that is its own, by name, each once.
+    """Every rule that a module itself defines, by name, each once.
 
-    A public class of records that the module makes no instance of is made here, if that needs no arguments; if it does,
-    the class stands for itself, and cannot be checked.
+    If the module has no instance of a public class of records, one is made here, if that needs no arguments; otherwise
+    the class itself is listed, and cannot be checked.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no rule.
     """
     own = {name: each for name, each in vars(module).items() if _is_own(each, module.__name__)}
     made = {type(part) for each in own.values() for part in _records(each)}
     for name, cls in vars(module).items():
         if not name.startswith("_") and _is_own_class(cls, module.__name__) and cls not in made:
             own[name] = _made(cls)
-    # a record under two names is one rule; functions compare by identity, and so do arrays that a record may hold
+    # a record under two names is one rule; functions, and arrays that a record may hold, compare by identity
     rules: dict[int, tuple[str, Any]] = {}
     for name, each in own.items():
         rules.setdefault(id(each), (name, each))
@@ -123,7 +125,7 @@ def rules_of(module: ModuleType) -> dict[str, Any]:
 
 
 def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int = 0, **options: Any) -> list[Report]:
-    """Check one rule, on these inputs or on generic ones; a loss over classes gives two reports, the second on labels.
+    """Check one rule, on these inputs or on generic ones; a loss over classes gets two reports, the second on labels.
 
     Args:
         name: what the messages call it.
@@ -132,7 +134,7 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
         seed, options: those of `check`.
 
     Raises:
-        ValueError: generic inputs do not fit it; the message says which ones to give.
+        ValueError: generic inputs do not fit the rule; the message says which inputs to give.
     """
     if is_class(rule):
         rule = _made(rule)
@@ -150,7 +152,7 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
 
 
 def _placed(report: Report, rule: Any) -> Report:
-    """The report, with the line of the record's own derivative where the record was lent to JAX."""
+    """The report, with the line of the record's own derivative if the record was passed to JAX."""
     lent, own = f"{Path(custom_vjp.__code__.co_filename).name}:", place(getattr(type(rule), "backward", None))
     findings = (replace(f, where=own) if f.where.startswith(lent) else f for f in report.findings)
     return replace(report, findings=tuple(findings))
@@ -174,7 +176,7 @@ def _custom(function: Any) -> Any:
     seen = 0
     while not isinstance(function, RULES) and not _defines(function):
         function, seen = getattr(function, "__wrapped__", None), seen + 1
-        # a chain of decorators is short; one that never ends is no function
+        # a chain of decorators is short; one that never ends is not a function
         if function is None or seen > 20:
             return None
     return function
@@ -185,7 +187,7 @@ def _defines(function: Any) -> bool:
 
 
 def _records(value: Any) -> Iterator[Any]:
-    """The record and the records in its fields, those within tuples too."""
+    """The record and the records in its fields, including those inside tuples."""
     if isinstance(value, tuple):
         for each in value:
             yield from _records(each)
@@ -199,7 +201,7 @@ def _is_own(value: Any, module: str) -> bool:
     if isinstance(value, RECORDS):
         return any(type(part).__module__ == module for part in _records(value))
     rule = _custom(value)
-    # what fnn.custom_vjp lends has the adapter for a home, and belongs where it is bound
+    # what fnn.custom_vjp makes is defined in the adapter, and belongs to the module that names it
     return rule is not None and getattr(rule, "__module__", "") in (module, custom_vjp.__module__)
 
 
@@ -213,7 +215,7 @@ def _is_own_class(value: Any, module: str) -> bool:
 
 
 def _made(cls: type) -> Any:
-    """A record of this class, or the class itself where that needs arguments."""
+    """A record of this class, or the class itself if making one needs arguments."""
     try:
         return cls()
     except TypeError:
@@ -236,12 +238,13 @@ Call = tuple[Any, tuple, dict[str, Any]]
 
 
 def weighted(function: Callable[..., PyTree], inputs: tuple, seed: int) -> Call:
-    """Σ w ⊙ f over every floating output, with fixed random weights w, as a function of what can be differentiated."""
+    """Σ w ⊙ f over every floating output, with fixed random weights w, as a function of the differentiable
+    arguments."""
     rule = _custom(function)
     fixed = {*getattr(rule, "nondiff_argnums", ())}
-    # functions, texts and None are no arrays: they are held fixed, and so is what the rule itself holds fixed
+    # functions, strings and None are not arrays: they are held fixed, and so is what the rule itself holds fixed
     fixed |= {k for k, each in enumerate(inputs) if not all(map(_is_number, jax.tree.leaves(each)))}
-    # Equinox differentiates such a rule with respect to its first argument alone
+    # Equinox differentiates such a rule only with respect to its first argument
     fixed |= {*range(1, len(inputs))} if hasattr(rule, "def_bwd") else set()
     free = [k for k in range(len(inputs)) if k not in fixed]
 
@@ -253,7 +256,7 @@ def weighted(function: Callable[..., PyTree], inputs: tuple, seed: int) -> Call:
 
     args = tuple(inputs[k] for k in free)
     random = np.random.default_rng(seed)
-    # away from 0 and from each other: a weight of 0 hides an entry, equal ones a sum over the wrong axis
+    # away from 0 and from each other: a weight of 0 hides an entry, equal weights hide a sum over the wrong axis
     weights = [random.uniform(0.5, 1.5, leaf.shape) for leaf in jax.eval_shape(called, *args)]
     if not weights:
         raise TypeError("it gives no floating output, so that there is nothing to differentiate")
@@ -285,7 +288,7 @@ def _generic(name: str, rule: Any, seed: int) -> Iterator[Call]:
         if not _finite(lambda: _applied(rule, x, seed)):
             raise _unfit(name, f"no array of shape {x.shape}", "(x,)")
         if rule.inputs is None and not rule.has_modes and (refusal := _refused_backward(rule, x, seed)):
-            # made for other shapes, or wrong: on inputs of its own the check says which
+            # made for other shapes, or wrong: with suitable inputs the check says which
             raise _unfit(name, f"an array of shape {x.shape} forward, and backward raises {refusal}", "(x,)")
         yield _on_inputs(name, rule, (x,), seed)
     else:
@@ -308,17 +311,17 @@ def _of_function(name: str, function: Any, random: np.random.Generator, seed: in
     names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
     count = f"{len(names)} normal float32 array{'s' if len(names) != 1 else ''} of shape {SHAPE}"
     wanted = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
-    # normal numbers, or those from (0, 1) where the function has no value at negative ones
+    # normal numbers, or numbers from (0, 1) if the function has no value at negative ones
     for sample in (lambda: random.normal(0.1, 1, SHAPE), lambda: random.uniform(0.1, 0.9, SHAPE)):
         inputs = tuple(jnp.asarray(sample(), jnp.float32) for _ in names)
         try:
             call = weighted(function, inputs, seed)
             value = call[0](*call[1])
         except Exception as error:
-            # whatever an unknown function raises on numbers it was not made for
+            # an unknown function may raise anything on numbers that it was not made for
             call = _with_identity(function, inputs, seed)
             if call is not None and not check(call[0], *call[1], seed=seed).ok:
-                # wrong for the simplest function is wrong; right for it says too little of others
+                # a rule that is wrong for the simplest function is wrong; right for it says too little about others
                 return call
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
             raise _unfit(name, f"no {count} ({type(error).__name__}: {reason})", wanted) from error
@@ -328,7 +331,7 @@ def _of_function(name: str, function: Any, random: np.random.Generator, seed: in
 
 
 def _written(function: Any) -> Any:
-    """The function that the user wrote: a rule of another library takes *args, and keeps the function among its own."""
+    """The function that the user wrote: a rule of another library takes *args, and keeps that function inside."""
     parameters = inspect.signature(function).parameters.values()
     if any(p.kind == p.VAR_POSITIONAL for p in parameters) and hasattr(function, "__dict__"):
         return next(filter(inspect.isfunction, vars(function).values()), function)
@@ -336,7 +339,7 @@ def _written(function: Any) -> Any:
 
 
 def _with_identity(function: Any, inputs: tuple, seed: int) -> Call | None:
-    """A call with x -> x in place of one input, for a rule that takes a function; None where that does not run."""
+    """A call with x -> x in place of one input, for a rule that takes a function; None if that does not run."""
     for k in range(len(inputs)):
         try:
             call = weighted(function, (*inputs[:k], lambda x: x, *inputs[k + 1 :]), seed)
@@ -359,7 +362,7 @@ def _with_targets(name: str, loss: Loss, random: np.random.Generator, seed: int)
     labels = [jnp.asarray(random.integers(0, outputs, N), jnp.int32)]
     x, fits = _normal(random, (N, SIZES[0])), False
     for targets in (floating, labels):
-        # scores, or probabilities for a loss that has no finite value at scores
+        # scores, or probabilities if the loss has no finite value at scores
         for y, output in ((y, output) for output in ("identity", "softmax") for y in targets):
             call = _trained(mlp(*SIZES, output=output), loss, x, y=y, seed=seed)
 
@@ -376,7 +379,7 @@ def _with_targets(name: str, loss: Loss, random: np.random.Generator, seed: int)
 
 
 def _on_inputs(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
-    """A record on the inputs that were passed in."""
+    """A record on the inputs passed in."""
     if isinstance(rule, Regularizer):
         (strength,) = _require_count(name, inputs, "(strength,)", 1)
         x = _normal(np.random.default_rng(seed), (N, SIZES[0]))
@@ -399,12 +402,12 @@ def _on_inputs(name: str, rule: Any, inputs: tuple, seed: int) -> Call:
     leaves, arrays = jax.tree.leaves(x), isinstance(y, jax.ShapeDtypeStruct) and len(y.shape) > 0
     if arrays and len(leaves) == 1 and leaves[0] is x and is_float(x):
         return _trained(rule, "squared_error", jnp.asarray(x), seed=seed, params=p)
-    # several inputs or outputs: no loss of this package takes them
+    # several inputs or outputs: no loss of this package accepts them
     return weighted(custom_vjp(rule), (p, x), seed)
 
 
 def _first(activation: Activation | str, x: Array, loss: Loss | str, y: Any, seed: int) -> Call:
-    """A net that hands its input on unchanged, so that the rule meets the very numbers passed in."""
+    """A net that passes its input on unchanged, so that the rule gets exactly the numbers passed in."""
     size = x.shape[-1]
     net, eye = (
         dense(size, size, activation=activation),
@@ -428,7 +431,7 @@ def _normal(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 def _finite(value: Callable[[], Array]) -> bool:
-    """True where the call runs and gives finite numbers."""
+    """True if the call runs and returns finite numbers."""
     try:
         leaves = jax.tree.leaves(value())
     except (TypeError, ValueError, LookupError):
@@ -437,7 +440,7 @@ def _finite(value: Callable[[], Array]) -> bool:
 
 
 def _refused_backward(layer: Layer, x: Array, seed: int) -> str:
-    """What the backward pass of a layer raises on made-up inputs, on which its forward pass runs; "" if nothing."""
+    """What the backward pass of a layer raises on made-up inputs on which its forward pass runs; "" if nothing."""
     params = layer.init(jax.random.key(seed))
     y, residuals = layer.forward(params, x)
     try:

@@ -1,7 +1,8 @@
-"""Is this rule right? At random numbers, at those of the run, and with data of the kind of the run.
+"""Is this rule right? At random numbers, at those of the run, and with data of the same kind as in the run.
 
-Promises: a rule that is wrong at random numbers and right where the user called it is said to be both, and on what of
-its data it relies; only what data may be is relied on (`points.kind_of`), never a coincidence of parameters.
+Promises: if a rule is wrong at random numbers and right where the user called it, the report says both, and on which
+property of its data it relies; a rule may rely only on properties of data (`points.kind_of`), never on a coincidence of
+parameters.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,14 +34,14 @@ from fnn.checker.rules import Point, Rule
 def examine(
     rule: Rule, settings: Settings, *, generic: bool = True, recorded: bool = True, before: list[Finding] | None = None
 ) -> list[Finding]:
-    """One finding per argument of the rule: the gravest of its points.
+    """One finding per argument of the rule: the gravest over all points.
 
     Args:
         rule: what is checked.
         settings: of the check.
-        generic: try it on generic inputs, small where it can be.
-        recorded: try it where the real run had it.
-        before: the findings where the real run had it, if it was tried there already.
+        generic: try it on generic inputs, small ones if possible.
+        recorded: try it at the point of the real run.
+        before: the findings at the point of the real run, if it was tried there already.
     """
     findings = list(before or [])
     for point in points(rule, settings, generic, recorded and before is None):
@@ -53,7 +54,7 @@ def examine(
 
 
 def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: list[Finding] | None) -> list[Finding]:
-    """Findings at generic inputs; where the rule is right where the run had it they say so, and on what it relies."""
+    """Findings at generic inputs; if the rule is right at the point of the run, they say so, and on what it relies."""
     if not is_known(rule):
         return findings
     if not _is_right(judged_at(at(rule, settings), settings) if before is None else before):
@@ -72,7 +73,7 @@ def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: 
 
 
 def _at_random(finding: Finding, rule: Rule) -> str:
-    """That a rule is wrong at random inputs only, and which these are."""
+    """The statement that a rule is wrong only at random inputs, and at which ones."""
     says = "; at random inputs, and right where your run called it"
     if not rule.loose or finding.inputs is None:
         return says
@@ -81,7 +82,7 @@ def _at_random(finding: Finding, rule: Rule) -> str:
 
 
 def _symmetric(rule: Rule, settings: Settings) -> str:
-    """The matrix on whose symmetry an iteration relies that is right where the run had it; "" if there is none."""
+    """The matrix that must be symmetric for an iteration that is right at the point of the run; "" if there is none."""
     matrices = [
         label for label, leaf in zip(rule.labels, rule.inputs, strict=False) if is_float(leaf) and is_symmetric(leaf)
     ]
@@ -104,7 +105,8 @@ def _assuming(finding: Finding, assumption: str) -> dict[str, Any]:
 
 
 def _assumption(rule: Rule, settings: Settings) -> str:
-    """On what of its data a rule relies that is right where the run had it; "" if on nothing that may be relied on."""
+    """The property of its data on which a rule relies that is right at the point of the run; "" if it relies on
+    none."""
     kinds = _kinds(rule)
     for tried in [*([each] for each in kinds), *([list(kinds)] if len(kinds) > 1 else [])]:
         judged = [judged_at(point, settings) for point in _points_of_kind(rule, settings, kinds, tried)]
@@ -117,12 +119,12 @@ def _assumption(rule: Rule, settings: Settings) -> str:
     return ""
 
 
-#: By the number of a leaf of (inputs, data): its kind, how it is called, and which input it is, if it is one.
+#: By the number of a leaf of (inputs, data): its kind, its name, and which input it is, if it is one.
 _Kinds = dict[int, tuple[Kind, str, int | None]]
 
 
 def _kinds(rule: Rule) -> _Kinds:
-    """The data of a rule that have a kind."""
+    """The data of a rule that are of a known kind."""
     kinds: _Kinds = {}
     leaves = jax.tree_util.tree_leaves_with_path((rule.inputs, rule.data if rule.loose else ()))
     for number, (path, leaf) in enumerate(leaves):
@@ -133,7 +135,8 @@ def _kinds(rule: Rule) -> _Kinds:
 
 
 def _points_of_kind(rule: Rule, settings: Settings, kinds: _Kinds, tried: Iterable[int]) -> Iterator[Point]:
-    """The rule on random numbers, with data of the kind of the run; other looks leave these data as they are."""
+    """The rule on random numbers, with data of the same kind as in the run; other looks leave these data as they
+    are."""
     kept = frozenset(kinds[number][2] for number in tried) - {None}
     for point in generic_points(rule, settings, {number: kinds[number][0] for number in tried}):
         yield point.moved(rule=replace(point.rule, fixed=point.rule.fixed | kept))
@@ -146,9 +149,9 @@ def _words(kinds: _Kinds, tried: Iterable[int]) -> str:
 
 
 def _explained_by_kind(findings: list[Finding], rule: Rule, settings: Settings) -> list[Finding]:
-    """The findings, those that are hints at random data replaced by what is certain with data of the kind of the run.
+    """The findings, with hints at random data replaced by what is certain with data of the same kind as in the run.
 
-    With a target whose rows sum to 1 the gradient p − t is off by a factor, and with any other by a term besides.
+    For a target with rows that sum to 1 the gradient p − t is off by a factor, for any other also by a term.
     """
     hints = {f.argument for f in findings if f.verdict == Verdict.FORMULA and not f.certain}
     kinds = _kinds(rule) if hints else {}

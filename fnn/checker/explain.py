@@ -1,7 +1,7 @@
 """The looks at a wrong rule from which `diagnosis.py` says what is wrong: other cotangents, other inputs, other rules.
 
-Promises: nothing here decides whether a rule is wrong; every look runs a program that is compiled already, but for the
-repaired rules.
+Promises: nothing here decides whether a rule is wrong; except for the repaired rules, every look runs a program that is
+already compiled.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     inputs, y_bar = _elsewhere(point, random)
     places += [point.moved(inputs=inputs, y_bar=y_bar), point.moved(inputs=inputs)]
     if point.generic and not point.rule.iterates:
-        # what is off at the one is on at the other
+        # what is off at one is on at the other
         mirrored = _changed(point, lambda leaf: -leaf)
         places.append(point.moved(inputs=mirrored))
     looks = [_look(place, path, settings) for place in places]
@@ -39,18 +39,18 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     others = [look for look in looks if look is not moved and np.isfinite(look.truth).all()]
     diagnosis = diagnose(first, others, _sizes(point), cotangent, moved)
     if diagnosis.kind == "mask":
-        # once more, for places alone: it takes another look
+        # once more, only for places: this needs another look
         diagnosis = diagnose(first, others, _sizes(point), cotangent, moved, _varied(point, path, settings))
     return diagnosis._replace(message=diagnosis.message + _identity(point, path, first, settings))
 
 
 def _elsewhere(point: Point, random: np.random.Generator) -> tuple[tuple, PyTree]:
-    """Other inputs and another cotangent: fresh ones in place of generic ones, near ones where the user called it."""
+    """Other inputs and another cotangent: fresh ones for a generic point, near ones for the user's point."""
 
     def other(leaf: Any) -> Any:
         if point.generic and not point.rule.iterates and (np.asarray(leaf) < 0).any():
             return random.normal(0.1, 1, leaf.shape)
-        # generic inputs of one sign were drawn so, for the function has no value elsewhere
+        # generic inputs of one sign were drawn that way because the function has no value elsewhere
         return leaf * (1 + 0.1 * random.uniform(-1, 1, leaf.shape))
 
     inputs = _changed(point, other)
@@ -60,7 +60,7 @@ def _elsewhere(point: Point, random: np.random.Generator) -> tuple[tuple, PyTree
 
 
 def _changed(point: Point, change: Callable[[Any], Any]) -> tuple:
-    """The floating inputs changed, but for captured values, which the rule knows."""
+    """The floating inputs changed, except captured values, which the rule knows."""
     return tuple(
         leaf if k in point.rule.fixed else jax.tree.map(lambda each: change(each) if is_float(each) else each, leaf)
         for k, leaf in enumerate(point.inputs)
@@ -70,8 +70,8 @@ def _changed(point: Point, change: Callable[[Any], Any]) -> tuple:
 def _identity(point: Point, path: tuple, look: Look, settings: Settings) -> str:
     """A structural identity that the gradient breaks, a witness without any derivative.
 
-    Where adding a number to a row changes no value, as in softmax cross-entropy, each row of the gradient sums to 0;
-    and each column where that holds of columns, as in a batch norm. Said only where the true sums are 0 too.
+    If adding a number to a row changes no value, as in softmax cross-entropy, each row of the gradient sums to 0; and
+    likewise each column, as in batch normalization. Said only if the true sums are 0 too.
     """
     hand, truth = look.hand, look.truth
     if hand.ndim == 0 or not np.isfinite(hand).all():
@@ -88,13 +88,13 @@ def _identity(point: Point, path: tuple, look: Look, settings: Settings) -> str:
 
 
 def _is_shiftable(point: Point, path: tuple, axis: int, settings: Settings) -> bool:
-    """True where a number added to one line of a leaf, the first or the last, changes no value."""
+    """True if a number added to one line of a leaf, the first or the last, changes no value."""
 
     def shifted(by: float, place: int) -> tuple:
         def moved(at: tuple, leaf: Any) -> Any:
             if at != path:
                 return leaf
-            # every line is a column of this, a copy
+            # every line is a column of this copy
             lines = np.moveaxis(np.asarray(leaf, np.float64), axis, 0)
             columns = np.array(lines.reshape(len(lines), -1))
             columns[:, place] += by
@@ -126,7 +126,7 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
     clues |= _inputs_named(point)
     bars = [np.asarray(each) for each in jax.tree.leaves(point.y_bar)]
     if len(bars) == 1 and bars[0].size == 1 and not point.rule.whole:
-        # a rule of one number: what should be times its cotangent is so in every look
+        # a rule with one number: what should be times its cotangent is so in every look
         clues |= {f"{name} times the cotangent": clue * bars[0].ravel()[0] for name, clue in clues.items()}
     right = dict(jax.tree_util.tree_leaves_with_path(compared.auto))[path]
     for other, truth in jax.tree_util.tree_leaves_with_path(compared.auto):
@@ -142,19 +142,19 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
             leaf(shaped(compared.kinks, point.inputs)),
         )
         size = np.abs(truth[(kinks == 0) & np.isfinite(room)]).max(initial=0)
-        # what differences cannot tell to a few percent, as at a kink, says nothing of the others
+        # entries that differences cannot tell to a few percent, as at a kink, say nothing about the others
         known = (kinks == 0) & (room <= UNCERTAIN * size)
         noise = max(noise, float(room[known].max(initial=0) / max(size, 1e-300)))
         truth = np.where(known, truth, hand)
     return Look(hand, truth, clues, _tries(point, leaf, settings), alone, noise, known)
 
 
-#: An entry is known if differences tell it to this share of the largest.
+#: An entry is known if differences determine it to this share of the largest.
 UNCERTAIN = 0.05
 
 
 def _inputs_named(point: Point) -> dict[str, np.ndarray]:
-    """The inputs and data by name: of a gradient beside a function by the names of its arguments."""
+    """The inputs and data by name: for a separate gradient, by the names of its arguments."""
     rule, clues = point.rule, {}
     leaves = [(path, v) for path, v in jax.tree_util.tree_leaves_with_path(point.inputs) if is_float(v)]
     for k, (path, value) in enumerate(leaves):
@@ -170,12 +170,13 @@ def _inputs_named(point: Point) -> dict[str, np.ndarray]:
 
 
 def _named(point: Point, path: tuple) -> str:
-    """Data of a function with a gradient beside it, by its place among the arguments."""
+    """Data of a function with a separate gradient, by its position among the arguments."""
     return f"argument {path[0].idx + len(point.inputs)}{jax.tree_util.keystr(path[1:])}"
 
 
 def _of_data(point: Point, shape: tuple[int, ...], settings: Settings) -> dict[str, np.ndarray]:
-    """The right gradients of the other arguments of a function, which one beside it may give in place of its own."""
+    """The right gradients of the other arguments of a function, which a separate gradient may return in place of its
+    own."""
     leaves = jax.tree_util.tree_leaves_with_path(point.data)
     if not point.rule.loose or not any(is_float(value) and np.shape(value) == shape for _, value in leaves):
         return {}
@@ -184,7 +185,8 @@ def _of_data(point: Point, shape: tuple[int, ...], settings: Settings) -> dict[s
 
 
 def _varied(point: Point, path: tuple, settings: Settings) -> list[Look] | None:
-    """A look at fresh inputs and data; none where the function has no value there, None where the others are fresh."""
+    """Looks at fresh inputs and data; an empty tuple if the function has no value there, None if the others are
+    fresh."""
     if point.generic and not point.rule.loose:
         return None
     random = np.random.default_rng(settings.seed + 9)

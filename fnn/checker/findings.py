@@ -1,6 +1,6 @@
-"""What is said of one argument of one rule: a verdict, the worst entry, and a sentence.
+"""What a check says about one argument of one rule: a verdict, the worst entry, and a sentence.
 
-Promises: `Verdict` stands in the order of gravity; a verdict is fine where nothing has to be mended.
+Promises: `Verdict` is in the order of gravity; a verdict is fine if nothing needs fixing.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Verdict(StrEnum):
-    """What is said of one argument of one rule.
+    """What a check says about one argument of one rule.
 
     >>> fnn.checker.Verdict.KINK.fine, fnn.checker.Verdict.FORMULA.fine
     (True, False)
@@ -20,11 +20,11 @@ class Verdict(StrEnum):
 
     OK = "OK"
     KINK = "KINK"
-    """No derivative exists there; the value lies between the slopes from the left and the right."""
+    """There is no derivative at that entry; the value lies between the slopes from the left and the right."""
     EXPECTED = "EXPECTED"
     """Differs from the derivative on purpose, as declared: frozen, clipped, reversed, straight-through."""
     ASSUMES = "ASSUMES"
-    """Right where the data are as in the run (rows that sum to 1, one-hot rows, masks), and not at others."""
+    """Right for data as in the run (rows that sum to 1, one-hot rows, masks), but not for other data."""
     UNDECIDED = "UNDECIDED"
     PRECISION = "PRECISION"
     """Right in float64, but worse in the working dtype than autodiff in that dtype."""
@@ -38,7 +38,7 @@ class Verdict(StrEnum):
 
     @property
     def fine(self) -> bool:
-        """True where nothing has to be mended."""
+        """True if nothing needs fixing."""
         return self in (Verdict.OK, Verdict.KINK, Verdict.EXPECTED, Verdict.ASSUMES)
 
 
@@ -64,21 +64,21 @@ class Finding:
     error: float | None = None
     """|by hand − truth| in units of the truth's own uncertainty."""
     message: str = ""
-    """The diagnosis, or why it is undecided."""
+    """The diagnosis, or the reason why it is undecided."""
     certain: bool = True
-    """False where `message` is a hint."""
+    """False if `message` is only a hint."""
     kind: str = ""
     """The diagnosis in one word: "sign", "factor", "zero", "transposed", "entry", "term", "derivative", …"""
     relative: float | None = None
     """Largest |by hand − truth| over the largest |truth| of the leaf."""
     leaf: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
-    """The whole leaf, (by hand, truth), where it is not OK or belongs to the whole gradient; not part of the JSON."""
+    """The whole leaf, (by hand, truth), if it is not OK or belongs to the whole gradient; not part of the JSON."""
     inputs: tuple | None = field(default=None, compare=False, repr=False)
     """The inputs and data at which the worst entry was seen, in float64; not part of the JSON."""
 
 
 def graver(one: list[Finding], other: list[Finding]) -> list[Finding]:
-    """Of each argument of each rule the graver of its findings, the first if they are equal."""
+    """For each argument of each rule, the graver of its findings; the first if they are equal."""
     gravest: dict[tuple[str, str, str], Finding] = {}
     for finding in [*one, *other]:
         place = finding.rule, finding.where, finding.argument
@@ -89,7 +89,7 @@ def graver(one: list[Finding], other: list[Finding]) -> list[Finding]:
 
 
 def is_whole(rule: str) -> bool:
-    """True for the name of the whole gradient, which puts all rules together."""
+    """True for the name of the whole gradient, which combines all rules."""
     return rule in ("gradient", "gradient, second order")
 
 

@@ -1,8 +1,9 @@
-"""The witnesses of a function or a gradient that cannot be traced, as one written in NumPy: it is called as it stands.
+"""The witnesses of a function or a gradient that cannot be traced, such as one written in NumPy: it is called as it is.
 
-Promises: NumPy arrays of float64 go in, copies each time, so that code which writes into its arguments does no harm.
-What can be traced still has autodiff for a witness; else differences with steps of several sizes, and the complex step.
-The noise of what computes in float32 or less inside is measured: steps are as wide as it asks, and it is no mistake.
+Promises: float64 NumPy arrays go in, copied each time, so that code that writes into its arguments does no harm. If the
+function can be traced, autodiff is still a witness; otherwise differences with steps of several sizes, and the complex
+step, are. The noise of code that computes in float32 or less inside is measured: steps are as wide as it requires, and
+it is not a mistake.
 """
 
 import re
@@ -50,7 +51,7 @@ from fnn.types import PyTree
 
 
 class HostWitnesses(Witnesses):
-    """The witnesses of a pair of which a part runs on the host."""
+    """The witnesses of a pair in which one part runs on the host."""
 
     pair: OfGradient
     on_host = True
@@ -71,7 +72,7 @@ class HostWitnesses(Witnesses):
         return self._with_own_noise(point, self._without_reverse(point, value, hand))
 
     def _with_own_noise(self, point: Point, compared: Compared) -> Compared:
-        """The comparison with the noise of the gradient by hand beside that of the truth, where the two differ."""
+        """The comparison, with the noise of the gradient by hand beside that of the truth if the two differ."""
         g, t = vector_of(compared.hand, point.inputs), vector_of(compared.auto, point.inputs)
         bar = np.zeros(len(t)) if compared.uncertainty is None else compared.uncertainty
         if not np.isfinite(g).all() or (np.abs(g - t) <= 10 * bar + SHARE * np.abs(t).max(initial=0)).all():
@@ -80,13 +81,13 @@ class HostWitnesses(Witnesses):
         near = self._gradients_along(point, lines)
         noise = self._rounding_by_hand(point, compared.hand, t, noise_of(near))
         kinks = np.zeros(len(t)) if compared.kinks is None else compared.kinks
-        # ten times what is said here is room
+        # the margin is ten times what is computed here
         own = float(noise.max(initial=0) / max(np.abs(g).max(initial=0), 1e-300))
         compared = compared._replace(half=self._is_half(point, lines[0], near))
         return compared._replace(uncertainty=bar + 2 * noise, kinks=kinks, own=own) if own else compared
 
     def _is_half(self, point: Point, line: list[tuple], near: np.ndarray) -> bool:
-        """True where small steps of all inputs, or of one leaf, leave the gradient as it is, and wide ones do not."""
+        """True if small steps of all inputs, or of one leaf, leave the gradient unchanged, and wide ones do not."""
         still = stands_still(near) or any(
             stands_still(self._gradients_along(point, [_of_leaf_alone(point, line, leaf)]))
             for leaf in range(len(floats_of(point.inputs)[0]))
@@ -94,7 +95,7 @@ class HostWitnesses(Witnesses):
         try:
             return still and moves_steadily(self._gradients_along(point, _lines(point, WIDE[1])))
         except DOES_NOT_RUN:
-            # it is defined near the point alone
+            # it is defined only near the point
             return False
 
     def _gradients_along(self, point: Point, lines: list[list[tuple]]) -> np.ndarray:
@@ -128,17 +129,17 @@ class HostWitnesses(Witnesses):
                 # as in half precision, where small steps change nothing
                 noise = max(noise, float(noise_of(wide)))
         if base and base == np.float32(base) and (np.abs(values) == base).all():
-            # steps in float32 may be so coarse that nothing moves
+            # float32 may be so coarse that small steps change nothing
             step = float(np.spacing(np.float32(base)))
             far = self._values_along(point, WIDE[0])[:, -1]
-            # in float64 a value that is the same everywhere moves by far less, and by more where it jumps
+            # in float64 a constant value moves by far less, and one that jumps by more
             moves = value.dtype == np.float32 or any(step / 4 < abs(abs(each) - base) < JUMP * step for each in far)
             noise = max(noise, step) if moves else noise
-        # written so that NaN is none
+        # written so that NaN does not count
         return float(np.abs(point.y_bar)) * noise if noise > BLURRED * base else 0.0
 
     def _values_along(self, point: Point, spacing: float) -> np.ndarray:
-        """The values along lines; the value of the point where the function does not run so far from it."""
+        """The values along lines; the value at the point itself if the function does not run so far away from it."""
         here = float(self.value(point.inputs, point.data))
 
         def value(inputs: tuple) -> float:
@@ -150,7 +151,7 @@ class HostWitnesses(Witnesses):
         return np.array([[value(inputs) for inputs in line] for line in _lines(point, spacing)])
 
     def is_nothing(self, point: Point) -> bool:
-        """True where the value is 0 to its own rounding, here and in some distance."""
+        """True if the value is 0 to its own rounding, here and at some distance."""
         blur = self.blur(point)
         if not blur:
             return False
@@ -160,15 +161,15 @@ class HostWitnesses(Witnesses):
         return bool(point.results["largest"] <= FAINT * blur)
 
     def _rounding_by_hand(self, point: Point, hand: tuple, truth: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """The noise of the gradient by hand, entry by entry, where it is as of a narrow dtype; 0 where less, or more.
+        """The noise of the gradient by hand, entry by entry, if it is that of a narrow dtype; 0 if it is less, or more.
 
-        Where both it and the truth are 0 to that noise, it may be as large as they are.
+        If both the gradient and the truth are 0 to that noise, the noise may be as large as they are.
         """
         g = vector_of(hand, point.inputs)
         size = np.abs(g).max(initial=0)
         truths = dict(jax.tree_util.tree_leaves_with_path(shaped(truth, point.inputs)))
         floor = NOTHING * np.finfo(np.float64).eps * max(1.0, float(np.abs(self.value(point.inputs, point.data))))
-        # each leaf has one noise, and the rounding of the dtype that comes back is a part of it
+        # each leaf has one noise, which includes the rounding of the dtype that is returned
         own = shaped(noise, point.inputs)
         dtypes = dict(jax.tree_util.tree_leaves_with_path(hand))
 
@@ -179,7 +180,7 @@ class HostWitnesses(Witnesses):
             largest = np.fmax(np.abs(returned).max(initial=0), np.abs(truths[path]).max(initial=0))
             if largest <= np.fmin(10 * most, floor):
                 return np.full(noise.shape, most)
-            # a gradient that jumps is no noisy one
+            # a gradient that jumps is not a noisy one
             return np.full(noise.shape, most if BLURRED * size < most < max(SINGLE, 2 * eps) * size else 0)
 
         return np.concatenate(
@@ -267,34 +268,34 @@ class HostWitnesses(Witnesses):
         raise NotImplementedError("what runs on the host has no working dtype")
 
 
-#: A value is noisy if it is so by more than this share of it: rounding in float64 leaves less, in float32 more.
+#: A value is noisy if its noise exceeds this share of it: rounding in float64 leaves less, in float32 more.
 BLURRED = 1e-11
-#: A gradient that is noisy by more than this share of its largest entry jumps, and is not rounded to float32, unless
-#: what comes back is narrower.
+#: A gradient with noise above this share of its largest entry jumps, and is not merely rounded to float32, unless a
+#: narrower dtype is returned.
 SINGLE = 1e-5
-#: A value that steps of `SPACING` leave as it is, and wide ones move by so many roundings, jumps.
+#: A value jumps if steps of `SPACING` leave it unchanged and wide ones move it by this many roundings.
 JUMP = 1e5
-#: So many times its noise, or the rounding of float64, is nothing.
+#: This many times its noise, or the rounding of float64, counts as nothing.
 NOTHING = 1e3
-#: A value below so many times its noise, also in some distance, is 0.
+#: A value below this many times its noise, also at some distance, counts as 0.
 FAINT = 30
 #: What rounding in float64 may leave, as a share of the largest entry.
 SHARE = 1e-9
-#: Entries of data up to which their gradients are differenced.
+#: Up to how many entries of data their gradients are differenced.
 MOST = 256
-#: Lines along which the noise is measured.
+#: How many lines the noise is measured along.
 LINES = 3
 
 
 def _lines(point: Point, spacing: float) -> list[list[tuple]]:
-    """Inputs at equal spacing along some random lines, which begin beside the point: it may stand at a kink."""
+    """Inputs at equal spacing along some random lines, which begin beside the point, since it may be at a kink."""
     random, u = np.random.default_rng(11), _vector(point.inputs)
     steps = spacing * scales_of(point.inputs) * random.uniform(-1, 1, (LINES, len(u)))
     return [[_filled(u + k * step, point.inputs) for k in range(1, VALUES + 1)] for step in steps]
 
 
 def _of_leaf_alone(point: Point, line: list[tuple], leaf: int) -> list[tuple]:
-    """The line on which all inputs but one leaf stay where they are."""
+    """The line on which all inputs except one leaf stay fixed."""
     here, rebuilt = floats_of(point.inputs)
     moved = [floats_of(inputs)[0][leaf] for inputs in line]
     return [rebuilt([*here[:leaf], each, *here[leaf + 1 :]]) for each in moved]
@@ -302,7 +303,7 @@ def _of_leaf_alone(point: Point, line: list[tuple], leaf: int) -> list[tuple]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Warnings kept back: at numbers that the checker made up they tell the user nothing."""
+    """Warnings suppressed: at numbers that the checker made up they tell the user nothing."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -317,13 +318,13 @@ def _vector(inputs: tuple) -> np.ndarray:
 
 
 def _filled(u: np.ndarray, inputs: tuple) -> tuple:
-    """The inputs with the entries of this vector in the place of theirs."""
+    """The inputs with their entries replaced by those of this vector."""
     values = iter(jax.tree.leaves(shaped(u, inputs)))
     return jax.tree.map(lambda leaf: next(values) if is_float(leaf) else leaf, inputs)
 
 
 def needs_host(f: Any, args: tuple) -> bool:
-    """True for a function that runs on these arguments, and cannot be traced: it asks for the numbers themselves."""
+    """True for a function that runs on these arguments but cannot be traced, since it needs the numbers themselves."""
     errors = jax.errors
     asks = (
         errors.TracerArrayConversionError, errors.TracerBoolConversionError, errors.TracerIntegerConversionError,
@@ -341,16 +342,16 @@ def needs_host(f: Any, args: tuple) -> bool:
 
 
 def _is_of_host(f: Any, args: tuple) -> bool:
-    """True for a function that gives something other than JAX's arrays on the host, or fails there by itself."""
+    """True for a function that returns something other than JAX arrays on the host, or fails there by itself."""
     try:
         leaves = jax.tree.leaves(f(*_copies(args)))
     except Exception as error:
-        # what JAX raises, or what is raised for want of JAX's arrays, tells more where it is traced
+        # what JAX raises, or what is raised because there are no JAX arrays, says more when it is traced
         frames = [Path(frame.filename).parts for frame in traceback.extract_tb(error.__traceback__)]
         return not any("jax" in parts for parts in frames) and not re.search(r"numpy.* no attribute 'at'", str(error))
     return not any(isinstance(leaf, jax.Array) for leaf in leaves)
 
 
 def as_it_stands(f: Any, args: tuple) -> PyTree:
-    """What a function gives on the host."""
+    """What a function returns on the host."""
     return jax.tree.map(np.asarray, f(*_copies(args)))

@@ -1,8 +1,8 @@
-"""The rules inside any JAX function: its `custom_vjp` and `custom_jvp` equations, each run again by itself.
+"""The rules inside any JAX function: its `custom_vjp` and `custom_jvp` equations, each run again on its own.
 
-Promises: rules are found at any depth, inside calls, loops, branches and maps over devices, and told apart by what they
-compute forward and backward, their static arguments and what they captured included; the function beside each rule is
-its primal computation with every rule inside stripped. Every argument of a rule is a variable of its own.
+Promises: rules are found at any depth, inside calls, loops, branches and maps over devices, and are distinguished by
+what they compute forward and backward, including their static arguments and what they captured; the function of each
+rule is its primal computation with every rule inside stripped. Every argument of a rule is a separate variable.
 """
 
 import itertools
@@ -26,12 +26,12 @@ from fnn.checker.witnesses import DOES_NOT_RUN
 from fnn.jaxprs import Hooks, Values
 from fnn.types import Array, PyTree, is_key
 
-#: A step that is repeated so often may be an iteration towards a fixed point.
+#: A step that is repeated this often may be an iteration towards a fixed point.
 ITERATION = 10
 
 
 def stripped(f: Callable[..., PyTree], keep: frozenset[str] = frozenset()) -> Callable[..., PyTree]:
-    """The same function with no hand-written derivative anywhere, but for the rules of these names."""
+    """The same function without any hand-written derivative, except for the rules with these names."""
 
     def custom(equation: Any, values: Values, hooks: Hooks) -> Values:
         if jaxprs.name_of(equation) in keep or _label(equation) in keep:
@@ -43,7 +43,7 @@ def stripped(f: Callable[..., PyTree], keep: frozenset[str] = frozenset()) -> Ca
 
 @dataclass(frozen=True)
 class Declared:
-    """What the user says of the rules: which differ on purpose, and which arguments are data."""
+    """What the user declares about the rules: which differ on purpose, and which arguments are data."""
 
     expected: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
@@ -57,30 +57,31 @@ class Run:
     program: Any
     out: PyTree
     inputs: tuple[Values | None, ...]
-    """Of each equation with a rule in turn, the first time; in a loop, on its first turn. None where not reached."""
+    """The arguments of each equation with a rule, the first time; in a loop, in its first iteration. None if not
+    reached."""
 
 
 def run(f: Callable[..., PyTree], args: tuple) -> Run:
-    """Trace f and run it, in the setting of the user; what computes the same is compiled once."""
+    """Trace f and run it, with the settings of the user; what computes the same is compiled once."""
     program, shape = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)(*args)
     try:
         key: Any = jaxprs.fingerprint_of(program)
     except ValueError:
-        # it calls back to Python, and is known by nothing
+        # it calls back into Python, and nothing identifies it
         key = object()
     out, inputs = jax.device_get(_recorded(_Known(key, program), *jax.tree.leaves(args)))
     return Run(program, jax.tree.unflatten(jax.tree.structure(shape), out), tuple(inputs))
 
 
 def of_function(f: Callable[..., Array], args: tuple, run: Run, x64: bool, declared: Declared) -> list[Rule]:
-    """Every `custom_vjp` and `custom_jvp` equation that f reaches, on what it was called on; each rule once."""
+    """Every `custom_vjp` and `custom_jvp` equation that f reaches, with the arguments of its call; each rule once."""
     here = list(_custom_equations(run.program))
     if not here:
         return []
     try:
         wide = list(_custom_equations(jax.make_jaxpr(f)(*cast(args, np.float64))))
     except DOES_NOT_RUN:
-        # it fixes a dtype somewhere: its rules are taken as the user runs them, and widened
+        # it fixes a dtype somewhere: its rules are taken as the user runs them, and then widened
         wide = []
     if [_label(each) for each in wide] != [_label(each) for each in here]:
         wide = here
@@ -98,7 +99,8 @@ def of_function(f: Callable[..., Array], args: tuple, run: Run, x64: bool, decla
 
 
 def _refuses(rule: Rule) -> bool:
-    """True for what takes no derivative at all, and gets none, as by which Equinox refuses tangents of an argument."""
+    """True for a rule that takes no derivative at all and gets none, such as the one by which Equinox refuses
+    tangents."""
     floats = {k for k, leaf in enumerate(rule.inputs) if is_float(leaf)}
     return bool(floats) and isinstance(rule.pair, OfEquation) and floats <= rule.pair.held & rule.optional
 
@@ -111,7 +113,7 @@ def _declared(rule: Rule, declared: Declared) -> Rule:
 
 
 def _custom_equations(jaxpr: Any) -> Iterator[Any]:
-    """The equations with a rule by hand, each once; within such a rule others have no part in the gradient."""
+    """The equations with a hand-written rule, each once; rules inside such a rule have no part in the gradient."""
     seen: set[int] = set()
 
     def walk(jaxpr: Any) -> Iterator[Any]:
@@ -133,7 +135,7 @@ def _label(equation: Any) -> str:
 
 @dataclass(frozen=True)
 class _Known:
-    """A program, known by what it computes; equal ones share what is compiled."""
+    """A program, identified by what it computes; equal ones share what is compiled."""
 
     key: Any
     program: Any = field(compare=False)
@@ -171,14 +173,14 @@ def _recorded(known: _Known, *leaves: Any) -> tuple[Values, list[Values | None]]
 
 
 def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset[int], x64: bool) -> Rule:
-    """The rule of an equation: `own` as the user's run has it, `double` as a trace in float64 has it."""
+    """The rule of an equation: `own` as in the user's run, `double` as in a trace in float64."""
     free = [k for k, atom in enumerate(own.invars) if not jaxprs.is_literal(atom)]
     shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in own.invars]
     inputs = tuple((shapes if values is None else values)[k] for k in free)
     body = jaxprs.body_of(own)
     (name, where), derivative = jaxprs.source_of(body), jaxprs.derivative_of(own)
     if not jaxprs.is_own(where.rpartition(":")[0]) and jaxprs.is_own(derivative.rpartition(":")[0]):
-        # a function of JAX with a rule of the user's
+        # a JAX function with a user's rule
         where = derivative
     names = getattr(body.jaxpr.debug_info, "arg_names", None) or ()
     hoisted = own.params.get("num_consts", 0)
@@ -198,7 +200,7 @@ def _of_equation(own: Any, double: Any, values: Values | None, unused: frozenset
 
 
 def _where(equation: Any, where: str) -> str:
-    """File and line of a rule; of one that a library makes, the line of the user's that calls it."""
+    """File and line of a rule; for a rule that a library makes, the user's line that calls it."""
     file = where.rpartition(":")[0]
     called = jaxprs.place_of(equation, installed=False)
     if jaxprs.is_own(file) and jaxprs.is_installed(file) and called is not None:
@@ -225,12 +227,12 @@ def _pair(equation: Any, key: Any, held: frozenset[int]) -> OfEquation:
     inner, single = jaxprs.body_of(equation), jaxprs.alone(equation)
 
     def typed(inputs: tuple) -> Values:
-        # what was captured in a narrower dtype is as the user has it, and is no cast of the user's
+        # what was captured in a narrower dtype is as the user has it, and is not the user's cast
         with jax.named_scope(jaxprs.AS_CAPTURED):
             return [u if is_key(u) else as_dtype_of(u, aval) for u, aval in zip(inputs, avals, strict=True)]
 
     def floating(outputs: Any) -> tuple:
-        # what is whole-numbered has no cotangent
+        # integers have no cotangent
         return tuple(out for out in outputs if jnp.issubdtype(out.dtype, jnp.floating))
 
     def plain(*inputs: Array) -> tuple:
@@ -262,14 +264,14 @@ def _axes(equation: Any, rule: Rule, around: dict[str, int]) -> frozenset[str]:
     try:
         return jaxprs.axes_of(jax.make_jaxpr(derivative, axis_env=list(around.items()))(*shapes))
     except DOES_NOT_RUN:
-        # whatever a rule raises that is wrong: the judge says so
+        # if a wrong rule raises anything, the judge says so
         return axes
 
 
 def _held(equation: Any, shapes: list[Any], unused: frozenset[int]) -> frozenset[int]:
-    """Those of the unused inputs for which the rule refuses a derivative, as one of targets may: all of them, or none.
+    """The unused inputs for which the rule refuses a derivative, as a rule may for targets: all of them, or none.
 
-    What JAX itself took out of the rule, a value that it closed over, has none.
+    A value that the rule closed over, which JAX itself took out of it, has none.
     """
     hoisted = frozenset(range(equation.params.get("num_consts", 0)))
     pair = _pair(equation, None, hoisted)
@@ -283,7 +285,7 @@ def _held(equation: Any, shapes: list[Any], unused: frozenset[int]) -> frozenset
     try:
         jax.eval_shape(derivative, *shapes)
     except (*DOES_NOT_RUN, RuntimeError):
-        # traced only, so that no machine is at its end: Equinox says so where an argument must have no tangent
+        # only traced, so no resources can run out: Equinox raises this if an argument must have no tangent
         return unused | hoisted
     return hoisted
 
@@ -303,9 +305,9 @@ def _key(equation: Any, shapes: list[Any], held: frozenset[int]) -> Any:
 
 
 def key_of(f: Callable[..., PyTree], *args: PyTree) -> Any:
-    """The fingerprint of a function; one that equals no other where it cannot be traced, or calls back to Python."""
+    """The fingerprint of a function; unique if it cannot be traced, or calls back into Python."""
     try:
         return jaxprs.fingerprint(f, *args)
     except Exception:
-        # whatever an unknown function raises: the judge says so
+        # if an unknown function raises anything, the judge says so
         return object()

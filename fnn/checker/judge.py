@@ -1,9 +1,9 @@
 """Is this rule right here? One rule against its witnesses at one point, argument by argument.
 
 Promises: in float64 every entry by hand is compared with autodiff; on small inputs every entry is differenced too, on
-large ones the worst and some drawn at random. FORMULA is said only where two witnesses that ran agree with each other
-and not with the rule. Then the same inputs in the working dtype: PRECISION is said where the rule loses more than
-autodiff does. Letters: g by hand, t by autodiff, d ± u by differences.
+large ones the worst and some drawn at random. The verdict is FORMULA only if two witnesses that ran agree with each
+other and not with the rule. Then the same inputs are tried in the working dtype: the verdict is PRECISION if the rule
+loses more than autodiff does. Letters: g by hand, t by autodiff, d ± u by differences.
 """
 
 import re
@@ -25,12 +25,12 @@ from fnn.checker.rules import Point, Rule
 from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, NoWitness
 from fnn.types import PyTree
 
-#: Entries of one argument that are all differenced if there are no more of them; of more, DRAWN are.
+#: Up to this many entries of one argument are all differenced; if there are more, DRAWN of them are.
 EVERY, DRAWN = 64, 4
-#: Entries that disagree and are differenced, the worst first; where the user called it one evaluation may be dear.
+#: How many entries that disagree are differenced, the worst first; at the user's point one evaluation may be expensive.
 SUSPECTS, FEW = 16, 4
 #: An entry by hand may differ from autodiff by this share of the leaf's largest entry, or by NOISE times the measured
-#: noise, whichever is more. Rounding in float64 leaves 1e-15 or so, wrong rules at generic inputs 1e-3 and more.
+#: noise, whichever is larger. Rounding in float64 leaves about 1e-15, wrong rules at generic inputs 1e-3 and more.
 NOISE = 1e3
 #: The rounding of float64.
 EPS = float(np.finfo(np.float64).eps)
@@ -40,7 +40,7 @@ SIDES = 8
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """One argument: its place in the vector of all floating inputs, and what was said of its gradient."""
+    """One argument: its place in the vector of all floating inputs, and what was found about its gradient."""
 
     argument: str
     path: tuple
@@ -49,20 +49,20 @@ class Leaf:
     g: np.ndarray
     t: np.ndarray
     exact: np.ndarray
-    """How far the two may be apart where nothing is noisy."""
+    """How far apart the two may be if nothing is noisy."""
     bound: np.ndarray
     most: int
     """How many suspects there may be."""
     own: np.ndarray = field(default_factory=lambda: np.zeros(()))
-    """How far rounding may take the gradient by hand, where that was measured."""
+    """How far rounding may move the gradient by hand, if that was measured."""
     witness: str = "autodiff"
-    """What the gradient by hand is compared with, in a word."""
+    """What the gradient by hand is compared with, in one word."""
 
     @cached_property
     def suspects(self) -> np.ndarray:
-        """The entries where hand and autodiff differ, the worst first."""
+        """The entries at which hand and autodiff differ, the worst first."""
         apart = np.abs(self.g - self.t)
-        # written so that NaN is a difference
+        # written so that NaN counts as a difference
         beyond = np.flatnonzero(~(apart <= self.exact))
         excess = (apart.ravel()[beyond] / np.asarray(self.bound).flat[beyond]) if len(beyond) else np.zeros(0)
         return beyond[np.argsort(-np.where(np.isfinite(excess), excess, np.inf), kind="stable")[: self.most]]
@@ -104,7 +104,7 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
     return [_as_declared(rule, f) for f in findings] if rule.expected else findings
 
 
-#: What JAX says of a backward pass whose cotangent has another shape than the argument.
+#: What JAX says about a backward pass that returns a cotangent of another shape than the argument.
 ANOTHER_SHAPE = re.compile(
     r"at output\[(\d+)\]((?:\[[^\]]*\])*) the bwd rule produced an output of (?:type|shape/dtype) \w+\[([\d,]*)\]"
     r" corresponding to an input of (?:type|shape/dtype) \w+\[([\d,]*)\]"
@@ -124,8 +124,8 @@ def _does_not_run(rule: Rule, error: BaseException) -> Finding:
 
 
 def _told(error: BaseException) -> str | None:
-    """What the commonest errors of rules mean; None of any other."""
-    place = jaxprs.line_of(error) or "a line that is unknown"
+    """What the most common errors of rules mean; None for any other."""
+    place = jaxprs.line_of(error) or "an unknown line"
     if isinstance(error, jax.errors.TracerArrayConversionError):
         return f"the rule does not run: it uses NumPy on a traced value, at {place}. Use jax.numpy in it"
     if isinstance(error, jax.errors.ConcretizationTypeError):
@@ -138,7 +138,7 @@ def _told(error: BaseException) -> str | None:
     return None
 
 
-#: What is no difference of a gradient that its author declares to differ: it must run, and fit.
+#: What must hold even for a gradient that is declared to differ: it must run, and fit.
 NEVER_DECLARED = ("error", "structure", "shape", "value", "batch", "forward mode")
 
 
@@ -151,19 +151,19 @@ def _as_declared(rule: Rule, finding: Finding) -> Finding:
     return replace(finding, verdict=Verdict.EXPECTED, message=says)
 
 
-#: The reason of a rule that is declared by its name alone.
+#: The reason for a rule that is declared only by its name.
 DECLARED = "declared"
 
 
 def _with_noise(point: Point, leaves: list[Leaf], settings: Settings) -> list[Leaf]:
-    """The leaves with the noise of their gradients, measured where some entry differs."""
+    """The leaves with the noise of their gradients, measured if some entry differs."""
     if not any(len(leaf.suspects) for leaf in leaves):
         return leaves
-    # what is badly conditioned there is noisy, and not wrong; a step into infinity tells nothing of the rounding
+    # what is ill-conditioned there is noisy, not wrong; a step into infinity says nothing about rounding
     try:
         noise = settings.witnesses(point.rule).noise(point, settings.seed)
     except DOES_NOT_RUN:
-        # it cannot be traced, or has no reverse mode: differences have an uncertainty of their own
+        # it cannot be traced, or has no reverse mode: differences have their own uncertainty
         return leaves
     own, auto = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in (noise.hand, noise.auto))
     known = jax.tree.leaves(settings.witnesses(point.rule).compare(point).output), jax.tree.leaves(noise.output)
@@ -179,17 +179,17 @@ def _with_noise(point: Point, leaves: list[Leaf], settings: Settings) -> list[Le
 
 
 def _room(leaf: Leaf, noise: np.ndarray, change: float) -> np.ndarray:
-    """How far rounding may take each entry, where rounding changes the value by so much."""
+    """How far rounding may move each entry, if rounding changes the value by this much."""
     most, hand = np.max(noise, initial=0), np.abs(leaf.g).max(initial=0)
     if not np.abs(leaf.t).max(initial=0) <= 10 * most:
         return NOISE * noise
-    # a gradient that is 0 to rounding throughout: an entry may be lucky, and so may all of autodiff
+    # a gradient that is 0 to rounding throughout: one entry may be exact by luck, and so may all of autodiff
     floor = 4 * change / size_of(leaf.value)
     return np.full_like(noise, max(NOISE * most, floor if hand <= floor else 0))
 
 
 def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> list[Finding]:
-    """The leaves by their suspects, and by entries drawn at random."""
+    """The leaves, judged by their suspects and by entries drawn at random."""
     random = np.random.default_rng(settings.seed + 1)
     drawn = point.generic and not point.rule.composite and not point.rule.declared_inside
     entries = {leaf.argument: _entries(leaf, drawn, random) for leaf in leaves}
@@ -206,7 +206,7 @@ def _entries_judged(point: Point, leaves: list[Leaf], settings: Settings) -> lis
 
 
 def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[Finding], list[Leaf]]:
-    """What can be compared, and findings on what cannot."""
+    """What can be compared, and findings on what cannot be."""
     findings: list[Finding] = []
     leaves: list[Leaf] = []
     start, rule = 0, point.rule
@@ -224,7 +224,7 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
         start += value.size
         t, g = np.asarray(autos[path]), np.asarray(hands.get(path))
         if path[0].idx in rule.optional | rule.named_data and (path not in hands or not np.any(g)):
-            # data that nobody differentiates with respect to: nothing and zero are as good an answer as any
+            # data that nothing is differentiated with respect to: None and zero are valid answers
             continue
         if path[0].idx in rule.blank and path in hands and not np.any(g) and np.any(t):
             says = f"no gradient comes back for it, as for data: right where {rule.blank[path[0].idx]} is nothing else"
@@ -244,7 +244,7 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
             if compared.uncertainty is not None:
                 room = 10 * compared.uncertainty
                 if compared.kinks is not None and not blur:
-                    # what a value at a kink may be is told by the slopes from both sides, of other entries too
+                    # which values are possible at a kink depends on the slopes from both sides, for other entries too
                     room = np.where(compared.kinks > 0, 0, room)
                 exact = exact + room[first : first + value.size].reshape(t.shape)
             if not point.generic:
@@ -260,7 +260,7 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
 
 
 def _note_rounding(point: Point, compared: Compared, g: np.ndarray, settings: Settings, largest: float) -> None:
-    """Say where the user's own code on the host computes in less than float64, and how much of a mistake that hides."""
+    """Note where the user's own code on the host computes in less than float64, and how large a mistake that hides."""
     witnesses = settings.witnesses(point.rule)
     blur = witnesses.blur(point)
     if witnesses.is_nothing(point):
@@ -276,11 +276,11 @@ def _note_rounding(point: Point, compared: Compared, g: np.ndarray, settings: Se
         settings.notes[says] = None
 
 
-#: What is rounded by more than this share is so as in half precision, not in float32.
+#: What is rounded by more than this share is rounded as in half precision, not as in float32.
 HALF = 1e-5
 #: What half precision may leave, as a share of the largest entry: some of the epsilon of bfloat16, which is 8e-3.
 IN_HALF = 0.1
-#: Where nothing that is told is finer than this share of the largest entry, nothing is told.
+#: If nothing finer than this share of the largest entry can be told, nothing is told.
 TOO_COARSE = 0.2
 
 
@@ -290,8 +290,8 @@ def _not_finite(witness: str) -> str:
 
 
 def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]:
-    """The cotangents by hand with None where an input has no derivative; and their structure, if it is another."""
-    # None may stand among the inputs too, as where a library parts the parameters of a net from the rest of it
+    """The cotangents by hand, with None if an input has no derivative; and their structure, if it differs."""
+    # None may be among the inputs too, as when a library separates the parameters of a net from the rest
     (leaves, tree), (hand, own) = (
         jax.tree.flatten(each, is_leaf=lambda leaf: leaf is None) for each in (inputs, compared.hand)
     )
@@ -301,7 +301,7 @@ def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]
 
 
 def _of_structure(point: Point, compared: Compared, structure: str) -> str:
-    """What to say of a gradient in another structure than its inputs."""
+    """What to say about a gradient in another structure than its inputs."""
     says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {structure}"
     if not point.rule.whole or len(compared.hand) != 1 or len(point.inputs) != 1:
         return says
@@ -319,20 +319,20 @@ def _of_structure(point: Point, compared: Compared, structure: str) -> str:
 
 
 def _is_value(number: PyTree, value: PyTree) -> bool:
-    """True for a number that is the value of the function, as `jax.value_and_grad` gives it."""
+    """True for a number that is the value of the function, as `jax.value_and_grad` returns it."""
     if jax.tree.structure(number) != jax.tree.structure(value) or np.shape(number) != ():
         return False
     return bool(np.isclose(np.asarray(number, np.float64), np.asarray(value, np.float64), rtol=1e-5))
 
 
 def _structure(tree: PyTree) -> str:
-    """A pytree as a reader would write it: its containers, a star for each leaf."""
+    """A pytree as a reader would write it: its containers, with a star for each leaf."""
     text = str(jax.tree.structure(tree, is_leaf=lambda leaf: leaf is None))
     return text.removeprefix("PyTreeDef(").removesuffix(")")
 
 
 def _entries(leaf: Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray:
-    """Which entries of the leaf are differenced: the suspects, and others (all where they are few) if any are drawn."""
+    """Which entries of the leaf are differenced: the suspects, and others (all if there are few) if any are drawn."""
     suspects, size = leaf.suspects, leaf.g.size
     if not drawn:
         return suspects
@@ -341,7 +341,7 @@ def _entries(leaf: Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray
 
 
 def _doubtful(leaf: Leaf, entries: np.ndarray, quotients: Quotients) -> np.ndarray:
-    """True where differences contradict autodiff: one of the two is less exact than it says."""
+    """True if differences contradict autodiff: one of the two is less exact than it claims."""
     views = Views.of(leaf, Differenced(entries, quotients))
     return ~views.auto_agrees & ~quotients.kink & np.isfinite(views.t)
 
@@ -350,13 +350,13 @@ def _measured_anew(
     point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray], settings: Settings,
     known: tuple[dict[str, Quotients], dict[str, np.ndarray]],
 ) -> dict[str, Quotients]:  # fmt: skip
-    """The quotients, those that are doubtful with the rounding of their differences measured."""
+    """The quotients, with the rounding of the differences measured for those that are doubtful."""
     quotients, doubtful = known
     chosen = {name: entries[name][doubt] for name, doubt in doubtful.items()}
     try:
         anew = _differenced(point, leaves, chosen, settings, measured=True)
     except DOES_NOT_RUN:
-        # what cannot be rounded otherwise stays as it is
+        # what cannot be rounded in another way stays as it is
         return quotients
     return {
         name: Quotients(*(_replaced(*each, doubtful[name]) for each in zip(known, anew[name], strict=True)))
@@ -374,7 +374,7 @@ def _replaced(values: np.ndarray, others: np.ndarray, places: np.ndarray) -> np.
 def _differenced(
     point: Point, leaves: list[Leaf], entries: dict[str, np.ndarray], settings: Settings, *, measured: bool = False
 ) -> dict[str, Quotients]:
-    """The quotients of every leaf, all of them in one run."""
+    """The quotients of every leaf, computed in one run."""
     places, scales = [np.zeros(0, int)], [np.zeros(0)]
     for leaf in leaves:
         chosen = entries[leaf.argument]
@@ -384,7 +384,7 @@ def _differenced(
     if not len(flat):
         empty = np.zeros(0)
         return {leaf.argument: Quotients(empty, empty, empty, empty, empty.astype(bool)) for leaf in leaves}
-    # the truth may come from differences itself: these have other steps
+    # the truth may itself come from differences: these have other steps
     sizes = OTHER_STEPS * np.concatenate(scales)
     every = settings.witnesses(point.rule).quotients(point, flat, sizes, measured=measured)
     ends = np.cumsum([len(entries[leaf.argument]) for leaf in leaves])
@@ -394,13 +394,13 @@ def _differenced(
     }
 
 
-#: Steps of the differences that confirm, as a share of those that stand in for a reverse mode.
+#: Steps of the differences that confirm, as a share of those that replace a reverse mode.
 OTHER_STEPS = 0.7
 
 
 @dataclass(frozen=True, eq=False)
 class Differenced:
-    """Entries of one leaf, the suspects first, and what differences say of them."""
+    """Entries of one leaf, the suspects first, and what differences say about them."""
 
     entries: np.ndarray
     quotients: Quotients
@@ -408,7 +408,7 @@ class Differenced:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """What each witness says of the differenced entries of one leaf."""
+    """What each witness says about the differenced entries of one leaf."""
 
     g: np.ndarray
     t: np.ndarray
@@ -417,7 +417,7 @@ class Views:
     hand_agrees: np.ndarray
     auto_agrees: np.ndarray
     possible: np.ndarray
-    """True on a kink with a value between the slopes from both sides."""
+    """True at a kink with a value between the slopes from both sides."""
 
     @classmethod
     def of(cls, leaf: Leaf, differenced: Differenced) -> "Views":
@@ -482,7 +482,7 @@ def _judged(point: Point, settings: Settings, leaf: Leaf, differenced: Differenc
 
 
 def _with_remedy(rule: Rule, leaf: Leaf, diagnosis: Diagnosis) -> Diagnosis:
-    """Zeros for an argument that looks like a parameter are wrong, unless the user says that it is data."""
+    """Zeros for an argument that looks like a parameter are wrong, unless the user declares it as data."""
     if diagnosis.kind != "zero" or leaf.path[0].idx not in rule.zeroed:
         return diagnosis
     return diagnosis._replace(message=f"{diagnosis.message}; if it is data, say so: data=({leaf.argument!r},)")
@@ -491,23 +491,23 @@ def _with_remedy(rule: Rule, leaf: Leaf, diagnosis: Diagnosis) -> Diagnosis:
 def _suspect(
     point: Point, settings: Settings, leaf: Leaf, views: tuple[Views, Differenced], k: int
 ) -> tuple[Verdict, str]:
-    """The verdict on one entry where the rule and autodiff differ, and why."""
+    """The verdict on one entry at which the rule and autodiff differ, and why."""
     (seen, differenced), q = views, views[1].quotients
     apart = abs(seen.g[k] - seen.t[k])
     if not q.kink[k] and apart <= seen.bound[k]:
-        # as far as rounding may take either
+        # as far as rounding may move either
         return Verdict.OK, ""
     if point.rule.declared_inside:
         return Verdict.FORMULA, ""
     hand, auto = bool(seen.hand_agrees[k]), bool(seen.auto_agrees[k])
     if not np.isfinite(seen.t[k]) and not q.kink[k]:
-        # differences alone are a witness for the rule, and none against it
+        # differences alone are a witness for the rule, but not against it
         return (Verdict.OK, "") if hand else (Verdict.UNDECIDED, _not_finite(leaf.witness))
     if not q.kink[k] and hand and not auto:
-        # as of an iteration, whose own derivative is another than that of what it ends at
+        # as for an iteration: its own derivative differs from that of its limit
         return Verdict.OK, ""
     if not q.kink[k] and hand == auto:
-        # a third witness, where the function takes complex numbers at all
+        # a third witness, if the function takes complex numbers at all
         slopes = settings.witnesses(point.rule).complex_step(point, leaf.start + differenced.entries[k : k + 1])
         if slopes is None or not abs(slopes[0] - seen.t[k]) <= seen.bound[k]:
             if slopes is not None and abs(slopes[0] - seen.g[k]) <= seen.bound[k]:
@@ -534,17 +534,17 @@ def _undecided(witness: str, *, coarse: bool) -> str:
 def _kinks_together(
     point: Point, settings: Settings, leaves: list[Leaf], quotients: dict[str, Quotients], findings: list[Finding]
 ) -> list[Finding]:
-    """At a kink in several entries the gradient must be possible along other directions too, not entry by entry alone.
+    """At a kink in several entries the gradient must be possible along other directions too, not only entry by entry.
 
-    Where two numbers share a maximum, any share of the slope may go to the one and the rest to the other, but not all
-    of it to both. Kinks that have nothing to do with each other, as of relu entry by entry, say nothing together.
+    If two numbers share a maximum, any share of the slope may go to one and the rest to the other, but not all of it to
+    both. Unrelated kinks, such as those of relu in each entry, say nothing together.
     """
     kinks = {f.argument for f in findings if f.verdict == Verdict.KINK}
     if not kinks or sum(len(leaf.suspects) for leaf in leaves if leaf.argument in kinks) < 2:
         return findings
     witnesses, random = settings.witnesses(point.rule), np.random.default_rng(settings.seed + 7)
     if witnesses.blur(point):
-        # at the small steps ahead and behind there would be noise alone
+        # at small steps ahead and behind there would only be noise
         return findings
     starts = {leaf.start: leaf for leaf in leaves}
     signs, start, alone = [], 0, np.zeros((2, SIDES))
@@ -577,7 +577,7 @@ def _kinks_together(
 
 
 def _one_by_one(leaf: Leaf, quotients: Quotients, steps: np.ndarray) -> np.ndarray:
-    """The slopes ahead and behind along each direction, if its entries had nothing to do with each other."""
+    """The slopes ahead and behind along each direction, if its entries were unrelated."""
     count, forward = len(leaf.suspects), size_of(leaf.value) * steps
     left, right = quotients.left[:count], quotients.right[:count]
     ahead = np.where(steps > 0, right, left) * forward

@@ -1,8 +1,8 @@
-"""Axes of length 1, along which a rule can hide a factor such as 1/N: it is tried where they are longer.
+"""Axes of length 1, along which a rule can hide a factor such as 1/N: it is tried with longer ones.
 
 Promises: a rule is blamed only if it runs with the longer axes, fits its inputs there, the function does the same, and
-it is right in no way to make one of these axes longer. Where it is right with other axes longer, as an attention is
-with more queries and one key, several axes must agree against it. An axis that could not be tried is named.
+it is right in no way of making one of these axes longer. If it is right with other axes longer, like an attention with
+more queries and one key, several axes must agree against it. An axis that could not be tried is named.
 Letters: a stretch is a choice of axes that are made longer together.
 """
 
@@ -27,9 +27,9 @@ from fnn.types import PyTree, is_key
 
 #: Lengths to take in place of 1: the first that no other axis has.
 LENGTHS = (3, 5, 7, 11, 13)
-#: Stretches of leading axes that are tried at most.
+#: How many stretches of leading axes are tried at most.
 MOST = 8
-#: What says that a rule is made for the shapes of the run, and nothing of its formula.
+#: Errors that show only that a rule is made for the shapes of the run, and nothing about its formula.
 MADE_FOR_SHAPES = ("error", "structure", "shape", "dtype", "value")
 
 
@@ -45,7 +45,7 @@ class Axis(NamedTuple):
         return f"axis {self.axis} of {self.name}"
 
 
-#: From arguments to what is checked of the same function on them; raises what the function raises.
+#: From arguments to what is checked when the same function is called on them; raises what the function raises.
 Traced = Callable[[tuple], Subject]
 
 
@@ -53,15 +53,16 @@ def examined_longer(
     traced: Traced, args: dict[str, PyTree], here: Subject, findings: list[Finding], settings: Settings, *,
     examples: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """Findings of rules that are right where the run had them and wrong with a longer axis; the rest is noted.
+    """Findings on rules that are right at the point of the run and wrong with a longer axis; everything else becomes a
+    note.
 
     Args:
-        traced: gives what is checked on other arguments.
-        args: those of the run, by name.
-        here: what is checked there.
-        findings: those on it there.
-        settings: of the check.
-        examples: True where the first axis of every argument counts examples, and no other need be tried.
+        traced: returns what is checked on other arguments.
+        args: the arguments of the run, by name.
+        here: what is checked at them.
+        findings: the findings at them.
+        settings: the settings of the check.
+        examples: True if the first axis of every argument counts examples, and no other axis need be tried.
     """
     axes = [each for each in _axes_of_one(args) if not examples or each.axis == 0]
     bad = {f.rule for f in findings if not f.verdict.fine}
@@ -75,35 +76,35 @@ def examined_longer(
         if pending := trial.pending(places, stretch):
             trial.run(stretch, pending)
     if len(leading) < len(axes):
-        # whatever an axis of features, or of one output, stands for: a rule may be made for that length alone
+        # an axis of features, or of a single output: a rule may be made for just that length
         trial.run(tuple(axes), places, blame=False)
     if untried := [str(each) for each in axes if each not in trial.tried]:
         names = f"{', '.join(untried)} {'have' if len(untried) > 1 else 'has'} length 1"
-        settings.notes[f"{names}, and could not be tried longer: a factor such as 1/N is not seen there"] = None
+        settings.notes[f"{names}, and could not be tried longer: a factor such as 1/N would not be seen there"] = None
     return trial.wrong(places)
 
 
 def _may_hide(rule: Rule) -> bool:
-    """True for a rule with an axis of length 1, that is tried nowhere else."""
+    """True for a rule with an axis of length 1 that is not tried anywhere else."""
     return rule.small is None and not rule.expected and 1 in _lengths((rule.inputs, rule.data))
 
 
 class _Trial:
-    """What several stretches say of the rules."""
+    """What several stretches say about the rules."""
 
     def __init__(self, traced: Traced, args: tuple, here: Subject, settings: Settings) -> None:
         self._traced, self._args, self._here, self._settings = traced, args, here, settings
         self.tried: set[Axis] = set()
-        """Axes of stretches where every rule that they reach ran and fitted."""
+        """Axes of stretches in which every rule that they reach ran and fitted."""
         self._right: dict[int, set[Axis]] = defaultdict(set)
         self._wrong: dict[int, list[tuple[tuple[Axis, ...], list[Finding]]]] = defaultdict(list)
 
     def pending(self, places: set[int], stretch: tuple[Axis, ...]) -> set[int]:
-        """Those that were right with none of these axes longer."""
+        """The rules that were not right with any of these axes longer."""
         return {k for k in places if not self._right[k] & {*stretch}}
 
     def run(self, stretch: tuple[Axis, ...], places: set[int], *, blame: bool = True) -> None:
-        """Examine the rules on these places with these axes longer."""
+        """Examine the rules with these axes longer."""
         length = next(n for n in (*LENGTHS, 17) if n not in _lengths(self._args))
         try:
             there = self._traced(longer(self._args, stretch, length))
@@ -129,7 +130,7 @@ class _Trial:
             self.tried.update(stretch)
 
     def _examined(self, rule: Rule) -> list[Finding]:
-        """The findings on a rule; none where the function itself does not run there."""
+        """The findings on a rule; none if the function itself does not run there."""
         try:
             with jax.enable_x64(True):
                 return examine(rule, self._settings)
@@ -137,7 +138,7 @@ class _Trial:
             return []
 
     def wrong(self, places: set[int]) -> list[Finding]:
-        """The findings of rules that are wrong where they can be blamed."""
+        """The findings on rules that are wrong and can be blamed."""
         return [f for k in sorted(places) for f in next(self._blamed(k), [])]
 
     def _blamed(self, k: int) -> Iterator[list[Finding]]:
@@ -147,7 +148,7 @@ class _Trial:
 
 
 def longer(args: tuple, stretch: tuple[Axis, ...], length: int) -> tuple:
-    """The arguments with these axes of length 1 made longer: other rows of the same kind."""
+    """The arguments with these axes of length 1 made longer, by other rows of the same kind."""
     leaves, tree = jax.tree.flatten(args)
     for each in stretch:
         leaves[each.leaf] = _stretched(leaves[each.leaf], each.axis, length)
@@ -161,7 +162,7 @@ def _stretched(leaf: Any, axis: int, length: int) -> Any:
     slices = []
     for k in range(length):
         if axis != value.ndim - 1:
-            # one-hot rows stay so, and so do masks and what sums to 1
+            # one-hot rows stay one-hot, masks stay masks, and rows that sum to 1 still do
             slices.append(np.roll(value, k, -1))
         elif np.isin(value, (0, 1)).all():
             slices.append(np.abs(value - k % 2))
@@ -178,7 +179,7 @@ def _axes_of_one(args: dict[str, PyTree]) -> Iterator[Axis]:
 
 
 def _stretches(leading: list[Axis], data: Sequence[Axis]) -> Iterator[tuple[Axis, ...]]:
-    """Ways to make leading axes longer: what is no parameter first, then all, then others."""
+    """Ways to make leading axes longer: first of what is not a parameter, then of all, then others."""
     sizes = range(len(leading) - 1, 0, -1) if len(leading) <= 3 else (len(leading) - 1, 1)
     others = (each for size in sizes for each in itertools.combinations(leading, size))
     known = dict.fromkeys(each for each in (tuple(data), tuple(leading), *others) if each)
@@ -186,7 +187,7 @@ def _stretches(leading: list[Axis], data: Sequence[Axis]) -> Iterator[tuple[Axis
 
 
 def _sets_apart(here: Rule, there: Rule) -> bool:
-    """True where two inputs of equal shape have different ones there: a prediction of one row, and targets of more."""
+    """True if two inputs of equal shape get different lengths there: a prediction of one row, and targets of more."""
     before, after = ([np.shape(leaf) for leaf in jax.tree.leaves(rule.inputs)] for rule in (here, there))
     pairs = itertools.combinations(range(len(before)), 2)
     return any(before[i] == before[j] and after[i] != after[j] for i, j in pairs)
@@ -197,9 +198,11 @@ def _lengths(tree: PyTree) -> set[int]:
 
 
 def _is_same(here: Any, there: Any) -> bool:
-    """True where a function does the same on longer axes: the same operations, none of which broadcasts what was equal.
+    """True if a function does the same on longer axes: the same operations, none of which broadcasts what was equal
+    before.
 
-    Two axes of length 1 that meet are both longer there, or both not; but for one that the function itself puts there.
+    Two axes of length 1 that meet are either both longer or both not; the exception is an axis that the function itself
+    adds.
     """
     if here is None or there is None:
         return here is there
@@ -212,7 +215,7 @@ def _is_same(here: Any, there: Any) -> bool:
 
 def _broadcasts(before: Any, after: Any, makers: dict[Any, Any]) -> bool:
     if before.primitive.name in NOT_ENTRY_BY_ENTRY or next(jaxprs.inside(before), None) is not None:
-        # what a call or a loop holds is looked at by itself
+        # the body of a call or a loop is examined separately
         return False
     old, new = ([*each.invars, *each.outvars] for each in (before, after))
     if len({np.ndim(each.aval) for each in old}) != 1:
@@ -225,7 +228,7 @@ def _broadcasts(before: Any, after: Any, makers: dict[Any, Any]) -> bool:
 
 
 def _is_put_there(atom: Any, axis: int, makers: dict[Any, Any]) -> bool:
-    """True for an axis that the function itself puts there, as before a bias, or in place of one that it summed."""
+    """True for an axis that the function itself adds, as before a bias, or in place of one that it summed over."""
     maker = None if jaxprs.is_literal(atom) else makers.get(atom)
     if maker is None:
         return False
@@ -234,7 +237,7 @@ def _is_put_there(atom: Any, axis: int, makers: dict[Any, Any]) -> bool:
     if maker.primitive.name == "broadcast_in_dim":
         dimensions = maker.params["broadcast_dimensions"]
         return axis not in dimensions or _is_put_there(maker.invars[0], dimensions.index(axis), makers)
-    # entry by entry of values that have it so: the largest of a row, its logarithm
+    # elementwise, on values that have such an axis: the largest of a row, its logarithm
     read = [each for each in maker.invars if np.ndim(each.aval)]
     same = bool(read) and all(each.aval.shape == atom.aval.shape for each in read)
     if maker.primitive.name in NOT_ENTRY_BY_ENTRY or not same:
@@ -242,7 +245,7 @@ def _is_put_there(atom: Any, axis: int, makers: dict[Any, Any]) -> bool:
     return all(_is_put_there(each, axis, makers) for each in read)
 
 
-#: Operations of which axes of the same number need not meet.
+#: Operations in which axes with the same number need not meet.
 NOT_ENTRY_BY_ENTRY = (
     "dot_general", "conv_general_dilated", "gather", "scatter", "scatter-add", "concatenate", "dynamic_slice",
     "dynamic_update_slice", "pad", "transpose", "reshape", "broadcast_in_dim",
@@ -250,7 +253,7 @@ NOT_ENTRY_BY_ENTRY = (
 
 
 def _ignores_rows(finding: Finding, length: int) -> bool:
-    """True where the function reads the first of the rows only, so that the others are none of its examples."""
+    """True if the function reads only the first of the rows, so that the others are not examples."""
     if finding.leaf is None:
         return False
     truth = np.asarray(finding.leaf[1])

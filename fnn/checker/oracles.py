@@ -1,9 +1,9 @@
 """Oracles: a record's own forward pass with the backward pass of autodiff.
 
-Promises: `isolated(record)` is the record with every part inside replaced by its oracle, so that a mistake shows in
-the rule that makes it and in no rule around it; a rule that does not pass a part its own residuals shows too, in
-whatever the part would have read. With its neighbours this is the one place of the package that
-differentiates automatically.
+Promises: `isolated(record)` is the record with every part inside replaced by its oracle, so that a mistake shows in the
+rule that makes it and in no rule around it; a rule that does not pass a part its own residuals shows too, in whatever
+the part would have read. Together with its neighbours, this is the only place in the package that differentiates
+automatically.
 """
 
 from collections.abc import Callable
@@ -39,12 +39,12 @@ def floats_of(inputs: PyTree) -> tuple[list[Array], Callable[[list[Array]], Any]
 
 
 def as_dtype_of(value: Any, other: Any) -> Any:
-    """The value in the dtype of the other."""
+    """The value, cast to the dtype of the other."""
     return value if value.dtype == other.dtype else jnp.asarray(value).astype(other.dtype)
 
 
 def pullback(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-    """(f(*inputs), the cotangents of all inputs by autodiff, None for leaves without derivative)."""
+    """(f(*inputs), the cotangents of all inputs by autodiff, None for leaves without a derivative)."""
     leaves, tree = jax.tree.flatten(inputs)
     floats, rebuilt = floats_of(inputs)
     y, back = jax.vjp(lambda floats: f(*rebuilt(floats)), floats)
@@ -59,7 +59,7 @@ def pushforward(f: Callable[..., PyTree], inputs: tuple, tangents: list[Array]) 
 
 
 def vjp(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree) -> tuple:
-    """The cotangents of all inputs by autodiff, None for leaves without derivative."""
+    """The cotangents of all inputs by autodiff, None for leaves without a derivative."""
     return pullback(f, inputs, y_bar)[1]
 
 
@@ -69,7 +69,7 @@ class Residuals(NamedTuple):
     x: PyTree
     y: PyTree
     again: PyTree
-    """y once more, as a value of its own: who takes x and y for those of another layer does not know this one."""
+    """y once more, as a separate value: code that takes x and y from another layer does not have this one."""
 
     @classmethod
     def of(cls, x: PyTree, y: PyTree) -> "Residuals":
@@ -220,7 +220,7 @@ def isolated(record: Any) -> Any:
 
 @dataclass(frozen=True, repr=False)
 class LentLayer(OracleLayer):
-    """A layer whose own backward pass counts in whatever is differentiated automatically around it."""
+    """A layer with a backward pass of its own that counts in whatever is differentiated automatically around it."""
 
     def forward(self, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
         return custom_vjp(self.rule)(params, x), ()
@@ -228,7 +228,8 @@ class LentLayer(OracleLayer):
 
 @dataclass(frozen=True, repr=False)
 class LentActivation(Activation):
-    """An activation whose own backward pass counts in whatever is differentiated automatically around it."""
+    """An activation with a backward pass of its own that counts in whatever is differentiated automatically around
+    it."""
 
     rule: Activation = field(kw_only=True)
 
@@ -237,7 +238,7 @@ class LentActivation(Activation):
 
 
 def lent(record: Any, is_declared: Callable[[Any], bool]) -> Any:
-    """The record with the parts that differ from their derivative on purpose lent to autodiff as they are."""
+    """The record, with the parts that differ from their derivative on purpose passed to autodiff as they are."""
 
     def own(part: Any) -> Any:
         if isinstance(part, Activation | Layer) and is_declared(part):
@@ -248,7 +249,7 @@ def lent(record: Any, is_declared: Callable[[Any], bool]) -> Any:
 
 
 def parts(layer: Layer, params: PyTree, x: PyTree) -> list[tuple[Any, tuple]]:
-    """Every activation and layer that one forward pass calls inside this layer, with what it was called on."""
+    """Every activation and layer that one forward pass calls inside this layer, with the arguments of the call."""
     seen: list[tuple[Any, tuple]] = []
 
     def watched(part: Any) -> Any:

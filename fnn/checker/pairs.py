@@ -1,7 +1,7 @@
-"""A function and the derivative written by hand beside it, in the one form that the witnesses take.
+"""A function and its hand-written derivative, in the one form that the witnesses take.
 
 Promises: `forward` holds no hand-written derivative that counts, `derived` is the hand-written one; both are pure in
-(inputs, data), so that one compiled program serves every point of the same shapes. Inputs have cotangents, data none.
+(inputs, data), so one compiled program serves every point of the same shapes. Inputs have cotangents, data have none.
 """
 
 from collections.abc import Callable
@@ -22,19 +22,20 @@ from fnn.types import PyTree
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """The base. Pairs of equal records are equal, and share their programs; pairs of functions are equal to none."""
+    """The base class. Pairs of equal records are equal and share their programs; pairs of functions are equal only to
+    themselves."""
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         """The output."""
         raise NotImplementedError
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        """(the output as the hand-written rule gives it, one cotangent per input by hand)."""
+        """(the output of the hand-written rule, one cotangent per input by hand)."""
         raise NotImplementedError
 
     @property
     def has_forward_rule(self) -> bool:
-        """True where a forward-mode rule was written by hand, which `pushed` runs."""
+        """True if there is a hand-written forward-mode rule, which `pushed` runs."""
         return False
 
     def pushed(self, inputs: tuple, data: tuple, tangents: list) -> PyTree:
@@ -42,12 +43,12 @@ class Pair:
         raise NotImplementedError
 
     def repairs(self) -> dict[str, "Pair"]:
-        """{what is tried: the pair with that change}: if one is right, it says what is wrong."""
+        """{what is tried: the pair with that change}: if one of them is right, it shows what is wrong."""
         return {}
 
     @property
     def real(self) -> "Pair":
-        """The same pair in the dtypes of the user's run, where tracing has fixed them."""
+        """The same pair in the dtypes of the user's run, if tracing has fixed them."""
         return self
 
 
@@ -139,11 +140,11 @@ class OfObjective(Pair):
 
 @dataclass(frozen=True)
 class OfRecord(Pair):
-    """(params, x) -> value: the whole gradient of a backprop record as it stands; data: (y, keywords)."""
+    """(params, x) -> value: the whole gradient of a backprop record as it is; data: (y, keywords)."""
 
     by_hand: Backprop
     truth: Objective
-    """Its objective, in which the rules that differ on purpose count as they are."""
+    """Its objective, in which rules that differ on purpose count as they are."""
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         y, keywords = data
@@ -174,7 +175,7 @@ class OfFunction(Pair):
 
 @dataclass(frozen=True)
 class OfGradient(Pair):
-    """first argument -> value: a function, and a gradient written beside it; data: the other arguments."""
+    """first argument -> value: a function, and a separate gradient; data: the other arguments."""
 
     key: Any
     """Equal for functions and gradients that compute the same."""
@@ -182,7 +183,7 @@ class OfGradient(Pair):
     gradient: Callable[..., PyTree] = field(compare=False)
     """With respect to the first argument."""
     function_on_host: bool = False
-    """True for a function that cannot be traced, as one written in NumPy."""
+    """True for a function that cannot be traced, such as one written in NumPy."""
     gradient_on_host: bool = False
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
@@ -190,7 +191,7 @@ class OfGradient(Pair):
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         own = self.gradient(inputs[0], *data)
-        # in the dtype that it has, so that a wrong one shows
+        # in the dtype that it has, so that a wrong dtype shows
         return self.forward(inputs, data), (jax.tree.map(lambda g: y_bar.astype(jnp.result_type(g)) * g, own),)
 
 
@@ -229,7 +230,7 @@ class OfEquation(Pair):
         return y, tuple(every.get(k) for k in range(len(inputs)))
 
     def _keeping(self, inputs: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        """The rule with another value in place of each that it keeps of the shape of its input and output."""
+        """The rule with another value in place of each kept value that has the shape of its input and output."""
         y, back = jax.vjp(self.bound, *inputs)
         if len(inputs) != 1 or len(y) != 1 or inputs[0].shape != y[0].shape:
             raise NotImplementedError("only a rule from one array to one of the same shape is repaired")
@@ -262,7 +263,7 @@ class Second(Pair):
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         *inner, y_bar = inputs
-        # places without derivative hold None, which is no leaf
+        # places without a derivative hold None, which is not a leaf
         return jax.tree.leaves(pullback(lambda *u: self.first.forward(u, data), tuple(inner), y_bar)[1])
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:

@@ -1,7 +1,7 @@
 """The picture of a report: how far each leaf is from the truth, and where in the worst leaf.
 
-Promises: drawn without a display, in colours and marks that readers of every colour vision tell apart; at most ROWS
-findings, the gravest, and at most CELLS × CELLS cells are drawn, and the picture says so where there are more.
+Promises: drawn without a display, in colours and marks that readers with any colour vision can tell apart; at most ROWS
+findings, the gravest, and at most CELLS × CELLS cells are drawn, and the picture says so if there are more.
 Refuses: to draw without matplotlib, which the package itself does not need.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Findings that fit below each other with labels of LABEL characters, and cells of the map along one axis.
+#: How many findings fit below each other, the length of their labels, and the cells of the map along one axis.
 ROWS, LABEL, CELLS = 40, 44, 64
 #: Colour (Okabe & Ito 2008) and mark of each verdict.
 MARKS = {
@@ -42,10 +42,10 @@ def draw(findings: tuple[Finding, ...], path: str | Path | None = None) -> "Figu
     """Draw the error of every leaf, and the worst leaf entry by entry.
 
     Left: largest |by hand − truth| / largest |truth| of each leaf, the culprits on top. Right: by hand − truth of the
-    worst leaf, its worst entry framed. Where everything is OK that is rounding, and the title says so.
+    worst leaf, with its worst entry framed. If everything is OK, this is rounding, and the title says so.
 
     Args:
-        findings: those of the report that `fnn.check` returned.
+        findings: those of a report from `fnn.check`.
         path: a file to write, .png or .pdf or .svg, or None.
 
     Returns:
@@ -69,7 +69,7 @@ def draw(findings: tuple[Finding, ...], path: str | Path | None = None) -> "Figu
     ordered = sorted(findings, key=lambda finding: _gravity(finding, wrong), reverse=True)
     shown = ordered[:ROWS]
     with mpl.rc_context(STYLE):
-        # 0.24 inches hold a line of text of size 9 with a gap
+        # 0.24 inches hold one line of text of size 9 with a gap
         figure = Figure(figsize=(12, max(4.4, 1.7 + 0.24 * len(shown))), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
@@ -134,7 +134,7 @@ def _errors(figure: "Figure", axes: "Axes", shown: list[Finding], count: int) ->
 
 
 def shortened(text: str, width: int) -> str:
-    """The text, its middle left out where it is longer than `width`: both ends say what it is."""
+    """The text, without its middle if it is longer than `width`: both ends identify it."""
     if len(text) <= width:
         return text
     end = (width - 1) // 2
@@ -142,7 +142,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def _label(finding: Finding) -> str:
-    # the rule may use what the argument leaves, but no less than half
+    # the rule may use the space left by the argument, but at least half
     argument = shortened(finding.argument, LABEL // 2)
     return f"{shortened(finding.rule, LABEL - len(argument))} · {argument}"
 
@@ -165,14 +165,14 @@ def _leaf(figure: "Figure", axes: "Axes", finding: Finding | None) -> None:
     cells, (tall, wide) = blocks(table)
     finite = np.abs(cells[np.isfinite(cells)])
     limit = float(finite.max(initial=0.0)) or 1.0
-    # the power of ten stands in the label: above the bar it would meet the title
+    # the power of ten is in the label: above the bar it would overlap the title
     power = math.floor(math.log10(limit)) if not 1e-2 <= limit < 1e3 else 0
     cells, limit = cells / 10.0**power, limit / 10.0**power
-    # PuOr is distinguishable with every colour vision; white is zero, and grey what is not finite
+    # PuOr can be read with any colour vision; white is zero, and grey is not finite
     axes.set_facecolor("0.6")
     rows, columns = table.shape
     extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
-    # the last blocks may be narrower: edges say where each one really ends
+    # the last blocks may be narrower: the edges say where each one really ends
     across, down = (np.append(np.arange(0, size, step), size) - 0.5 for size, step in ((columns, wide), (rows, tall)))
     picture = axes.pcolormesh(
         across, down, np.ma.masked_invalid(cells), cmap="PuOr", vmin=-limit, vmax=limit,
@@ -180,7 +180,7 @@ def _leaf(figure: "Figure", axes: "Axes", finding: Finding | None) -> None:
     )  # fmt: skip
     axes.set_xlim(extent[:2])
     axes.set_ylim(extent[2:])
-    # cells are about square, and the panel neither a line nor a tower
+    # cells are about square, and the panel is neither too flat nor too tall
     axes.set_box_aspect(min(max(rows / columns, 0.35), 1.0))
     axes.set_anchor("N")
     for side in axes.spines.values():
@@ -211,14 +211,14 @@ def _leaf(figure: "Figure", axes: "Axes", finding: Finding | None) -> None:
     numbers = f"by hand {by_hand.flat[worst]:.5g}, truth {truth.flat[worst]:.5g}"
     lines = what, _label(finding), *([f"framed: entry {place}"] if place else []), numbers
     axes.set_title("\n".join(lines), fontsize=10, loc="left")
-    # as tall as the map, which an axes of its own would not be
+    # as tall as the map, which separate axes would not be
     bar = figure.colorbar(picture, cax=axes.inset_axes((1.03, 0, 0.04, 1)))
     bar.set_label("by hand − truth" + (f", in $10^{{{power}}}$" if power else ""))
     bar.ax.yaxis.set_major_locator(MaxNLocator(5, symmetric=True))
 
 
 def blocks(table: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """At most CELLS × CELLS cells, each the entry of largest size in its block with its sign, and the size of a block.
+    """At most CELLS × CELLS cells, each the signed entry of largest size in its block, and the size of a block.
 
     >>> import numpy as np
     >>> cells, size = blocks(np.diag(-np.arange(100.0)))
@@ -230,7 +230,7 @@ def blocks(table: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     padded = np.zeros((math.ceil(rows / tall) * tall, math.ceil(columns / wide) * wide))
     padded[:rows, :columns] = table
     parts = padded.reshape(padded.shape[0] // tall, tall, -1, wide).swapaxes(1, 2).reshape(-1, tall * wide)
-    # what is not finite is the largest of all
+    # what is not finite counts as the largest of all
     largest = np.argmax(np.where(np.isfinite(parts), np.abs(parts), np.inf), axis=1)
     cells = parts[np.arange(len(parts)), largest]
     return cells.reshape(padded.shape[0] // tall, -1), (tall, wide)

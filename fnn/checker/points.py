@@ -1,7 +1,8 @@
-"""Where a rule is tried: random numbers of its shapes, what a real run gave it, and small moves around that.
+"""Where a rule is tried: at random numbers of its shapes, at the arguments of a real run, and at small moves around
+them.
 
-Promises: generic inputs come from several ranges, so that no coincidence of one hides a mistake; those alone count
-where the function has a value. Data keep their kind where a rule is right for that kind only, and that is said.
+Promises: generic inputs come from several ranges, so that no coincidence in one hides a mistake; only those count at
+which the function has a value. Data keep their kind if a rule is right only for that kind, and the report says so.
 """
 
 import dataclasses
@@ -20,13 +21,13 @@ from fnn.checker.rules import Point, Rule
 from fnn.checker.witnesses import DOES_NOT_RUN, Witnesses
 from fnn.types import PyTree, is_key
 
-#: Labels of an example that are tried.
+#: How many labels of an example are tried.
 EVERY_CLASS = 12
 
 
 @dataclass
 class Settings:
-    """What holds for a whole check: compiled programs, the seed, the user's setting, and what was looked at."""
+    """What holds for a whole check: compiled programs, the seed, the user's settings, and what was examined."""
 
     seed: int = 0
     batched: bool = False
@@ -45,12 +46,12 @@ class Settings:
         return self.programs.of(rule, rule.pair, self.x64)
 
     def working(self, rule: Rule) -> Witnesses:
-        """The witnesses of this rule as the user's own run has it."""
+        """The witnesses of this rule as in the user's own run."""
         return self.programs.of(rule, rule.pair.real, self.x64)
 
 
 def points(rule: Rule, settings: Settings, generic: bool, recorded: bool) -> Iterator[Point]:
-    """The rule on generic inputs, small where it can be, and where the real run had it."""
+    """The rule on generic inputs, small ones if possible, and at the point of the real run."""
     known = recorded and is_known(rule)
     if known and rule.whole:
         # the user's own numbers first
@@ -62,12 +63,12 @@ def points(rule: Rule, settings: Settings, generic: bool, recorded: bool) -> Ite
 
 
 def is_known(rule: Rule) -> bool:
-    """True where the values of the real run are known, and not their shapes alone."""
+    """True if the values of the real run are known, and not only their shapes."""
     return all(hasattr(leaf, "__array__") or is_key(leaf) for leaf in jax.tree.leaves(rule.inputs))
 
 
 def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | None = None) -> Point:
-    """The rule at its inputs, with a cotangent of random numbers, or of 1 for the whole gradient."""
+    """The rule at its inputs, with a random cotangent, or 1 for the whole gradient."""
     inputs, data = cast((rule.inputs, rule.data), np.float64)
     if not generic:
         inputs, data = jax.tree_util.tree_map_with_path(partial(_exact_sums, rule), (inputs, data))
@@ -83,15 +84,15 @@ def at(rule: Rule, settings: Settings, *, generic: bool = False, seed: int | Non
 def generic_points(rule: Rule, settings: Settings, kinds: "dict[int, Kind] | None" = None) -> Iterator[Point]:
     """The rule on random numbers of its shapes.
 
-    Normal ones; their mirror image, so that a unit that is off at the one is on at the other; fresh ones further out;
-    and some from (0, 1), as of probabilities: those alone where the others have no finite value, and small moves
-    around what the real run had where these have none. With labels in the data, these are tried with other labels too,
-    so that each example has every class once (up to EVERY_CLASS).
+    Normal numbers; their mirror image, so that a unit that is off at one is on at the other; fresh ones further out;
+    and some from (0, 1), as for probabilities: only those if the others give no finite value, and small moves around
+    the real run if these give none either. If the data hold labels, other labels are tried too, so that each example
+    has every class once (up to EVERY_CLASS).
 
     Args:
         rule: the rule.
         settings: of the check.
-        kinds: of the leaves of (inputs, data) that keep their kind, by number.
+        kinds: the kinds of the leaves of (inputs, data) that keep theirs, by number.
     """
     if any(isinstance(leaf, jax.ShapeDtypeStruct) and not is_float(leaf) for leaf in jax.tree.leaves(rule.inputs)):
         return
@@ -113,7 +114,7 @@ def generic_points(rule: Rule, settings: Settings, kinds: "dict[int, Kind] | Non
                 numbers[number] = kind.draw(random, np.shape(leaves[number]))
             point = at(_drawn(rule, numbers, shift), settings, generic=True, seed=settings.seed + k)
             if (finite := _is_finite(point, settings)) is None:
-                # it does not run at all: that is for the judge to say
+                # it does not run at all: the judge will say so
                 yield point
                 return
             if finite:
@@ -125,12 +126,12 @@ def generic_points(rule: Rule, settings: Settings, kinds: "dict[int, Kind] | Non
 
 
 def near(rule: Rule, settings: Settings, *, symmetric: bool = False) -> Iterator[Point]:
-    """The rule at small moves around what the real run had, for a function that has no value anywhere else.
+    """The rule at small moves around the point of the real run, for a function that has no value anywhere else.
 
     Args:
         rule: the rule.
         settings: of the check.
-        symmetric: True for moves that leave a symmetric matrix symmetric.
+        symmetric: True for moves that keep a symmetric matrix symmetric.
     """
     if not is_known(rule):
         return
@@ -145,7 +146,7 @@ def near(rule: Rule, settings: Settings, *, symmetric: bool = False) -> Iterator
         return (other + other.T) / 2 if symmetric and is_symmetric(leaf) else other
 
     for k, by in enumerate((0.03, 0.1, 0.3)):
-        # captured values stay, for the rule knows them
+        # captured values stay, because the rule knows them
         inputs = tuple(
             leaf if n in rule.fixed else jax.tree.map(partial(moved, by=by), leaf) for n, leaf in enumerate(rule.inputs)
         )
@@ -162,14 +163,14 @@ def is_symmetric(leaf: Any) -> bool:
 
 
 def _drawn(rule: Rule, numbers: list[np.ndarray], shift: int) -> Rule:
-    """The rule with these numbers for its floating inputs, and other labels for its data."""
+    """The rule with these numbers as its floating inputs, and other labels in its data."""
     leaves, tree = jax.tree.flatten(rule.inputs)
     count = len(leaves)
 
     def draw(number: np.ndarray, leaf: Any) -> Any:
         return number if is_float(leaf) else leaf
 
-    # only a rule of an equation captures anything, and its inputs are one leaf each
+    # only the rule of an equation captures anything, and its inputs are one leaf each
     inputs = tree.unflatten(
         leaf if k in rule.fixed else draw(number, leaf)
         for k, (number, leaf) in enumerate(zip(numbers[:count], leaves, strict=True))
@@ -186,7 +187,7 @@ def _placed(rule: Rule, inputs: tuple, data: tuple) -> Rule:
 
 
 def _is_finite(point: Point, settings: Settings) -> bool | None:
-    """Whether the function has a finite value there; None where it or its rule does not run."""
+    """Whether the function has a finite value there; None if it or its rule does not run."""
     try:
         output = settings.witnesses(point.rule).compare(point).output
     except DOES_NOT_RUN:
@@ -200,7 +201,7 @@ def _next_label(leaf: Any, by: int, classes: int) -> Any:
 
 
 def _exact_sums(rule: Rule, path: tuple, leaf: Any) -> Any:
-    """Data whose rows sum to 1 but for the rounding of a narrower dtype, with rows that do so in float64."""
+    """Data with rows that sum to 1 up to the rounding of a narrower dtype, changed so that they do in float64."""
     if not is_data(rule, path) or not is_float(leaf):
         return leaf
     kind = kind_of(leaf)
@@ -208,14 +209,14 @@ def _exact_sums(rule: Rule, path: tuple, leaf: Any) -> Any:
 
 
 def is_data(rule: Rule, path: tuple) -> bool:
-    """True for a leaf of (inputs, data) that nobody differentiates with respect to, or that is named as data."""
+    """True for a leaf of (inputs, data) that nothing is differentiated with respect to, or that is named as data."""
     if path[0].idx == 1:
         return rule.loose
     return path[1].idx in rule.optional | rule.named_data | frozenset(rule.blank)
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:
-    """The tree with its floating leaves in this dtype, on the host: to cast there compiles nothing."""
+    """The tree with its floating leaves in this dtype, on the host: a cast there compiles nothing."""
     return jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype) if is_float(leaf) else leaf, tree)
 
 
@@ -231,9 +232,11 @@ class Kind:
 
 
 def kind_of(leaf: Any) -> Kind | None:
-    """The kind of an array of data, where a rule may rely on it: rows that sum to 1, one-hot rows, masks of 0 and 1.
+    """The kind of an array of data, if it is one that a rule may rely on: rows that sum to 1, one-hot rows, masks of 0
+    and 1.
 
-    Nothing else is one: zeros, ones, constants, whole numbers, the identity, equal rows are as likely a coincidence.
+    Nothing else counts: zeros, ones, constants, whole numbers, the identity and equal rows are just as likely a
+    coincidence.
     """
     value = np.asarray(leaf, np.float64)
     if not value.size or not np.isfinite(value).all() or _is_coincidence(value):
@@ -248,7 +251,7 @@ def kind_of(leaf: Any) -> Kind | None:
 
 
 def _is_coincidence(value: np.ndarray) -> bool:
-    """True where all entries or all rows are equal, and for the identity."""
+    """True if all entries or all rows are equal, and for the identity."""
     if (value == value.flat[0]).all():
         return True
     rows = value.reshape(-1, value.shape[-1])

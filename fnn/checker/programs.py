@@ -1,7 +1,7 @@
-"""What is compiled for the rules, kept for further checks: the witnesses of each pair, on each set of dtypes.
+"""What is compiled for the rules, kept for later checks: the witnesses of each pair, for each set of dtypes.
 
-Promises: records that are equal share their witnesses within one `Programs`; functions that compute the same, backward
-too, share theirs in the whole process, so that a closure that is made anew compiles nothing.
+Promises: equal records share their witnesses within one `Programs`; functions that compute the same, backward too,
+share theirs in the whole process, so a closure that is made again compiles nothing.
 """
 
 from collections import OrderedDict
@@ -14,9 +14,9 @@ from fnn.checker.witnesses import Witnesses
 
 
 class Programs:
-    """The compiled witnesses of many rules, to be reused by further checks: `fnn.check(…, programs=programs)`.
+    """The compiled witnesses of many rules, to be reused by later checks: `fnn.check(…, programs=programs)`.
 
-    Rules that are equal as records share their programs. A rule must not be changed in place in between.
+    Rules that are equal records share their programs. Do not change a rule in place between checks.
 
     >>> kept = fnn.checker.Programs()
     >>> net = fnn.mlp(2, 2)
@@ -31,17 +31,17 @@ class Programs:
         self._known: dict[Any, Witnesses] = {}
 
     def fork(self) -> "Programs":
-        """Programs that start with all that are known here and keep their own to themselves."""
+        """Programs that start with all those known here and keep new ones to themselves."""
         other = Programs()
         other._known.update(self._known)
         return other
 
     def of(self, rule: Rule, pair: Pair, x64: bool) -> Witnesses:
-        """The witnesses of a pair, on what this rule takes.
+        """The witnesses of a pair, for the inputs of this rule.
 
         Args:
             rule: the rule.
-            pair: its own, or another derivative of the same function.
+            pair: the rule's own, or another derivative of the same function.
             x64: whether the user runs in JAX's 64-bit mode.
         """
         known = pair, rule.dtypes, x64
@@ -50,7 +50,7 @@ class Programs:
             if known not in store:
                 store[known] = _witnesses(pair, rule.dtypes, x64)
         except TypeError:
-            # a record of the user's that cannot be hashed: it compiles anew each time
+            # a user's record that cannot be hashed: it compiles again each time
             return _witnesses(pair, rule.dtypes, x64)
         if store is _SHARED:
             _SHARED.move_to_end(known)
@@ -59,14 +59,14 @@ class Programs:
         return store[known]
 
 
-#: Witnesses of functions, which are known by all that they compute and so shared by every check of this process.
+#: Witnesses of functions, identified by all that they compute and so shared by every check of this process.
 _SHARED: OrderedDict[Any, Witnesses] = OrderedDict()
-#: How many of them are kept.
+#: How many of these are kept.
 MOST = 128
 
 
 def _is_text(pair: Pair) -> bool:
-    """True for a pair of functions that is known by what it computes."""
+    """True for a pair of functions that is identified by what it computes."""
     pair = pair.first if isinstance(pair, Second) else pair
     return isinstance(getattr(pair, "key", None), str)
 

@@ -1,7 +1,7 @@
 """What else a rule promises: its value, its forward mode, its batches, and its digits in the working dtype.
 
-Promises: these are judged where every entry is right in float64. PRECISION is said where the rule loses more than
-autodiff does, in the dtype and the setting of the user's run.
+Promises: these are judged if every entry is right in float64. The verdict is PRECISION if the rule loses more than
+autodiff does, in the dtype and the settings of the user's run.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,14 @@ from fnn.types import PyTree
 
 #: What rounding in float64 may leave, as a share of the largest entry.
 SHARE = 1e-9
-#: Where a function holds constants in a narrower dtype: so many of its epsilons are no difference.
+#: If a function holds constants in a narrower dtype: this many of its epsilons do not count as a difference.
 COARSE = 16
-#: So many times the measured rounding is no difference where a value or a gradient cancels to next to nothing.
+#: This many times the measured rounding does not count as a difference, if a value or a gradient cancels to almost
+#: nothing.
 CANCELLED = 10
 #: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|, err(auto) no less than its noise.
 RATIO, ULPS = 8, 64
-#: Cotangents in the batch of which `jax.vmap` must give what one after the other gives.
+#: How many cotangents are in the batch for which `jax.vmap` must give the same as one after the other.
 BATCH = 3
 
 
@@ -36,7 +37,7 @@ def said(rule: Rule, verdict: Verdict, says: str, argument: str = "", kind: str 
 
 
 def raised(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
+    """The kind of an error and the first line of its message."""
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
@@ -65,13 +66,13 @@ def of_value(point: Point, compared: Compared, settings: Settings) -> list[Findi
         size = np.abs(right).max(initial=0)
         off = np.abs(own - right).max(initial=0) if own.shape == right.shape else np.inf
         if not off <= share * size and not off <= _rounding(point, settings, "value", "output"):
-            says = "the rule's forward pass gives another value than the function"
+            says = "the rule's forward pass gives a different value than the function"
             return [said(point.rule, Verdict.FORMULA, says, "the value", "value")]
     return []
 
 
 def _rounding(point: Point, settings: Settings, *parts: str) -> float:
-    """How far rounding may take what cancels to next to nothing, of these parts of a comparison."""
+    """How far rounding may move what cancels to almost nothing, in these parts of a comparison."""
     try:
         noise = settings.witnesses(point.rule).noise(point, settings.seed)
     except DOES_NOT_RUN:
@@ -93,7 +94,7 @@ def of_forward_mode(point: Point, settings: Settings) -> list[Finding]:
     pairs = list(zip(jax.tree.leaves(own), jax.tree.leaves(right), strict=True))
     if all(np.abs(g - t).max(initial=0) <= share * np.abs(t).max(initial=0) + 1e-300 for g, t in pairs):
         return []
-    # where autodiff of the function is wrong, as at a tie inside a smooth one: in reverse the rule is right, and the
+    # autodiff of the function may be wrong, as at a tie inside a smooth one: the rule is right in reverse mode, and the
     # adjoint identity says what the tangent must be
     bars = [leaf for leaf in jax.tree.leaves(witnesses.compare(point).hand) if leaf is not None]
     forward = sum(np.sum(bar * g) for bar, g in zip(jax.tree.leaves(point.y_bar), jax.tree.leaves(own), strict=True))
@@ -108,7 +109,7 @@ def of_forward_mode(point: Point, settings: Settings) -> list[Finding]:
 
 
 def of_batch(point: Point, settings: Settings) -> list[Finding]:
-    """`jax.vmap` over a batch of cotangents must give what one after the other gives."""
+    """`jax.vmap` over a batch of cotangents must give the same as one after the other."""
     random = np.random.default_rng(settings.seed + 3)
     y_bars = jax.tree.map(lambda y: random.normal(0.3, 1, (BATCH, *y.shape)).astype(y.dtype), point.y_bar)
     try:
@@ -144,7 +145,7 @@ def in_working_dtype(point: Point, settings: Settings, findings: list[Finding]) 
 
 @dataclass(eq=False)
 class _Working:
-    """A rule in the dtype of the user's run, beside its truth."""
+    """A rule in the dtype of the user's run, with its truth."""
 
     point: Point
     settings: Settings
@@ -156,10 +157,10 @@ class _Working:
 
     @classmethod
     def of(cls, point: Point, settings: Settings, dtype: Any) -> "_Working | None":
-        """The run; None where the rule has none there that could be compared."""
+        """The run; None if the rule has none that could be compared."""
         rule, real = point.rule, settings.working(point.rule)
         y_bar = cast(point.y_bar, dtype)
-        # the truth on the rounded cotangent, so that its rounding is nobody's error
+        # the truth is computed for the rounded cotangent, so that its rounding counts for neither
         exact = point if rule.whole else point.moved(y_bar=cast(y_bar, np.float64))
         truth = settings.witnesses(rule).compare(exact)
         if truth.source != "reverse":
@@ -168,25 +169,25 @@ class _Working:
         try:
             value, hand, auto = real.working(*place)
         except DOES_NOT_RUN:
-            # it ran in float64: what the user's setting lacks is not the gradient's fault
+            # it ran in float64: a limit of the user's settings is not the gradient's fault
             return None
         if not _same_function(value, truth.output, dtype):
             says = f"the value in {dtype.name} is another than in float64, so that the digits lost were not judged"
             settings.notes[f"{rule.name}: {says}"] = None
             return None
         hands, autos = (dict(jax.tree_util.tree_leaves_with_path(each)) for each in (hand, auto))
-        # by hand it is right there, also where autodiff of the function is not
+        # by hand it is right there, even if autodiff of the function is not
         return cls(point, settings, dtype, place, truth.hand, hands, autos)
 
     @cached_property
     def noise(self) -> dict[tuple, Any]:
-        """How far rounding might have taken autodiff."""
+        """How far rounding might have moved autodiff."""
         real = self.settings.working(self.point.rule)
         return dict(jax.tree_util.tree_leaves_with_path(real.own_noise(self.place, self.settings.seed)[1]))
 
 
 def _same_function(value: PyTree, exact: PyTree, dtype: Any) -> bool:
-    """Whether the value is that of float64 but for rounding: a sampler in double draws other numbers."""
+    """Whether the value is that of float64 up to rounding: a sampler in double precision draws other numbers."""
     eps = float(jnp.finfo(dtype).eps)
     for own, right in zip(jax.tree.leaves(value), jax.tree.leaves(exact), strict=False):
         own, right = np.asarray(own, np.float64), np.asarray(right, np.float64)
@@ -197,7 +198,7 @@ def _same_function(value: PyTree, exact: PyTree, dtype: Any) -> bool:
 
 
 def _lost(run: _Working, path: tuple, finding: Finding) -> Finding:
-    """The finding on one argument, or PRECISION where the rule loses more than autodiff."""
+    """The finding on one argument, or PRECISION if the rule loses more than autodiff."""
     rule, dtype = run.point.rule, run.dtype
     right = dict(jax.tree_util.tree_leaves_with_path(run.truth))[path]
     t, h, a = (np.asarray(each, np.float64) for each in (right, run.hand[path], run.auto[path]))
@@ -211,10 +212,10 @@ def _lost(run: _Working, path: tuple, finding: Finding) -> Finding:
     def allowed(off: float) -> float:
         return RATIO * off + ULPS * eps * size + 1e-300
 
-    # where autodiff itself leaves the finite numbers there is nothing to compare with
+    # if autodiff itself gives NaN or infinity there is nothing to compare with
     if not np.isfinite(auto_off) or apart[worst] <= allowed(auto_off):
         return finding
-    # autodiff may have been lucky: how far could rounding have taken it?
+    # autodiff may have been lucky: how far could rounding have moved it?
     room = allowed(float(np.fmax(auto_off, np.max(np.asarray(run.noise[path], np.float64)))))
     if apart[worst] <= room:
         return finding

@@ -1,7 +1,6 @@
-"""Which arguments reach which rules inside a function, as they stand or at all, and what stops or uses up a derivative.
+"""Which arguments reach which rules inside a function, unchanged or at all, and what stops or uses up a derivative.
 
-Promises: read from the trace alone; nothing runs. Of a loop whose parts are not known nothing finer is said than that
-any input may reach any rule.
+Promises: read only from the trace; nothing runs. For a loop with unknown parts, any input may reach any rule.
 """
 
 from collections.abc import Callable
@@ -56,7 +55,7 @@ def used(program: Any) -> dict[int, tuple[bool, ...]]:
         if name == "scan":
             return _until_steady(jaxprs.Scan.of(equation), inputs, walk)
         for inner in jaxprs.inside(equation):
-            # of other loops nothing finer is known than that any input may reach any rule
+            # in other loops any input may reach any rule
             walk(inner, [any(inputs)] * len(inner.jaxpr.invars))
         return every
 
@@ -75,7 +74,7 @@ def _until_steady(scan: jaxprs.Scan, inputs: list[bool], walk: Callable[[Any, li
 
 
 def straight(program: Any, args: tuple) -> dict[int, tuple[str, ...]]:
-    """For each equation with a rule, which arguments of the check its inputs are as they stand; "" for others."""
+    """For each equation with a rule, which arguments of the check its inputs are, unchanged; "" for others."""
     names = [f"argument {path[0].idx}{jax.tree_util.keystr(path[1:])}" for path, _ in _paths(args)]
     found: dict[int, tuple[str, ...]] = {}
 
@@ -104,9 +103,10 @@ def _paths(tree: PyTree) -> list[tuple[tuple, Any]]:
 
 
 def with_blanks(equation: Any, rule: Rule, x64: bool) -> Rule:
-    """The rule of a loss, with the inputs for which nothing or zeros come back; the first is never one of them.
+    """The rule of a loss, with the inputs for which it returns nothing or zeros; the first is never one of them.
 
-    Nothing, None, says that an input is data. Zeros may be a mistake: they say so only of what data look like.
+    Nothing (None) says that an input is data. Zeros may be a mistake: they say so only for an input that looks like
+    data.
     """
     is_loss = len(equation.outvars) == 1 and equation.outvars[0].aval.shape == ()
     pair, straight = rule.pair.real, rule.straight
@@ -129,7 +129,7 @@ def with_blanks(equation: Any, rule: Rule, x64: bool) -> Rule:
 
 
 def _zero_of(jaxpr: Any, atom: Any) -> Any:
-    """The equation, or the literal, that writes zeros down, not computed; None for what is no such zero."""
+    """The equation or literal that writes zeros explicitly, without computing them; None otherwise."""
     if jaxprs.is_literal(atom):
         return None if np.any(np.asarray(atom.val)) else atom
     for equation in jaxpr.eqns:
@@ -143,7 +143,7 @@ def _zero_of(jaxpr: Any, atom: Any) -> Any:
 
 
 def _is_made_by_jax(zero: Any) -> bool:
-    """True where zeros stand for None: no line of a rule wrote them, but JAX, at the end of the backward pass."""
+    """True if zeros stand for None: written not by a line of a rule, but by JAX at the end of the backward pass."""
     traceback = getattr(getattr(zero, "source_info", None), "traceback", None)
     for frame in getattr(traceback, "frames", ()):
         if frame.file_name == pullback.__code__.co_filename:
@@ -154,13 +154,13 @@ def _is_made_by_jax(zero: Any) -> bool:
 
 
 def stopped(program: Any) -> list[str]:
-    """Where a function stops a gradient; the functions of JAX that do so inside, as softmax does, are none of them."""
+    """Where a function stops a gradient; JAX functions that do so inside, such as softmax, do not count."""
     stops = filter(jaxprs.is_stopped_by_user, jaxprs.equations(program))
     return list(dict.fromkeys(str(jaxprs.place_of(each, installed=False) or "in a library") for each in stops))
 
 
 def used_up(program: Any) -> list[str]:
-    """The lines of rules by hand that a `jax.grad` within the function runs: of these nothing is left to judge."""
+    """The lines of hand-written rules that a `jax.grad` inside the function runs: nothing of these is left to judge."""
     places: dict[str, None] = {}
 
     def walk(jaxpr: Any) -> None:

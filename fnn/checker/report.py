@@ -1,7 +1,7 @@
-"""What a check says: a value with one finding per rule and argument, that prints as a table.
+"""The result of a check: a value with one finding per rule and argument, printed as a table.
 
-Promises: nothing is said to be wrong unless two independent witnesses agree that it is; what could not be decided is
-said to be undecided. `report.ok` is true when nothing has to be mended: every verdict is OK, KINK, EXPECTED or ASSUMES.
+Promises: nothing is called wrong unless two independent witnesses agree that it is; what could not be decided is called
+undecided. `report.ok` is true if nothing needs fixing: every verdict is OK, KINK, EXPECTED or ASSUMES.
 """
 
 import json
@@ -17,7 +17,7 @@ from fnn import notebook
 from fnn.checker.findings import Finding, Verdict, culprits, is_whole
 from fnn.checker.picture import draw
 
-#: ANSI colours. The verdict is spelled out as well: colour never tells anything alone.
+#: ANSI colours. The verdict is spelled out as well: nothing is shown only by colour.
 COLOURS = {
     "OK": "32", "KINK": "36", "EXPECTED": "36", "ASSUMES": "34", "UNDECIDED": "33", "PRECISION": "35",
     "FORMULA": "1;31",
@@ -28,7 +28,7 @@ HEADS = ("rule", "argument", "verdict", "by hand", "truth", "error")
 
 @dataclass(frozen=True)
 class Report:
-    """The findings of a check, and what was looked at.
+    """The findings of a check, and what was examined.
 
     >>> report = fnn.check(lambda w: jnp.sum(w**2), jnp.arange(3.0), gradient=lambda w: 2 * w)
     >>> report.ok, report.culprits
@@ -37,29 +37,29 @@ class Report:
 
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...] = ()
-    """Arguments without derivative."""
+    """Arguments without a derivative."""
     notes: tuple[str, ...] = ()
     looked_at: dict[str, int] = field(default_factory=dict)
     """Entries compared with autodiff (or, in NumPy, with differences), and entries differenced."""
     missed: float | None = None
-    """The chance that differences along random directions miss a wrong entry of the whole gradient; None where no
+    """The chance that differences along random directions miss a wrong entry of the whole gradient; None if no
     direction could be used."""
     strict: bool = False
-    """True where a gradient that is right under an assumption (ASSUMES) counts as wrong."""
+    """Whether a gradient that is right only under an assumption (ASSUMES) counts as wrong."""
 
     @property
     def ok(self) -> bool:
-        """True when nothing has to be mended: all is right, sits on a kink with a value that is possible there, differs
+        """True if nothing needs fixing: everything is right, is at a kink with a value that is possible there, differs
         on purpose as declared, or (unless `strict`) is right under an assumption that the report names."""
         return all(f.verdict.fine and not (self.strict and f.verdict == Verdict.ASSUMES) for f in self.findings)
 
     @property
     def culprits(self) -> tuple[str, ...]:
-        """The rules whose formula is wrong, each once; the whole gradient only where no rule explains it."""
+        """The rules with a wrong formula, each once; the whole gradient only if no rule explains it."""
         return culprits(self.findings)
 
     def to_json(self) -> str:
-        """Everything as JSON, the leaves left out; numbers that are not finite as text."""
+        """Return everything as JSON, without the leaves; numbers that are not finite are text."""
 
         def plain(value: Any) -> Any:
             if isinstance(value, float) and not np.isfinite(value):
@@ -77,7 +77,8 @@ class Report:
         return json.dumps(plain(report), indent=1, ensure_ascii=False, allow_nan=False)
 
     def draw(self, path: Any = None) -> Any:
-        """A matplotlib figure of the error per leaf and of the worst leaf; saved there if there is a path."""
+        """Return a matplotlib figure of the error per leaf and of the worst leaf; save it if a path is given (.png,
+        .pdf or .svg)."""
         return draw(self.findings, path)
 
     def __str__(self) -> str:
@@ -85,11 +86,11 @@ class Report:
         return self.text(colour=terminal and "NO_COLOR" not in os.environ)
 
     def text(self, *, colour: bool = False, width: int | None = None) -> str:
-        """The report as text: what is not OK first, then one line per rule that is.
+        """Return the report as text: first what is not OK, then one line per rule that is.
 
         Args:
-            colour: with ANSI colours; `print(report)` uses them where it writes to a terminal (unless NO_COLOR is set).
-            width: of the table in characters; by default that of the terminal.
+            colour: whether to use ANSI colours; `print(report)` uses them on a terminal (unless NO_COLOR is set).
+            width: width of the table in characters; by default that of the terminal.
         """
         room = max(width or shutil.get_terminal_size((100, 24)).columns, 60)
         lines = _table([*_bad_rows(self.findings), *_good_rows(self.findings)], room, colour)
@@ -102,14 +103,14 @@ class Report:
         return notebook.table([HEADS[k] for k in shown], cells, above=self._summary(False), below=self._sentences())
 
     def _sentences(self) -> list[str]:
-        """What stands below the table."""
+        """The lines below the table."""
         lines = []
         if any(f.error is not None and not f.verdict.fine for f in self.findings):
-            lines.append("error: in units of the truth's own uncertainty; 1 is nothing")
+            lines.append("error: in units of the truth's own uncertainty; 1 is negligible")
         messages = dict.fromkeys(
             f"{f.rule} ({f.where}), {f.argument}: {'' if f.certain else 'perhaps '}{f.message}"
             for f in self.findings
-            # what a rule explains needs no explanation of its own in the whole gradient
+            # what a rule explains needs no separate explanation in the whole gradient
             if f.message
             and f.verdict != Verdict.OK
             and (not is_whole(f.rule) or not self.culprits or is_whole(self.culprits[0]))
@@ -141,7 +142,7 @@ def _bad_rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
 
 
 def _good_rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
-    """One row per rule, with the arguments that are OK."""
+    """One row per rule, for the arguments that are OK."""
     good: dict[str, list[str]] = {}
     for f in findings:
         if f.verdict == Verdict.OK:
@@ -153,7 +154,7 @@ def _good_rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
 
 
 def _shown(rows: list[tuple[str, ...]]) -> list[int]:
-    """The columns: those without a word are left out, since a report that is OK has no numbers."""
+    """The columns; empty ones are left out, since a report that is OK has no numbers."""
     return [k for k in range(len(HEADS)) if k < 3 or any(row[k] for row in rows)]
 
 

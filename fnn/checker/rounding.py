@@ -1,7 +1,8 @@
-"""How far rounding takes a function: every result inside moved by an ulp, up or down at random.
+"""How far rounding moves a function: every result inside is moved by an ulp, up or down at random.
 
-Promises: Monte Carlo arithmetic (Vignes 1993; Parker 1997): how far the outputs of several such runs are apart is how
-far rounding takes them, however the numbers inside cancel or amplify it. The body of a loop moves alike in each turn.
+Promises: Monte Carlo arithmetic (Vignes 1993; Parker 1997): the spread of the outputs of several such runs shows how
+far rounding moves them, however the numbers inside cancel or amplify it. The body of a loop moves in the same way in
+each iteration.
 """
 
 import itertools
@@ -22,7 +23,7 @@ EXACT = (
     "max", "min", "neg", "pad", "reduce_max", "reduce_min", "reshape", "rev", "scatter", "select_n", "sign", "slice",
     "squeeze", "stop_gradient", "transpose",
 )  # fmt: skip
-#: Places in the row of random signs at which a result may begin.
+#: How many places in the row of random signs a result may begin at.
 PIECES = 997
 
 
@@ -31,7 +32,7 @@ def rounded(f: Callable[..., PyTree], key: Array) -> Callable[..., PyTree]:
 
     def shaken(*args: PyTree) -> PyTree:
         closed, shape = jax.make_jaxpr(f, return_shape=True)(*args)
-        # one row of signs, of which each result takes a piece: to draw anew for each would take long to compile
+        # one row of signs, of which each result takes a piece: drawing new ones for each would take long to compile
         signs = jax.random.rademacher(key, (PIECES + max(jaxprs.largest(closed), 1),), jnp.int8)
         number = itertools.count()
 

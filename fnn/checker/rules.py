@@ -1,7 +1,7 @@
-"""What is checked: a rule is a function with the hand-written derivative beside it, and inputs to try the two on.
+"""What is checked: a rule is a function with its hand-written derivative, and inputs to try the two on.
 
-Promises: each rule stands alone. In a record of this package the parts are replaced by oracles (`oracles.py`); the
-rules inside any other JAX function are found by `inside.py`. A `Point` is a rule at one place, in float64.
+Promises: each rule is judged on its own. In a record of this package the parts are replaced by oracles (`oracles.py`);
+the rules inside any other JAX function are found by `inside.py`. A `Point` is a rule at one place, in float64.
 """
 
 import dataclasses
@@ -30,59 +30,59 @@ SMALL = 8
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """One function with its hand-written derivative, by name, and where it is called."""
+    """One function with its hand-written derivative, its name, and where it is called."""
 
     name: str
     where: str
     """File and line of the derivative, or "unknown"."""
     pair: Pair
     inputs: tuple[PyTree, ...]
-    """Where the real run had it; a leaf may be a `jax.ShapeDtypeStruct` where the values are not known."""
+    """The inputs in the real run; a leaf may be a `jax.ShapeDtypeStruct` if its values are not known."""
     labels: tuple[str, ...]
     """The name of each input."""
     data: tuple[PyTree, ...] = ()
-    """What the pair takes beside its inputs, without derivative."""
+    """What the pair takes besides its inputs, without a derivative."""
     small: "Rule | None" = None
-    """The same rule on small inputs, where every entry can be differenced."""
+    """The same rule on small inputs, for which every entry can be differenced."""
     whole: bool = False
     """True for the gradient that the user asked for: the cotangent of its value is 1."""
     composite: bool = False
-    """True where the rule only puts others together: differences are taken of its parts, and of it if it disagrees."""
+    """True if the rule only combines others: differences are taken of its parts, and of it only if it disagrees."""
     classes: int = 0
-    """Where the data hold labels: how many classes there are, so that others can be tried; else 0."""
+    """If the data hold labels, how many classes there are, so that other labels can be tried; else 0."""
     optional: frozenset[int] = frozenset()
-    """Which inputs nobody differentiates with respect to: the rule may give None or zero for them."""
+    """Inputs that nothing is differentiated with respect to: the rule may return None or zero for them."""
     fixed: frozenset[int] = frozenset()
-    """Inputs that are captured values, which the rule knows: they are never drawn."""
+    """Inputs that are captured values, which the rule knows: they are never drawn at random."""
     straight: tuple[str, ...] = ()
-    """Which argument of the check each input is, as it stands; "" for others."""
+    """Which argument of the check each input is, unchanged; "" for other inputs."""
     blank: dict[int, str] = field(default_factory=dict)
-    """Inputs of a loss that its rule takes for data, and which an argument of the check is: by number, the name of
-    that argument. Nothing comes back for them; or zeros, and they are such as targets and masks are."""
+    """Inputs of a loss that its rule takes for data and that are arguments of the check: by number, the name of that
+    argument. The rule returns nothing for them; or zeros, and they look like targets or masks."""
     zeroed: frozenset[int] = frozenset()
-    """Inputs of a loss for which its rule writes zeros, and which look like no data."""
+    """Inputs of a loss for which its rule writes zeros, although they do not look like data."""
     named_data: frozenset[int] = frozenset()
-    """Which inputs the user names as data."""
+    """Inputs that the user names as data."""
     loose: bool = False
-    """True where the floating data may be drawn at random too."""
+    """True if the floating data may be drawn at random too."""
     expected: str = ""
     """Why it differs from the derivative on purpose, as declared; "" if it must not."""
     declared_inside: bool = False
-    """True where a rule inside differs on purpose: differences of the values are no witness of such a gradient."""
+    """True if a rule inside differs on purpose: differences of the values are no witness for such a gradient."""
     iterates: bool = False
-    """True where the function iterates until something holds: numbers of other sizes may never end it."""
+    """True if the function iterates until something holds: with numbers of other sizes it may never end."""
     converges: bool = False
-    """True where it repeats a step often: a rule by hand may hold only where that has converged."""
+    """True if it repeats a step often: a rule by hand may hold only once that has converged."""
     own: bool = True
-    """False for the rules of JAX itself."""
+    """False for rules of JAX itself."""
     axes: frozenset[str] = frozenset()
-    """Axes of a map over devices that it uses: it runs within that map only."""
+    """Axes of a map over devices that it uses: it runs only inside that map."""
     own_dtypes: tuple | None = None
-    """The dtypes of the real run, where the inputs are in others."""
+    """The dtypes of the real run, if the inputs have others."""
 
     @property
     def key(self) -> Any:
-        """What makes two rules the same on generic inputs."""
+        """What identifies a rule on generic inputs."""
         if self.small is not None:
             return self.small.key
         leaves = jax.tree.leaves((self.inputs, self.data))
@@ -118,10 +118,10 @@ class Point:
     y_bar: PyTree
     generic: bool = False
     results: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What the witnesses gave there already."""
+    """What the witnesses have already found there."""
 
     def moved(self, **changes: Any) -> "Point":
-        """The same rule at another place."""
+        """The same rule at another point."""
         return dataclasses.replace(self, results={}, **changes)
 
 
@@ -132,16 +132,17 @@ class Subject:
     whole: Rule
     parts: list[Rule]
     program: Any = None
-    """The trace of the function, where it was traced."""
+    """The trace of the function, if it was traced."""
 
     @property
     def rules(self) -> list[Rule]:
-        """The rules inside, or the gradient itself where none is."""
+        """The rules inside, or the gradient itself if there is none."""
         return self.parts or [self.whole]
 
 
 def place(function: Any) -> str:
-    """File and line of a function, "unknown" where Python cannot tell; of one that another wraps, of that itself."""
+    """File and line of a function, "unknown" if Python cannot tell; for a wrapped function, those of the function
+    inside."""
     function = inspect.unwrap(function) if callable(function) and not isinstance(function, type) else function
     try:
         return f"{Path(inspect.getsourcefile(function) or '').name}:{inspect.getsourcelines(function)[1]}"
@@ -182,7 +183,7 @@ def of_objective(objective: Objective, args: tuple, options: dict[str, Any], dec
 
 
 def distinct(rules: list[Rule]) -> list[Rule]:
-    """Each rule once, the first of its kind."""
+    """Each rule once: the first of its kind."""
     return list({rule.key: rule for rule in reversed(rules)}.values())[::-1]
 
 
@@ -192,7 +193,7 @@ def _of_layer(layer: Layer, params: PyTree, x: PyTree) -> Iterator[Rule]:
         if isinstance(part, Activation):
             yield _of_activation(part, inputs[0])
         elif any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(inputs)):
-            # inside a scan nothing was recorded; the part is walked on numbers of the same shapes
+            # inside a scan nothing was recorded; the part is run on numbers of the same shapes
             yield from _of_layer(part, *_filled(inputs))
         else:
             yield from _of_layer(part, *inputs)
@@ -202,9 +203,9 @@ def _of_layer(layer: Layer, params: PyTree, x: PyTree) -> Iterator[Rule]:
 
 
 def _narrowed(layer: Layer, keep: int | None = None) -> Layer | None:
-    """The layer with every width cut to `SMALL`, but for the width `keep`; None where a part's widths are unknown.
+    """The layer with every width cut to `SMALL`, except the width `keep`; None if the widths of a part are unknown.
 
-    Equal widths stay equal, so what fits together still does.
+    Equal widths stay equal, so the parts still fit together.
     """
 
     def cut(width: int) -> int:
@@ -229,7 +230,7 @@ def _shapes(layer: Layer, examples: int, dtype: Any) -> tuple[PyTree, jax.ShapeD
 
 
 def _layer_rule(layer: Layer, params: PyTree, x: PyTree, named: Layer) -> Rule:
-    # a sequence prints all its layers: its class says enough
+    # a sequence prints all its layers: its class name is enough
     name = name_of(named)
     composite = bool(parts_of(layer)) and not isinstance(layer, Dense)
     return Rule(

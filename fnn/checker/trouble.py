@@ -1,4 +1,4 @@
-"""Where a value that is not finite comes from: the first operation of a trace that makes one of finite numbers."""
+"""Where a value that is not finite comes from: the first operation of a trace that makes one from finite numbers."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def _bad_in(closed: Any, values: Values) -> str:
         inputs = [jaxprs.value_of(atom) if jaxprs.is_literal(atom) else known[atom] for atom in equation.invars]
         out = jaxprs.apply(equation, inputs)
         if not _all_finite(out) and _all_finite(inputs):
-            # look inside calls: the operation itself says more than the function that holds it
+            # look inside calls: the operation itself says more than the function around it
             if (inner := jaxprs.body_of(equation)) is not None:
                 return _bad_in(inner, inputs)
             if equation.primitive.name == "gather":
@@ -39,7 +39,7 @@ def _bad_in(closed: Any, values: Values) -> str:
 
 
 def _beyond(equation: Any, inputs: Values) -> str:
-    """What to say of a look-up that gives NaN of finite numbers."""
+    """What to say about a look-up that gives NaN from finite numbers."""
     array, indices = (np.asarray(each) for each in inputs[:2])
     place = jaxprs.place_of(equation, installed=False)
     where = f" ({place})" if place else ""

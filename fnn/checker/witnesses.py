@@ -1,8 +1,8 @@
 """The witnesses of a derivative: autodiff both ways, differences with their uncertainty and kinks, and measured noise.
 
-Promises: differences are taken with steps of several sizes (`quotients.py` says what follows from them); the noise of
-a gradient is measured, by moving every result inside by an ulp. The truth is that of the same function in float64
-throughout, the working run is that of the user's own setting. What cannot be traced runs on the host, what has no
+Promises: differences are taken with steps of several sizes (`quotients.py` draws the conclusions); the noise of a
+gradient is measured by moving every result inside by an ulp. The truth is computed by the same function in float64
+throughout; the working run uses the user's own settings. A function that cannot be traced runs on the host, one without
 reverse mode is pushed forward or differenced. One compiled program per rule, shape and kind of witness, however many
 arguments, entries or points; `Programs` (`programs.py`) keeps them.
 Letters: u the inputs as one vector, y_bar the cotangent of the output, h the step,
@@ -30,56 +30,56 @@ from fnn.checker.rules import Point
 from fnn.jaxprs import Hooks, Values
 from fnn.types import Array, PyTree
 
-#: How many times every result inside is moved by an ulp.
+#: In how many runs every result inside is moved by an ulp.
 SHAKES = 4
 #: Evaluations taken at a time.
 CHUNK = 16
-#: The step along a direction, in which every entry moves: small, for somewhere on the way there may be a kink.
+#: The step along a direction, in which every entry moves: small, because there may be a kink on the way.
 ALONG = 1e-6
-#: Steps of the Taylor remainder, each a quarter of the one before, so that a remainder of the order h² falls by 16.
+#: Steps of the Taylor remainder, each a quarter of the one before: a remainder of the order h² then falls by 16.
 TAYLOR = 1e-2 * 0.25 ** np.arange(5)
-#: The step of the complex-step derivative: its square is below the rounding of everything.
+#: The step of the complex-step derivative: its square is below any rounding.
 COMPLEX = 1e-30
-#: What Python raises of code that is wrong, and JAX where a function cannot be traced, or transposed, or batched,
-#: or takes no complex numbers. Not what is raised where the machine is at its end (RuntimeError, MemoryError).
+#: What Python raises for wrong code, and JAX if a function cannot be traced, transposed or batched, or takes no complex
+#: numbers. Not what is raised when the machine runs out of resources (RuntimeError, MemoryError).
 DOES_NOT_RUN = (
     TypeError, ValueError, NotImplementedError, ArithmeticError, AssertionError, AttributeError, LookupError, NameError,
     StopIteration,
 )  # fmt: skip
-#: Entries up to which forward mode, one at a time, stands in for a reverse mode that a function does not have.
+#: Up to how many entries forward mode, one at a time, replaces a reverse mode that a function does not have.
 PUSHED = 4096
 
 
 class NoWitness(ValueError):
-    """Says that a rule runs, and nothing that could judge it does: no evidence against the rule."""
+    """Raised if a rule runs, but nothing that could judge it does: no evidence against the rule."""
 
 
 class Compared(NamedTuple):
-    """Value and cotangents by hand, then by autodiff: one cotangent per input, None without derivative."""
+    """Value and cotangents by hand, then by autodiff: one cotangent per input, None if it has no derivative."""
 
     value: PyTree
     hand: tuple
     output: PyTree
     auto: tuple
     source: str = "reverse"
-    """Where the second come from: "reverse", "forward" mode, or "differences"."""
+    """Where the cotangents to compare with come from: "reverse" or "forward" mode, or "differences"."""
     uncertainty: np.ndarray | None = None
-    """Of differences, entry by entry of the vector of all floating inputs."""
+    """The uncertainty of differences, for each entry of the vector of all floating inputs."""
     kinks: np.ndarray | None = None
-    """Where differences see a kink: 1, elsewhere 0; of the same vector."""
+    """1 where differences see a kink, 0 elsewhere; for the same vector."""
     own: float = 0.0
-    """How far rounding takes the gradient by hand, as a share of its largest entry; 0 where that was not measured."""
+    """How far rounding moves the gradient by hand, as a share of its largest entry; 0 if not measured."""
     half: bool = False
-    """True where the gradient by hand moves in steps, as what computes in half precision inside does."""
+    """True if the gradient by hand changes in steps, as when it computes in half precision inside."""
 
     @property
     def witness(self) -> str:
-        """What the gradient by hand is compared with, in a word."""
+        """What the gradient by hand is compared with, in one word."""
         return "differences" if self.source == "differences" else "autodiff"
 
 
 class Noise(NamedTuple):
-    """How far rounding takes each part of a comparison, leaf by leaf: every result inside moved by an ulp."""
+    """How far rounding moves each part of a comparison, leaf by leaf: every result inside is moved by an ulp."""
 
     value: PyTree
     hand: tuple
@@ -88,12 +88,12 @@ class Noise(NamedTuple):
 
 
 class Directions(NamedTuple):
-    """What differences, and forward mode, say of the whole gradient along random directions."""
+    """What differences and forward mode say about the whole gradient along random directions."""
 
     slope: np.ndarray
     uncertainty: np.ndarray
     gap: np.ndarray
-    """How far the slopes ahead and behind are apart: of the order of the step, unless there is a kink between."""
+    """How far apart the slopes ahead and behind are: of the order of the step, unless there is a kink between them."""
     by_hand: np.ndarray
     """⟨by hand, v⟩ for each direction v."""
     pushed: float
@@ -101,24 +101,24 @@ class Directions(NamedTuple):
     remainders: np.ndarray
     """|f(u + h v) − f(u) − h ⟨by hand, v⟩| along the first direction, for the steps `TAYLOR`."""
     rounding: float
-    """What rounding alone leaves in a difference of two values."""
+    """What rounding alone contributes to a difference of two values."""
 
 
 class Witnesses:
-    """The compiled witnesses of one rule; every point of the same shapes shares them."""
+    """The compiled witnesses of one rule, shared by all points of the same shapes."""
 
     on_host = False
-    """True where a part is called as it stands, and not traced."""
+    """True if a part is called as it is, and not traced."""
 
     def __init__(self, pair: Pair, dtypes: tuple, x64: bool) -> None:
         self.pair, self.x64, self._dtypes = pair, x64, dtypes
         self.coarse = 0.0
-        """How far constants inside are rounded, as a share: nothing below this can be called wrong."""
+        """How far constants inside are rounded, as a share: no smaller error can be called wrong."""
         self.narrow: dict[jaxprs.Narrow, None] = {}
-        """Steps that compute in a narrower dtype than their inputs, and were widened."""
+        """Steps that compute in a narrower dtype than their inputs and were widened."""
         self._reverse = True
         self._outputs: dict[Any, PyTree] = {}
-        # the truth is compiled with little optimization, the user's own run as the user compiles it
+        # the truth is compiled with little optimization, the user's run just as the user compiles it
         self._compare, self._by_hand, self._output_of = map(lightly, (self._compared_in, self._hand, self._forward))
         self._pushed_entries = lightly(self._pushed_in)
         self._changes = lightly(self._changes_in)
@@ -150,7 +150,7 @@ class Witnesses:
         return self._doubled(auto)(inputs, data, y_bar)
 
     def _doubled(self, f: Callable[..., PyTree]) -> Callable[..., PyTree]:
-        """f(pair, *args) in float64; where it cannot be traced there, as the user's own run has it, widened."""
+        """f(pair, *args) in float64; if it cannot be traced there, the function of the user's run, widened."""
 
         def wide(*args: PyTree) -> PyTree:
             working = partial(self._traced, partial(f, self.pair.real), args)
@@ -159,7 +159,8 @@ class Witnesses:
         return wide
 
     def _traced(self, f: Callable[..., PyTree], args: tuple) -> jaxprs.Traced:
-        """The trace of f as the user runs it: (inputs, data) in their own dtypes, the rest in the working ones."""
+        """The trace of f as the user runs it: (inputs, data) in their own dtypes, everything else in the working
+        ones."""
         known = itertools.chain(self._dtypes, itertools.repeat(None))
         leaves, tree = jax.tree.flatten(args)
 
@@ -276,7 +277,7 @@ class Witnesses:
         u, unravel = ravel_pytree(floats)
 
         def value(moved: list[Array]) -> Array:
-            # the difference entry by entry, and then the sum: what does not change cancels exactly
+            # first the difference of each entry, then the sum: what does not change cancels exactly
             y = forward(rebuilt(moved))
             terms = jax.tree.map(lambda b, m, y: jnp.sum(b * (m - y)), y_bar, y, base)
             return sum(jax.tree.leaves(terms), jnp.zeros(()))
@@ -285,7 +286,8 @@ class Witnesses:
         return base, value, u, unravel, sum(jax.tree.leaves(sizes), jnp.zeros(()))
 
     def _held_forward(self, inputs: tuple, data: tuple) -> tuple[PyTree, Callable[[tuple], PyTree]]:
-        """(f(u), the function u' -> f(u') in which what `stop_gradient` holds is as at u), loops left as they are."""
+        """(f(u), the function u' -> f(u') in which what `stop_gradient` stops keeps its value at u); loops are left as
+        they are."""
         program, shape = jax.make_jaxpr(self._forward, return_shape=True)(inputs, data)
         kept: list[Values] = []
 
@@ -295,7 +297,8 @@ class Witnesses:
                     return stopped(equation, values)
                 return jaxprs.bind(equation, values)
 
-            # a rule that is left inside counts, as where a function's own forward mode is the derivative by hand
+            # a rule that is left inside counts, for instance if the forward mode of a function is the derivative by
+            # hand
             hooks = Hooks(
                 plain=plain, custom=lambda equation, values, _: jaxprs.bind(equation, values),
                 loop=lambda equation, values, _: jaxprs.apply(equation, values),
@@ -323,10 +326,10 @@ class Witnesses:
         return self._outputs[known]
 
     def compare(self, point: Point) -> Compared:
-        """Values and cotangents by hand and by autodiff; where there is no reverse mode, by what there is.
+        """Values and cotangents by hand and by autodiff; without reverse mode, by the next best witness.
 
         Raises:
-            one of DOES_NOT_RUN: the rule does not run, or the function itself does not.
+            one of DOES_NOT_RUN: the rule, or the function itself, does not run.
         """
         if "compared" not in point.results:
             point.results["compared"] = self._compared(point)
@@ -353,7 +356,7 @@ class Witnesses:
             raise NoWitness(f"the function itself does not run there: {error}") from error
 
     def _hand_by_forward_mode(self, pair: OfFunction, point: Point) -> tuple[PyTree, tuple]:
-        """The gradient of a function that has no other: its own forward mode, entry by entry."""
+        """The gradient of a function that has only its own forward mode, entry by entry."""
         own = Witnesses(OfFunction(object(), pair.called, pair.called), self._dtypes, self.x64)
         value, slopes = jax.device_get(own._pushed_entries(point.inputs, point.data, point.y_bar))
         return value, shaped(slopes, point.inputs)
@@ -379,7 +382,7 @@ class Witnesses:
             return Compared(value, hand, output, shaped(slopes, point.inputs), "forward")
         except DOES_NOT_RUN:
             seen = self.quotients(point, np.arange(sum(sizes)), scales_of(point.inputs))
-            # at a kink any value between the slopes is right, and what lies outside is looked at again
+            # at a kink any value between the slopes is right, and values outside are examined again
             inside = seen.possible(vector_of(hand, point.inputs))
             uncertainty = np.where(seen.kink, np.where(inside, np.inf, 0), seen.uncertainty)
             output, slopes = self.value(point.inputs, point.data), shaped(seen.slope, point.inputs)
@@ -390,19 +393,19 @@ class Witnesses:
         return jax.device_get(self._output_of(inputs, data))
 
     def working(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple, tuple]:
-        """(value, cotangents by hand, by autodiff) as the user's own run has them; the point is in its dtypes."""
+        """(value, cotangents by hand, by autodiff) as in the user's own run; the point has its dtypes."""
         with jax.enable_x64(self.x64):
             return jax.device_get(self._working(inputs, data, y_bar))
 
     def noise(self, point: Point, seed: int) -> Noise:
-        """How far rounding takes values and cotangents, by hand and by autodiff."""
+        """How far rounding moves values and cotangents, by hand and by autodiff."""
         if "noise" not in point.results:
             place = point.inputs, point.data, point.y_bar
             point.results["noise"] = Noise(*jax.device_get(self._noise(place, seed_key(seed))))
         return point.results["noise"]
 
     def own_noise(self, place: tuple, seed: int) -> tuple[tuple, tuple]:
-        """The same of the working run, at (inputs, data, y_bar)."""
+        """The same for the working run, at (inputs, data, y_bar)."""
         with jax.enable_x64(self.x64):
             return jax.device_get(self._own_noise(place, seed_key(seed)))
 
@@ -415,17 +418,17 @@ class Witnesses:
         return jax.device_get(self._forward_mode(point.inputs, point.data, tangents))
 
     def complex_step(self, point: Point, entries: np.ndarray) -> np.ndarray | None:
-        """Slopes at these entries by the complex step, Im f(u + i h) / h; None where f takes no complex numbers.
+        """Slopes at these entries by the complex step, Im f(u + i h) / h; None if f takes no complex numbers.
 
-        Right where f is analytic, as far as its code treats complex numbers so; a witness beside others, never alone.
+        Right if f is analytic and its code is valid for complex numbers; a witness beside others, never on its own.
         """
         with warnings.catch_warnings():
-            # a cast that throws the imaginary part away comes with a warning, and spoils the witness
+            # a cast that drops the imaginary part warns, and spoils the witness
             warnings.simplefilter("error")
             try:
                 return jax.device_get(self._complex(point.inputs, point.data, point.y_bar, entries))
             except (*DOES_NOT_RUN, Warning):
-                # this function takes no complex numbers: it has one witness less
+                # this function takes no complex numbers: there is one witness fewer
                 return None
 
     def quotients(self, point: Point, entries: np.ndarray, scales: np.ndarray, *, measured: bool = False) -> Quotients:
@@ -435,14 +438,14 @@ class Witnesses:
             point: where.
             entries: positions in that vector.
             scales: the characteristic size of each of these entries.
-            measured: measure how far rounding takes the differences. The size of the value tells it but where large
+            measured: measure how far rounding moves the differences. Usually the size of the value tells; not if large
                 numbers cancel in it, as in a cross-entropy of one class, which is 0.
         """
         noise = self.blur(point)
         h = (WIDE if noise else STEPS)[None, :] * scales[:, None]
         shifts = np.stack([h, -h, h / 2, -h / 2], axis=-1)
         places = np.broadcast_to(entries[:, None, None], shifts.shape)
-        # a multiple of the chunk, so that any number of entries runs the same few programs
+        # a multiple of the chunk: any number of entries then runs the same few programs
         padded = -(-places.size // (CHUNK * 16)) * CHUNK * 16
         fill = lambda a: np.concatenate([a.ravel(), np.zeros(padded - a.size, a.dtype)])  # noqa: E731
         phi, weight = self.changes(point, fill(places), fill(shifts))
@@ -452,11 +455,11 @@ class Witnesses:
         return Quotients.of(phi[: places.size].reshape(shifts.shape), h, weight, noise)
 
     def blur(self, point: Point) -> float:
-        """The noise of the value, where it is more than the rounding of float64; 0 of what is traced, and widened."""
+        """The noise of the value, if it exceeds the rounding of float64; 0 for what is traced, since it is widened."""
         return 0.0
 
     def is_nothing(self, point: Point) -> bool:
-        """True where the value is 0 to a noise that is more than the rounding of float64."""
+        """True if the value is 0 to within a noise that exceeds the rounding of float64."""
         return False
 
     def changes(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, float]:
@@ -465,14 +468,14 @@ class Witnesses:
         return jax.device_get(self._changes(*place))
 
     def gradients_of_data(self, point: Point) -> tuple | None:
-        """The right gradients of what is not differentiated; None where they are not known."""
+        """The right gradients of what is not differentiated; None if unknown."""
         try:
             return jax.device_get(self._of_data(point.inputs, point.data, point.y_bar))
         except DOES_NOT_RUN:
             return None
 
     def rounding(self, point: Point, entries: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """How far rounding takes each of these changes."""
+        """How far rounding moves each of these changes."""
         place = point.inputs, point.data, point.y_bar, entries, shifts
         return jax.device_get(self._change_noise(place, seed_key(0)))
 
@@ -482,7 +485,7 @@ class Witnesses:
         Args:
             point: where.
             hand: the gradient by hand.
-            signs: for each floating leaf, along every direction: how many characteristic sizes each entry moves.
+            signs: for each floating leaf and every direction, by how many characteristic sizes each entry moves.
             measured: measure how far rounding takes the differences.
         """
         slopes = self.slopes_along(point, hand, signs)
@@ -490,7 +493,7 @@ class Witnesses:
         rounding = float(4 * np.finfo(np.float64).eps * slopes["weight"])
         if measured:
             rounding += 4 * self.rounding_along(point, hand, signs)
-        # the slopes ahead and behind are apart by h times the curvature, their mean is off by far less
+        # the slopes ahead and behind differ by h times the curvature, their mean is off by far less
         gap = np.abs(up + down) / ALONG
         return Directions(
             (up - down) / (2 * ALONG), rounding / ALONG + ALONG * gap, gap, slopes["dots"],
@@ -498,24 +501,24 @@ class Witnesses:
         )  # fmt: skip
 
     def rounding_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> float:
-        """How far rounding takes a difference of two values along these directions."""
+        """How far rounding moves a difference of two values along these directions."""
         scales = [size_of(leaf) for leaf in floats_of(point.inputs)[0]]
         place = point.inputs, point.data, point.y_bar, hand, signs, scales
         return float(max(each.max(initial=0) for each in jax.device_get(self._along_noise(place, seed_key(0)))))
 
     def slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> dict[str, Any]:
-        """Differences of the value ahead and behind along each direction, and what belongs to them."""
+        """Differences of the value ahead and behind along each direction, with their sizes."""
         scales = [size_of(leaf) for leaf in floats_of(point.inputs)[0]]
         place = point.inputs, point.data, point.y_bar, hand, signs, scales
         try:
             return jax.device_get(self._along(*place, push=True))
         except DOES_NOT_RUN:
-            # a function without forward mode: there is one witness less
+            # a function without forward mode: there is one witness fewer
             return jax.device_get(self._along(*place, push=False))
 
 
 def _in_chunks(f: Callable[..., Array], places: PyTree) -> Array:
-    """f at every place, some at a time, or one after the other where something inside refuses `jax.vmap`."""
+    """f at every place, some at a time, or one after the other if something inside refuses `jax.vmap`."""
     try:
         return jax.lax.map(f, places, batch_size=CHUNK)
     except NotImplementedError:
@@ -523,12 +526,12 @@ def _in_chunks(f: Callable[..., Array], places: PyTree) -> Array:
 
 
 def lightly(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """f compiled with little optimization: it runs a few times only."""
+    """f compiled with little optimization, since it runs only a few times."""
     return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0}, **options)
 
 
 def shaped(slopes: np.ndarray, inputs: tuple) -> tuple:
-    """A vector of slopes in the structure of the inputs, None where these have no derivative."""
+    """A vector of slopes in the structure of the inputs, None for inputs without a derivative."""
     ends = np.cumsum([0, *(leaf.size for leaf in floats_of(inputs)[0])])
     pieces = (slopes[a:b] for a, b in itertools.pairwise(ends))
     return jax.tree.map(lambda u: next(pieces).reshape(u.shape) if is_float(u) else None, inputs)
@@ -547,7 +550,7 @@ def vector_of(gradient: tuple, inputs: tuple) -> np.ndarray:
 
 
 def apart(f: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """How far apart several runs are whose every result is moved by an ulp."""
+    """How far apart several runs are in which every result is moved by an ulp."""
 
     def noise(place: tuple, key: Any) -> PyTree:
         exact = f(*place)

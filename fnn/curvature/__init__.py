@@ -1,8 +1,8 @@
-"""Second derivatives and gradients of single examples, by the rules of the package.
+"""Second derivatives, and gradients of single examples, by the rules of this package.
 
-Promises: what stands in `__all__`; nothing else here is public. Every product is composed of the rules in activations,
-losses, regularizers and layers, as back-propagation is; only a layer of your own that does not define
-`forward_tangent` and `backward_tangent` has its rules differentiated by `jax.jvp`.
+Promises: only the names in `__all__` are public. Every product is composed of the rules in activations, losses,
+regularizers and layers, as back-propagation is; `jax.jvp` differentiates only the rules of a layer of your own that
+does not define `forward_tangent` and `backward_tangent`.
 """
 
 from fnn.curvature.kronecker import KroneckerFactors, kronecker_factors, kronecker_solve

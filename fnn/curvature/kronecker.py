@@ -33,7 +33,7 @@ class KroneckerFactors(NamedTuple):
     G: Array
 
     def matrix(self) -> Array:
-        """A ⊗ G, which stands for the layer's block of the Gauss-Newton matrix; for small layers."""
+        """A ⊗ G, which approximates the layer's block of the Gauss-Newton matrix; for small layers."""
         return jnp.einsum("...ij,...op->...iojp", self.A, self.G).reshape(
             *self.A.shape[:-2], self.A.shape[-1] * self.G.shape[-1], -1
         )
@@ -42,14 +42,14 @@ class KroneckerFactors(NamedTuple):
 def kronecker_factors(
     product: Product, params: Params, x: PyTree, y: Any, *, sample_weight: Array | None = None
 ) -> PyTree:
-    """The factors of each layer: the structure of params, with `KroneckerFactors` in place of {"W", "b"}.
+    """Return the factors of each layer: the structure of params, with `KroneckerFactors` in place of {"W", "b"}.
 
     Args:
-        product: from `gauss_newton_vector_product` or `hessian_vector_product`; its net and loss count.
+        product: from `gauss_newton_vector_product` or `hessian_vector_product`; only its net and loss matter.
         params, x, y, sample_weight: as the product takes them, x (N, I).
 
     Raises:
-        TypeError: a layer that has parameters and is not dense; a loss that is piecewise linear.
+        TypeError: a layer that has parameters and is not dense; a piecewise linear loss.
 
     >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
@@ -65,7 +65,7 @@ def kronecker_factors(
             if not jax.tree.leaves(each.gradients):
                 return each.gradients
             raise TypeError(
-                "kronecker_factors: every layer with parameters must be dense, got one whose parameters are "
+                "kronecker_factors: every layer with parameters must be dense, got one with the parameters "
                 f"{jax.tree.structure(each.gradients)}. Use gauss_newton_vector_product and conjugate gradients."
             )
         x, z_bar = each
@@ -80,15 +80,19 @@ def kronecker_factors(
 
 
 def kronecker_solve(factors: PyTree, vectors: Params, *, damping: Array | float) -> Params:
-    """(A ⊗ G + damping I)⁻¹ times a vector, layer by layer, from the eigenvectors of A and of G.
+    """Return (A ⊗ G + damping I)⁻¹ times a vector, layer by layer, from the eigenvectors of A and of G.
 
-    Nothing is split between A and G: the inverse is that of the damped product itself. Where an eigenvalue of the sum
-    is 0 to rounding, as for singular factors without damping, its direction is left out: the least-squares solution.
+    The damping is not split between A and G: this is the inverse of the damped product itself. If an eigenvalue of the
+    sum is 0 to rounding, as for singular factors without damping, its direction is left out: this gives the
+    least-squares solution.
 
     Args:
         factors: from `kronecker_factors`.
-        vectors: the structure and shapes of params, a gradient for instance.
+        vectors: the structure and shapes of params, for instance a gradient.
         damping: at least 0; add 2 λ for an L2 penalty of strength λ.
+
+    Raises:
+        ValueError: damping below 0.
 
     >>> layer = fnn.curvature.KroneckerFactors(jnp.diag(jnp.array([4.0, 1.0])), jnp.array([[2.0]]))
     >>> vector = {"W": jnp.array([[10.0]]), "b": jnp.array([4.0])}
@@ -117,6 +121,6 @@ def kronecker_solve(factors: PyTree, vectors: Params, *, damping: Array | float)
 
 
 def _to_one(weights: Array) -> Array:
-    """The weights scaled to sum to 1; where all are 0 they stay 0."""
+    """The weights scaled to sum to 1; if all are 0 they stay 0."""
     total = jnp.sum(weights)
     return weights / jnp.where(total == 0, jnp.ones_like(total), total)

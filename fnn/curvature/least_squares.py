@@ -1,9 +1,9 @@
-"""Levenberg-Marquardt: damped Gauss-Newton steps, for small nets and small sets that are trained to the end.
+"""Levenberg-Marquardt: damped Gauss-Newton steps, for small nets and small data sets that are trained to convergence.
 
 Promises: a step d solves (G + μ D) d = −g with the gradient and the Gauss-Newton matrix of the objective, penalty
-included; one that does not lower the objective is not taken, so it never rises; μ follows the ratio of the decrease to
-that of the model. Small nets solve with the matrix, others by conjugate gradients on the product; one program for the
-whole run. Refuses: damping that is not positive; losses without a second derivative.
+included; a step that does not lower the objective is not taken, so the objective never rises; μ follows the ratio of
+the actual decrease to that of the model. Small nets solve with the matrix, others by conjugate gradients on the
+product; one program for the whole run. Refuses: damping that is not positive; losses without a second derivative.
 Letters: g gradient, G Gauss-Newton matrix, d step, μ damping, D its diagonal matrix, P parameters.
 Sources: Levenberg 1944; Marquardt 1963; Moré 1978 (D never falls); Nielsen 1999 (the rule for μ).
 """
@@ -25,8 +25,8 @@ from fnn.gradients import Backprop
 from fnn.regularizers import Strength
 from fnn.types import Array, Params, PyTree
 
-# Conjugate gradients end where the residual is this much smaller than the gradient: a step needs a direction, not
-# digits, and the next step corrects it; or after as many products as stand here.
+# Conjugate gradients end when the residual is this much smaller than the gradient (a step needs a direction, not
+# digits, and the next step corrects it), or after this many products.
 _FORCING, _PRODUCTS = 1e-3, 100
 
 
@@ -42,19 +42,20 @@ class LeastSquaresFit:
     value: float
     """The objective at `params`."""
     values: np.ndarray
-    """The objective before the first and after every step that was tried, rejected ones included: never rising."""
+    """The objective before the first and after every step that was tried, including rejected ones; it never rises."""
     gradient_norm: float
     """The largest entry of the gradient at `params`, in absolute value."""
     converged: bool
-    """Whether the gradient became as small as asked, or the decrease of the model one rounding of the value."""
+    """Whether the gradient became as small as asked, or the decrease of the model as small as one rounding of the
+    value."""
     steps: int
-    """Steps tried."""
+    """How many steps were tried."""
     work: np.ndarray
-    """The gradients spent up to each of `values`: a value counts 1/3, a product 1.8, a matrix one for each output."""
+    """The cost up to each of `values`, in gradients: a value counts 1/3, a product 1.8, a matrix one per output."""
 
     @property
     def gradients(self) -> float:
-        """The gradients spent in all."""
+        """The total cost, in gradients."""
         return float(self.work[-1])
 
 
@@ -85,20 +86,21 @@ def levenberg_marquardt(
     sample_weight: Array | None = None,
     strength: Strength | None = None,
 ) -> LeastSquaresFit:
-    """Minimize the objective of a Gauss-Newton product from `params` on, with the whole of (x, y) in every step.
+    """Minimize the objective of a Gauss-Newton product, starting from `params`, with all of (x, y) in every step.
 
     Args:
         product: from `gauss_newton_vector_product`; it holds net, loss and regularizer.
         params, x, y, sample_weight, strength: as the product takes them.
-        steps: the most steps that are tried.
+        steps: the largest number of steps to try.
         damping: μ of the first step; above 0. D is the diagonal of G, each entry the largest so far; with conjugate
             gradients it is ‖G g‖ / ‖g‖ at the start for all.
-        tolerance: the largest entry of the gradient at which to stop; by default √eps of the dtype cubed, ε^(2/3).
-        dense: whether to solve with the matrix (x (N, I) then); by default for at most 500 parameters.
+        tolerance: stop when the largest entry of the gradient is at most this; by default ε^(2/3), with ε that of the
+            dtype.
+        dense: whether to solve with the matrix (then x must be (N, I)); by default for at most 500 parameters.
 
     Raises:
-        ValueError: steps below 1, damping not above 0, an objective that is not finite at `params`.
-        TypeError: a product of another kind, parameters that are whole numbers.
+        ValueError: steps below 1, damping not above 0, an objective that is not finite at `params`. TypeError: a
+            product of another kind, or integer parameters.
 
     >>> x = jnp.linspace(-1, 1, 20)[:, None]
     >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(1, 4, 1), "half_squared_error")
@@ -119,7 +121,7 @@ def levenberg_marquardt(
     end = jax.device_get(_run(product, steps, dense, data, options, damping, tolerance))
     if not np.isfinite(end.values[0]):
         raise ValueError(
-            f"levenberg_marquardt: the objective must be finite at the start, got {end.values[0]}. Look at params and "
+            f"levenberg_marquardt: the objective must be finite at the start, got {end.values[0]}. Check params and "
             "data with fnn.data.validate first."
         )
     return LeastSquaresFit(
@@ -151,7 +153,7 @@ def _run(
 
 @dataclass(frozen=True)
 class _Problem:
-    """What a step needs to know beside its state, on flat parameters."""
+    """What a step needs to know besides its state, on flat parameters."""
 
     product: GaussNewtonProduct
     dense: bool
@@ -164,7 +166,7 @@ class _Problem:
         return self.product.objective(self.unravel(flat), *self.data[1:], **self.options)
 
     def at(self, flat: Array) -> tuple[Array, Array, Array]:
-        """(value, gradient, matrix or what stands for it)."""
+        """(value, gradient, the matrix or its substitute)."""
         params, (_, x, y) = self.unravel(flat), self.data
         value, gradient = Backprop(self.product.objective)(params, x, y, **self.options)
         empty = jnp.zeros((0, 0), flat.dtype)
@@ -172,7 +174,7 @@ class _Problem:
         return value, ravel_pytree(gradient)[0], whole
 
     def cost(self) -> int:
-        """Of `at`, in gradients: a matrix takes one for each output."""
+        """The cost of `at`, in gradients: a matrix takes one for each output."""
         params, x, _ = self.data
         return 1 + (jax.eval_shape(self.product.net.apply, params, x).shape[-1] if self.dense else 0)
 
@@ -186,7 +188,7 @@ class _Problem:
         value, gradient, matrix = self.at(flat)
         dtype = flat.dtype
         if self.dense:
-            # a parameter that changes nothing gets a little of the others' damping, so that it stays where it is
+            # a parameter without effect gets a little of the others' damping, so that it stays where it is
             scale = jnp.diag(matrix)
             scale = jnp.maximum(scale, jnp.sqrt(jnp.finfo(dtype).eps) * jnp.max(scale))
         else:
@@ -223,7 +225,7 @@ class _Problem:
         predicted = 0.5 * jnp.sum(d * (state.damping * state.scale * d - state.gradient))
         ratio = (state.value - value) / jnp.where(predicted > 0, predicted, jnp.ones_like(predicted))
         taken = (value < state.value) & (predicted > 0)
-        # Nielsen: a good step lowers μ to a third at most, the growth of a row of bad ones doubles
+        # Nielsen: a good step lowers μ, at most to a third; the growth doubles with each bad step in a row
         lower = jnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3).astype(moved.dtype)
         params = jnp.where(taken, moved, state.params)
         kept = lambda _: (state.value, state.gradient, state.matrix)  # noqa: E731

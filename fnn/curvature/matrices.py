@@ -1,4 +1,4 @@
-"""Diagonals and matrices of a product: exact, for nets small enough or by the factors of their layers.
+"""Diagonals and matrices of a product: exact, for small nets or by the factors of their layers.
 
 Promises: `diagonal` of a Gauss-Newton product costs C + 1 gradients, C the outputs of the net, and is exact; that of
 any other product takes P products. `matrix` and `layer_matrices` take P products: for small nets. The rows of a matrix
@@ -31,15 +31,19 @@ def diagonal(
     strength: Strength | None = None,
     chunk: int = 64,
 ) -> Params:
-    """The diagonal of the product's matrix, exact, in the structure of params.
+    """Return the exact diagonal of the product's matrix, in the structure of params.
 
-    For Gauss-Newton from the root of the loss's Hessian, one pass back per column; a Hessian whose activations are all
-    piecewise linear (relu) has the same diagonal and takes the same way. Otherwise by P products.
+    For Gauss-Newton it comes from the root of the loss's Hessian, with one backward pass per column; a Hessian of a net
+    with only piecewise linear activations (relu) has the same diagonal and is computed in the same way. Otherwise it
+    takes P products.
 
     Args:
-        product: from `hessian_vector_product` and its kin.
+        product: from `hessian_vector_product` or one of the other two.
         params, x, y, sample_weight, strength: as the product takes them; x (N, I) for Gauss-Newton.
-        chunk: how many of the P products go together.
+        chunk: how many of the P products to compute at once.
+
+    Raises:
+        TypeError: for Gauss-Newton, a penalty without a diagonal Hessian. Also what the product raises.
 
     >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
@@ -72,7 +76,7 @@ def matrix(
     strength: Strength | None = None,
     chunk: int = 64,
 ) -> Array:
-    """The whole matrix, (P, P), by P products, `chunk` of them together.
+    """Return the whole matrix, (P, P), by P products, `chunk` of them at once.
 
     >>> product = fnn.curvature.hessian_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
@@ -98,7 +102,7 @@ def layer_matrices(
     strength: Strength | None = None,
     chunk: int = 64,
 ) -> dict[str, Array]:
-    """The block of each layer on the diagonal of the matrix: {its place in params: (p, p)}, p its parameters.
+    """Return the diagonal block of each layer: {its path in params: (p, p)}, where p counts its parameters.
 
     >>> product = fnn.curvature.hessian_vector_product(fnn.mlp(3, 2, 1), "squared_error")
     >>> params = product.net.init(jax.random.key(0))
@@ -149,7 +153,7 @@ def root_matrix(
 ) -> Array:
     """The Gauss-Newton matrix from the root of the loss's Hessian: Rᵀ R with the C N rows R = Sᵀ J, and the penalty's.
 
-    One pass back per column of the root, where `matrix` takes P products; the rows are in memory.
+    It takes one backward pass per column of the root, where `matrix` takes P products; the rows are in memory.
     """
     factors = root_factors(product, params, x, y, sample_weight)
     formed = jax.tree.map(_rows, factors, is_leaf=_is_factors)
@@ -163,12 +167,13 @@ def root_matrix(
 
 
 def is_piecewise_linear(net: Layer) -> bool:
-    """Whether the net is known to have no curvature of its own: dense layers and compositions, relu and its kin."""
+    """Whether the net is known to have no curvature of its own: dense layers and compositions, relu and similar
+    activations."""
     if type(net) is Dense:
         return net.activation.piecewise_linear
     if type(net) is Sequential:
         return all(map(is_piecewise_linear, net.layers))
-    # a sum of two ways, or equal layers one after another
+    # a sum of two paths, or equal layers one after another
     return type(net) in (Skip, Repeated) and is_piecewise_linear(net.layer)
 
 
@@ -196,8 +201,8 @@ def _with_penalty(product: Product, params: Params, squares: Params, strength: S
     regularizer = product.regularizer
     if regularizer is None or type(regularizer) not in (L1, L2, ElasticNet):
         raise TypeError(
-            f"Gauss-Newton: the penalty must be l1, l2 or elastic_net, whose Hessians are diagonal, got {regularizer}. "
-            "Leave it out and add its own."
+            "Gauss-Newton: the penalty must be l1, l2 or elastic_net, which have diagonal Hessians, got "
+            f"{regularizer}. Leave it out and add its own Hessian."
         )
     # a diagonal matrix times ones is its diagonal
     penalty = regularizer.curvature(params, strength, jax.tree.map(jnp.ones_like, params))

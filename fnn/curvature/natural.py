@@ -1,7 +1,7 @@
 """The natural gradient by Kronecker factors, as an Optax transformation.
 
 Promises: `update(gradients, state, params, factors=…)` averages the factors over the steps and returns their damped
-inverse times the gradients; signs and rates are left to the transformations behind it (`optax.scale(-0.1)`).
+inverse times the gradients; sign and rate are left to the transformations after it (`optax.scale(-0.1)`).
 Sources: Amari 1998; Martens & Grosse 2015.
 """
 
@@ -29,13 +29,17 @@ class NaturalGradientState(NamedTuple):
 
 
 def natural_gradient(*, damping: float = 1e-3, decay: float = 0.95) -> optax.GradientTransformationExtraArgs:
-    """An Optax transformation that multiplies gradients by (A ⊗ G + damping I)⁻¹, layer by layer.
+    """Return an Optax transformation that multiplies gradients by (A ⊗ G + damping I)⁻¹, layer by layer.
 
     Args:
         damping: at least 0; see `kronecker_solve`.
-        decay: of the running mean of the factors, in [0, 1); 0 takes those of the step alone.
+        decay: that of the running mean of the factors, in [0, 1); 0 uses only those of the current step.
 
     `update` needs the factors of the step, from `kronecker_factors`, as the keyword `factors`.
+
+    Raises:
+        ValueError: damping below 0, decay outside [0, 1).
+        TypeError: a layer that is not dense (from `init`); no factors (from `update`).
 
     >>> import optax
     >>> net, loss, (x, y) = fnn.mlp(2, 4, 2), "softmax_cross_entropy", fnn.data.xor()
@@ -83,11 +87,11 @@ def _is_dense(node: Any) -> bool:
 
 
 def _zeros(layer: Any) -> Any:
-    """The factors 0 of a dense layer, in the shapes of `kronecker_factors`."""
+    """Zero factors of a dense layer, with the shapes of `kronecker_factors`."""
     if not _is_dense(layer):
         raise TypeError(
             f"natural_gradient: every layer with parameters must be dense, got a leaf of shape {jnp.shape(layer)} "
-            "outside {'W', 'b'}. Use levenberg_marquardt, or an optimizer of Optax."
+            "outside {'W', 'b'}. Use levenberg_marquardt, or an Optax optimizer."
         )
     *repetitions, rows, columns = layer["W"].shape
     A, G = ((*repetitions, size, size) for size in (rows + 1, columns))

@@ -1,8 +1,8 @@
-"""The gradient of each example: formed, measured, clipped and summed, without forming it where that can be helped.
+"""The gradient of each example: formed, measured, clipped and summed, without forming it if that can be avoided.
 
 Promises: the gradient of example n is that of its own loss, neither averaged, weighted nor regularized. A dense layer
-gives its two factors, x_n and z_bar_n, and norms, clipped sums and variances are products of these; a layer of your
-own has its gradients formed, example by example. Refuses: more or fewer leading axes than one.
+gives its two factors, x_n and z_bar_n, and norms, clipped sums and variances are products of these; for a layer of your
+own the gradients are formed, example by example. Refuses: more or fewer than one leading axis.
 Letters: N examples, I inputs, O outputs. Sources: Goodfellow 2015 (norms from factors); Li et al. 2022 and Bu et al.
 2023 (clipped sums without the gradients); McCandlish et al. 2018 (the noise scale).
 """
@@ -22,7 +22,7 @@ from fnn.types import Array, Examples, Factors, Params, PyTree
 
 
 class GradientNoise(NamedTuple):
-    """Mean and spread of the gradients of the examples; made by `gradient_noise`.
+    """Mean and spread of the per-example gradients; made by `gradient_noise`.
 
     >>> fnn.curvature.GradientNoise._fields
     ('mean', 'variance', 'noise', 'signal', 'scale', 'total_scale')
@@ -31,24 +31,28 @@ class GradientNoise(NamedTuple):
     mean: Params
     """The mean of the N gradients, in the structure of params."""
     variance: Params
-    """The variance of each entry among the examples, unbiased, in the structure of params."""
+    """The variance of each entry over the examples, unbiased, in the structure of params."""
     noise: PyTree
-    """tr Σ of each layer: its variances summed."""
+    """tr Σ of each layer: the sum of its variances."""
     signal: PyTree
-    """‖G‖² of each layer, unbiased: ‖mean‖² − tr Σ / N, which can come out negative where noise is all there is."""
+    """‖G‖² of each layer, unbiased: ‖mean‖² − tr Σ / N, which can be negative if there is only noise."""
     scale: PyTree
-    """tr Σ / ‖G‖² of each layer, in examples; infinite where the signal is not positive."""
+    """tr Σ / ‖G‖² of each layer, in examples; infinite if the signal is not positive."""
     total_scale: Array
     """The same for all layers together."""
 
 
 def example_gradients(by_hand: Backprop, params: Params, x: PyTree, y: Any) -> Params:
-    """The gradient of each example's own loss: every leaf of params with a first axis of N.
+    """Return the gradient of each example's own loss: every leaf of params with a first axis of N.
 
     Args:
-        by_hand: from `backprop`; its regularizer is left out.
+        by_hand: from `backprop`; its regularizer is ignored.
         params: parameters of its net.
         x, y: N examples, x (N, I) for a dense net.
+
+    Raises:
+        TypeError: by_hand is not from `fnn.backprop`, or its objective has its own backward.
+        ValueError: x has no single leading axis, or does not fit the net.
 
     >>> by_hand, (x, y) = fnn.backprop(fnn.mlp(2, 1), "half_squared_error"), (jnp.ones((3, 2)), jnp.zeros((3, 1)))
     >>> params = by_hand.net.init(jax.random.key(0))
@@ -61,14 +65,17 @@ def example_gradients(by_hand: Backprop, params: Params, x: PyTree, y: Any) -> P
 def clipped_sum(
     by_hand: Backprop, params: Params, x: PyTree, y: Any, *, limit: Array | float, chunk: int | None = None
 ) -> tuple[Params, Array]:
-    """Σ_n g_n min(1, limit / ‖g_n‖), and the norms ‖g_n‖ over all parameters, (N,); no g_n of a dense layer is formed.
+    """Return Σ_n g_n min(1, limit / ‖g_n‖) and the norms ‖g_n‖ over all parameters, (N,); dense layers form no g_n.
 
-    One pass back gives the factors, these the norms, and the factors scaled by the clip give the sum.
+    One backward pass gives the factors, these give the norms, and the factors scaled by the clip give the sum.
 
     Args:
         by_hand, params, x, y: as in `example_gradients`.
-        limit: the largest norm that is left as it is, above 0.
-        chunk: rows that go together, to bound the memory; None for all N.
+        limit: the largest norm that is left unchanged, above 0.
+        chunk: how many rows to process at once, to bound the memory; None for all N.
+
+    Raises:
+        ValueError: limit not above 0, chunk below 1. Also what `example_gradients` raises.
 
     >>> by_hand = fnn.backprop(fnn.mlp(1, 1), "half_squared_error")
     >>> params = ({"W": jnp.zeros((1, 1)), "b": jnp.zeros(1)},)
@@ -110,10 +117,13 @@ def clipped_sum(
 
 
 def gradient_noise(by_hand: Backprop, params: Params, x: PyTree, y: Any) -> GradientNoise:
-    """Mean, variance and noise scale of the gradients of N examples, at least 2; none of a dense layer is formed.
+    """Return mean, variance and noise scale of the gradients of N ≥ 2 examples; dense layers form no single gradient.
 
     The noise scale tr Σ / ‖G‖² is the batch size at which the noise of the mean gradient is as large as the gradient.
-    Per layer, a `repeated` layer as a whole.
+    Given per layer; a `repeated` layer counts as one.
+
+    Raises:
+        ValueError: fewer than 2 examples. Also what `example_gradients` raises.
 
     >>> by_hand = fnn.backprop(fnn.mlp(1, 1), "half_squared_error")
     >>> params, x, y = ({"W": jnp.zeros((1, 1)), "b": jnp.zeros(1)},), jnp.zeros((2, 1)), jnp.array([[-9.0], [-1.0]])
@@ -153,8 +163,8 @@ def _factors(by_hand: Backprop, params: Params, x: PyTree, y: Any) -> PyTree:
     require_record("per example", Backprop, by_hand, "Make it with fnn.backprop(net, loss).")
     if type(by_hand.objective).backward is not Objective.backward:
         raise TypeError(
-            f"per example: {type(by_hand.objective).__name__} has a backward of its own, which does not say what flows "
-            "back inside it. Use jax.vmap(by_hand, (None, 0, 0))(params, x, y)[1]."
+            f"per example: {type(by_hand.objective).__name__} has its own backward, which does not say what flows back "
+            "inside it. Use jax.vmap(by_hand, (None, 0, 0))(params, x, y)[1]."
         )
     summed = replace(by_hand.objective, loss=by_hand.loss.sum, regularizer=None)
     prediction, residuals = summed.net.forward(params, x)

@@ -1,11 +1,11 @@
-"""Products with the Hessian, the Gauss-Newton and the Fisher matrix, by sweeps forward and then backward.
+"""Products with the Hessian, the Gauss-Newton and the Fisher matrix, by a forward and then a backward sweep.
 
 Promises: a product is a value (equal, hashable, printed) with the signature (params, x, y, vectors), where `vectors`
-has the structure of params, leaf by leaf the same shape or one more axis in front that counts vectors. Weights of the
-examples, regularizer and strength are those of the objective. No matrix is formed, and nothing is differentiated here:
-the rules of activations, losses, layers and regularizers, first and second, are called in the order of the chain rule.
-Refuses: an objective with a backward of its own; losses whose second derivative is 0 wherever it exists, for
-Gauss-Newton. Letters: v_dot the change of v along a vector, v_bar its cotangent; V vectors, N examples.
+has the structure of params, each leaf with the same shape or with one more axis in front that counts vectors. Example
+weights, regularizer and strength are those of the objective. No matrix is formed, and nothing is differentiated here:
+the first- and second-order rules of activations, losses, layers and regularizers are called in the order of the chain
+rule. Refuses: an objective with its own backward; for Gauss-Newton, losses with a second derivative that is 0 wherever
+it exists. Letters: v_dot the change of v along a vector, v_bar its cotangent; V vectors, N examples.
 Sources: Pearlmutter 1994 (the R-operator); Schraudolph 2002 (Gauss-Newton); Kunstner et al. 2019 (which Fisher).
 """
 
@@ -39,9 +39,9 @@ class Product:
         kind = type(self.objective)
         if kind.backward is not Objective.backward or kind.forward is not Objective.forward:
             raise TypeError(
-                f"{type(self).__name__}: the objective must be one of fnn.objective, got "
-                f"{kind.__name__} with a forward or backward of its own. "
-                "Use jax.jvp of its gradient: jax.jvp(lambda p: by_hand(p, x, y)[1], (params,), (vector,))[1]."
+                f"{type(self).__name__}: the objective must be one of fnn.objective, got {kind.__name__} with its own "
+                "forward or backward. Use jax.jvp of its gradient: jax.jvp(lambda p: by_hand(p, x, y)[1], (params,), "
+                "(vector,))[1]."
             )
 
     @property
@@ -69,12 +69,12 @@ class Product:
         sample_weight: Array | None = None,
         strength: Strength | None = None,
     ) -> Params:
-        """The matrix at `params` times each vector, in the structure and shapes of `vectors`.
+        """Return the matrix at `params` times each vector, in the structure and shapes of `vectors`.
 
         Args:
             params, x, y, sample_weight, strength: as the objective takes them.
-            vectors: the structure of params; every leaf of the same shape, or every leaf with one more axis in front,
-                V of them.
+            vectors: the structure of params; every leaf with the shape of its parameter, or every leaf with one more
+                axis of length V in front.
 
         Raises:
             TypeError, ValueError: vectors of another structure, shape or dtype; what the objective raises.
@@ -86,10 +86,10 @@ class Product:
             product = self._through_net(params, x, y, vector, sample_weight)
             if self.regularizer is None:
                 return product
-            # the parameters act in two places, so the two products add
+            # the parameters act in two places, so the two products add up
             return jax.tree.map(jnp.add, product, self.regularizer.curvature(params, strength, vector))
 
-        # what depends on no vector is computed once for all of them
+        # what does not depend on a vector is computed once for all of them
         return jax.vmap(one)(vectors) if stacked else one(vectors)
 
     def _through_net(self, params: Params, x: PyTree, y: Any, vector: Params, sample_weight: Array | None) -> Params:
@@ -117,7 +117,7 @@ class GaussNewtonProduct(Product):
         require_second_derivative("gauss_newton", self.loss)
 
     def _through_net(self, params: Params, x: PyTree, y: Any, vector: Params, sample_weight: Array | None) -> Params:
-        # the change of the prediction goes forward, the loss turns it into a cotangent, and the net takes that back
+        # the change of the prediction goes forward, the loss turns it into a cotangent, and the net carries that back
         (prediction, prediction_dot), (residuals, _) = self.net.forward_tangent((params, vector), (x, None))
         _, loss_residuals = self.loss.forward(prediction, y, sample_weight)
         return self.net.backward(params, residuals, self._middle(loss_residuals, prediction_dot))[0]
@@ -144,7 +144,7 @@ class FisherProduct(GaussNewtonProduct):
 def hessian_vector_product(
     net: Layer, loss: Loss | str, regularizer: Regularizer | str | None = None
 ) -> HessianProduct:
-    """The product with the Hessian of the objective: (params, x, y, vectors) -> H vectors.
+    """Return the product with the Hessian of the objective: (params, x, y, vectors) -> H vectors.
 
     Args: those of `backprop`.
 
@@ -164,14 +164,14 @@ def hessian_vector_product(
 def gauss_newton_vector_product(
     net: Layer, loss: Loss | str, regularizer: Regularizer | str | None = None
 ) -> GaussNewtonProduct:
-    """The product with the Gauss-Newton matrix: (params, x, y, vectors) -> (Jᵀ H_loss J + λ ∇²Ω) vectors.
+    """Return the product with the Gauss-Newton matrix: (params, x, y, vectors) -> (Jᵀ H_loss J + λ ∇²Ω) vectors.
 
     It is the Hessian without the curvature of the net, and positive semidefinite for convex losses.
 
     Args: those of `backprop`.
 
     Raises:
-        TypeError: a loss that is piecewise linear, whose Gauss-Newton matrix is 0.
+        TypeError: a piecewise linear loss; its Gauss-Newton matrix is 0.
 
     >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(2, 1), "squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
@@ -182,9 +182,10 @@ def gauss_newton_vector_product(
 
 
 def fisher_vector_product(net: Layer, loss: Loss | str, regularizer: Regularizer | str | None = None) -> FisherProduct:
-    """The product with the Fisher matrix, its expectation over labels exact: (params, x, y, vectors) -> F vectors.
+    """Return the product with the Fisher matrix, with exact expectation over labels: (params, x, y, vectors) -> F
+    vectors.
 
-    The model is the density that is proportional to e^(−loss): normal for squared errors, Laplace for the absolute
+    The model is the density proportional to e^(−loss): normal for squared errors, Laplace for the absolute
     error, categorical for cross-entropies. The curvature λ ∇²Ω of a penalty is added. From logits, and for squared
     errors, F is the Gauss-Newton matrix; on probabilities and for `huber` it is not.
 
@@ -202,7 +203,7 @@ def fisher_vector_product(net: Layer, loss: Loss | str, regularizer: Regularizer
 
 
 def require_second_derivative(where: str, loss: Loss) -> None:
-    """Raise `TypeError` for a loss whose second derivative is 0 wherever it exists."""
+    """Raise `TypeError` for a loss with a second derivative that is 0 wherever it exists."""
     if loss.piecewise_linear:
         raise TypeError(
             f"{where}: the loss must have a second derivative, got {loss.name}, which is piecewise linear: its "

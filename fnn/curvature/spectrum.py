@@ -1,11 +1,11 @@
-"""The largest eigenvalue with what is certain about it, and the density of the spectrum, by Lanczos.
+"""The largest eigenvalue, with bounds, and the density of the spectrum, by Lanczos.
 
 Promises, for the matrix H of a product at these parameters, up to the rounding of its products:
     lower                     λ_max ≥ θ, always: θ is a Rayleigh quotient
     residual r                some eigenvalue lies in [θ − r, θ + r]; nothing says that it is the largest
     upper                     λ_max ≤ upper with probability ≥ 1 − delta over the random start (derivation on the page)
     certain                   λ_max ≤ certain, always: the trace for Gauss-Newton, the Frobenius norm otherwise; wide
-Every step is orthogonalized against all the ones before, twice. Refuses: no steps, a delta outside (0, 1).
+Every step is orthogonalized twice against all earlier ones. Refuses: no steps, a delta outside (0, 1).
 Letters: P parameters, k steps, θ Ritz values, T the tridiagonal matrix.
 Sources: Kuczyński & Woźniakowski 1992; Ghorbani, Krishnan & Xiao 2019 (the density).
 """
@@ -30,7 +30,7 @@ from fnn.types import Array, Key, Params, PyTree
 
 @dataclass(frozen=True)
 class LargestEigenvalue:
-    """The algebraically largest eigenvalue λ_max of a product's matrix. Made by `largest_eigenvalue`.
+    """The algebraically largest eigenvalue λ_max of the matrix of a product. Made by `largest_eigenvalue`.
 
     >>> result = fnn.curvature.LargestEigenvalue(10.0, 0.1, 12.5, 0.01, float("inf"), 0.0, 41, ())
     >>> result.interval, result.largest_rate, result.rate_interval
@@ -42,21 +42,21 @@ class LargestEigenvalue:
     residual: float
     """r = ‖H u − θ u‖ for its vector u of norm 1: some eigenvalue lies within r of θ."""
     upper: float
-    """λ_max ≤ upper with probability at least 1 − delta; the certain bound where that is lower."""
+    """λ_max ≤ upper with probability at least 1 − delta; the certain bound if that is lower."""
     delta: float
-    """The probability that `upper` fails; 0 where it is the certain bound."""
+    """The probability that `upper` fails; 0 if it is the certain bound."""
     certain: float
-    """An upper bound that always holds; infinite where it was not asked for."""
+    """An upper bound that always holds; infinite if it was not asked for."""
     rounding: float
-    """What rounding may add on either side, by estimate: eps of the dtype times √P + k times the largest |θ|."""
+    """An estimate of what rounding may add on either side: eps of the dtype times √P + k times the largest |θ|."""
     products: int
-    """How many products with the matrix were taken, without those of the certain bound."""
+    """How many products with the matrix were computed, without those of the certain bound."""
     vector: Params
     """u, in the structure of params."""
 
     @property
     def lower(self) -> float:
-        """θ less the rounding: λ_max is at least this."""
+        """θ minus the rounding: λ_max is at least this."""
         return self.value - self.rounding
 
     @property
@@ -68,14 +68,14 @@ class LargestEigenvalue:
     def largest_rate(self) -> float:
         """2 / θ: gradient descent with a larger rate leaves the minimum of the quadratic model at this point (A11).
 
-        No more than that: the net is not its quadratic model. Infinite where θ ≤ 0: no direction of positive curvature
-        was found, so the model gives no limit.
+        It says no more than that: the net is not its quadratic model. Infinite if θ ≤ 0: no direction of positive
+        curvature was found, so the model gives no limit.
         """
         return 2 / self.value if self.value > 0 else math.inf
 
     @property
     def rate_interval(self) -> tuple[float, float]:
-        """[2 / upper, 2 / lower], infinite where a bound is not positive."""
+        """[2 / upper, 2 / lower]; infinite if a bound is not positive."""
         low, high = (2 / bound if bound > 0 else math.inf for bound in (self.upper, self.lower))
         return low, high
 
@@ -102,9 +102,9 @@ class Density:
     grid: np.ndarray
     density: np.ndarray
     values: np.ndarray
-    """Ritz values of every start, (starts, k)."""
+    """The Ritz values for every start, (starts, k)."""
     shares: np.ndarray
-    """The share of the spectrum that each stands for, (starts, k); they sum to 1 in each row."""
+    """The share of the spectrum that each represents, (starts, k); each row sums to 1."""
 
 
 def largest_eigenvalue(
@@ -121,25 +121,24 @@ def largest_eigenvalue(
     sample_weight: Array | None = None,
     strength: Strength | None = None,
 ) -> LargestEigenvalue:
-    """The algebraically largest eigenvalue, its interval, and the largest learning rate of the quadratic model.
+    """Return the algebraically largest eigenvalue, its interval, and the largest learning rate of the quadratic model.
 
     Args:
-        product: from `hessian_vector_product` and its kin.
-        params, x, y, sample_weight, strength: as the product takes them.
-        key: of the random start. `start`: a vector of your own in its place, for which no probability holds: `upper`
-            is then the certain bound.
-        steps: Lanczos steps k, each a product; one more gives the residual. With too few for a narrow interval the
-            interval is given all the same, with its width.
+        product: from `hessian_vector_product`, `gauss_newton_vector_product` or `fisher_vector_product`. params, x, y,
+            sample_weight, strength: as the product takes them. key: of the random start. `start`: a vector of your own
+            in its place, for which no probability holds: `upper` is then the certain bound.
+        steps: Lanczos steps k, each a product; one more gives the residual. With few steps the interval is wide, but
+            still valid.
         delta: the probability that `upper` may fail.
-        certain: also compute a bound that always holds: C + 1 gradients for Gauss-Newton (there the default), P
-            products otherwise (by default not).
+        certain: also compute a bound that always holds: it takes C + 1 gradients for Gauss-Newton (on by default), P
+            products otherwise (off by default).
 
     Returns:
-        a `LargestEigenvalue`; printing it says all of the above.
+        a `LargestEigenvalue`; printing it shows all of the above.
 
     Raises:
         ValueError: steps below 1, delta outside (0, 1), a start of 0, values that are not finite.
-        TypeError: neither key nor start, or both; parameters that are whole numbers.
+        TypeError: neither key nor start, or both; integer parameters.
 
     >>> product = fnn.curvature.hessian_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
@@ -160,8 +159,8 @@ def largest_eigenvalue(
     theta, low = float(top), float(low)
     if not math.isfinite(theta):
         raise ValueError(
-            f"largest_eigenvalue: the products must be finite, got {theta}. Look at params and data with "
-            "fnn.data.validate and the gradient first."
+            f"largest_eigenvalue: the products must be finite, got {theta}. Check params and data with "
+            "fnn.data.validate, and the gradient, first."
         )
     rounding = float(jnp.finfo(flat.dtype).eps) * (math.sqrt(flat.size) + steps) * max(abs(theta), abs(low))
     bound = math.inf
@@ -181,8 +180,8 @@ def largest_eigenvalue(
 def missed_share(size: int, steps: int, delta: float) -> float:
     """ε such that Lanczos misses an end of the spectrum by at most ε (λ_max − λ_min), with probability ≥ 1 − delta.
 
-    tanh²(arcosh(1 / c) / (2 k − 1)), where both end components of a random unit vector in `size` dimensions exceed c in
-    absolute value with probability ≥ 1 − delta. Derived on the page.
+    It is tanh²(arcosh(1 / c) / (2 k − 1)), where both end components of a random unit vector in `size` dimensions
+    exceed c in absolute value with probability ≥ 1 − delta; derived in docs/derivations/curvature.md.
 
     >>> round(fnn.curvature.missed_share(10_000, 40, 0.01), 4)
     0.017
@@ -205,8 +204,8 @@ def certain_bound(
 ) -> float:
     """A bound on λ_max that always holds: the trace of a Gauss-Newton matrix, the Frobenius norm of any other.
 
-    The trace is the sum of the eigenvalues, none of which is negative there, and takes C + 1 gradients. The Frobenius
-    norm √Σ λ² takes P products: for small nets.
+    The trace is the sum of the eigenvalues, which are not negative there, and takes C + 1 gradients. The Frobenius norm
+    √Σ λ² takes P products, so it is for small nets.
 
     >>> product = fnn.curvature.gauss_newton_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
@@ -230,14 +229,18 @@ def spectrum_density(
     sample_weight: Array | None = None,
     strength: Strength | None = None,
 ) -> Density:
-    """The density of the eigenvalues, by stochastic Lanczos: a picture, with no certificate.
+    """Return the density of the eigenvalues, by stochastic Lanczos: a picture, without guarantees.
 
-    From each random start Lanczos gives Ritz values and their shares; normal bumps of standard deviation `width` (by
-    default a hundredth of the spread) around them are averaged over the starts.
+    From each random start Lanczos gives Ritz values and their shares; normal bumps around them, of standard deviation
+    `width` (by default a hundredth of the spread), are averaged over the starts.
 
     Args:
         product, params, x, y, sample_weight, strength: as in `largest_eigenvalue`.
         key: of the random starts. steps, starts: products of each, and how many. points: of the grid.
+
+    Raises:
+        ValueError: steps or starts below 1, width not above 0.
+        TypeError: key is not a random key; integer parameters.
 
     >>> product = fnn.curvature.hessian_vector_product(fnn.mlp(2, 1), "half_squared_error")
     >>> params = ({"W": jnp.ones((2, 1)), "b": jnp.zeros(1)},)
@@ -294,7 +297,8 @@ def _on_flat(product: Product, data: tuple, options: dict[str, Any]) -> Callable
 
 
 class Krylov(NamedTuple):
-    """What k steps of Lanczos give: T of `alphas` and `betas`, the basis (k, P), and where the space was exhausted."""
+    """The result of k Lanczos steps: T from `alphas` and `betas`, the basis (k, P), and where the space was
+    exhausted."""
 
     alphas: Array
     betas: Array
@@ -304,7 +308,7 @@ class Krylov(NamedTuple):
     exhausted: Array
 
     def tridiagonal(self, fill: Array) -> Array:
-        """T, with `fill` on the diagonal where it is empty, apart from the rest."""
+        """T, with `fill` on the empty part of the diagonal, decoupled from the rest."""
         alphas = jnp.where(self.empty, fill, self.alphas)
         return jnp.diag(alphas) + jnp.diag(self.betas[:-1], 1) + jnp.diag(self.betas[:-1], -1)
 
@@ -314,7 +318,7 @@ class Krylov(NamedTuple):
 
 
 def lanczos(apply: Callable[[Array], Array], first: Array, steps: int) -> Krylov:
-    """`steps` steps from `first`, each orthogonalized twice against all the ones before."""
+    """`steps` steps from `first`, each orthogonalized twice against all earlier ones."""
     size, eps = first.size, jnp.finfo(first.dtype).eps
     first = first / jnp.linalg.norm(first)
     basis = jnp.zeros((steps, size), first.dtype).at[0].set(first)
@@ -328,7 +332,7 @@ def lanczos(apply: Callable[[Array], Array], first: Array, steps: int) -> Krylov
             w = w - basis.T @ (basis @ w)
         beta = jnp.linalg.norm(w)
         scale = jnp.maximum(scale, jnp.maximum(jnp.abs(alpha), beta))
-        # what is left of w is rounding; from here on there is nothing new
+        # what is left of w is rounding; nothing new follows
         over = done | (beta <= (math.sqrt(size) + steps) * eps * scale)
         beta = jnp.where(over, jnp.zeros_like(beta), beta)
         following = w / jnp.where(over, jnp.ones_like(beta), beta)
@@ -348,7 +352,7 @@ def _extremes(
     """(θ, ‖H u − θ u‖, the smallest Ritz value, u, whether the Krylov space was exhausted)."""
     apply = _on_flat(product, data, options)
     krylov = lanczos(apply, first, steps)
-    # what is empty must be neither the largest nor the smallest
+    # the empty part must be neither the largest nor the smallest
     vectors = jnp.linalg.eigh(krylov.tridiagonal(-krylov.scale()))[1]
     low = jnp.linalg.eigvalsh(krylov.tridiagonal(krylov.scale()))[0]
     u = krylov.basis.T @ vectors[:, -1]
@@ -364,7 +368,7 @@ def _quadrature(product: Product, steps: int, starts: Array, data: tuple, option
 
     def one(start: Array) -> tuple[Array, Array]:
         krylov = lanczos(apply, start, steps)
-        # what is empty has no share of the start, and must not widen the spread
+        # the empty part has no share of the start, and must not widen the spread
         values, vectors = jnp.linalg.eigh(krylov.tridiagonal(krylov.alphas[0]))
         return values, vectors[0] ** 2
 

@@ -1,6 +1,6 @@
-"""Estimators with the interface of scikit-learn, for pipelines and searches; needs the extra `fnn[estimators]`.
+"""Estimators with scikit-learn's interface, for pipelines and searches; they need the extra `fnn[estimators]`.
 
-Promises: what stands in `__all__`; nothing else here is public. `import fnn` never loads this room.
+Promises: only the names in `__all__` are public. `import fnn` never loads this package.
 """
 
 try:

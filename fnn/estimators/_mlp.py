@@ -30,9 +30,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     Args:
         hidden_layer_sizes, solver, alpha, batch_size, max_iter, tol, early_stopping, …: as in scikit-learn.
-        activation: also any activation of this package, such as `"elu"` or a record, or a list with one for each hidden
-            layer.
-        class_weight: {class: weight}, or "balanced"; multiplied with the `sample_weight` of `fit`.
+        activation: as in scikit-learn; also any activation of this package, such as `"elu"` or a record, or a list with
+            one for each hidden layer.
+        class_weight: {class: weight}, or "balanced"; multiplied by the `sample_weight` of `fit`.
         dropout: the share of the outputs of every hidden layer that a step drops at random; not with lbfgs.
 
     Attributes:
@@ -74,12 +74,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.dropout = dropout
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPClassifier":
-        """Train on all rows, for at most `max_iter` epochs."""
+        """Train on all rows, for at most `max_iter` epochs, and return the estimator."""
         return self._fit(X, y, sample_weight)
 
     @available_if(lambda self: self._solver_is_stochastic())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
-        """Train one epoch on these rows; the first call needs all `classes`."""
+        """Train one epoch on these rows and return the estimator; the first call needs all `classes`."""
         if not hasattr(self, "classes_"):
             if classes is None:
                 raise ValueError(
@@ -96,16 +96,16 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row; of many labels those above ½."""
+        """Return the most probable class of each row, (N,); with several labels per row, those above ½, (N, K)."""
         return self._decided(self._outputs_of(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, (N, classes)."""
+        """Return the probability of each class, (N, K)."""
         p = self._probabilities(self._outputs_of(X))
         return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """The logarithm of `predict_proba`."""
+        """Return the logarithm of `predict_proba`, (N, K)."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
@@ -125,7 +125,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             unknown = np.setdiff1d(classes, self.classes_)
             if len(unknown) or (self.warm_start and not incremental and set(classes) != set(self.classes_)):
                 raise ValueError(
-                    f"y must have the classes of the call before, {self.classes_}, got {classes}. Fit without "
+                    f"y must have the classes of the previous call, {self.classes_}, got {classes}. Fit without "
                     "warm_start, or name all classes in the first partial_fit."
                 )
         rows = self._label_binarizer.transform(y)
@@ -179,7 +179,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     Args:
         hidden_layer_sizes, solver, alpha, batch_size, max_iter, tol, early_stopping, …: as in scikit-learn.
-        activation: also any activation of this package, or a list with one for each hidden layer.
+        activation: as in scikit-learn; also any activation of this package, or a list with one for each hidden layer.
         dropout: the share of the outputs of every hidden layer that a step drops at random; not with lbfgs.
         loss: "squared_error", which is ½ (p − y)² as in scikit-learn, or a record of this package, such as `fnn.huber`.
 
@@ -218,16 +218,16 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self.n_iter_no_change, self.max_fun, self.dropout = n_iter_no_change, max_fun, dropout
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
-        """Train on all rows, for at most `max_iter` epochs."""
+        """Train on all rows, for at most `max_iter` epochs, and return the estimator."""
         return self._fit(X, y, sample_weight)
 
     @available_if(lambda self: self._solver_is_stochastic())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
-        """Train one epoch on these rows."""
+        """Train one epoch on these rows and return the estimator."""
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The values, (N,) or (N, K)."""
+        """Return the predicted values, (N,) or (N, K)."""
         return self._decided(self._outputs_of(X))
 
     def _validated(self, X: Any, y: Any, incremental: bool, first: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
-"""What scikit-learn's perceptrons compute otherwise than this package: update rules, reported losses, first weights.
+"""What scikit-learn's perceptrons compute differently from this package: update rules, reported losses, first weights.
 
-Promises: no derivative is written here. The gradient is that of the rules of the package; the clipping of probabilities
-changes the reported loss alone, as in scikit-learn, whose gradient is p − y whatever p.
+Promises: no derivative is written here. The gradient comes from the rules of this package; clipping of probabilities
+changes only the reported loss, as in scikit-learn, where the gradient is p − y for every p.
 Letters: η learning rate, β decay, μ momentum, t the number of the step from 1, w weights of examples.
 Sources: scikit-learn 1.9, `neural_network/_base.py`, `_stochastic_optimizers.py`, `_multilayer_perceptron.py`.
 """
@@ -23,7 +23,7 @@ from fnn.types import Array, Key, Params, PyTree, Residuals
 
 
 class Decay(NamedTuple):
-    """A decay β with what a float32 of it has lost: 1 − β and ln β, each rounded once."""
+    """A decay β with what float32 loses of it: 1 − β and ln β, each rounded once."""
 
     value: Any
     complement: Any
@@ -32,7 +32,7 @@ class Decay(NamedTuple):
     @classmethod
     def of(cls, beta: float, dtype: Any) -> "Decay":
         with np.errstate(divide="ignore"):
-            # ln 0 = −∞, and e^(−∞ t) is the 0 that it should be
+            # ln 0 = −∞, and e^(−∞ t) is 0, as it should be
             return cls(*(np.asarray(each, dtype) for each in (beta, 1 - beta, np.log(np.float64(beta)))))
 
 
@@ -53,7 +53,7 @@ class AdamLikeScikit(Optimizer):
         t = t + 1
         m = jax.tree.map(lambda m, g: self.b1.value * m + self.b1.complement * g, m, gradients)
         v = jax.tree.map(lambda v, g: self.b2.value * v + self.b2.complement * g * g, v, gradients)
-        # 1 − βᵗ as −(e^(t ln β) − 1), which loses nothing where β is near 1
+        # 1 − βᵗ as −(e^(t ln β) − 1), which loses no digits if β is near 1
         first, second = (-jnp.expm1(t.astype(decay.log.dtype) * decay.log) for decay in (self.b1, self.b2))
         rate = self.learning_rate * jnp.sqrt(second) / first
         return jax.tree.map(lambda m, v: -rate * m / (jnp.sqrt(v) + self.eps), m, v), (t, m, v)
@@ -78,7 +78,7 @@ class MomentumLikeScikit(Optimizer):
 
 
 class ClippedSoftmaxCrossEntropy(SoftmaxCrossEntropy):
-    """Its value is that of a probability clipped to [eps, 1 − eps]; its slope is that of the loss itself."""
+    """The value uses the probability clipped to [eps, 1 − eps]; the slope is that of the loss itself."""
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         values, saved = super().values(prediction, target)
@@ -86,7 +86,7 @@ class ClippedSoftmaxCrossEntropy(SoftmaxCrossEntropy):
 
 
 class ClippedSigmoidCrossEntropy(SigmoidCrossEntropy):
-    """Its value is that of probabilities clipped to [eps, 1 − eps], output by output; its slope is not clipped."""
+    """The value uses probabilities clipped to [eps, 1 − eps], output by output; the slope is not clipped."""
 
     def values(self, prediction: Array, target: Array) -> tuple[Array, Residuals]:
         # one output at a time, so that each can be clipped
@@ -96,7 +96,7 @@ class ClippedSigmoidCrossEntropy(SigmoidCrossEntropy):
 
 @dataclass(frozen=True, repr=False)
 class DroppingDense(Dense):
-    """A dense layer whose outputs are dropped at random in training; its parameters are those of a dense layer."""
+    """A dense layer that drops outputs at random in training; its parameters are those of a dense layer."""
 
     rate: float = 0.0
 
@@ -118,13 +118,13 @@ class DroppingDense(Dense):
 
 
 def _clipped(values: Array) -> Array:
-    """−ln p as that of p clipped to [eps, 1 − eps]."""
+    """−ln p for p clipped to [eps, 1 − eps]."""
     eps = float(jnp.finfo(values.dtype).eps)
     return jnp.clip(values, -np.log1p(-eps).astype(values.dtype), -np.log(eps).astype(values.dtype))
 
 
 def activations(choice: Any, hidden: int) -> list[Activation]:
-    """The activation of each hidden layer; "logistic" is scikit-learn's name of the sigmoid."""
+    """The activation of each hidden layer; "logistic" is scikit-learn's name for the sigmoid."""
     names = list(choice) if isinstance(choice, list | tuple) else [choice] * hidden
     if len(names) != hidden:
         raise ValueError(

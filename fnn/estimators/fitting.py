@@ -1,8 +1,8 @@
-"""The training that classifier and regressor share, in scikit-learn's order of random numbers.
+"""The training shared by classifier and regressor, with random numbers drawn in scikit-learn's order.
 
 Promises: with the same `random_state` the weights are those of scikit-learn's estimator of the same name, to rounding:
-the same first weights, batches, updates, stops. Data of float64 is trained in float64, of float32 in float32, whatever
-mode JAX is in. The gradient is that of the rules of this package.
+the same first weights, batches, updates and end. float64 data is trained in float64, float32 data in float32, whatever
+mode JAX is in. The gradient comes from the rules of this package.
 Refuses: a process that was forked after JAX had been used, where a fit could hang; sparse data is made dense.
 Letters: N rows, I features, K outputs.
 """
@@ -39,7 +39,7 @@ from fnn.network import dense, sequential
 from fnn.training.step import initial_state
 from fnn.types import Params
 
-#: What a number must be: (name, condition, in words, what to try).
+#: What an option must be: (name, condition, in words, what to try).
 CONDITIONS = (
     ("alpha", lambda v: 0 <= v < np.inf, "finite and at least 0", "1e-4"),
     ("learning_rate_init", lambda v: 0 < v < np.inf, "finite and above 0", "1e-3"),
@@ -55,13 +55,13 @@ CONDITIONS = (
     ("dropout", lambda v: 0 <= v < 1, "at least 0 and below 1", "0.2"),
     ("n_iter_no_change", lambda v: v >= 1, "at least 1", "10"),
 )
-#: The names that an option may have.
+#: The values that an option may have.
 CHOICES = {"solver": ("lbfgs", "sgd", "adam"), "learning_rate": ("constant", "invscaling", "adaptive")}
-#: Below this rate an adaptive one no longer shrinks: training ends.
+#: Below this, an adaptive rate no longer shrinks: training ends.
 SMALLEST_RATE = 1e-6
 
 
-#: The process that loaded this file, and with it JAX, whose threads a fork does not copy.
+#: The process that loaded this file, and with it JAX; a fork does not copy JAX's threads.
 LOADED_IN = os.getpid()
 
 
@@ -75,9 +75,9 @@ def require_unforked() -> None:
 
 
 class Perceptron(BaseEstimator):
-    """What classifier and regressor share: the training."""
+    """The base of classifier and regressor: the training."""
 
-    # given by the estimators
+    # set by the estimators
     hidden_layer_sizes: Any
     activation: Any
     solver: str
@@ -103,7 +103,7 @@ class Perceptron(BaseEstimator):
     max_fun: int
     dropout: float
 
-    # found by a fit
+    # set by a fit
     n_features_in_: int
     n_outputs_: int
     coefs_: list[np.ndarray]
@@ -120,7 +120,7 @@ class Perceptron(BaseEstimator):
 
     @abstractmethod
     def _loss(self) -> tuple[Loss, str]:
-        """(the loss of the net's last weighted sums, scikit-learn's name of the function behind them)."""
+        """(the loss of the net's last weighted sums, scikit-learn's name for the function after them)."""
 
     @abstractmethod
     def _decided(self, output: np.ndarray) -> np.ndarray:
@@ -190,12 +190,12 @@ class Perceptron(BaseEstimator):
         batch = min(200, count) if self.batch_size == "auto" else min(int(self.batch_size), count)
         if self.batch_size != "auto" and batch < self.batch_size:
             warnings.warn(
-                f"batch_size is {self.batch_size}, got {count} rows to train on: one batch holds them all.",
+                f"batch_size is {self.batch_size}, got {count} rows to train on: a single batch holds them all.",
                 stacklevel=4,
             )
         setup = replace(setup, batch=filled_batch(batch, count))
         numbers = self._numbers(X.dtype)
-        # no number is drawn that scikit-learn would not draw, unless for dropout; other rows get other noise
+        # only dropout draws numbers that scikit-learn would not draw; different rows get different noise
         seed = (random.randint(2**31 - 1) + self.t_) % 2**31 if self.dropout else 0
         key = jax.random.key(seed)
         state = initial_state(self._params, setup.optimizer(numbers), key=key, net=setup.net)
@@ -252,7 +252,7 @@ class Perceptron(BaseEstimator):
     def _fit_all_rows(self, setup: Setup, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
         rows = _rows(X, y, weights)
         alpha = np.asarray(self.alpha, X.dtype)
-        # scikit-learn packs all weights, then all biases; the order decides nothing but rounding
+        # scikit-learn packs all weights, then all biases; the order affects only rounding
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(self._params)]
         structure = jax.tree.structure(self._params)
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
@@ -289,7 +289,7 @@ class Perceptron(BaseEstimator):
         self.best_loss_ = min(self.best_loss_, self.loss_curve_[-1])
 
     def _watch_validation(self, held_out: tuple, best: Params | None) -> Params | None:
-        """The best parameters so far, by the score of the rows that were held out."""
+        """Keep the best parameters so far, by the score on the held-out rows."""
         x, y, weights = held_out
         output = self._output(self._params, x)
         score = self._score(y, output, weights) if np.isfinite(output).all() else np.nan
@@ -353,7 +353,7 @@ class Perceptron(BaseEstimator):
             objective(self._net(), loss).validate_target(self._filled_params(), x, y)
 
     def _net(self, rate: float = 0.0) -> Layer:
-        """The net of the fitted sizes, features filled up; in training with dropout after every hidden layer."""
+        """The net with the fitted sizes and padded features; in training with dropout after every hidden layer."""
         widths = [filled_features(len(self.coefs_[0])), *map(len, self.intercepts_)]
         *below, last = pairwise(widths)
         each = zip(below, activations(self.activation, len(below)), strict=True)
@@ -368,7 +368,7 @@ class Perceptron(BaseEstimator):
         )
 
     def _keep(self, params: Params) -> None:
-        """The parameters as scikit-learn shows them."""
+        """Store the parameters as scikit-learn shows them."""
         params = jax.device_get(params)
         self.coefs_ = [np.array(layer["W"]) for layer in params]
         self.coefs_[0] = self.coefs_[0][: self.n_features_in_]
@@ -445,7 +445,7 @@ class Perceptron(BaseEstimator):
             raise ValueError(f'{where}: batch_size must be "auto" or a whole number from 1 on, got {size!r}. Try 32.')
         if self.dropout and self.solver == "lbfgs":
             raise ValueError(
-                f"{where}: lbfgs needs the same function at every step, got dropout={self.dropout}. Take solver='adam' "
+                f"{where}: lbfgs needs the same function at every step, got dropout={self.dropout}. Use solver='adam' "
                 "or 'sgd', or dropout=0."
             )
         if self.early_stopping and incremental:
@@ -456,7 +456,7 @@ class Perceptron(BaseEstimator):
 
     def _solver_is_stochastic(self) -> bool:
         if self.solver == "lbfgs":
-            raise AttributeError("partial_fit needs a stochastic solver, got lbfgs. Take solver='adam' or 'sgd'.")
+            raise AttributeError("partial_fit needs a stochastic solver, got lbfgs. Use solver='adam' or 'sgd'.")
         return True
 
     def __sklearn_tags__(self) -> Any:
@@ -471,7 +471,7 @@ def dense_rows(X: Any) -> Any:
 
 
 def _rows(X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Rows:
-    """The rows on the device, filled up."""
+    """The rows on the device, padded."""
     count = filled_rows(len(X))
     weights = np.ones(len(X), X.dtype) if weights is None else weights
     x = filled(X, count, filled_features(X.shape[1]))

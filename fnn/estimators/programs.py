@@ -1,9 +1,9 @@
-"""The compiled programs of an estimator: an epoch, a gradient of all rows, a prediction.
+"""The compiled programs of an estimator: an epoch, a gradient over all rows, a prediction.
 
-Promises: the gradient is `fnn.backprop`, the step `fnn.training.train_step`. A program is made for a net, a loss, a
-solver and a few sizes: rows and features are filled up with zeros to those sizes, and how many of them count is an
-argument, so that hundreds of small fits share a handful of programs. A row that only fills up has weight 0, a feature
-weights of 0, whose gradients are 0.
+Promises: the gradient is `fnn.backprop`, the step `fnn.training.train_step`. A program is compiled for a net, a loss, a
+solver and a few sizes: rows and features are padded with zeros to those sizes, and how many of them count is an
+argument, so hundreds of small fits share a handful of programs. A padding row has weight 0; a padding feature has
+weights of 0, with gradients of 0.
 Letters: N rows, B rows of a batch, I features, w weights of examples.
 """
 
@@ -25,43 +25,44 @@ from fnn.training.state import Batch, TrainState
 from fnn.training.step import chosen, train_step
 from fnn.types import Array, Params
 
-#: Up to so many rows and features a problem is filled up; larger ones are worth a program of their own.
+#: Up to this many rows and features a problem is padded; a larger one is worth its own program.
 SMALL_ROWS, SMALL_FEATURES = 512, 64
 
 
 def filled_rows(count: int) -> int:
-    """How many rows of data stand for so many."""
+    """The number of rows that this many rows of data are padded to."""
     return max(count, SMALL_ROWS)
 
 
 def filled_batch(batch: int, count: int) -> int:
-    """How many rows of a batch stand for so many; exact where the data is large."""
+    """The number of rows that a batch is padded to; none are added if the data is large."""
     return batch if count > SMALL_ROWS else next(size for size in (64, 256, SMALL_ROWS) if batch <= size)
 
 
 def filled_features(count: int) -> int:
-    """How many features stand for so many."""
+    """The number of features that this many are padded to."""
     return count if count > SMALL_FEATURES else -(-count // 32) * 32
 
 
 def filled(array: np.ndarray, *sizes: int) -> np.ndarray:
-    """The array with zeros behind it on its first axes."""
+    """The array, padded with zeros at the end of its first axes."""
     wider = [(0, size - length) for size, length in zip(sizes, array.shape, strict=False)]
     return np.pad(array, wider + [(0, 0)] * (array.ndim - len(wider)))
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a program is made for; it is static."""
+    """What a program is compiled for; it is static."""
 
     net: Layer
     loss: Loss
     solver: str
     look_ahead: bool
     batch: int
-    """B, or more where the rows are filled up."""
+    """B, or more if the rows are padded."""
     mean_of_outputs: int = 1
-    """By how many outputs the reported loss is divided; the gradient is not (scikit-learn's squared error)."""
+    """The number of outputs that the reported loss, but not the gradient, is divided by (scikit-learn's squared
+    error)."""
 
     def optimizer(self, numbers: dict[str, Any]) -> Optimizer:
         if self.solver == "adam":
@@ -77,7 +78,7 @@ class Setup:
 
 
 class Rows(NamedTuple):
-    """Examples, filled up; the weight of those that only fill up is 0."""
+    """Examples, padded; the weight of padding rows is 0."""
 
     x: Any
     y: Any

@@ -1,7 +1,7 @@
-"""`python -m fnn.glassbox`: look into a function that stands in a file, from the command line.
+"""`python -m fnn.glassbox`: look into a function in a file, from the command line.
 
-Promises: exit status 0 done, 2 not understood or refused; a refusal is one sentence; nothing is written but the files
-that were named.
+Promises: exit status 0 if done, 2 if not understood or refused; a refusal is one sentence; only the named files are
+written.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace, own: set[str]) -> int:
     if options.fold and options.svg is None:
-        raise Refused("--fold is about the picture: give --svg FILE too. The page of --html folds by a button.")
+        raise Refused("--fold applies to the picture: give --svg FILE too. The page of --html has a button to fold.")
     for file in (options.html, options.svg):
         if file is not None and not file.parent.is_dir():
             raise Refused(f"{file} cannot be written: there is no folder {file.parent}.")
@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
         raise Refused(f"name the function: {options.target}:function.")
     function = lookup(module, dotted, own)
     if not callable(function):
-        raise Refused(f"{dotted} in {module.__name__} is no function; it is {type(function).__name__}.")
+        raise Refused(f"{dotted} in {module.__name__} is not a function; it is {type(function).__name__}.")
     args = tuple(argument(each.strip(), k, options.seed) for k, each in enumerate(options.inputs))
     if options.code or options.latex:
         source = show_backward(function, *args, output=options.output)

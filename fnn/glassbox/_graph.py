@@ -1,8 +1,8 @@
-"""The glass box: forward and backward of any JAX function, node by node, to look at.
+"""The glass box: forward and backward of any JAX function, node by node.
 
-Promises: `graph(f, *args).gradients` is the gradient by the hand-written local rules of `fnn.glassbox.rules`, with no
-automatic differentiation anywhere; every value, every cotangent and every consumer's share of it is kept.
-Refuses, in a sentence: steps without a rule, and what `fnn.glassbox.trace.problem` refuses.
+Promises: `graph(f, *args).gradients` is the gradient by the hand-written local rules of `fnn.glassbox.rules`, without
+any automatic differentiation; every value, every cotangent and every consumer's share of it is kept.
+Refuses, in a sentence: steps without a rule, and everything that `fnn.glassbox.trace.problem` refuses.
 Source: claims A10, B13, C7, C9, E3 to E6.
 """
 
@@ -42,7 +42,7 @@ class Graph(Record):
         return trouble.first(self.nodes, self.outputs)
 
     def sizes(self) -> list[Size]:
-        """How large each value is and how large what flows back into it, in topological order."""
+        """Return the size of each value and of the gradient that flows back into it, in topological order."""
         return trouble.sizes(self.nodes)
 
     def __str__(self) -> str:
@@ -50,19 +50,19 @@ class Graph(Record):
         return as_text(self)
 
     def svg(self, *, fold: bool | tuple[str, ...] = False, dark: bool = False) -> str:
-        """The graph as a picture.
+        """Return the graph as an SVG picture.
 
         Args:
             fold: draw nested calls and named scopes as one node each: all of them, or those of these names.
             dark: for a dark page.
 
         Raises:
-            ValueError: nothing of such a name is there to fold.
+            ValueError: there is nothing with such a name to fold.
         """
         return as_svg(self, fold=fold, dark=dark)
 
     def html(self) -> str:
-        """The graph as one page that needs nothing else: step through it by buttons or arrow keys."""
+        """Return the graph as a self-contained HTML page: step through it with buttons or arrow keys."""
         return as_html(self)
 
     def _repr_html_(self) -> str:
@@ -75,13 +75,14 @@ def graph(
     """Run f forward, then backward by hand-written local rules, and keep everything.
 
     Args:
-        f: any JAX function; jitted ones and functions with derivatives of their own are looked through.
-        args: pytrees of arrays; whole numbers and keys have no gradient.
-        output: which leaf of the output to differentiate, where there are several.
-        cotangents: in the structure of the output, for one that is no single number: the backward pass starts there.
+        f: any JAX function; the glass box looks inside jitted functions and those with their own derivatives.
+        args: pytrees of arrays of any shape; integers and keys have no gradient.
+        output: which leaf of the output to differentiate, from 0, if there are several.
+        cotangents: the values the backward pass starts with, in the structure and shapes of the output, if it is not a
+            single number.
 
     Returns:
-        a `Graph`.
+        a `Graph`; its `gradients` hold one entry per argument, with the argument's structure and shapes.
 
     Raises:
         ValueError: the output is not a single number, and neither `output` nor `cotangents` says what to do.
@@ -128,20 +129,22 @@ def graph(
     outputs = tuple(dict.fromkeys(index[n] for n, _ in starts))
     first = trouble.first(nodes, outputs)
     by_argument = jax.device_get(gradients(args, program, bars))
-    large = (f"Values of more than {LARGEST:,} entries are shown by their range; the gradients are whole.",)
+    large = (f"Values with more than {LARGEST:,} entries are shown by their range; the gradients are complete.",)
     summed = any(isinstance(each, Summary) for node in nodes for each in (node.value, node.cotangent))
     notes = (*_notes(program), *(large if summed else ()), *([f"First trouble: {first}"] if first else []))
     return Graph(names.called(f), tuple(nodes), outputs, by_argument, notes)
 
 
 def gradient_by_rules(f: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, ...]]:
-    """The gradient of f with respect to all its arguments by the local rules, as a function that can be compiled.
+    """Return the gradient of f with respect to all its arguments, by the local rules, as a function that can be
+    compiled.
 
     Args:
-        f: a function whose output is one number.
+        f: a function that returns one number.
 
     Returns:
-        a function of the same arguments: one gradient per argument, None for leaves without derivative.
+        a function of the same arguments: one gradient per argument, None for leaves without a derivative. It raises
+            what `graph` raises.
 
     >>> by_rules = fnn.glassbox.gradient_by_rules(lambda x, y: jnp.sin(x) * y)
     >>> [float(g) for g in jax.jit(by_rules)(0.0, 2.0)]
@@ -161,7 +164,7 @@ def gradient_by_rules(f: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, .
 def _run(
     program: Program, leaves: list[Any], starts: list[tuple[int, Any]], inputs: list[int]
 ) -> tuple[dict[int, Any], dict[int, Any], dict[int, list[tuple[int, Any]]]]:
-    """Everything, by one compiled program: values, cotangents, and who contributed what to each."""
+    """Everything, in one compiled program: values, cotangents, and the contributions to each."""
     consumers: list[tuple[int, int]] = []
     order = [*program.inputs, *program.constants, *(n for step in program.steps for n in step.outputs)]
 
@@ -194,9 +197,9 @@ def _shown(value: Any) -> Any:
 
 def _notes(program: Program) -> tuple[str, ...]:
     others = [name for name in program.rewritten if name != "relu"]
-    effects = ("The function does more than compute (it prints, or calls back); that is left out here.",)
+    effects = ("The function has side effects (it prints, or calls back), which are left out here.",)
     return (effects if program.effects else ()) + tuple(
-        f"{name} brings a derivative of its own; here its forward pass is looked through and differentiated by the "
+        f"{name} has its own derivative; here the glass box looks inside its forward pass and differentiates it by the "
         "local rules."
         for name in others
     )

@@ -1,8 +1,8 @@
 """Forward and backward through a program: the values, then the cotangents, step by step in reverse.
 
-Promises: every rule is called once per step that counts, on what flowed into its output; what each consumer of a value
-contributes is recorded by itself, and the cotangent is their sum. Nothing is guessed: a step without a rule
-through which a gradient would flow raises `NotImplementedError` with its name and place.
+Promises: every rule is called once per step that counts, on the cotangent of its output; the contribution of each
+consumer of a value is recorded separately, and the cotangent is their sum. Nothing is guessed: if a gradient would flow
+through a step without a rule, `NotImplementedError` names the step and its place.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,9 +15,9 @@ from fnn.glassbox.table import NOTHING, known
 from fnn.glassbox.trace.program import Program, Step, differentiable
 from fnn.types import Array, PyTree
 
-#: What runs once: what a reader waits for is how long it is compiled.
+#: Options for what runs only once: the reader mostly waits for the compiler.
 ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-#: Reads the bits of a number as another number: what depends on them has a derivative that no rule sees.
+#: Reads the bits of a number as another number: what depends on the bits has a derivative that no rule sees.
 BITS = "bitcast_convert_type"
 
 
@@ -40,7 +40,7 @@ def _as_it_is(number: int, bar: Array) -> Array:
 
 
 def forward(program: Program, leaves: Sequence[Any], complete: Callable[[int, Array], Array] = _as_it_is) -> list[Any]:
-    """Every value of the program, by its number; `complete` is called with (number, value), its result is used."""
+    """Every value of the program, by its number; `complete` is called with (number, value), and its result is used."""
     values: list[Any] = [None] * len(program.shapes)
     for number, constant in program.constants.items():
         values[number] = constant
@@ -70,9 +70,9 @@ def backward(
     """(the cotangent of each value that counts, every contribution in the order of the backward pass).
 
     Args:
-        seeds: (value, cotangent) where the pass begins; those of one value add up.
-        inputs: the values with respect to which one differentiates; what does not depend on them is left out.
-        complete: called with (value, cotangent) when every consumer has contributed; its result takes the place.
+        seeds: (value, cotangent) where the pass begins; several for one value add up.
+        inputs: the values to differentiate with respect to; what does not depend on them is left out.
+        complete: called with (value, cotangent) once every consumer has contributed; its result replaces the cotangent.
     """
     counting = active(program, inputs)
     bars: dict[int, Array] = {}
@@ -80,7 +80,7 @@ def backward(
         if number in counting:
             bars[number] = bars[number] + bar if number in bars else bar
     contributions = []
-    # steps stand in topological order: when one is reached from behind, every consumer of its outputs has contributed
+    # steps are in topological order: when one is reached from the end, every consumer of its outputs has contributed
     for k in reversed(range(len(program.steps))):
         step = program.steps[k]
         wanted = [position for position, number in enumerate(step.inputs) if number in counting]
@@ -102,7 +102,7 @@ def backward(
 def pulled(
     step: Step, values: Sequence[Any] | Mapping[int, Any], bars: Mapping[int, Array], wanted: Sequence[int]
 ) -> list[Array | None]:
-    """What the rule of a step contributes to its wanted inputs, in their shapes and dtypes."""
+    """What the rule of a step contributes to its wanted inputs, with their shapes and dtypes."""
     primitive = known(step.primitive.name)
     where = f" ({step.place})" if str(step.place) else ""
     if primitive.rule is None:
@@ -118,7 +118,7 @@ def pulled(
     try:
         contributions = primitive.pull(bar, out, *inputs, **step.params)
     except NoRule:
-        # of a step inside a loop or branch, which has said where
+        # raised by a step inside a loop or branch, which has named the place
         raise
     except NotImplementedError as error:
         raise NoRule(f"{step.place}: {error}" if where else str(error)) from None
@@ -140,7 +140,7 @@ def active(program: Program, inputs: Iterable[int]) -> set[int]:
     for step in program.steps:
         reads_bits = any(number in bits for number in step.inputs)
         if step.primitive.name == BITS:
-            # the bits of a number, and a number made of such bits again
+            # the bits of a number, and a number made from such bits again
             if step.inputs[0] in counting and not differentiable(program.shapes[step.outputs[0]]):
                 bits.update(step.outputs)
             elif reads_bits or step.inputs[0] in counting:
@@ -161,7 +161,7 @@ def _zeros(value: Any) -> Array:
 
 
 def _fitting(bar: Array | None, value: Any) -> Array | None:
-    """The contribution in the shape of the input: where it was used once per row or entry, these add up."""
+    """The contribution with the shape of the input: if the input was used once per row or entry, these add up."""
     shape = jnp.shape(value)
     if bar is None or bar.shape == shape:
         return bar
@@ -171,7 +171,7 @@ def _fitting(bar: Array | None, value: Any) -> Array | None:
 
 
 def gradients(args: tuple, program: Program, bars: Mapping[int, Any]) -> tuple[PyTree, ...]:
-    """The cotangents of the inputs in the structure of the arguments; None for leaves without derivative."""
+    """The cotangents of the inputs, with the structure of the arguments; None for leaves without a derivative."""
     numbers = iter(program.inputs)
 
     def gradient(leaf: Any) -> Any:

@@ -1,8 +1,8 @@
 """Which entries count: those of a value that reach the output, and those of a cotangent that reach an argument.
 
-Promises: an entry that a choice (`jnp.where`) leaves out does not count, nor does what made it entry by entry, nor what
-is only asked whether it is NaN or finite. Wherever a step mixes entries, all of them count.
-Letters: a count is an array of truths in the shape of the value, or one truth for all of its entries.
+Promises: an entry that a choice (`jnp.where`) leaves out does not count, nor do the entries that it was computed from
+elementwise, nor those only tested for being NaN or finite. If a step mixes entries, all of them count.
+Letters: a count is a Boolean array with the shape of the value, or one Boolean for all of its entries.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,12 +13,12 @@ import numpy as np
 from fnn.glassbox.records import Node, Summary
 from fnn.glassbox.table import known
 
-#: Steps that ask what a number is: NaN is the only number that is not equal to itself.
+#: Steps that test what a number is: NaN is the only number that is not equal to itself.
 QUESTIONS = ("is_finite", "eq", "ne")
 
 
 def counting_values(nodes: Sequence[Node], outputs: Iterable[int]) -> list[Any]:
-    """Per node, which entries of its value reach an output."""
+    """For each node, which entries of its value reach an output."""
     counts: list[Any] = [False] * len(nodes)
     for k in outputs:
         counts[k] = True
@@ -31,7 +31,7 @@ def counting_values(nodes: Sequence[Node], outputs: Iterable[int]) -> list[Any]:
 
 
 def counting_cotangents(nodes: Sequence[Node]) -> list[Any]:
-    """Per node, from which entries the cotangent goes on to an argument."""
+    """For each node, from which entries the cotangent flows on to an argument."""
     counts: list[Any] = []
     for node in nodes:
         reached: Any = node.operation == "argument"
@@ -43,7 +43,8 @@ def counting_cotangents(nodes: Sequence[Node]) -> list[Any]:
 
 
 def _through(node: Node, position: int, nodes: Sequence[Node], count: Any, shape: tuple[int, ...]) -> Any:
-    """What of a count passes between a step and one of its inputs, in the shape of the side that it arrives at."""
+    """The part of a count that passes between a step and one of its inputs, with the shape of the side where it
+    arrives."""
     given, primitive = nodes[node.inputs[position]], known(node.operation)
     if node.operation == "select_n" and position and given.shape == node.shape:
         which = nodes[node.inputs[0]].value

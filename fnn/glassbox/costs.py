@@ -1,4 +1,4 @@
-"""What a step costs, and what its backward rule reads: counted from programs, never timed."""
+"""What a step costs, and which values its backward rule reads: counted from programs, never timed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,8 @@ from fnn.glassbox.trace.program import Program, Step, differentiable, flattened,
 
 
 def operations(step: Step, shapes: Sequence[Any]) -> int:
-    """Arithmetic operations of one step; a multiplication and an addition are two, any function of a number is one."""
+    """How many arithmetic operations one step takes; a multiplication and an addition are two, any function of a number
+    is one."""
     inputs, outputs = ([shapes[n] for n in numbers] for numbers in (step.inputs, step.outputs))
     return known(step.primitive.name).cost(step.params, inputs, outputs)
 
@@ -20,7 +21,7 @@ def of_rule(step: Step, program: Program, wanted: Sequence[int]) -> tuple[int, t
     """(operations of the backward rule of a step, the values among its inputs and outputs that the rule reads).
 
     Args:
-        wanted: positions of the inputs that take a gradient.
+        wanted: positions of the inputs that need a gradient.
     """
     held = tuple(dict.fromkeys((*step.inputs, *step.outputs)))
     bars = tuple(n for n in step.outputs if differentiable(program.shapes[n]))
@@ -37,5 +38,5 @@ def of_rule(step: Step, program: Program, wanted: Sequence[int]) -> tuple[int, t
 
 
 def of_program(program: Program) -> int:
-    """Arithmetic operations of all steps."""
+    """How many arithmetic operations all steps take."""
     return sum(operations(step, program.shapes) for step in program.steps)

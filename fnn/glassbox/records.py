@@ -10,7 +10,7 @@ import numpy as np
 from fnn.jaxprs import NOWHERE, Place
 from fnn.types import PyTree
 
-#: Values of more entries than this are summed up, not kept: sixteen of them are a gigabyte in float64.
+#: Values with more entries than this are summarized, not kept: sixteen of them take a gigabyte in float64.
 LARGEST = 8_000_000
 
 
@@ -43,7 +43,7 @@ class Share(NamedTuple):
     consumer: int
     """The node that used the value."""
     bar: Any
-    """Its contribution to the cotangent, in the shape of the value."""
+    """Its contribution to the cotangent, with the shape of the value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +56,18 @@ class Node:
     """
 
     index: int
-    """Its place in `Graph.nodes`, which is a topological order."""
+    """Its position in `Graph.nodes`, which is a topological order."""
     name: str
     operation: str
-    """The primitive that made it; "argument" or "constant" for what no operation made."""
+    """The primitive that made it; "argument" or "constant" if no operation made it."""
     inputs: tuple[int, ...]
-    """The nodes that the operation reads, in its order."""
+    """The nodes that the operation reads, in order."""
     shape: tuple[int, ...]
     dtype: np.dtype
     value: Any
-    """The number(s): an array, a `Summary` of more than `LARGEST` entries, or a key."""
+    """The number(s): an array, a `Summary` if there are more than `LARGEST` entries, or a key."""
     cotangent: Any = None
-    """The derivative of the output with respect to this value, in its shape; None where nothing flows."""
+    """The derivative of the output with respect to this value, with its shape; None if nothing flows back."""
     shares: tuple[Share, ...] = ()
     """The contributions of the consumers; their sum is the cotangent."""
     residuals: tuple[int, ...] = ()
@@ -75,13 +75,13 @@ class Node:
     params: dict[str, Any] = field(default_factory=dict)
     """The parameters of the primitive."""
     calls: tuple[str, ...] = ()
-    """The nested calls and named scopes around it, the outermost first."""
+    """The nested calls and named scopes around it, outermost first."""
     place: Place = NOWHERE
-    """The line of the source that made it."""
+    """The source line that made it."""
     operations: int = 0
-    """Arithmetic operations of the forward step."""
+    """How many arithmetic operations the forward step takes."""
     operations_back: int = 0
-    """Arithmetic operations of its backward rule."""
+    """How many arithmetic operations its backward rule takes."""
 
     @property
     def size(self) -> int:
@@ -90,7 +90,7 @@ class Node:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the value."""
+        """The size of the value in bytes."""
         return self.size * getattr(self.dtype, "itemsize", 0)
 
     @property
@@ -109,13 +109,13 @@ class Record:
     name: str
     """The function's name."""
     nodes: tuple[Node, ...]
-    """In topological order: every node stands behind those that it reads."""
+    """In topological order: every node comes after those that it reads."""
     outputs: tuple[int, ...]
     """The nodes at which the backward pass began."""
     gradients: tuple[PyTree, ...]
-    """One entry per argument, each in its argument's structure; None for leaves without derivative."""
+    """One entry per argument, each with the structure of its argument; None for leaves without a derivative."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of how the function was read."""
+    """What a reader should know about how the function was read."""
 
     @property
     def value(self) -> Any:
@@ -124,7 +124,7 @@ class Record:
         return values[0] if len(values) == 1 else tuple(values)
 
     def __getitem__(self, name: str) -> Node:
-        """The node of that name. Raises `KeyError` that lists the names."""
+        """The node with that name. Raises a `KeyError` that lists the names."""
         for node in self.nodes:
             if node.name == name:
                 return node
@@ -134,7 +134,7 @@ class Record:
         )
 
     def cotangent(self, name: str) -> Any:
-        """The derivative of the output with respect to the value of that name; zeros where nothing flows back."""
+        """The derivative of the output with respect to the value with that name; zeros if nothing flows back."""
         node = self[name]
         if node.cotangent is None and jnp.issubdtype(node.dtype, jnp.floating):
             return np.zeros(node.shape, node.dtype)

@@ -1,8 +1,8 @@
 """Where did it die? The first value, or the first cotangent, that is NaN, infinite, or has underflowed to zero.
 
-Promises: forward first, then backward, in the order in which they were computed. Only entries that count are looked at,
-not those that a `jnp.where` leaves out (`fnn.glassbox.chosen`). A zero is underflow only where the operation cannot
-make one of the numbers that went in; masking by −∞ or by a large negative number is no underflow.
+Promises: forward first, then backward, in the order of computation. Only entries that count are examined, not those
+that a `jnp.where` leaves out (`fnn.glassbox.chosen`). A zero is underflow only if the operation cannot make a zero from
+its inputs; masking with −∞ or with a large negative number is not underflow.
 Source: claims A13, A17, C10.
 """
 
@@ -30,7 +30,7 @@ class Trouble(NamedTuple):
     what: str
     """"NaN", "infinite", or "underflow"."""
     inputs: tuple[Node, ...]
-    """What the operation read: the node's inputs, or on the way back its consumers."""
+    """What the operation read: the node's inputs, or in the backward pass its consumers."""
 
     def __str__(self) -> str:
         node, place = self.node, f" ({self.node.place})" if str(self.node.place) else ""
@@ -42,13 +42,13 @@ class Trouble(NamedTuple):
         return f"forward, {node.name} {_WORDS[self.what]}: {made}{' of ' + origins if origins else ''}."
 
 
-#: A constant of at most this is there to mask.
+#: A constant of at most this is a mask.
 MASK = -9000.0
 _WORDS = {"NaN": "is NaN", "infinite": "is infinite", "underflow": "has underflowed to 0"}
 
 
 class Size(NamedTuple):
-    """How large a value is, and how large what flows back into it.
+    """The size of a value and of the gradient that flows back into it.
 
     >>> [(size.name, round(size.value, 3)) for size in fnn.graph(jnp.tanh, 1.0).sizes()]
     [('x', 1.0), ('tanh', 0.762)]
@@ -56,7 +56,7 @@ class Size(NamedTuple):
 
     name: str
     value: float
-    """Root mean square of the entries; NaN where there are none, or they are not numbers."""
+    """Root mean square of the entries; NaN if there are none, or they are not numbers."""
     cotangent: float
     zeros: float
     """Share of entries that are exactly 0."""
@@ -74,7 +74,7 @@ def _forward(nodes: Sequence[Node], outputs: Iterable[int]) -> Trouble | None:
         if node.operation != "argument" and all(k in fixed for k in node.inputs):
             fixed.add(node.index)
             if _one_number(node.value):
-                # a number of the source, such as the NaN that marks what is invalid: where it is chosen shows there
+                # a number in the source, such as the NaN that marks invalid entries: if it is chosen, that shows later
                 continue
         inputs = tuple(nodes[k] for k in dict.fromkeys(node.inputs))
         if what := _wrong(node.value, count, _put(node, nodes, fixed)) or (
@@ -96,9 +96,9 @@ def _backward(nodes: Sequence[Node]) -> Trouble | None:
 
 
 def _masking(nodes: Sequence[Node]) -> float:
-    """At and below this a number is a mask: half of the smallest constant of at most −9000; −∞ where there is none.
+    """At or below this a number is a mask: half of the smallest constant of at most −9000; −∞ if there is none.
 
-    Attention masks by −10⁴, −10⁹ or the least number of the dtype where it does not mask by −∞, so that exp makes 0.
+    Attention masks with −∞, −10⁴, −10⁹ or the least number of the dtype, so that exp gives 0.
     """
     masks = [
         float(_wide(node.value).flat[0])
@@ -119,7 +119,7 @@ def sizes(nodes: Sequence[Node]) -> list[Size]:
 
 
 def _put(node: Node, nodes: Sequence[Node], fixed: set[int]) -> Any:
-    """Which entries a choice takes from numbers of the source: an infinity is there on purpose, as for a minimum."""
+    """Which entries a choice takes from numbers in the source: an infinity is there on purpose, as for a minimum."""
     if node.operation != "select_n" or isinstance(nodes[node.inputs[0]].value, Summary):
         return False
     which = np.asarray(nodes[node.inputs[0]].value).astype(int)
@@ -134,7 +134,7 @@ def _wrong(value: Any, count: Any, put: Any = False) -> str:
     array = np.where(count, _wide(value), 0.0)
     if np.isnan(array).any():
         return "NaN"
-    # minus infinity is how attention masks: what it does to others shows there
+    # attention masks with minus infinity: its effect on other values shows in those
     if np.iscomplexobj(array):
         return "infinite" if np.isinf(array).any() else ""
     return "infinite" if (np.isposinf(array) & ~np.asarray(put)).any() else ""
@@ -182,7 +182,7 @@ def _unmasked(array: np.ndarray, least: float) -> np.ndarray:
 
 
 def _lost_back(node: Node, consumer: Node, bar: Any, nodes: Sequence[Node], least: float) -> bool:
-    """True if a consumer passes back 0 where its own cotangent is not 0 and its slope cannot be."""
+    """True if a consumer passes back 0 although its own cotangent is not 0 and its slope cannot be 0."""
     if not _numbers(bar) or not _numbers(consumer.cotangent) or np.shape(bar) != np.shape(consumer.cotangent):
         return False
     gone = (np.asarray(bar) == 0) & (np.asarray(consumer.cotangent) != 0)

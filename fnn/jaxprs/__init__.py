@@ -1,8 +1,8 @@
-"""Jaxprs, read: what JAX traced of a function, for the checker, the glass box, the training and the tests.
+"""Reading jaxprs: what JAX traced of a function, for the checker, the glass box, training and the tests.
 
-Promises: the one reader of jaxprs, with public names of JAX only. `parts` holds the table of calls and loops; `places`
-tells whose line an equation is; `evaluation` runs a jaxpr with hooks that see every equation at any depth; `double` is
-the same function in float64; `text` says what a function computes, in any process.
+Promises: the only reader of jaxprs, using only public JAX names. `parts` holds the table of calls and loops; `places`
+tells which line an equation comes from; `evaluation` runs a jaxpr with hooks that see every equation at any depth;
+`double` makes the same function in float64; `text` writes what a function computes, the same in any process.
 Letters: values are the arrays that a jaxpr runs on, atoms its variables and literals.
 """
 

@@ -1,6 +1,7 @@
-"""The same function in float64: what it makes or casts in a narrower dtype inside is widened.
+"""The same function in float64: what it creates in, or casts to, a narrower dtype inside is widened.
 
-Promises: literals come in double from a trace under x64; bits that are read as numbers and samplers stay as they are.
+Promises: a trace under x64 gives literals in double precision; bits that are read as numbers, and samplers, stay as
+they are.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from fnn.types import PyTree, is_key
 
 
 class Narrow(NamedTuple):
-    """A step of a function that computes in a dtype narrower than float64, though its inputs do not."""
+    """A step of a function that computes in a dtype narrower than float64, although its inputs do not have one."""
 
     dtype: str
     primitive: str
@@ -29,13 +30,13 @@ AS_CAPTURED = "as captured"
 
 
 def narrow_in(jaxpr: Any, depends: Sequence[bool] | None = None) -> Narrow | None:
-    """The first step of a jaxpr that gives a floating dtype narrower than float64, if there is one.
+    """The first step of a jaxpr that returns a floating dtype narrower than float64, if there is one.
 
-    Steps that compute with what a function captured alone do not count: nothing that is passed is cast there.
+    Steps that compute only with what a function captured do not count: nothing that is passed is cast there.
 
     Args:
-        jaxpr: any.
-        depends: which of its inputs depend on what is passed; by default all.
+        jaxpr: any jaxpr.
+        depends: which of its inputs depend on the arguments; by default all.
     """
     inner = bare(jaxpr)
     flags = [True] * len(inner.invars) if depends is None else depends
@@ -66,7 +67,7 @@ def _is_cast_back(equation: Any) -> bool:
 
 
 def narrowest_in(jaxpr: Any) -> Any:
-    """The narrowest floating dtype of any value, constant or literal of a jaxpr; None where all are float64."""
+    """The narrowest floating dtype of any value, constant or literal of a jaxpr; None if all are float64."""
     atoms = [*bare(jaxpr).invars, *bare(jaxpr).constvars]
     for equation in equations(jaxpr):
         atoms += [*equation.invars, *equation.outvars]
@@ -77,9 +78,9 @@ def narrowest_in(jaxpr: Any) -> Any:
 
 
 def coarseness(jaxpr: Any) -> float:
-    """How far a constant inside may be rounded, as a share: the epsilon of its dtype if it is narrow; 0 if none is.
+    """How far a constant inside may be rounded, as a share: the epsilon of its dtype if that is narrow, else 0.
 
-    Numbers that half the digits of their dtype hold, 0.5 or 3, are taken for exact.
+    Numbers that fit into half the digits of their dtype, such as 0.5 or 3, count as exact.
     """
     values = [*getattr(jaxpr, "consts", ())]
     for equation in equations(jaxpr):
@@ -96,23 +97,23 @@ def _rounded_by(value: Any) -> float:
     return 0.0 if (scaled == np.round(scaled)).all() else float(information.eps)
 
 
-#: What traced gives: a closed jaxpr, and the shapes of what the function returns.
+#: What tracing returns: a closed jaxpr, and the shapes of what the function returns.
 Traced = tuple[Any, PyTree]
 
 
 def doubled(
     f: Callable[..., PyTree], working: Callable[[], Traced] | None = None, seen: Callable[[Any], None] | None = None
 ) -> Callable[..., PyTree]:
-    """The same function in float64 throughout: what it makes or casts in a narrower dtype inside is widened.
+    """The same function in float64 throughout: what it creates in, or casts to, a narrower dtype inside is widened.
 
-    To be called under `jax.enable_x64`, on float64. Numbers come in double from a trace there; a function that cannot
-    be traced there, as where it fixes the dtype of a carry, is widened as the user runs it. Bits that are read as
-    numbers stay as narrow as they are, and so do samplers: for a key's float64 numbers are others.
+    Call it under `jax.enable_x64`, on float64. A trace there gives numbers in double precision; a function that cannot
+    be traced there, for instance because it fixes the dtype of a carry, is widened as the user runs it. Bits that are
+    read as numbers stay narrow, and so do samplers: in float64 a key gives other numbers.
 
     Args:
         f: any function that can be traced.
         working: traces the same function as the user runs it.
-        seen: is given the jaxpr that is widened, if something in it is narrow.
+        seen: called with the jaxpr that is widened, if something in it is narrow.
     """
 
     def wide(*args: PyTree) -> PyTree:
@@ -120,7 +121,7 @@ def doubled(
         try:
             program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
         except Exception:
-            # whatever an unknown function raises on dtypes that it was not written for
+            # an unknown function may raise anything on dtypes that it was not written for
             if working is None:
                 raise
             program, shape = working()
@@ -144,9 +145,9 @@ def doubled(
 
 
 def widening(samplers: dict[int, Any] | None = None) -> Hooks:
-    """Hooks that run a jaxpr in float64 throughout; samplers by identity, with the equations that draw in their place.
+    """Hooks that run a jaxpr in float64 throughout; samplers by identity, with the equations that draw for them.
 
-    Rules by hand must be resolved before, by tracing the derivative itself: here only their values count.
+    Hand-written rules must be resolved first, by tracing the derivative itself: here only their values count.
     """
     samplers = samplers or {}
 
@@ -161,7 +162,7 @@ def widening(samplers: dict[int, Any] | None = None) -> Hooks:
     return Hooks(plain=_bind_wide, call=call, constant=_widened)
 
 
-#: Equations whose results depend on the bits of a number: they run as narrow as they stand.
+#: Equations with results that depend on the bits of a number: they run in their narrow dtype.
 NARROW = ("bitcast_convert_type", "nextafter", "pure_callback", "io_callback", "random_bits")
 
 

@@ -1,6 +1,7 @@
 """Running a jaxpr with hooks that see every equation at any depth.
 
-Promises: within jit, checkpoint, scan, while, cond and shard_map; without hooks, what JAX computes.
+Promises: hooks reach inside jit, checkpoint, scan, while, cond and shard_map; without hooks the result is what JAX
+computes.
 """
 
 import contextlib
@@ -18,20 +19,20 @@ from fnn.types import PyTree
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a run of a jaxpr does otherwise than JAX does."""
+    """What a run of a jaxpr does differently from JAX."""
 
     custom: "Callable[[Any, Values, Hooks], Values] | None" = None
-    """For each equation with a derivative by hand; by default its primal computation runs, and the rule is gone."""
+    """For each equation with a hand-written derivative; by default its primal computation runs, without the rule."""
     plain: "Callable[[Any, Values], Values] | None" = None
-    """For each equation that is neither call nor loop."""
+    """For each equation that is neither a call nor a loop."""
     call: "Callable[[Any, Values], Values | None] | None" = None
-    """For each other call; None where it is to be run as usual."""
+    """For each other call; returns None to run it as usual."""
     loop: "Callable[[Any, Values, Hooks], Values | None] | None" = None
-    """For each loop, branch or map over devices; None where it is to be run as usual."""
+    """For each loop, branch or map over devices; returns None to run it as usual."""
     constant: Callable[[Any], Any] = lambda value: value
     """For each constant and each literal."""
     after: Callable[[Any, Values], Values] = lambda _, values: values
-    """For the results of each equation that is neither call nor loop."""
+    """For the results of each equation that is neither a call nor a loop."""
 
 
 AS_IT_IS = Hooks()
@@ -60,19 +61,19 @@ def apply(equation: Any, values: Values, hooks: Hooks = AS_IT_IS) -> Values:
     if (body := body_of(equation)) is not None:
         own = hooks.call(equation, values) if hooks.call is not None else None
         if own is None and is_sampler(equation):
-            # kept whole, so that it can be known for one later
+            # kept whole, so that it can be recognized later
             own = hooks.after(equation, bind(equation, values))
         return evaluate(body, values, hooks) if own is None else own
     if name in LOOPS:
         own = hooks.loop(equation, values, hooks) if hooks.loop is not None else None
         return _loop(equation, values, hooks) if own is None else own
-    # an equation that is run again has the traceback of that run: the scope remembers whose it is
+    # an equation that is run again has the traceback of that run: the scope remembers that it is the user's
     with jax.named_scope(STOPPED) if is_stopped_by_user(equation) else contextlib.nullcontext():
         return hooks.after(equation, (hooks.plain or bind)(equation, values))
 
 
 def primal(equation: Any, values: Values, hooks: Hooks = AS_IT_IS) -> Values:
-    """The results of an equation with a derivative by hand, by its primal computation."""
+    """The results of an equation with a hand-written derivative, by its primal computation."""
     return evaluate(body_of(equation), values, hooks)
 
 
@@ -85,20 +86,20 @@ def bind(equation: Any, values: Values) -> Values:
 
 
 def alone(equation: Any) -> Callable[..., Values]:
-    """The equation as a function of its inputs that are no literals, each a variable of its own.
+    """The equation as a function of its inputs that are not literals, each a separate variable.
 
-    An array that is passed twice is two inputs here: what the equation says of each can be told apart.
+    An array that is passed twice is two inputs here, so what the equation says about each can be distinguished.
     """
     from jax.extend import core
 
     places = [k for k, atom in enumerate(equation.invars) if not is_literal(atom)]
     shapes = [jax.ShapeDtypeStruct(equation.invars[k].aval.shape, equation.invars[k].aval.dtype) for k in places]
-    # variables are made by tracing, for how JAX makes them differs between its releases
+    # variables are made by tracing, because releases of JAX make them in different ways
     fresh = jax.make_jaxpr(lambda *inputs: inputs)(*shapes).jaxpr.invars
     variables = list(equation.invars)
     for k, variable in zip(places, fresh, strict=True):
         variables[k] = variable
-    # a result that nobody reads has no variable
+    # a result that nothing reads has no variable
     single = equation.replace(invars=variables)
     inner = next(inside(equation), None)
     debug = {} if inner is None else {"debug_info": inner.jaxpr.debug_info}
@@ -115,12 +116,12 @@ def alone(equation: Any) -> Callable[..., Values]:
 
 
 def _varying(atom: Any) -> frozenset[str]:
-    """The axes of the devices along which a value within `shard_map` differs."""
+    """The device axes along which a value inside `shard_map` varies."""
     return frozenset(getattr(getattr(atom.aval, "manual_axis_type", None), "varying", ()))
 
 
 def _mesh_around(equation: Any) -> Any:
-    """The devices of the `shard_map` within which an equation stands; None outside."""
+    """The devices of the `shard_map` around an equation; None outside."""
     if not any(map(_varying, [*equation.invars, *equation.outvars])):
         return None
     sizes = dict(equation.outvars[0].aval.sharding.mesh.shape)
@@ -129,7 +130,7 @@ def _mesh_around(equation: Any) -> Any:
 
 
 def _on_devices(run: Callable[..., Any], mesh: Any, varying: list[frozenset[str]]) -> Callable[..., Any]:
-    """An equation from within `shard_map` as a function outside: every device runs it on the same inputs."""
+    """An equation from inside `shard_map` as a function outside: every device runs it on the same inputs."""
 
     def everywhere(*inputs: Any) -> tuple:
         typed = [
@@ -149,7 +150,7 @@ def _on_devices(run: Callable[..., Any], mesh: Any, varying: list[frozenset[str]
 
 
 def _loop(equation: Any, values: Values, hooks: Hooks) -> Values:
-    """A loop, a branch or a map over devices, its bodies run with the hooks."""
+    """A loop, a branch or a map over devices, with its bodies run under the hooks."""
     name, params = equation.primitive.name, equation.params
 
     def run(body: Any) -> Callable[..., tuple]:

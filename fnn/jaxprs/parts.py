@@ -1,7 +1,7 @@
-"""The parts of an equation: what a call holds, what a loop carries, which axes are named.
+"""The parts of an equation: the body of a call, the carry of a loop, the named axes.
 
-Promises: the one table of calls (`CALLS`) and of loops; whichever way a release stores a jaxpr, its constants and the
-parts of a scan, they are read alike.
+Promises: the only table of calls (`CALLS`) and of loops; however a release stores a jaxpr, its constants and the parts
+of a scan, they are read in the same way.
 Letters: values are the arrays that a jaxpr runs on, atoms its variables and literals.
 """
 
@@ -12,17 +12,17 @@ import numpy as np
 
 from fnn.types import is_key
 
-#: Primitives that only call what they hold, with the parameter that holds it.
+#: Primitives that only call their body, with the parameter that holds it.
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr",
     "remat2": "jaxpr", "checkpoint": "jaxpr", "custom_lin": "jaxpr",
     "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
 }  # fmt: skip
 
-#: Those among them that carry a derivative written by hand.
+#: Those among them with a hand-written derivative.
 CUSTOM = ("custom_vjp_call", "custom_jvp_call")
 
-#: Primitives that run bodies of their own, some of them many times; their results are those of the bodies.
+#: Primitives that run bodies, some of them many times; their results are those of the bodies.
 LOOPS = ("scan", "while", "cond", "shard_map")
 
 Values = list[Any]
@@ -34,24 +34,24 @@ def bare(jaxpr: Any) -> Any:
 
 
 def closed(jaxpr: Any) -> Any:
-    """A jaxpr with its constants, as some releases of JAX store it and others do not."""
-    from jax.extend import core  # 15 ms, which `import fnn` need not spend
+    """A jaxpr with its constants; some releases of JAX store it so, others do not."""
+    from jax.extend import core  # takes 15 ms, which `import fnn` need not spend
 
     return jaxpr if hasattr(jaxpr, "consts") else core.ClosedJaxpr(jaxpr, ())
 
 
 def is_literal(atom: Any) -> bool:
-    """True for a number that stands in the jaxpr itself."""
+    """True for a number that is written in the jaxpr itself."""
     return hasattr(atom, "val")
 
 
 def value_of(literal: Any) -> Any:
-    """A literal's number in the dtype that it has there."""
+    """A literal's number, in its dtype there."""
     return literal.val if is_key(literal.val) else np.asarray(literal.val, literal.aval.dtype)
 
 
 def body_of(equation: Any) -> Any:
-    """The closed jaxpr that a call holds; None for an equation that is no call."""
+    """The closed jaxpr that a call holds; None for an equation that is not a call."""
     held = equation.params.get(CALLS.get(equation.primitive.name, ""))
     return None if held is None else closed(held)
 
@@ -73,14 +73,14 @@ def equations(jaxpr: Any) -> Iterator[Any]:
 
 
 def axes_of(jaxpr: Any) -> frozenset[str]:
-    """The named axes that a jaxpr uses, as a mean over devices does, and that no map inside it makes."""
+    """The named axes that a jaxpr uses, as a mean over devices does, without those made by a map inside it."""
     used: set[str] = set()
     for equation in bare(jaxpr).eqns:
         params, bodies = equation.params, list(inside(equation))
         values = [params.get("axes", ()), params.get("axis_name", ()), getattr(params.get("mesh"), "axis_names", ())]
         each = [name for value in values for name in (value if isinstance(value, tuple | list) else (value,))]
         named = {name for name in each if isinstance(name, str)}
-        # what holds a body makes the axes that it names
+        # an equation with a body makes the axes that it names
         used |= frozenset().union(*map(axes_of, bodies)) - named if bodies else named
     return frozenset(used)
 
@@ -93,7 +93,8 @@ def largest(jaxpr: Any) -> int:
 
 
 class Scan(NamedTuple):
-    """A scan: `constants` inputs of the body stay, the next `carried` are carried on, the others are sequences."""
+    """A scan: `constants` inputs of the body stay fixed, the next `carried` are carried on, the others are
+    sequences."""
 
     body: Any
     constants: int
@@ -103,11 +104,11 @@ class Scan(NamedTuple):
 
     @classmethod
     def of(cls, equation: Any) -> "Scan":
-        """The parts of a scan equation; the releases of JAX name their numbers apart."""
+        """The parts of a scan equation; releases of JAX name their numbers differently."""
         body, params = closed(equation.params["jaxpr"]), equation.params
 
         def unchanged(outside: Any, inside: Any) -> int:
-            # constants and carries have their own shape within, sequences lose an axis
+            # constants and carries have the same shape inside, sequences lose an axis
             return sum(a.aval.shape == b.aval.shape for a, b in zip(outside, inside, strict=True))
 
         carried = unchanged(equation.outvars, body.jaxpr.outvars)

@@ -1,6 +1,7 @@
-"""Where an equation comes from: the user's line, the function behind a call, the rule by hand.
+"""Where an equation comes from: the user's line, the function behind a call, the hand-written rule.
 
-Promises: files of JAX and of what traces for others here are never a user's; where JAX does not tell, NOWHERE or "".
+Promises: files of JAX, and of the parts of this package that trace for others, never count as a user's; if JAX does not
+tell, the answer is NOWHERE or "".
 """
 
 import functools
@@ -16,7 +17,7 @@ from fnn.jaxprs.parts import bare, body_of
 _JAX = Path(jax.__file__).parent
 _FNN = Path(__file__).parent.parent
 
-#: Folders of this package that trace functions of others, and are never where an equation comes from.
+#: Folders of this package that trace functions of others, so that no equation comes from them.
 _READERS = (_FNN / "jaxprs", _FNN / "checker", _FNN / "glassbox")
 
 
@@ -36,7 +37,7 @@ def source_of(jaxpr: Any) -> tuple[str, str]:
 
 
 def derivative_of(equation: Any) -> str:
-    """The "file:line" of the derivative by hand of an equation of CUSTOM, "" where JAX does not tell."""
+    """The "file:line" of the hand-written derivative of an equation of CUSTOM, "" if JAX does not tell."""
     held = equation.params.get("bwd", equation.params.get("jvp_jaxpr_fun"))
     information = str(getattr(getattr(held, "debug_info", None), "func_src_info", None) or "")
     return information.partition(" at ")[2]
@@ -48,21 +49,21 @@ class Place(NamedTuple):
     file: str
     line: int
     function: str = ""
-    """The function in which it stands."""
+    """The function that it is in."""
 
     def __str__(self) -> str:
         return f"{Path(self.file).name}:{self.line}" if self.file else ""
 
     @property
     def text(self) -> str:
-        """The line itself, "" where it cannot be read."""
+        """The line itself, "" if it cannot be read."""
         return linecache.getline(self.file, self.line).strip() if self.file else ""
 
 
 def line_of(error: BaseException, *, package: bool = True) -> str:
-    """The line of the user's own code at which an error was raised, "" where it stands in none.
+    """The line of the user's own code at which an error was raised, "" if there is none.
 
-    With `package=False`, outside of this package too, wherever it lies.
+    With `package=False`, lines of this package are excluded too, wherever it is installed.
     """
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         ours = not package and Path(frame.filename).is_relative_to(_FNN)
@@ -71,7 +72,7 @@ def line_of(error: BaseException, *, package: bool = True) -> str:
     return ""
 
 
-#: Where JAX does not tell.
+#: The place if JAX does not tell.
 NOWHERE = Place("", 0)
 
 
@@ -99,7 +100,7 @@ def is_installed(file: str) -> bool:
 
 
 def is_sampler(equation: Any) -> bool:
-    """True for a call of a function of `jax.random`."""
+    """True for a call of a `jax.random` function."""
     body = body_of(equation)
     if body is None:
         return False
@@ -108,12 +109,12 @@ def is_sampler(equation: Any) -> bool:
     return file.is_relative_to(_JAX) and "random" in file.with_suffix("").parts
 
 
-#: The name of a scope around each `stop_gradient` of the user's that is run again.
+#: The name of a scope around each of the user's `stop_gradient` calls that is run again.
 STOPPED = "stopped by the user"
 
 
 def is_stopped_by_user(equation: Any) -> bool:
-    """True for a `stop_gradient` that the user, or a library, calls; False for those inside the functions of JAX."""
+    """True for a `stop_gradient` that the user, or a library, calls; False for those inside JAX functions."""
     if equation.primitive.name != "stop_gradient":
         return False
     if STOPPED in str(equation.source_info.name_stack):

@@ -1,7 +1,7 @@
-"""What a function computes, as a text and as its SHA-256.
+"""What a function computes, as text and as its SHA-256.
 
 Promises: equal in every process with the same release of JAX; names and places do not count, every constant does.
-Refuses: a function that calls back to Python.
+Refuses: a function that calls back into Python.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from fnn.types import PyTree, is_key
 
 
 def fingerprint(f: Callable[..., PyTree], *args: PyTree) -> str:
-    """SHA-256 of what f computes on arguments of these shapes: its jaxpr, every constant with it.
+    """Return the SHA-256 of what f computes on arguments of these shapes: its jaxpr, with every constant.
 
     Equal in every process with the same release of JAX; names of functions and places in files do not count. Raises
-    `ValueError` for a function that calls back to Python: what that computes stands in no jaxpr.
+    `ValueError` for a function that calls back into Python: what that computes is not in the jaxpr.
 
     >>> import jax.numpy as jnp
     >>> scale = lambda c: lambda x: c * x
@@ -35,9 +35,9 @@ def fingerprint(f: Callable[..., PyTree], *args: PyTree) -> str:
 
 
 def fingerprint_of(jaxpr: Any, structure: str = "") -> str:
-    """The fingerprint of what was traced already, with the structure of its arguments and results as a text."""
+    """The fingerprint of what is already traced, with the structure of its arguments and results as text."""
     if any("callback" in each.primitive.name for each in equations(jaxpr)):
-        raise ValueError("a function that calls back to Python has no fingerprint. Write it in JAX.")
+        raise ValueError("a function that calls back into Python has no fingerprint. Write it in JAX.")
     return hashlib.sha256("\n".join([structure, *lines_of(jaxpr)]).encode()).hexdigest()
 
 
@@ -63,7 +63,7 @@ def lines_of(jaxpr: Any, indent: str = "") -> Iterator[str]:
     yield f"{indent}outputs {' '.join(map(text, inner.outvars))}"
 
 
-#: Parameters that say nothing of what is computed, or cannot be read: names, memoized tracers.
+#: Parameters that say nothing about what is computed, or cannot be read: names, memoized tracers.
 _SILENT = (
     "name", "debug_info", "fwd_jaxpr_thunk", "jvp_jaxpr_fun", "bwd", "out_trees", "ctx_mesh", "compiler_options_kvs"
 )  # fmt: skip

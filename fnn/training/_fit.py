@@ -1,10 +1,10 @@
 """Training: a whole run in one compiled program, for any gradient and any optimizer.
 
-Promises: the gradient is an argument, by hand or automatic, and nothing here knows which it got; state in, state
-out; the same key, data and versions give the same bits, however the run is interrupted and taken up again; every row
-is used once per epoch, the last incomplete batch included, which weighs what it holds. Data is looked at once, on the
+Promises: the gradient is an argument, written by hand or automatic, and nothing here knows which; state in, state out;
+the same key, data and versions give the same bits, however often the run is interrupted and resumed; every row is used
+once per epoch, those of the incomplete last batch included, which counts by its rows. Data is checked once, on the
 host, before the first step.
-Refuses: data that training would accept without complaint and that cannot be right; batches larger than the data.
+Refuses: data that cannot be right, although training would accept it without complaint; batches larger than the data.
 Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. Sources: claims A19, B6, E7, E8.
 """
 
@@ -35,7 +35,7 @@ from fnn.training.state import AnyOptimizer, Metric, Metrics, TrainState, ValueA
 from fnn.training.stream import Stream
 from fnn.types import Key, Params
 
-#: A callback of the user: (number of the epoch, what it measured, the state after it where it was asked for).
+#: A callback of the user: (number of the epoch, its metrics, and the state after it if the callback takes one).
 Watch = Callable[[int, Metrics, TrainState], None]
 
 
@@ -84,54 +84,60 @@ def fit(
     """Train with mini-batches, reshuffled every epoch.
 
     Args:
-        value_and_grad: `fnn.backprop(net, loss)`, or `jax.value_and_grad(fnn.objective(net, loss))`, or any function
+        value_and_grad: `fnn.backprop(net, loss)`, `jax.value_and_grad(fnn.objective(net, loss))`, or any function
             (params, x, y) -> (value, gradients).
         params: where to start: parameters, or the `TrainState` of an earlier call, to continue it.
-        data: (x, y) with N rows each, or (x, y, weights) with a weight per example; cast once to the dtype of the
-            parameters, with a note; x may be any pytree that the net takes. Or a `Stream` of rows that need not fit
-            into memory.
+        data: (x, y) with N rows each, or (x, y, weights) with one weight per example, shape (N,). Floats are cast once
+            to the dtype of the parameters, with a `CastWarning`; x may be any pytree that the net takes. Or a `Stream`
+            of rows, which need not fit into memory.
         optimizer: an Optax transformation, a record such as `fnn.optimizers.adam(1e-3)`, or a function of the learning
             rate such as `optax.adam`.
-        epochs: E, how many times every row is used, in addition to the epochs of a state that is continued.
+        epochs: E, how many times every row is used; a continued state trains for E epochs more.
         batch_size: B rows per step; 1 is one example at a time, N the full batch.
-        key: for the shuffles, and the noise of layers such as dropout; a state that is continued has its own.
-        learning_rate: for an optimizer that is a function of it; other rates need no new program. Or a schedule.
-        validation: (x, y) or (x, y, weights) to measure after every epoch; needs a gradient that knows its objective,
-            or metrics.
+        key: for the shuffles and the noise of layers such as dropout; leave it out when you continue a state, which has
+            its own.
+        learning_rate: a number or a schedule, for an optimizer that is a function of it; a new number needs no new
+            compilation.
+        validation: (x, y) or (x, y, weights), measured after every epoch; needs metrics, or a gradient that knows its
+            objective.
         strength: of the regularizer, if the objective has one.
-        clip_norm: gradients longer than this (norm over all parameters) are scaled down to it, after the mean of a
-            window.
-        accumulate: batches whose gradients are averaged for one update, Σ |B| g_B / Σ |B|; an epoch ends a window.
+        clip_norm: gradients longer than this (norm over all parameters) are scaled down to it; with `accumulate`, the
+            mean gradient is.
+        accumulate: how many batches are averaged for one update, Σ |B| g_B / Σ |B|; the end of an epoch always makes an
+            update.
         metrics: {name: f(params, x, y)}, measured after every epoch on the data, and on the validation data as
-            "validation_name"; f also gets what it takes by name of `sample_weight`, `net`, and `statistics` (of
-            layers such as batch normalization).
-        patience: stop after this many epochs without improvement, and return the best parameters; None: never stop.
-        min_improvement: by how much the monitored value must get better to count for `patience`.
+            "validation_name". If f has parameters named `sample_weight`, `net` or `statistics` (of layers such as batch
+            normalization), it gets those too.
+        patience: stop after this many epochs without improvement and return the best parameters; None: never stop
+            early.
+        min_improvement: how much better the monitored value must get to count as an improvement for `patience`.
         monitor: the name of the measure that early stopping watches.
-        direction: whether more ("max") or less ("min") of it is better; None where its name says so, by ending in
-            "loss", "error" or "accuracy".
-        on_nonfinite: if a loss, a gradient or a parameter is NaN or infinite: "stop" raises and names it, "skip" leaves
-            the step out and counts it in `state.skipped`, "continue" goes on.
-        on_epoch: called with (number of the epoch from 1, its metrics) soon after the epoch; one that takes a third
-            argument gets the `TrainState` after it. It may raise `fnn.StopTraining`, which ends the run at that epoch.
-        checkpoints: where to keep them; a run that finds its own there continues from the last.
-        progress_bar: show a bar with loss, metrics, rate and time left on a terminal, plain lines elsewhere; at the
-            end why it ended and, with patience, which epoch came back.
-        log: a file that gets a JSON line for every epoch while the run goes on.
+        direction: "max" or "min", whichever is better; not needed if the name of the measure ends in "loss", "error" or
+            "accuracy".
+        on_nonfinite: what to do if a loss, a gradient or a parameter is NaN or infinite: "stop" raises an error that
+            names it, "skip" leaves the step out and counts it in `state.skipped`, "continue" ignores it.
+        on_epoch: called with (number of the epoch from 1, its metrics) soon after each epoch; if it takes a third
+            argument, it gets the `TrainState` after the epoch. It may raise `fnn.StopTraining`, which ends the run at
+            that epoch.
+        checkpoints: where to keep them; a run that finds its own checkpoints there continues from the last one.
+        progress_bar: show loss, metrics, epochs per second and time left, as a bar on a terminal and as plain lines
+            elsewhere; at the end, say why the run ended and, with patience, which epoch's parameters are returned.
+        log: name of a file to which a JSON line is appended after every epoch.
         mesh: devices to train on, those of other processes included: the rows of each batch are split over its axis
-            "data", wide layers over its axis "model" if it has one. Of several processes, the first one writes and
-            calls `on_epoch`.
+            "data", and wide layers over its axis "model" if it has one. With several processes, only the first writes
+            files and calls `on_epoch`.
 
     Returns:
-        (state, history): `state.params` are the trained parameters; of any net, `net.evaluate(state.params,
-        state.statistics, x)` predicts.
+        (state, history): a `TrainState` and a `History` of one value per epoch, shape (E,), for each curve.
+        `state.params` are the trained parameters; `net.evaluate(state.params, state.statistics, x)` predicts with any
+        net.
 
     Raises:
-        ValueError, TypeError: invalid data, sizes or options; before the first step.
-        NonFiniteError: see `on_nonfinite`; it holds the last good state.
+        ValueError, TypeError: invalid data, sizes or options, before the first step.
+        NonFiniteError: see `on_nonfinite`; the error holds the last good state.
         CheckpointError: checkpoints of another run, or a folder that cannot be used.
-        GroupError: another process failed, is gone, or was given another run.
-        KeyboardInterrupt, and what a callback raises: with the attributes `state` and `history` of the run so far.
+        GroupError: another process failed, was lost, or was given a different run. KeyboardInterrupt, and whatever a
+            callback raises: with the run so far in the attributes `state` and `history`.
 
     >>> import optax
     >>> x, y = fnn.data.xor()
@@ -162,7 +168,7 @@ def fit(
         request.require_monitor(job, state)
         same: dict[str, Any] = {}
         if checkpoints is not None or group.several:
-            # what JAX reads of a function tells where its arguments lie
+            # what JAX reads from a function depends on where its arguments lie
             rows = data if isinstance(data, Stream) else placement.host(job.data)
             same = identity(job, rows, placement.host(state), on_nonfinite=on_nonfinite)
     agreed = {
@@ -192,7 +198,7 @@ def fit(
 
 
 def _given(params: Params | TrainState, key: Key | None) -> TrainState | None:
-    """The state that is continued, or None for parameters, which come with a key."""
+    """The state to continue, or None for parameters, which come with a key."""
     given = params if isinstance(params, TrainState) else None
     if (key is None) == (given is None):
         raise ValueError(
@@ -205,7 +211,7 @@ def _given(params: Params | TrainState, key: Key | None) -> TrainState | None:
 
 
 def _source(request: Request, job: Job, params: Params | None) -> Source:
-    """Where the rows come from; with parameters to start from, the first predictions are looked at."""
+    """Where the rows come from; for a new run, the first predictions are checked."""
     data, look = request.data, None if params is None else partial(request.look_at_predictions, params)
     if isinstance(data, Stream):
         return Streamed(data, request.prepare_piece, look)
@@ -222,21 +228,22 @@ def _called(on_epoch: Callable[..., None] | None, *, with_state: bool) -> Watch 
 
 
 def _shown(on_epoch: Callable[..., None], number: int, values: Metrics, state: TrainState) -> None:
-    """Call on_epoch with the state in containers of its own: what it puts into them would else be trained on."""
+    """Call on_epoch with the state in containers of its own: otherwise the run would train on what it puts into
+    them."""
     shown = jax.tree.map(lambda leaf: leaf, state)
     on_epoch(number, values, shown)
     before, after = jax.tree.leaves(state), jax.tree.leaves(shown)
     if len(before) != len(after) or any(one is not other for one, other in zip(before, after, strict=True)):
         raise ValueError(
-            "fit: on_epoch must leave the state as it is, got one that it changed. To change parameters or a rate "
-            "between epochs, let fit return, and continue the state."
+            "fit: on_epoch must not change the state, got one that it changed. To change parameters or a rate between "
+            "epochs, let fit return, then continue from the state."
         )
 
 
 def _watches(
     opened: ExitStack, run: Run, done: int, log: str | PathLike[str] | None, *, progress_bar: bool
 ) -> list[progress.Watch]:
-    """What is written of every epoch."""
+    """Everything that is written after each epoch."""
     watches: list[progress.Watch] = []
     if log is not None:
         watches.append(opened.enter_context(progress.written(log, done, own=run.resumed)))
@@ -246,7 +253,7 @@ def _watches(
 
 
 def _takes_state(on_epoch: Callable[..., None]) -> bool:
-    """Whether a callback has a place for a third argument that it must be given; raise unless it can be called."""
+    """Whether a callback requires a third argument; raise unless it can be called."""
     remedy = "Give on_epoch=f with f(number, metrics) or f(number, metrics, state)."
     if not callable(on_epoch):
         raise TypeError(f"fit: on_epoch must be a function, got {on_epoch!r}. {remedy}")
@@ -280,7 +287,7 @@ def _trained(
     run: Run, group: Group, state: TrainState, watched: tuple[list[progress.Watch], Watch | None],
     received: signals.Received, save: Callable[[TrainState], None] | None, seconds: float,
 ) -> TrainState:  # fmt: skip
-    """Call after call until the run is over; saved in between, and before anything that ends it early."""
+    """Call after call until the run is over; it is saved in between, and before anything ends it early."""
     saved, unsaved, enough = time.monotonic(), False, 0
     try:
         while True:
@@ -290,7 +297,7 @@ def _trained(
             due = save is not None and unsaved and time.monotonic() - saved >= seconds
             word = group.agree(Word(run.budget, due, enough, received.first))
             if word.enough:
-                # the first process alone has asked its callback, of each epoch after a call that may have taken more
+                # only the first process has a callback, called for each epoch after a call that may have gone further
                 state, enough, run.enough = run.back_to(state, word.enough), word.enough, True
             elif run.fault is not None:
                 raise run.fault
@@ -298,24 +305,25 @@ def _trained(
                 save(state)
                 saved, unsaved = time.monotonic(), False
             received.take(word.signal)
-            # one that came since waits for the next word: the others do not know of it, and would step alone
+            # a signal received since then waits for the next exchange: the other processes do not know of it and would
+            # step alone
             if over or word.enough or word.signal:
                 break
             run.budget = word.budget
             state, finished = run.advance(state)
             unsaved = True
-            # on one process of several no array may be asked for of which the others hold a part
+            # with several processes, one must not ask on its own for an array that is spread over all
             seen = run.job.config.placement.host(state) if group.several and run.epoch_by_epoch else state
             enough = _watched(*watched, finished, seen)
     except (faults.NonFiniteError, CheckpointError) as error:
-        # what is not finite is not worth keeping, and what could not be saved cannot be saved again
+        # a state that is not finite is not worth keeping, and one that could not be saved is not tried again
         group.tell(error)
         raise _carrying(error, getattr(error, "state", state), run) from None
     except BaseException as raised:
         # a callback that raises, a second signal, or another process
         error = group.named(raised)
         if run.fault is not None:
-            # the call went on to what is not finite
+            # the call continued to values that are not finite
             state, unsaved = run.fault.state, False
         saves = unsaved and save is not None and getattr(error, "saves", True)
         group.tell(error, saves=saves)
@@ -330,7 +338,7 @@ def _trained(
             save(state)
         received.take(group.agree(Word(signal=received.first)).signal)
     except (RuntimeError, ValueError) as raised:
-        # of a checkpoint, of the group, or of the runtime
+        # raised by a checkpoint, the group, or the runtime
         error = group.named(raised)
         group.tell(error)
         raise _carrying(error, state, run) from None
@@ -344,7 +352,7 @@ def _trained(
 def _watched(
     watches: list[progress.Watch], on_epoch: Watch | None, finished: list[tuple[int, Metrics]], state: TrainState
 ) -> int:
-    """The epoch after which `on_epoch` has seen enough, or 0; what is written ends there too."""
+    """The epoch at which `on_epoch` stopped the run, or 0; logs and progress end there too."""
     number, rest = 0, iter(finished)
     try:
         for number, values in rest:
@@ -355,7 +363,7 @@ def _watched(
     except (StopTraining, StopIteration):
         return number
     except BaseException:
-        # the error carries the state after the call, so the other epochs of the call are written too
+        # the error carries the state after the whole call, so the remaining epochs of the call are written too
         for each, values in rest:
             for watch in watches:
                 watch(each, values)
@@ -364,13 +372,13 @@ def _watched(
 
 
 def _carrying(error: BaseException, state: TrainState, run: Run) -> BaseException:
-    """The error with the work that was done."""
+    """The error, with the work done so far."""
     note = "The run so far is in the attributes state and history of this error."
     return signals.carrying(error, note, state=state, history=run.history())
 
 
 def _finished(run: Run, state: TrainState) -> tuple[TrainState, History]:
-    """What `fit` returns, with a word on what a curve shows."""
+    """What `fit` returns, with a warning if a curve shows trouble."""
     history = run.history()
     curve = history.metrics.get("loss")
     if curve is not None and (message := faults.grown(curve)):
@@ -378,8 +386,8 @@ def _finished(run: Run, state: TrainState) -> tuple[TrainState, History]:
     steps = history.step_loss.size
     if steps and int(state.skipped) >= steps:
         warnings.warn(
-            f"fit: all {steps} steps were left out, since each had a loss or a gradient that is not finite; the "
-            'parameters are those of the start. Look at the data, or find the place with on_nonfinite="stop".',
+            f"fit: all {steps} steps were left out, because each had a loss or a gradient that is not finite; the "
+            'parameters are those of the start. Check the data, or find the place with on_nonfinite="stop".',
             stacklevel=3,
         )
     if state.best is not None:

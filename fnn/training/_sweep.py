@@ -1,8 +1,8 @@
 """Sweeps: many runs in one compiled program, over seeds, learning rates, strengths, initializers and nets.
 
-Promises: runs of equal nets are one program, vectorized over them; nets of other shapes are groups with a program
-each; a run that leaves the finite numbers disturbs no other and is marked; as many runs go together as the memory that
-was allowed holds, and the results do not depend on how many do.
+Promises: runs of equal nets are one vectorized program; nets of different shapes form groups with one program each; a
+run whose values become NaN or infinite does not affect the others and is marked as failed; as many runs go together as
+fit into the memory allowed, and the results do not depend on how many do.
 Letters: M runs, E epochs, N rows, B batch size.
 """
 
@@ -41,13 +41,13 @@ from fnn.types import DType, Key, Params, PyTree, is_key
 
 FIELDS = ("seed", "learning_rate", "strength", "weight_init")
 
-#: A notebook shows so many runs, the best first.
+#: How many runs a notebook shows, the best first.
 SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """What a sweep gave: one row per run.
+    """The result of a sweep, one row per run.
 
     >>> found = fnn.sweep(
     ...     fnn.backprop(fnn.mlp(2, 4, 2), fnn.softmax_cross_entropy), fnn.data.xor(),
@@ -61,33 +61,33 @@ class SweepResult:
     runs: list[dict[str, Any]]
     """The fields of each run."""
     metrics: dict[str, np.ndarray]
-    """name -> (M, E): what was measured after every epoch; NaN where a run had stopped."""
+    """name -> (M, E): what was measured after every epoch; NaN after a run had stopped."""
     params: list[Params]
-    """The parameters of each run."""
+    """The trained parameters of each run."""
     value: np.ndarray
-    """(M,): the monitored quantity of these parameters; NaN of a run that failed."""
+    """(M,): the monitored measure at these parameters; NaN for a run that failed."""
     failed: np.ndarray
-    """(M,): True where a run left the finite numbers."""
+    """(M,): True for a run whose values became NaN or infinite."""
     best: int
     """The run with the best value; -1 if all failed."""
     nets: list[Layer] = field(default_factory=list)
     """The net of each run."""
     statistics: list[PyTree] = field(default_factory=list)
-    """Of each run what layers such as batch normalization keep; `nets[k].evaluate(params[k], statistics[k], x)`."""
+    """What layers such as batch normalization keep, for each run; `nets[k].evaluate(params[k], statistics[k], x)`."""
 
     def plot(self, metric: str = "loss", axes: Any = None) -> Any:
         """Draw one curve of every run with Matplotlib, the best in colour, and return the axes.
 
         Args:
             metric: the name of a curve of `metrics`.
-            axes: to draw in; a new figure by default.
+            axes: where to draw; a new figure by default.
         """
         if metric not in self.metrics:
             raise ValueError(f"plot: metric must be one of {', '.join(self.metrics)}, got {metric!r}. Pick one.")
         return curves.sweep(self.metrics[metric], self.best, self._named(self.best), metric, axes)
 
     def _named(self, k: int) -> dict[str, Any]:
-        """The fields of a run, and its net where the runs have several."""
+        """The fields of a run, and its net if there are several nets."""
         several = len(set(self.nets)) > 1
         return (self.runs[k] if self.runs else {}) | ({"net": self.nets[k]} if several else {})
 
@@ -107,7 +107,9 @@ class SweepResult:
 
 
 def grid(**fields: Iterable[Any]) -> dict[str, list[Any]]:
-    """Every combination of the values of the fields, as columns of equal length.
+    """Return every combination of the values of the fields, as columns of equal length.
+
+    Raises `TypeError` for a field that is not a sequence of values, such as a single number.
 
     >>> fnn.grid(seed=[0, 1], learning_rate=[0.1, 0.3])
     {'seed': [0, 0, 1, 1], 'learning_rate': [0.1, 0.3, 0.1, 0.3]}
@@ -140,32 +142,33 @@ def sweep(
     checkpoints: Checkpoints | None = None,
     mesh: Mesh | None = None,
 ) -> SweepResult:
-    """Train many nets at once.
+    """Train many nets at once and return a `SweepResult` with one row per run.
 
     Args:
-        value_and_grad: one gradient that knows its objective, for all runs; or one for each run, as for other widths
-            and depths.
+        value_and_grad: one gradient that knows its objective, for all runs; or a list with one for each run, as for
+            different widths and depths.
         data: (x, y), or (x, y, weights), the same for all runs.
         over: {field: one value for each run}, of "seed" (initialization and shuffles), "learning_rate", "strength"
             (of the regularizer) and "weight_init" (an initializer, for every dense layer); `fnn.grid` makes all
             combinations.
-        optimizer: with "learning_rate" among the fields, a function of it such as `optax.adam`.
-        epochs: E. batch_size: B.
+        optimizer: as in `fnn.fit`; with "learning_rate" among the fields, a function of it such as `optax.adam`.
+        epochs, batch_size: E epochs for every run, in batches of B rows.
         validation, clip_norm, metrics, patience, min_improvement, direction: as in `fnn.fit`.
-        monitor: by which the best run is chosen: "validation_loss" if there is validation data, else "loss".
-        shared_shuffle: one order of the rows for all runs, and one noise of layers such as dropout: faster, but the
-            runs are not independent.
-        memory: bytes that the runs of one call may take on a device, about; more runs are more calls.
-        dtype: of the parameters.
-        checkpoints: where to keep them; a sweep that finds its own there goes on from the last.
+        monitor: the measure that chooses the best run; by default "validation_loss" if there is validation data, else
+            "loss".
+        shared_shuffle: use one order of the rows, and one noise in layers such as dropout, for all runs: faster, but
+            the runs are not independent.
+        memory: about how many bytes the runs of one call may take on a device; more runs are split into more calls.
+        dtype: the floating dtype of the parameters.
+        checkpoints: where to keep them; a sweep that finds its own checkpoints there continues from the last one.
         mesh: devices to train on, those of other processes included: the runs are split over all of them, and none
             waits for another.
 
     Raises:
         ValueError, TypeError: unknown fields, unequal lengths, and what `fnn.fit` raises.
         CheckpointError: checkpoints of another sweep, or a folder that cannot be used.
-        GroupError: another process failed, is gone, or was given another sweep.
-        KeyboardInterrupt: with the attribute `result`, a `SweepResult` of the runs that were finished, or None.
+        GroupError: another process failed, was lost, or was given a different sweep.
+        KeyboardInterrupt: its attribute `result` is a `SweepResult` of the finished runs, or None.
 
     >>> import optax
     >>> x, y = fnn.data.xor()
@@ -206,7 +209,7 @@ def sweep(
         try:
             for numbers, request in requests:
                 mine = {k: runs[k] for k in numbers}
-                # one by one, so that what was finished stays when the next one raises
+                # one by one, so that finished runs are kept when the next one raises
                 members.update(_trained(request, mine, way, received))
         except BaseException as raised:
             error = way.group.named(raised)
@@ -218,7 +221,7 @@ def sweep(
 
 
 def _groups(value_and_grad: ValueAndGrad | Sequence[ValueAndGrad], count: int) -> dict[ValueAndGrad, list[int]]:
-    """The numbers of the runs of each gradient: those of one are one program."""
+    """The numbers of the runs of each gradient: runs of one gradient are one program."""
     gradients = list(value_and_grad) if isinstance(value_and_grad, Sequence) else [value_and_grad] * count
     gradients = [hashable(each) for each in gradients]
     if len(gradients) != count:
@@ -256,7 +259,7 @@ class _Way:
 
 @dataclass(frozen=True)
 class _Member:
-    """What one run gave."""
+    """The result of one run."""
 
     net: Layer
     metrics: dict[str, np.ndarray]
@@ -268,13 +271,13 @@ class _Member:
 def _carrying(
     error: BaseException, runs: list[dict[str, Any]], members: dict[int, _Member], sign: float
 ) -> BaseException:
-    """The error with the runs that were finished, which are not lost."""
+    """The error, with the runs that were finished, so that they are not lost."""
     note = f"{len(members)} of {len(runs)} runs were finished: they are in the attribute result." if members else ""
     return signals.carrying(error, note, result=_result(runs, members, sign) if members else None)
 
 
 def _result(runs: list[dict[str, Any]], members: dict[int, _Member], sign: float) -> SweepResult:
-    """The result of the runs that were finished, in their order."""
+    """The result of the finished runs, in their order."""
     numbers = sorted(members)
     done = [members[k] for k in numbers]
     value = np.array([each.value for each in done])
@@ -290,15 +293,16 @@ def _result(runs: list[dict[str, Any]], members: dict[int, _Member], sign: float
 def _trained(
     request: Request, runs: dict[int, dict[str, Any]], way: _Way, received: signals.Received
 ) -> Iterator[tuple[int, _Member]]:
-    """The runs of one net, numbered, as many at a time as the memory holds; those finished when a signal came."""
+    """Train the runs of one net, numbered, as many at a time as fit into memory; if a signal arrives, return the
+    finished ones."""
     assert request.objective is not None
     job = request.job()
     numbers, columns = list(runs), list(runs.values())
     keys = [jax.random.split(jax.random.key(run.get("seed", 0))) for run in columns]
     if request.runs == "shared":
-        # one order for all, whatever device a run is on and whatever runs go with it
+        # one order for all, whatever device a run is on and whatever runs go together with it
         keys = [jnp.stack([key[0], keys[0][1]]) for key in keys]
-    # parameters first, each as its own run would make them
+    # parameters first, each made as its own run would make them
     with traced("sweep", "initializer"):
         starts = jax.device_get(
             [_start(_net_of(request, run), request.dtype, key) for run, (key, _) in zip(columns, keys, strict=True)]
@@ -314,7 +318,7 @@ def _trained(
         received.take(word.signal)
         if word.signal:
             return
-        # the last call is filled up, so that it needs no program of its own and divides by the devices
+        # the last call is filled up, so that it needs no separate program and divides evenly over the devices
         places = [min(first + k, len(runs) - 1) for k in range(together)]
         some = dataclasses.replace(job, hyperparams=_member(job.hyperparams, np.array(places)))
         params = jax.tree.map(lambda *leaves: np.stack(leaves), *[starts[k] for k in places])
@@ -329,13 +333,13 @@ class _Part:
 
     job: Job
     number: int
-    """Of the first of them."""
+    """The number of the first run."""
     runs: list[dict[str, Any]]
-    """Without those that only fill up the call."""
+    """How many runs, without those that only fill up the call."""
     request: Request
 
     def identity(self, states: TrainState, epochs: int) -> dict[str, Any]:
-        """By what these runs are known: the first of them as `fit` would know it, and the fields of all."""
+        """What identifies these runs: the first one as `fit` would identify it, and the fields of all."""
         place = self.job.config.placement
         first = dataclasses.replace(self.job, hyperparams=_member(self.job.hyperparams, 0))
         state = jax.tree.map(lambda leaf: leaf[0], states)
@@ -344,17 +348,18 @@ class _Part:
         return known | own
 
     def cut(self, states: TrainState) -> TrainState:
-        """The states of these runs alone."""
+        """The states of only these runs."""
         return jax.tree.map(lambda leaf: leaf[: len(self.runs)], states)
 
     def filled(self, states: TrainState, together: int) -> TrainState:
-        """The states, with copies of the last until they are so many."""
+        """The states, padded to this number with copies of the last."""
         places = np.minimum(np.arange(together), len(self.runs) - 1)
         return jax.tree.map(lambda leaf: leaf[places], states)
 
 
 def _members(part: _Part, states: TrainState, way: _Way, received: signals.Received) -> dict[int, _Member]:
-    """These runs by their places, side by side to their end; if a signal comes before, those that had stopped."""
+    """Train these runs side by side to their end; return them by position, or, if a signal arrives first, those that
+    had stopped."""
     together = _Together(part, states, way)
     with contextlib.ExitStack() as opened:
         together.resume(opened)
@@ -363,7 +368,7 @@ def _members(part: _Part, states: TrainState, way: _Way, received: signals.Recei
 
 
 class _Together:
-    """Runs side by side on their way to the end: their states, their curves, and where both are kept."""
+    """Runs side by side in training: their states, their curves, and where both are kept."""
 
     def __init__(self, part: _Part, states: TrainState, way: _Way) -> None:
         self.part, self.states, self.way = part, states, way
@@ -410,7 +415,7 @@ class _Together:
             self.folder.save(whole, self.same)
 
     def train(self, received: signals.Received) -> None:
-        """Call after call until all are over or a signal came."""
+        """Call after call until all runs are over or a signal arrives."""
         kept, group = self.way.checkpoints, self.way.group
         self.states = self.place.spread_out(self.states)
         budget, calls, saved_at, unsaved = 1, 0, time.monotonic(), False
@@ -421,20 +426,20 @@ class _Together:
             if kept is not None and unsaved and (word.save or word.signal):
                 self.save()
                 saved_at, unsaved = time.monotonic(), False
-            # one that came since waits for the next word: the others do not know of it
+            # a signal received since then waits for the next exchange: the other processes do not know of it
             if word.signal:
                 break
             began = time.perf_counter()
             steps = self.advance(word.budget)
             calls, unsaved = calls + 1, True
             if calls > 1:
-                # the first call compiled; the calls are short, so that a signal is heard
+                # the first call compiled; calls are short, so that a signal is noticed
                 budget = next_budget(steps, time.perf_counter() - began, budget)
         if kept is not None and unsaved:
             self.save()
 
     def advance(self, budget: int) -> int:
-        """One call of the program; the steps that it took."""
+        """Make one call of the program; return the steps that it took."""
         count = len(self.part.runs)
         self.states, chunk = advance(self.part.job, self.states, budget, self.way.epochs)
         chunk = jax.device_get(self.place.host(chunk))
@@ -447,7 +452,7 @@ class _Together:
         return int(chunk.steps)
 
     def members(self) -> dict[int, _Member]:
-        """What these runs gave; where they are not over, those among them that had stopped early."""
+        """The results of these runs; if they are not over, of those that had stopped early."""
         part, request, over, found = self.part, self.part.request, self.over, {}
         host = jax.device_get(self.place.host(self.states._replace(key=None)))
         # runs that all stopped early have no values beyond
@@ -467,7 +472,7 @@ class _Together:
 
 
 def _net_of(request: Request, run: dict[str, Any]) -> Layer:
-    """The net of a run, its weights by the initializer that the sweep names."""
+    """The net of a run, with the weight initializer that the sweep names."""
     assert request.objective is not None
     net, name = request.objective.net, run.get("weight_init")
     return net if name is None else _initialized(net, name)
@@ -479,19 +484,19 @@ def _start(net: Layer, dtype: Any, key: Key) -> Params:
 
 
 def _starts(job: Job, state: TrainState, keys: list[Key]) -> TrainState:
-    """The states before the first step, of runs whose parameters `state` holds side by side."""
+    """The states before the first step, for runs whose parameters lie side by side in `state`."""
     start = jax.vmap(job.config.start, in_axes=(0, 0, axes(job.hyperparams)))
     return start(state.params, jnp.stack(keys), job.hyperparams)
 
 
 def _member(hyperparams: Hyperparams, k: Any) -> Hyperparams:
-    """The numbers of one run, or of some."""
+    """The entries of one run, or of several."""
     rate, strength = (None if each is None else each[k] for each in (hyperparams.rate, hyperparams.strength))
     return hyperparams._replace(rate=rate, strength=strength)
 
 
 def _bytes(state: PyTree, batch_size: int) -> int:
-    """About what one run takes: its state twice, gradients, and the values of one batch."""
+    """About how many bytes one run takes: its state twice, gradients, and the values of one batch."""
     leaves = [leaf for leaf in jax.tree.leaves(state) if not is_key(leaf)]
     widths = sum(leaf.shape[-1] for leaf in jax.tree.leaves(state.params) if leaf.ndim)
     return 3 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) + 16 * batch_size * widths
@@ -505,7 +510,7 @@ def _initialized(layer: Any, name: Any) -> Any:
 
 
 def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-    """The fields, if they are known and of equal length."""
+    """The fields; raises unless they are known and of equal length."""
     if not isinstance(over, Mapping):
         raise TypeError(f"sweep: over must be a dict of columns, got {over!r}. Give fnn.grid(seed=range(3)).")
     unknown = [name for name in over if name not in FIELDS]
@@ -531,7 +536,7 @@ def _columns(over: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
 
 
 def _seed(seed: Any) -> int:
-    """The seed as an int, if JAX makes a key of its own of it."""
+    """The seed as an int; raises unless each such seed makes a key of its own."""
     if isinstance(seed, bool) or not (isinstance(seed, int | np.integer) or _is_whole(seed)):
         raise TypeError(f"sweep: a seed must be a whole number, got {seed!r}. Give ints, such as range(10).")
     number = int(seed)

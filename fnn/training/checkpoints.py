@@ -1,10 +1,10 @@
-"""Checkpoints: a run that is killed goes on where it was, bit for bit.
+"""Checkpoints: a run that was killed continues where it was, bit for bit.
 
-Promises: a checkpoint is data, an npz file and a JSON manifest beside it, and is there as a whole or not at all: each
-is written to a temporary file, flushed to the disk and renamed, the manifest last. What was damaged, cut off or made by
-something else is refused by name, and the one before is used. Nothing is ever unpickled; shapes, dtypes and sizes are
-compared with those of this run before any array is read. One run at a time works in a folder.
-Refuses: checkpoints of another net, optimizer, batch size or data, and says what differs.
+Promises: a checkpoint is data, an npz file and a JSON manifest beside it, and exists as a whole or not at all: each
+is written to a temporary file, flushed to the disk and renamed, the manifest last. A file that is damaged, cut off or
+made by something else is refused by name, and the checkpoint before it is used. Nothing is ever unpickled; shapes,
+dtypes and sizes are compared with those of this run before any array is read. One run at a time works in a folder.
+Refuses: checkpoints of another net, optimizer, batch size or data; the message says what differs.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ from fnn.types import PyTree
 try:
     import fcntl
 except ImportError:
-    # POSIX alone has it; `fit` without checkpoints works as elsewhere
+    # only POSIX has it; `fit` without checkpoints works everywhere
     fcntl = None
 
 FORMAT, VERSION = "fnn checkpoint", 1
-#: A manifest is a few kilobytes; what is much longer is none.
+#: A manifest has a few kilobytes; a much longer file is not a manifest.
 LONGEST_MANIFEST = 2**24
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used, or a folder in which none can be kept.
+    """A checkpoint that cannot be used, or a folder in which checkpoints cannot be kept.
 
     >>> from tempfile import NamedTemporaryFile
     >>> with NamedTemporaryFile() as file, fnn.Checkpoints(file.name).opened():
@@ -56,12 +56,16 @@ class CheckpointError(ValueError):
 class Checkpoints:
     """Where a run keeps its checkpoints: `fit(…, checkpoints=fnn.Checkpoints("runs/a"))`.
 
-    If the folder holds checkpoints of this very run, `fit` goes on from the last good one.
+    If the folder holds checkpoints of this same run, `fit` continues from the last good one.
 
     Args:
-        folder: made if it does not exist; one run at a time.
-        every_seconds: time between two checkpoints; one is also written at the end, and when the run is interrupted.
-        keep: how many are kept.
+        folder: where to keep them; created if it does not exist. Only one run at a time may use it.
+        every_seconds: time between two checkpoints, in seconds; one is also written at the end and when the run is
+            interrupted.
+        keep: how many checkpoints to keep, at least 1.
+
+    Raises:
+        TypeError, ValueError: folder is not a name, every_seconds is below 0, keep is below 1.
 
     >>> fnn.Checkpoints("runs/a", every_seconds=600, keep=2)
     Checkpoints(folder='runs/a', every_seconds=600, keep=2)
@@ -85,13 +89,13 @@ class Checkpoints:
         """The folder, locked for this run."""
         folder = Path(self.folder)
         with contextlib.suppress(RuntimeError):
-            # what is nobody's home is a name
+            # "~name" without such a user is a plain name
             folder = folder.expanduser()
-        # the run stays there when the working directory changes
+        # the run stays in its folder when the working directory changes
         folder = folder.absolute()
         if fcntl is None:
             raise CheckpointError(
-                "checkpoints need file locks of POSIX, which this system lacks, as Windows does. Train without "
+                "checkpoints need POSIX file locks, which this system (Windows, for example) lacks. Train without "
                 "checkpoints, and keep what fit returns."
             )
         try:
@@ -104,13 +108,13 @@ class Checkpoints:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise CheckpointError(
-                    f"another run is at work in {folder}. Wait for it, or give this one a folder of its own."
+                    f"another run is using {folder}. Wait for it, or give this run another folder."
                 ) from error
             yield Folder(folder, self.keep, placement)
 
 
 def require_checkpoints(caller: str, value: Any) -> Checkpoints | None:
-    """The record, or None; anything else, such as the name of a folder, is refused."""
+    """Return the record, or None; raise for anything else, such as the name of a folder."""
     if not isinstance(value, Checkpoints | None):
         raise TypeError(f"{caller}: checkpoints must be a record, got {value!r}. Give fnn.Checkpoints({value!r}).")
     return value
@@ -125,7 +129,7 @@ class Folder:
     placement: Placement = HERE
 
     def numbers(self) -> list[int]:
-        """The checkpoints that are there, the last one first."""
+        """The numbers of the checkpoints in the folder, the last one first."""
         return sorted((int(p.stem) for p in self.path.glob("*.json") if p.stem.isdigit()), reverse=True)
 
     def save(self, tree: PyTree, run: dict[str, Any]) -> Path:
@@ -146,21 +150,21 @@ class Folder:
         text = json.dumps(manifest, indent=1).encode()
         _written(target.with_suffix(".json"), lambda file: file.write(text))
         for half in self.path.glob(f"{'[0-9]' * 8}.*.{'[0-9a-f]' * 8}.part"):
-            # of a run that was killed while it wrote: the folder is locked, so nobody writes it now
+            # left by a run that was killed while writing: the folder is locked, so nobody writes it now
             half.unlink(missing_ok=True)
         for old in self.numbers()[self.keep :]:
-            # the manifest first: without it the arrays are no checkpoint
+            # the manifest first: without it the arrays are not a checkpoint
             (self.path / f"{old:08d}.json").unlink(missing_ok=True)
             (self.path / f"{old:08d}.npz").unlink(missing_ok=True)
         return target
 
     def latest(self, like: PyTree, run: dict[str, Any]) -> PyTree | None:
-        """The last good checkpoint in the structure of `like`, or None where there is none at all.
+        """The last good checkpoint in the structure of `like`, or None if there is none at all.
 
         Leaves of `like` whose first axis has length 0 may have any length there: curves that grow.
 
         Raises:
-            CheckpointError: a checkpoint of another run; or none that can be read.
+            CheckpointError: the checkpoint is of another run, or none can be read.
         """
         refused = []
         for number in self.numbers():
@@ -170,7 +174,7 @@ class Folder:
             except CheckpointError as error:
                 refused.append(str(error))
                 continue
-            # that it is a checkpoint of something else is no damage: nothing older will do
+            # a checkpoint of something else is not damage: an older one would not help
             _require_same_run(target, manifest, run)
             _require_same_arrays(target, manifest["arrays"], like)
             try:
@@ -179,19 +183,19 @@ class Folder:
                 refused.append(str(error))
                 continue
             if refused:
-                warnings.warn(f"{'; '.join(refused)}. {target.name}, the one before, is used.", stacklevel=3)
+                warnings.warn(f"{'; '.join(refused)}. {target.name}, the checkpoint before it, is used.", stacklevel=3)
             then, now = manifest["made_with"], made_with(self.placement)
             if then != now:
                 text = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (then, now)]
                 warnings.warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.", stacklevel=3)
             return tree
         if refused:
-            raise CheckpointError(f"{'; '.join(refused)}. No good checkpoint is left: empty the folder to start over.")
+            raise CheckpointError(f"{'; '.join(refused)}. No good checkpoint is left. Empty the folder to start over.")
         return None
 
 
 def made_with(placement: Placement) -> dict[str, str]:
-    """What the bits of a run depend on, beside its data: versions, devices, processes, CPU threads."""
+    """What the bits of a run depend on besides its data: versions, devices, processes, CPU threads."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = os.environ.get("NPROC") or str(allowed)
     return {
@@ -207,11 +211,11 @@ def made_with(placement: Placement) -> dict[str, str]:
 
 
 def _written(target: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """A file of the folder that is there as a whole or not at all."""
+    """A file of the folder that exists as a whole or not at all."""
     try:
         leaves.written(target, write)
     except OSError as error:
-        raise CheckpointError(f"{target} could not be written: {error}. The checkpoint before is as it was.") from error
+        raise CheckpointError(f"{target} could not be written: {error}. The checkpoint before it is intact.") from error
 
 
 def _digest(path: Path) -> str:
@@ -220,7 +224,7 @@ def _digest(path: Path) -> str:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """The manifest, if it is one."""
+    """The manifest; raises if the file is not one."""
     try:
         if path.stat().st_size > LONGEST_MANIFEST:
             raise CheckpointError(f"{path.name} is refused: too long for a manifest")
@@ -228,7 +232,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path.name} is refused: no manifest can be read from it ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{path.name} is refused: it is no manifest of a checkpoint")
+        raise CheckpointError(f"{path.name} is refused: it is not the manifest of a checkpoint")
     if manifest.get("version") != VERSION:
         raise CheckpointError(
             f"{path.name} is refused: version {manifest.get('version')!r}, this package reads {VERSION}"
@@ -242,7 +246,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def _require_same_run(path: Path, manifest: dict[str, Any], run: dict[str, Any]) -> None:
     here, there = json.loads(json.dumps(run)), manifest["run"]
-    # what JAX reads of a function is not the same text in every release of it
+    # what JAX reads from a function differs from release to release
     silent = READ_BY_JAX if manifest["made_with"].get("jax") != jax.__version__ else ()
     for name, value in here.items():
         if name in silent:
@@ -255,13 +259,13 @@ def _require_same_run(path: Path, manifest: dict[str, Any], run: dict[str, Any])
         if there.get(name) != value:
             then, now = (_shortened(each) for each in (there.get(name), value))
             raise CheckpointError(
-                f"{path} belongs to another run: {name} is {then} there and {now} here. Give this run a folder of its "
-                "own, or make it as it was."
+                f"{path} belongs to another run: {name} is {then} there and {now} here. Give this run another folder, "
+                "or make it as it was."
             )
 
 
 def _shortened(value: Any) -> str:
-    """A value as a message shows it: of a SHA-256 the beginning."""
+    """A value as a message shows it; only the beginning of a SHA-256."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", repr(value))
 
 
@@ -286,11 +290,11 @@ def _require_same_arrays(path: Path, arrays: dict[str, Any], like: PyTree) -> No
 
 
 def _read(path: Path, manifest: dict[str, Any], like: PyTree) -> PyTree:
-    """The arrays, each looked at before it is read."""
+    """The arrays, each checked before it is read."""
     refused = f"{path.name} is refused:"
     try:
         if path.stat().st_size != manifest["bytes"]:
-            raise CheckpointError(f"{refused} {path.stat().st_size} bytes long, {manifest['bytes']} were written")
+            raise CheckpointError(f"{refused} it has {path.stat().st_size} bytes, {manifest['bytes']} were written")
         if _digest(path) != manifest["sha256"]:
             raise CheckpointError(f"{refused} its SHA-256 is not that of the manifest")
         arrays = []

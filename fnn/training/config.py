@@ -1,7 +1,7 @@
-"""What a program is made for, and the job it does: gradient, optimizer, rows, and the numbers that may change.
+"""What a program is compiled for, and the job it does: gradient, optimizer, rows, and the numbers that may change.
 
-Promises: a `Config` is static, so that another one is another program; a `Job` is a pytree of arrays with its config.
-Refuses: a gradient that gives anything but (value, gradients). Letters: N rows, w̄ the mean of their weights.
+Promises: a `Config` is static: another config is another program; a `Job` is a pytree of arrays with its config.
+Refuses: a gradient that returns anything but (value, gradients). Letters: N rows, w̄ the mean of their weights.
 """
 
 import inspect
@@ -35,12 +35,12 @@ from fnn.training.state import (
 )
 from fnn.types import Array, Key, Params, PyTree, wide
 
-#: What a metric gets beside (params, x, y) if it takes it by this name.
+#: What a metric gets besides (params, x, y) if it has a parameter of this name.
 BY_NAME = ("sample_weight", "statistics", "net")
 
 
 class ByIdentity:
-    """A function that cannot be hashed, such as a dataclass that holds a dict: equal to itself alone."""
+    """A function that cannot be hashed, such as a dataclass that holds a dict: equal only to itself."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__wrapped__ = function
@@ -59,7 +59,7 @@ class ByIdentity:
 
 
 def hashable(function: Any) -> Any:
-    """The function as it is, or by its identity where it has no hash: programs are found by their functions."""
+    """The function as it is, or by its identity if it has no hash: programs are looked up by their functions."""
     try:
         hash(function)
     except TypeError:
@@ -69,7 +69,7 @@ def hashable(function: Any) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """What a program is made for; a change of it is another program."""
+    """What a program is compiled for; any change makes another program."""
 
     value_and_grad: ValueAndGrad | None
     objective: Objective | None
@@ -78,22 +78,22 @@ class Config:
     accumulate: int = 1
     metrics: tuple[tuple[str, Metric], ...] = ()
     monitor: str = ""
-    """The measured quantity that early stopping watches."""
+    """The measure that early stopping watches."""
     sign: float = 1.0
-    """−1 if of what is watched more is better, else 1."""
+    """−1 if more of the watched measure is better, else 1."""
     skip: bool = False
-    """Leave out steps in which the loss or a gradient is not finite."""
+    """Whether steps in which the loss or a gradient is not finite are left out."""
     runs: str = "one"
-    """"one"; or many side by side, "each" with an order of the rows of its own or with one that is "shared"."""
+    """"one" run; or many side by side, "each" with its own order of the rows, or all with one "shared" order."""
     streamed: bool = False
-    """The rows come piece by piece, so that metrics cannot be measured on all of them."""
+    """Whether the rows arrive piece by piece, so that metrics cannot be measured on all of them."""
     weights: str = ""
     """"mean": weights are divided by their mean over all rows, and the gradient takes the denominator of the batch;
-    "own": the gradient takes the weights as they are and does with them what it will."""
+    "own": the gradient takes the weights as they are and applies them in its own way."""
     placement: Placement = HERE
-    """Where the arrays lie."""
+    """Where the arrays are placed."""
     caller: str = "fit"
-    """Whom the messages name that are raised while a step is traced."""
+    """The function named in messages that are raised while a step is traced."""
     texts: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)
     """What its functions compute, as far as `programs` has read them in this run."""
 
@@ -117,20 +117,20 @@ class Config:
 
     @property
     def has_modes(self) -> bool:
-        """Whether the net behaves differently in training and in evaluation, as with dropout."""
+        """Whether the net behaves differently in training and in evaluation, as it does with dropout."""
         return self.objective is not None and self.objective.net.has_modes
 
     def watch(self, state: TrainState, hyperparams: Hyperparams, watched: int) -> TrainState:
-        """The state with room for the best parameters if early stopping is asked for, and without if not.
+        """The state, with room for the best parameters if early stopping is on.
 
-        `watched` stands for what is watched; a best that is of something else is forgotten.
+        `watched` identifies what is watched; a best value of anything else is forgotten.
         """
         if hyperparams.patience is None:
             return state._replace(best=None)
         waited, number = jnp.zeros((), jnp.int32), jnp.asarray(watched, jnp.uint32)
         if state.best is not None and int(state.best.watched) == watched:
             return state._replace(best=state.best._replace(waited=waited))
-        # a finite number, so that JAX_DEBUG_INFS has nothing to find
+        # a finite number, so that JAX_DEBUG_INFS does not object
         dtype = measuring_dtype(state.params)
         worst = jnp.asarray(jnp.finfo(dtype).max, dtype)
         return state._replace(best=Best(state.params, worst, waited, number, state.statistics))
@@ -138,8 +138,8 @@ class Config:
     def gradient(
         self, params: Params, batch: Batch, strength: Strength | None, statistics: PyTree, key: Key | None
     ) -> tuple[Array, Params, PyTree]:
-        """(value, gradients, the statistics after it) on these rows; the key is that of the step, for a net of two
-        modes."""
+        """(value, gradients, the statistics after the step) on these rows; `key` is the key of the step, for a net with
+        two modes."""
         assert self.value_and_grad is not None
         options = self.options(batch, strength)
         if self.has_modes:
@@ -148,7 +148,7 @@ class Config:
             with traced(self.caller, "gradient"):
                 result: Any = self.value_and_grad(params, batch.x, batch.y, **options)
         except TypeError as error:
-            # jax.value_and_grad of an objective that gives two things
+            # jax.value_and_grad of an objective that returns a pair
             if not self.has_modes or "scalar-output" not in str(error):
                 raise
             result = None
@@ -158,20 +158,20 @@ class Config:
             case ((value, statistics), gradients):
                 return (*_require_pair(self.caller, (value, gradients), params), statistics)
         raise TypeError(
-            f"{self.caller}: of a net with layers that differ in training the gradient must give ((value, statistics), "
-            "gradients), got something else. Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, "
-            "loss), has_aux=True)."
+            f"{self.caller}: for a net with layers that behave differently in training, the gradient must return "
+            "((value, statistics), gradients), got something else. Give fnn.backprop(net, loss) or "
+            "jax.value_and_grad(fnn.objective(net, loss), has_aux=True)."
         )
 
     def value(
         self, params: Params, batch: Batch, strength: Strength | None, statistics: PyTree, key: Key | None
     ) -> Array:
-        """The value that the gradient is of: Optax's line searches ask for it at other parameters, and differentiate
-        it. What they get then are the gradients that come with it."""
+        """The value alone: Optax's line searches evaluate it at other parameters and differentiate it; they then get
+        the gradients that come with it."""
         return lent_value(lambda *args: self.gradient(*args)[:2])(params, batch, strength, statistics, key)
 
     def options(self, batch: Batch, strength: Strength | None) -> dict[str, Any]:
-        """What the gradient takes beside parameters and rows."""
+        """What the gradient takes besides parameters and rows."""
         options: dict[str, Any] = {} if strength is None else {"strength": strength}
         if batch.sample_weight is not None:
             options["sample_weight"] = batch.sample_weight
@@ -181,7 +181,7 @@ class Config:
         return options
 
     def build(self, rate: Array | np.ndarray | None) -> Any:
-        """The optimizer, with its learning rate if that is an argument."""
+        """The optimizer, built with its learning rate if that is an argument."""
         optimizer: Any = self.optimizer
         if rate is None or not callable(optimizer):
             return optimizer
@@ -195,7 +195,7 @@ class Config:
             ) from error
         if not hasattr(made, "init") or not hasattr(made, "update"):
             raise TypeError(
-                f"{self.caller}: a function for an optimizer must make one of a learning rate, got a "
+                f"{self.caller}: a function given as the optimizer must make one from a learning rate, got a "
                 f"{type(made).__name__} from {optimizer!r}. Give optax.adam."
             )
         return made
@@ -211,12 +211,12 @@ class Config:
                 raise
             raise TypeError(
                 f"{self.caller}: the optimizer must start from these parameters, got {type(error).__name__}: "
-                f"{str(error).rstrip('.')}. Take one that starts from a tree of arrays."
+                f"{str(error).rstrip('.')}. Use one that starts from a tree of arrays."
             ) from error
 
     def measure(self, state: TrainState, data: Batch | Dealt, validation: Batch | None) -> dict[str, Array]:
-        """What an epoch measures: the mean loss over its rows; the metrics of all rows, where they are at hand; and the
-        same of the validation rows."""
+        """What an epoch measures: the mean loss over its rows; the metrics on all rows, if they are in memory; and the
+        same on the validation rows."""
         dtype = measuring_dtype(state.params)
         validation = self.placement.rows(validation)
         values: dict[str, Any] = {"loss": state.loss_sum / state.weight_sum}
@@ -237,15 +237,16 @@ class Config:
         return {name: jnp.asarray(value, dtype) for name, value in values.items()}
 
     def measured(self, name: str, metric: Metric, params: Params, statistics: PyTree, batch: Batch) -> Array:
-        """The metric on these rows; with their weights, the net, or its statistics if it takes them by that name."""
+        """The metric on these rows, given their weights, the net, or its statistics if it has parameters of those
+        names."""
         net = None if self.objective is None else self.objective.net
         known = dict(zip(BY_NAME, (batch.sample_weight, statistics, net), strict=True))
         names = [name for name in parameters_of(metric) if name != "net" or net is not None]
         with traced(self.caller, "metric", f"the metric {name!r}"):
             value = metric(params, batch.x, batch.y, **{each: known[each] for each in known if each in names})
         if shape := _not_one_number(value):
-            remedy = "Take its real part: jnp.real" if "complex" in shape else "Take its mean: jnp.mean"
-            raise ValueError(f"{self.caller}: the metric {name!r} must give one number, got {shape}. {remedy}.")
+            remedy = "Take its real part: jnp.real" if "complex" in shape else "Take the mean: jnp.mean"
+            raise ValueError(f"{self.caller}: the metric {name!r} must return one number, got {shape}. {remedy}.")
         return value
 
 
@@ -261,7 +262,7 @@ def _accuracy(scores: Array, batch: Batch) -> Array:
 @partial(jax.tree_util.register_dataclass, data_fields=["data", "validation", "hyperparams"], meta_fields=["config"])
 @dataclass(frozen=True)
 class Job:
-    """All that stays the same during a run; `data` is the piece at hand where rows are streamed."""
+    """All that stays the same during a run; `data` is the current piece if rows are streamed."""
 
     config: Config
     data: Batch | Dealt
@@ -290,14 +291,14 @@ def objective_of(value_and_grad: ValueAndGrad) -> Objective | None:
 
 
 def _require_pair(caller: str, result: Any, params: Params) -> tuple[Array, Params]:
-    """What the gradient gave, if it is (value, gradients): seen while tracing, before the first step."""
+    """What the gradient returned, if it is (value, gradients): checked while tracing, before the first step."""
     pair = isinstance(result, tuple | list) and len(result) == 2
     if pair and jax.tree.structure(result[0]) == jax.tree.structure(params) != jax.tree.structure(result[1]):
-        raise TypeError(f"{caller}: the gradient must give (value, gradients), got (gradients, value). Exchange them.")
+        raise TypeError(f"{caller}: the gradient must return (value, gradients), got (gradients, value). Swap them.")
     if pair and isinstance(result[0], tuple):
         raise TypeError(
-            f"{caller}: the gradient must give (value, gradients), got ((value, auxiliary), gradients), as "
-            "has_aux=True makes it. Leave has_aux out; measure with metrics={name: f}."
+            f"{caller}: the gradient must return (value, gradients), got ((value, auxiliary), gradients), as with "
+            "has_aux=True. Leave has_aux out; measure with metrics={name: f}."
         )
     if not pair or jax.tree.structure(result[1]) != jax.tree.structure(params):
         alone = jax.tree.structure(result) == jax.tree.structure(params)
@@ -305,8 +306,8 @@ def _require_pair(caller: str, result: Any, params: Params) -> tuple[Array, Para
         one = f"a {type(result).__name__}" if shape is None else f"one array of shape {shape}"
         got = "gradients without a value" if alone else "gradients of another structure" if pair else one
         raise TypeError(
-            f"{caller}: the gradient must give (value, gradients in the structure of params), got {got}. Give "
-            "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad nor the objective."
+            f"{caller}: the gradient must return (value, gradients in the structure of params), got {got}. Give "
+            "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad or the objective."
         )
     if shape := _not_one_number(result[0]):
         remedy = "Take its real part: jnp.real" if "complex" in shape else "Take the mean over the examples: jnp.mean"
@@ -325,7 +326,7 @@ def _in_floats(gradient: Any, parameter: Any) -> Any:
 
 
 def _not_one_number(value: Any) -> str:
-    """What this is, if it is no single number, else ""."""
+    """What this is, if it is not a single number, else ""."""
     if not hasattr(value, "dtype") and not isinstance(value, int | float):
         return f"a {type(value).__name__}"
     if jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
@@ -345,9 +346,8 @@ def _require_like(caller: str, gradients: Params, params: Params) -> None:
             )
         if jnp.shape(gradient) != jnp.shape(parameter):
             raise ValueError(
-                f"{caller}: the gradient of params{jax.tree_util.keystr(path)} must have shape "
-                f"{jnp.shape(parameter)}, got {jnp.shape(gradient)}. Sum over the axes of the examples, and over no "
-                "other."
+                f"{caller}: the gradient of params{jax.tree_util.keystr(path)} must have shape {jnp.shape(parameter)}, "
+                f"got {jnp.shape(gradient)}. Sum over the axes of the examples and over no other."
             )
 
 

@@ -1,13 +1,15 @@
-"""Pictures of curves: what `History.plot` and `SweepResult.plot` draw. Matplotlib is loaded when one is asked for.
+"""Pictures of curves: what `History.plot` and `SweepResult.plot` draw. Matplotlib is imported only when you ask for
+one.
 
-Promises: a panel for each quantity, the validation curve beside that of the data; epochs from 1. Letters: E epochs.
+Promises: one panel per quantity, with the validation curve beside the training curve; epochs count from 1. Letters: E
+epochs.
 """
 
 from typing import Any
 
 import numpy as np
 
-#: As in the figures of the experiments: told apart without colour, and by those who see few.
+#: As in the figures of the experiments: distinguishable in grey and by readers who are colour-blind.
 STYLES = ({"color": "#0b5fa5"}, {"color": "#b3470b", "linestyle": "--"})
 
 
@@ -53,14 +55,14 @@ def _panels(axes: Any, quantities: list[str]) -> Any:
         if len(axes) != len(quantities):
             raise ValueError(
                 f"plot: axes must hold one for each of {', '.join(quantities)}, got {len(axes)}. Leave axes out for a "
-                "figure of its own."
+                "new figure."
             )
         return axes
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError(
-            "plot: matplotlib draws the curves, got none installed. Install it: pip install matplotlib."
+            "plot: the curves need matplotlib, got none installed. Install it: pip install matplotlib."
         ) from error
     figure, axes = pyplot.subplots(1, len(quantities), figsize=(4.5 * len(quantities), 3.2), squeeze=False)
     figure.set_layout_engine("constrained")

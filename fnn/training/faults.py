@@ -1,6 +1,6 @@
 """What went wrong in a run: the first step whose loss or gradient is not finite, where, and what to do.
 
-Promises: training pays nothing for this while all goes well; the step is found by taking the same steps again.
+Promises: training pays nothing for this while all goes well; the bad step is found by taking the same steps again.
 Source: claim A11 (a learning rate beyond the stable one makes the loss grow without bound).
 """
 
@@ -16,9 +16,9 @@ from fnn.training.state import Batch, TrainState, floating_dtype
 from fnn.training.step import noise_key
 from fnn.types import Params, PyTree
 
-#: Steps back that are searched for the gradient that spoiled the parameters.
+#: How many steps back to search for the gradient that spoiled the parameters.
 BACK = 16
-#: Growth of the loss before the fault from which it is called divergence.
+#: Growth of the loss before the fault from which on the message speaks of divergence.
 GROWN = 10.0
 #: So many epochs of which each is worse than the one before, by a tenth in all, are no chance.
 UPHILL = 5
@@ -28,10 +28,10 @@ class NonFiniteError(FloatingPointError):
     """The loss or a gradient is not finite.
 
     Attributes:
-        state: the `TrainState` before the first bad step, its parameters finite.
-        step: the number of that step, from 0, in the whole run; −1 if it is a measure that is not finite.
+        state: the `TrainState` before the first bad step; its parameters are finite.
+        step: the number of that step in the whole run, from 0; −1 if a measure, not a step, is not finite.
         where: what is not finite.
-        history: the curves up to there.
+        history: the curves up to that step.
 
     >>> net = fnn.mlp(1, 1)
     >>> x = jnp.array([[1.0], [2.0]])
@@ -60,13 +60,13 @@ def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, do
 
     Args:
         before: the state at the beginning of the chunk that holds the bad loss.
-        losses: of the whole run so far.
-        done: steps before that chunk.
+        losses: those of the whole run so far, one per step.
+        done: how many steps came before that chunk.
         bad: the number of the bad loss within that chunk.
     """
     for back in range(min(bad, BACK) + 1):
         state, number = source.replay(job, before, bad - back), done + bad - back
-        # looked at on the host, each array as a whole
+        # checked on the host, each array as a whole
         whole = job.config.placement.host(state)
         if not _bad_leaf((whole.params, whole.statistics)):
             where = _bad_place(job, whole, source.batch(job, state))
@@ -79,35 +79,35 @@ def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, do
             )  # fmt: skip
         state, number, where = before, done, "an array of the parameters"
     last = losses[max(0, number - 20) : number]
-    # those of an earlier call are not known
+    # the losses of an earlier call are not known
     last = last[np.isfinite(last)]
     return NonFiniteError(f"{where} is not finite in step {number}, {_why(last)}", state, number, where)
 
 
 def unmeasured(monitor: str, epoch: int, state: TrainState) -> NonFiniteError:
-    """The error of early stopping that watches what cannot be compared."""
+    """The error raised when early stopping watches a value that cannot be compared."""
     return NonFiniteError(
         f"{monitor} is NaN after epoch {epoch}, and early stopping watches it: nothing is better or worse than NaN. "
-        "Look at how it is measured, or give another monitor.", state, -1, monitor,
+        "Check how it is measured, or give another monitor.", state, -1, monitor,
     )  # fmt: skip
 
 
 def _why(before: np.ndarray) -> str:
-    """What the losses before the fault say."""
+    """What the losses before the fault show, and what to do."""
     if len(before) > 1 and before[-1] > GROWN * abs(before.min()):
         return (
             f"after the loss grew from {before.min():.4g} to {before[-1]:.4g}: it diverges. Lower the learning rate, "
-            "to a tenth for a start, or clip with clip_norm=1.0."
+            "first to a tenth, or clip with clip_norm=1.0."
         )
     last = f" (the loss before was {before[-1]:.4g})" if len(before) else ""
     return (
-        f"without warning{last}. Look at the rows of that batch and at the function, lower the learning rate, or "
-        'go on without such steps: on_nonfinite="skip".'
+        f"without warning{last}. Check the rows of that batch and the function, lower the learning rate, or skip such "
+        'steps: on_nonfinite="skip".'
     )
 
 
 def grown(curve: np.ndarray) -> str:
-    """A sentence if a curve of losses ends far above where it began, else ""."""
+    """A sentence if a loss curve ends far above where it began, else ""."""
     first, last = float(curve[0]), float(curve[-1])
     if len(curve) >= UPHILL and (np.diff(curve) > 0).all() and GROWN * abs(first) >= last > 1.1 * abs(first):
         return (
@@ -117,8 +117,8 @@ def grown(curve: np.ndarray) -> str:
     if not last > GROWN * max(abs(first), float(np.abs(curve).min()), 1e-300):
         return ""
     return (
-        f"the loss grew from {first:.4g} to {last:.4g}: it diverges, though it is finite yet. Lower the learning rate, "
-        "to a tenth for a start."
+        f"the loss grew from {first:.4g} to {last:.4g}: it diverges, though it is still finite. Lower the learning "
+        "rate, first to a tenth."
     )
 
 
@@ -132,7 +132,7 @@ def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
 
         def inside(params: Params, x: PyTree) -> list[PyTree]:
             _, values = net.values(params, x)
-            # a dict would come back sorted: "1.a" before "1.z"
+            # a dict would be returned sorted: "1.a" before "1.z"
             names[:] = values
             return list(values.values())
 
@@ -154,17 +154,17 @@ def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
 
 
 def _of_the_optimizer(job: Job, state: TrainState) -> str:
-    """What an update that is not finite may come from: an ε that is 0 in a narrow dtype above all."""
+    """What an update that is not finite may come from: most often an ε that is 0 in a narrow dtype."""
     eps, dtype = getattr(job.config.optimizer, "eps", 1.0), floating_dtype(state.params)
     if eps and not float(jnp.asarray(eps, dtype)):
         return f"the update of the optimizer, whose eps={eps} is 0 in {jnp.dtype(dtype).name} (give eps=1e-4),"
     if dtype == jnp.float16:
-        return "the update of the optimizer (in float16 an eps below 6e-8 is 0: give eps=1e-4, as in Adam)"
+        return "the update of the optimizer (in float16 an eps below 6e-8 is 0: for Adam give eps=1e-4)"
     return "the update of the optimizer"
 
 
 def _bad_leaf(tree: PyTree) -> str:
-    """The path of the first leaf with an entry that is not finite, or ""; of a tree that is one array, a blank."""
+    """The path of the first leaf with an entry that is not finite, or ""; a blank if the tree is a single array."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) and not np.isfinite(np.asarray(leaf, np.float64)).all():
             return jax.tree_util.keystr(path) or " "

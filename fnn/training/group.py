@@ -1,12 +1,12 @@
 """What the processes of a run tell each other, between the calls of the compiled program.
 
-Promises: all take the same steps, stop at the same one and raise together. What one of them knows alone (an error of
-its own, a signal, a callback that has seen enough, how many steps fit into a call) is told before the next call, so
-that none waits for one that has left. Without several processes nothing is told and nothing waited for.
+Promises: all take the same steps, stop at the same one and raise together. What only one of them knows (an error of its
+own, a signal, a callback that ends the run, how many steps fit into a call) is sent before the next call, so that none
+waits for one that has left. With a single process nothing is sent and nothing is waited for.
 Refuses: processes that were given different runs; the message says what differs.
 
-Where a process is gone without notice, as after a kill, the others get an error of the runtime in their next call. They
-raise `GroupError`, and do not wait for the lost one when they leave.
+If a process is lost without notice, as after a kill, the others get an error of the runtime in their next call. They
+raise `GroupError`, and do not wait for the lost process when they leave.
 """
 
 import atexit
@@ -27,9 +27,9 @@ from jax.experimental import multihost_utils
 from fnn import leaves
 from fnn.types import PyTree
 
-#: Bytes that one word takes; a longer one takes a second exchange.
+#: How many bytes one word takes; a longer one takes a second exchange.
 ROOM = 512
-#: With what the errors of the runtime begin; some come as a `ValueError`, where an array is asked for that it could not
+#: How errors of the runtime begin; some are raised as a `ValueError`, when an array is requested that it could not
 #: compute.
 OF_RUNTIME = re.compile(
     "(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION|DATA_LOSS): "
@@ -37,7 +37,7 @@ OF_RUNTIME = re.compile(
 
 
 class GroupError(RuntimeError):
-    """Another process of the group is gone, has failed, or was given another run.
+    """Another process of the group was lost, has failed, or was given a different run.
 
     >>> issubclass(fnn.training.GroupError, RuntimeError)
     True
@@ -53,11 +53,11 @@ class Word(NamedTuple):
     """What a process says before each call."""
 
     budget: int = 0
-    """Steps that the next call may take."""
+    """How many steps the next call may take."""
     save: bool = False
     """Whether a checkpoint is due."""
     enough: int = 0
-    """The epoch after which a callback ends the run, or 0."""
+    """The epoch at which a callback ends the run, or 0."""
     signal: int = 0
     """The number of a signal that was received, or 0."""
 
@@ -88,7 +88,8 @@ class Group:
         return words
 
     def agree(self, word: "Word") -> "Word":
-        """What all do next: as many steps as fit the first process, and the first signal and the first wish of any."""
+        """What all do next: as many steps as fit the first process, and the first signal and the first request of
+        any."""
         if not self.several:
             return word
         words = [Word(*each["word"]) for each in self.exchange({"word": word})]
@@ -97,14 +98,14 @@ class Group:
         return Word(words[0].budget, words[0].save, enough, signal)
 
     def tell(self, error: BaseException, *, saves: bool = False) -> None:
-        """Say to the others what ends the run here, if they do not know it, and whether a checkpoint follows."""
+        """Tell the others what ends the run here, if they do not know it, and whether a checkpoint follows."""
         if self.several and not isinstance(error, GroupError):
-            # one that is gone cannot be told
+            # a lost process cannot be told
             with contextlib.suppress(GroupError):
                 self.exchange({"error": f"{type(error).__name__}: {error}", "saves": saves})
 
     def named(self, error: BaseException) -> BaseException:
-        """The error, a `GroupError` where it is one of the runtime: another process is gone."""
+        """The error; a `GroupError` if it is one of the runtime, since another process is then lost."""
         own = isinstance(error, jax.errors.JaxRuntimeError) or (
             isinstance(error, ValueError) and OF_RUNTIME.match(str(error))
         )
@@ -112,7 +113,7 @@ class Group:
 
     @contextlib.contextmanager
     def telling(self) -> Iterator[None]:
-        """The others are told of an error that is raised inside."""
+        """Tell the other processes of an error that is raised inside."""
         try:
             yield
         except Exception as error:
@@ -132,8 +133,8 @@ class Group:
                     )
 
     def from_first(self, make: Callable[[], PyTree | None], like: PyTree) -> PyTree | None:
-        """What the first process makes, on all of them; `like` has the structure and the keys. An error is its caller's
-        to tell."""
+        """What the first process makes, on all of them; `like` has the structure and the keys. The caller reports
+        errors."""
         made = make() if self.first else None
         if not self.several:
             return made
@@ -155,8 +156,8 @@ def lost(error: BaseException) -> GroupError:
     """The error of a group that lost a process; this one will not wait for it when it leaves."""
     atexit.register(_leave)
     return GroupError(
-        f"another process of the group is gone, got {str(error).strip().splitlines()[0][:200]}. Start all processes "
-        "again: with checkpoints they go on from the last."
+        f"another process of the group was lost, got {str(error).strip().splitlines()[0][:200]}. Start all processes "
+        "again: with checkpoints they continue from the last one."
     )
 
 

@@ -1,8 +1,8 @@
-"""By what a run is known: everything that its bits depend on, but for the number of epochs. `checkpoints` compares it.
+"""What identifies a run: everything that its bits depend on, except the number of epochs. `checkpoints` compares it.
 
 Promises: gradient, optimizer and metrics are compared by what they compute, their constants included; data by its
-digest, a stream by its size and rows from all over it; the start by its bits. What cannot be read, such as a callback,
-is never taken for the same.
+digest, a stream by its size and rows from all parts of it; the start by its bits. What cannot be read, such as a
+callback, never counts as equal.
 Letters: N rows.
 """
 
@@ -21,16 +21,16 @@ from fnn.training.state import Batch, TrainState
 from fnn.training.stream import Stream
 from fnn.types import PyTree, is_key
 
-#: Rows of a stream that stand for it, evenly spread.
+#: How many rows, evenly spread, represent a stream.
 SAMPLED = 256
-#: Fingerprints compare within one release of JAX.
+#: Fingerprints are comparable only within one release of JAX.
 READ_BY_JAX = ("gradient", "optimizer", "metrics")
-#: Of a function that cannot be compared.
+#: The fingerprint of a function that cannot be compared.
 UNREADABLE = "not comparable"
 
 
 def identity(job: Job, data: Batch | Stream, start: TrainState, *, on_nonfinite: str) -> dict[str, Any]:
-    """The fields by which a checkpoint knows its run, in the order in which they are compared."""
+    """The fields that identify a run in its checkpoints, in the order in which they are compared."""
     config, numbers = job.config, job.hyperparams._asdict()
     rows = data if isinstance(data, Batch) else _few(data)
     return {
@@ -66,7 +66,7 @@ def digest(tree: PyTree) -> str:
 
 
 def _optimizer(job: Job, start: TrainState) -> str:
-    """The optimizer by what it computes; a record by its name too, so that a message can say it."""
+    """The optimizer by what it computes; a record also by its name, for messages."""
     optimizer = job.config.build(job.hyperparams.rate)
     name = repr(optimizer) + " " if isinstance(optimizer, Optimizer) else ""
     return name + (optimizer_fingerprint(optimizer, start.params) or UNREADABLE)
@@ -85,7 +85,7 @@ def _few(stream: Stream) -> Batch:
 def _digest(data: Batch | Stream) -> str:
     if not isinstance(data, Stream):
         return digest(data)
-    # too much to read as a whole: rows from all over it stand for it, with its size and its weights
+    # too much to read in full: rows from all parts of it represent it, with its size and its weights
     rows = np.unique(np.linspace(0, len(data) - 1, min(SAMPLED, len(data))).astype(np.int64))
     piece = data.piece(rows)
     return digest((piece.x, piece.y, np.asarray([len(data), data.rows]), data.weights, data.scale))

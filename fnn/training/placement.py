@@ -1,9 +1,8 @@
-"""Where the arrays of a run lie: on one device, or over the devices of a mesh.
+"""Where the arrays of a run are placed: on one device, or over the devices of a mesh.
 
-Promises: one record for both. Without a mesh it leaves everything as it is, and the program is the one that it would
-be without this file. On a mesh the rows of each batch are split over the axis "data" and wide layers over the axis
-"model", or, in a sweep, the runs over all devices; what is computed stays the same, and the compiler adds what the
-devices must tell each other.
+Promises: one record for both. Without a mesh it changes nothing: the program is the same as without this file. On a
+mesh the rows of each batch are split over the axis "data" and wide layers over the axis "model", or, in a sweep, the
+runs over all devices; what is computed stays the same, and the compiler adds the communication between devices.
 Refuses: a mesh without "data"; arrays on devices outside the mesh. Letters: D devices along "data", M runs.
 """
 
@@ -21,23 +20,23 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fnn.types import PyTree, is_key
 
-#: The axis over which rows are split, and the one over which the outputs of wide layers are.
+#: The axis over which rows are split, and the axis over which the outputs of wide layers are split.
 DATA, MODEL = "data", "model"
-#: Outputs that a device must get at least for a layer to be split: below, splitting costs more than it saves.
+#: How many outputs each device must get at least for a layer to be split: below, splitting costs more than it saves.
 WIDE = 64
-#: Where launchers say how many processes they started.
+#: Environment variables in which launchers say how many processes they started.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "JAX_NUM_PROCESSES")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where arrays lie; without a mesh, where JAX puts them."""
+    """Where arrays are placed; without a mesh, where JAX puts them."""
 
     mesh: Mesh | None = None
     members: bool = False
-    """Whether the runs of a sweep are split over the devices, and not the rows of one run."""
+    """Whether the runs of a sweep are split over the devices, rather than the rows of one run."""
     specs: tuple[tuple[tuple[int, ...], PartitionSpec], ...] = field(default=())
-    """(shape, how it is split) of every parameter that is; arrays of the optimizer follow those of their shape."""
+    """(shape, how it is split) of every parameter that is split; arrays of the optimizer with the same shape follow."""
 
     @property
     def devices(self) -> int:
@@ -61,13 +60,13 @@ class Placement:
         return jax.lax.with_sharding_constraint(tree, NamedSharding(self.mesh, PartitionSpec(DATA)))
 
     def whole(self, tree: PyTree) -> PyTree:
-        """These arrays, computed on every device rather than split: what orders the rows, above all."""
+        """These arrays, computed on every device rather than split; used above all for the order of the rows."""
         if self.mesh is None or self.members:
             return tree
         return jax.lax.with_sharding_constraint(tree, self._sharding())
 
     def settled(self, tree: PyTree) -> PyTree:
-        """Parameters and what has their shapes, where they are to stay from step to step."""
+        """Parameters, and arrays of their shapes, placed where they are to stay from step to step."""
         if self.mesh is None or self.members:
             return tree
         known = dict(self.specs)
@@ -80,7 +79,8 @@ class Placement:
         return jax.tree.map(one, tree)
 
     def spread(self, function: Callable[..., Any], own: Any, out: Any) -> Callable[..., Any]:
-        """The function of many runs, each device on its own runs; `own` and `out` say of what there is one per run."""
+        """The function of many runs, each device working on its own runs; `own` and `out` say what exists once per
+        run."""
         if self.mesh is None or not self.members:
             return function
         every, each = PartitionSpec(), self._each()
@@ -95,21 +95,21 @@ class Placement:
         return tree if self.mesh is None else jax.tree.map(lambda leaf: _put(leaf, self._sharding()), tree)
 
     def settle(self, tree: PyTree) -> PyTree:
-        """Parameters and what has their shapes, put where `settled` keeps them."""
+        """Parameters, and arrays of their shapes, put where `settled` keeps them."""
         if self.mesh is None:
             return tree
         known = dict(self.specs)
         return jax.tree.map(lambda leaf: _put(leaf, self._sharding(known.get(jnp.shape(leaf)))), tree)
 
     def spread_out(self, tree: PyTree) -> PyTree:
-        """What there is one of for each run, put on the devices of their runs."""
+        """What exists once per run, put on the device of its run."""
         if self.mesh is None:
             return tree
         sharding = NamedSharding(self.mesh, self._each())
         return jax.tree.map(lambda leaf: _put(leaf, sharding), tree)
 
     def of(self, caller: str, params: PyTree) -> "Placement":
-        """The placement that knows how these parameters are split: as the user placed them, or wide ones by outputs."""
+        """The placement with the way these parameters are split: as the user placed them, or wide ones by outputs."""
         if self.mesh is None or self.members:
             return self
         specs = {}
@@ -119,7 +119,7 @@ class Placement:
                 raise ValueError(
                     f"{caller}: parameters must lie on devices of the mesh, got params{jax.tree_util.keystr(path)} on "
                     f"{_names(leaf.sharding.device_set)} and a mesh of {_names(self.mesh.devices.flat)}. Give "
-                    "jax.device_get(params), and they are put there."
+                    "jax.device_get(params); they are then placed on the mesh."
                 )
             own = leaf.sharding if placed and len(leaf.sharding.device_set) > 1 else None
             if isinstance(own, NamedSharding) and not own.is_fully_replicated:
@@ -129,11 +129,11 @@ class Placement:
         return replace(self, specs=tuple(specs.items()))
 
     def host(self, tree: PyTree) -> PyTree:
-        """The arrays whole on the host, of every process; keys stay keys. All processes must ask for it."""
+        """The whole arrays on the host of every process; keys stay keys. All processes must call this."""
         return tree if self.mesh is None else jax.tree.map(_on_host, tree)
 
     def local(self, tree: PyTree) -> PyTree:
-        """Arrays that are whole on every device, as arrays of this process alone."""
+        """Arrays that are whole on every device, as arrays local to this process."""
         return tree if self.mesh is None else jax.tree.map(lambda leaf: _like(leaf, _raw(leaf)), tree)
 
     def deal(self, batch_size: int, count: int) -> "Deal":
@@ -155,7 +155,7 @@ HERE = Placement()
 
 @dataclass(frozen=True)
 class Deal:
-    """Which rows of a piece of a stream lie where: device d has the d-th part of every batch, so that none moves."""
+    """Where each row of a piece of a stream is placed: device d has the d-th part of every batch, so no row moves."""
 
     placement: Placement
     batch_size: int
@@ -177,7 +177,7 @@ class Deal:
         blocks = NamedSharding(mesh, self._spec()).addressable_devices_indices_map(places.shape)
         found = np.unique(np.concatenate([places[block].ravel() for block in blocks.values()]))
         found = found[found >= 0]
-        # a short last batch may leave nothing for this process; one row keeps the shapes known
+        # a short last batch may leave nothing for this process; one row keeps the shapes fixed
         return found if len(found) else np.zeros(1, np.int64)
 
     def laid_out(self, rows: PyTree) -> PyTree:
@@ -226,20 +226,20 @@ def placed(caller: str, mesh: Any, *, members: bool = False) -> Placement:
             "jax.local_devices()."
         )
     _warn_of_one(caller, mesh)
-    # explicit axes would ask every operation of the user's for its sharding
+    # explicit axes would require a sharding for every operation of the user
     return Placement(Mesh(mesh.devices, mesh.axis_names), members)
 
 
 def cores(count: int | None = None) -> Mesh:
-    """One CPU device for each core, as a mesh: `fnn.sweep(…, mesh=fnn.training.cores())`.
+    """Return a mesh with one CPU device per core: `fnn.sweep(…, mesh=fnn.training.cores())`.
 
-    To be called before JAX is used. `JAX_NUM_CPU_DEVICES=2` in the environment does the same.
+    Call it before JAX is used. `JAX_NUM_CPU_DEVICES=2` in the environment does the same.
 
     Args:
         count: how many devices; None for the cores that this process may use.
 
     Raises:
-        RuntimeError: JAX was used before, and has another number of devices.
+        RuntimeError: JAX was used before and has another number of devices.
 
     >>> fnn.training.cores(jax.device_count()).axis_names
     ('data',)
@@ -250,7 +250,7 @@ def cores(count: int | None = None) -> Mesh:
     except RuntimeError as error:
         if len(jax.devices("cpu")) != count:
             raise RuntimeError(
-                f"cores: JAX must not have been used before, got {len(jax.devices('cpu'))} CPU devices where {count} "
+                f"cores: JAX must not have been used before, got {len(jax.devices('cpu'))} CPU devices, and {count} "
                 f"were asked for. Call fnn.training.cores({count}) right after the imports, or start the script with "
                 f"JAX_NUM_CPU_DEVICES={count}."
             ) from error
@@ -262,24 +262,24 @@ def _cores() -> int:
 
 
 def _warn_of_one(caller: str, mesh: Mesh) -> None:
-    """Warn where many devices or processes were meant and there is one."""
+    """Warn if many devices or processes were intended and there is only one."""
     started = [(name, os.environ[name]) for name in LAUNCHERS if os.environ.get(name, "1") != "1"]
     if started and jax.process_count() == 1:
         warnings.warn(
-            f"{caller}: {started[0][0]}={started[0][1]} processes were started, and JAX knows of one: each trains by "
-            "itself. Call jax.distributed.initialize() before JAX is used, or train without a mesh.",
+            f"{caller}: {started[0][0]}={started[0][1]} processes were started, but JAX knows of only one: each trains "
+            "by itself. Call jax.distributed.initialize() before JAX is used, or train without a mesh.",
             stacklevel=4,
         )
     if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu" and _cores() > 1 and jax.process_count() == 1:
         warnings.warn(
-            f"{caller}: the mesh holds one CPU device, and there are {_cores()} cores. For a device each write "
+            f"{caller}: the mesh holds one CPU device, but there are {_cores()} cores. For one device per core write "
             f"mesh = fnn.training.cores({_cores()}) right after the imports, before JAX is used.",
             stacklevel=4,
         )
 
 
 def _by_outputs(shape: tuple[int, ...], axes: Mapping[str, int]) -> PartitionSpec | None:
-    """The last axis of a weight or a bias counts the outputs: it is split over "model" where it is wide."""
+    """The last axis of a weight or a bias holds the outputs: it is split over "model" if it is wide."""
     parts = axes.get(MODEL, 1)
     if parts == 1 or not shape or shape[-1] % parts or shape[-1] // parts < WIDE:
         return None
@@ -291,7 +291,7 @@ def _names(devices: Any) -> str:
 
 
 def _raw(leaf: Any) -> np.ndarray:
-    """The entries on the host, of a key its words; of an array that is split over processes, from all of them."""
+    """The entries on the host (for a key, its words); an array split over processes is gathered from all of them."""
     array = jax.random.key_data(leaf) if is_key(leaf) else leaf
     if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
         return np.asarray(multihost_utils.process_allgather(array, tiled=True))
@@ -308,7 +308,7 @@ def _on_host(leaf: Any) -> Any:
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> Any:
-    """The array on these devices, of all processes, without a word between them."""
+    """The array on these devices of all processes, without communication between them."""
     if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
         return leaf
     raw = _raw(leaf)

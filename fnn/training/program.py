@@ -1,8 +1,9 @@
 """The compiled program that trains: steps, shuffles, whole epochs, evaluation and early stopping in one dispatch.
 
-Promises: one trace per config and shapes, however many epochs and steps are asked for; where one call stops, the next
-goes on as if there had been one call, in the middle of an epoch too; every row is used once per epoch. One way to run
-an epoch: rows in memory, rows of a stream and many runs side by side all go through `part_of_epoch`.
+Promises: one trace per config and shapes, however many epochs and steps are asked for; the next call continues where
+the last one stopped, in the middle of an epoch too, as if there had been one call; every row is used once per epoch.
+There is one way to run an epoch: rows in memory, rows of a stream and many runs side by side all go through
+`part_of_epoch`.
 Letters: N rows, B batch size, S = ⌊N / B⌋ whole batches; the incomplete batch is one more step at its own shape;
 M runs side by side.
 """
@@ -23,9 +24,9 @@ from fnn.training.state import ChunkMetrics, Hyperparams, TrainState, measuring_
 from fnn.training.step import all_finite, noise_key, take_step
 from fnn.types import Array, Key
 
-#: Steps that one call may take: room for that many losses is in the program.
+#: How many steps one call may take: the program has room for that many losses.
 CAPACITY = 4096
-#: Epochs that one call of many runs may take: their curves have room for that many.
+#: How many epochs one call of many runs may take: their curves have room for that many.
 ROOM = 32
 
 
@@ -42,11 +43,11 @@ def advance_piece(
 
 
 def epochs(job: Job, state: TrainState, budget: Array, until: Array) -> tuple[TrainState, ChunkMetrics]:
-    """Train for `budget` steps, or until epoch number `until` is finished or early stopping stops.
+    """Train for `budget` steps, or until epoch number `until` is finished, or until early stopping ends the run.
 
     Args:
         budget: 1 to CAPACITY steps; an incomplete batch is a step.
-        until: how many epochs are to be finished, those of `state` included.
+        until: how many epochs to finish, those of `state` included.
     """
     axis = axes(job.hyperparams)
     own: Any = Hyperparams(*(getattr(axis, name) == 0 for name in Hyperparams._fields))
@@ -67,7 +68,7 @@ def on_device(job: Job, state: TrainState, budget: Array, until: Array) -> tuple
         state, chunk = carry
         more = (chunk.steps < budget) & (lanes.first(state.epoch) < until) & (chunk.finished < lanes.room)
         if job.config.placement.members:
-            # the runs of one device may have stopped before those of another, which it does not ask
+            # the runs of one device may stop before those of another; devices do not ask each other
             return more
         return more & ~stopped(state, job.hyperparams)
 
@@ -81,11 +82,11 @@ def on_device(job: Job, state: TrainState, budget: Array, until: Array) -> tuple
 
 
 def piece(job: Job, state: TrainState, budget: Array, start: Array, ends: Array) -> tuple[TrainState, ChunkMetrics]:
-    """Train for `budget` steps, or to the end of the piece of a stream that is the job's data.
+    """Train for `budget` steps, or to the end of the piece of a stream that the job holds as data.
 
     Args:
         budget: 1 to CAPACITY steps.
-        start: the number of the piece's first step in its epoch.
+        start: the number, in its epoch, of the first step of the piece.
         ends: whether the epoch ends with this piece.
     """
     lanes = Lanes(with_optimizer(job))
@@ -97,12 +98,12 @@ def piece(job: Job, state: TrainState, budget: Array, start: Array, ends: Array)
 
 
 def looked_at(lanes: "Lanes", state: TrainState, chunk: ChunkMetrics) -> tuple[TrainState, ChunkMetrics]:
-    """What a call gives, with the word whether its parameters are finite: once a call, so that it costs nothing."""
+    """What a call returns, and whether its parameters are finite: checked once per call, so it costs nothing."""
     return state, chunk if lanes.many else chunk._replace(finite=all_finite((state.params, state.statistics)))
 
 
 def with_optimizer(job: Job) -> Job:
-    """The job with its optimizer built, once for the program, where all runs have one rate."""
+    """The job with its optimizer built once for the program, if all runs have one rate."""
     rate = job.hyperparams.rate
     if rate is None or job.config.runs != "one":
         return job
@@ -112,7 +113,7 @@ def with_optimizer(job: Job) -> Job:
 
 @dataclass(frozen=True)
 class Lanes:
-    """What is done once for one run, and for each of M runs side by side."""
+    """What differs between one run and M runs side by side."""
 
     job: Job
 
@@ -122,7 +123,7 @@ class Lanes:
 
     @property
     def room(self) -> int:
-        """Epochs that one call may finish."""
+        """How many epochs one call may finish."""
         return ROOM if self.many else CAPACITY // (len(self.job.data) // self.job.config.batch_size or 1) + 1
 
     def first(self, value: Array) -> Array:
@@ -130,7 +131,7 @@ class Lanes:
         return value[0] if self.many else value
 
     def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """function(hyperparams, state, shared) of every run."""
+        """function(hyperparams, state, shared) applied to every run."""
         hyperparams = self.job.hyperparams
         if not self.many:
             return functools.partial(function, hyperparams)
@@ -140,7 +141,7 @@ class Lanes:
         """(the key of the next epoch, the order of the rows in this one)."""
         rows = len(self.job.data)
         if self.job.config.runs == "shared":
-            # the keys stay: each epoch folds its number in
+            # the keys stay: each epoch folds in its number
             return state.key, permutation(jax.random.fold_in(state.key[0], self.first(state.epoch)), rows)
 
         def one(key: Key) -> tuple[Key, Array]:
@@ -150,7 +151,7 @@ class Lanes:
         return jax.vmap(one)(state.key) if self.many else one(state.key)
 
     def nothing(self, state: TrainState) -> ChunkMetrics:
-        """What a call measured before its first step."""
+        """What a call has measured before its first step: nothing."""
         dtype = measuring_dtype(state.params)
         one = jax.tree.map(lambda leaf: leaf[0], state) if self.many else state
         names, shape = self.job.measured_names(one), ((len(state.epoch), self.room) if self.many else (self.room,))
@@ -165,16 +166,17 @@ def part_of_epoch(
     lanes: Lanes, state: TrainState, chunk: ChunkMetrics, order: Array, budget: Array, *, next_key: Key,
     start: Array | int = 0, ends: Array | bool = True,
 ) -> tuple[TrainState, ChunkMetrics]:  # fmt: skip
-    """The steps of this epoch that the budget allows, from where the state stands; and its end, if it is reached.
+    """Take the steps of this epoch that the budget allows, from where the state stands, and end the epoch if it is
+    reached.
 
-    `order` holds the rows of the epoch from step `start` on, (n,), or (M, n) where each run has an order of its own.
+    `order` holds the rows of the epoch from step `start` on, (n,), or (M, n) if each run has its own order.
     """
     config = lanes.job.config
     whole, tail = divmod(order.shape[-1], config.batch_size)
     first = lanes.first(state.step) - start
     last = jnp.minimum(whole, first + budget - chunk.steps)
     if whole:
-        # the last piece of a stream may hold an incomplete batch alone
+        # the last piece of a stream may hold only an incomplete batch
         state, chunk = batches(lanes, state, chunk, order, (first, last), closes=ends if tail == 0 else False)
     state = state._replace(step=jnp.broadcast_to(start + last, jnp.shape(state.step)))
 
@@ -209,11 +211,11 @@ def one_batch(
 ) -> tuple[TrainState, ChunkMetrics]:
     """One step on the rows with these numbers; its loss is written at this place."""
     config = lanes.job.config
-    # of the epoch: the state and the chunk say where the steps of this call began
+    # the number in the epoch: the state and the chunk say where the steps of this call began
     number = lanes.first(state.step) + at - chunk.steps if config.has_modes else None
 
     def step(hyperparams: Hyperparams, state: TrainState, batch: Array) -> tuple[TrainState, Array]:
-        # the numbers whole on every device: else the order of all rows would be split, and gathered in every step
+        # the row numbers are whole on every device: otherwise the order would be split, and gathered in every step
         examples = config.placement.rows(lanes.job.data.take(config.placement.whole(batch)))
         key = None if number is None else noise_key(state, number)
         state, value = take_step(config, hyperparams, config.placement.settled(state), examples, closes, key)
@@ -243,7 +245,7 @@ def end_of_epoch(
     state, (values, over) = lanes.each(end)(state, None)
     curves = {name: chunk.metrics[name].at[..., chunk.finished].set(values[name]) for name in values}
     if chunk.stopped is not None:
-        # a run that stopped goes on beside the others, unseen
+        # a run that stopped continues beside the others; its results are ignored
         chunk = chunk._replace(stopped=chunk.stopped.at[:, chunk.finished].set(over))
     return state._replace(key=next_key), chunk._replace(metrics=curves, finished=chunk.finished + 1)
 
@@ -257,7 +259,7 @@ def next_epoch(job: Job, state: TrainState, values: dict[str, Array], hyperparam
         return state
     value = job.config.sign * values[job.config.monitor]
     assert hyperparams.min_improvement is not None
-    # the best by value comes back; how long to wait is a matter of improvements that count
+    # the epoch with the best value is returned; only improvements that count reset the waiting time
     better = (value < state.best.value) & ~over
     enough = (value < state.best.value - hyperparams.min_improvement) & ~over
     kept, now = (state.best.params, state.best.statistics), (state.params, state.statistics)
@@ -269,13 +271,13 @@ def next_epoch(job: Job, state: TrainState, values: dict[str, Array], hyperparam
 
 
 def stopped(state: TrainState, hyperparams: Hyperparams) -> Array:
-    """True where early stopping has had enough, of every run."""
+    """For every run, whether early stopping has ended it."""
     if state.best is None or hyperparams.patience is None:
         return jnp.zeros((), bool)
     return jnp.all(state.best.waited >= hyperparams.patience)
 
 
 def axes(hyperparams: Hyperparams) -> Any:
-    """Which of the numbers differ from run to run."""
+    """Which of the hyperparameters differ from run to run."""
     own = {"rate": hyperparams.rate, "strength": hyperparams.strength}
     return Hyperparams()._replace(**{name: 0 for name, value in own.items() if value is not None})

@@ -1,10 +1,10 @@
-"""Compiled programs, kept as long as they are of use: found by what they compute, bounded in number.
+"""Compiled programs, kept as long as they are useful: looked up by what they compute, and limited in number.
 
-Promises: equal records find the program that is there; so do a gradient, an Optax transformation or a metric that is
-made anew, by the fingerprint of what it computes. They are read in each run: one that computes something else than
-before, because a global or an array that it closes over has changed, is another program. A program holds no function
-of the user, so that what a lambda closes over can be freed. Of one config the programs of the last few shapes are kept,
-of all configs the last `LIMIT`.
+Promises: equal records find the existing program; so does a gradient, an Optax transformation or a metric that is made
+again, by the fingerprint of what it computes. Each run reads them anew: one that computes something else than before,
+because a global or an array that it closes over has changed, gets another program. A program holds no function of the
+user, so what a lambda closes over can be freed. For one config the programs of the last few shapes are kept, over all
+configs the last `LIMIT`.
 """
 
 import threading
@@ -23,11 +23,11 @@ from fnn.training.config import ByIdentity, Config, Job, hashable
 from fnn.training.rows import oldest
 from fnn.training.state import Batch, Dealt, TrainState
 
-#: Programs that are kept in all, and of one config at different shapes of the rows.
+#: How many programs are kept in all, and for one config at different shapes of the rows.
 LIMIT, SHAPES = 64, 4
 #: Packages whose functions read nothing that changes.
 PACKAGES = ("fnn", "optax")
-#: The config of the program that is called: it is read while JAX traces, and not kept.
+#: The config of the program being called: it is read while JAX traces, and not kept.
 _CURRENT: ContextVar[Config] = ContextVar("config")
 
 
@@ -52,19 +52,19 @@ def program(kind: Callable[..., Any], job: Job, state: TrainState) -> Program:
     with _LOCK:
         if (found := _PROGRAMS.pop(key, None)) is None:
             found = Program(_compiled(kind))
-            # a copy of the keys: a function that is freed meanwhile takes its programs with it
+            # a copy of the keys: a function that is freed in the meantime takes its programs with it
             same = [each for each in list(_PROGRAMS) if each[0] == config]
             for each in oldest(same, SHAPES):
                 _PROGRAMS.pop(each, None)
             for each in oldest(_PROGRAMS, LIMIT):
                 _PROGRAMS.pop(each, None)
-        # the last that was used stands last
+        # the last one used comes last
         _PROGRAMS[key] = found
     return found
 
 
 def call(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> Any:
-    """kind(job, state, …), compiled."""
+    """Call kind(job, state, …), compiled."""
     if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
         return kind(job, state, *rest)
     found = program(kind, job, state)
@@ -76,7 +76,7 @@ def call(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> A
 
 
 def lowered(kind: Callable[..., Any], job: Job, state: TrainState, *rest: Any) -> Any:
-    """The program of kind(job, state, …) for those who read it: `.compile().as_text()`."""
+    """The program of kind(job, state, …), to be read: `.compile().as_text()`."""
     token = _CURRENT.set(job.config)
     try:
         compiled: Any = program(kind, job, state).run
@@ -91,7 +91,7 @@ def count() -> int:
 
 
 def _compiled(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """A jitted function of its own, whose programs JAX forgets with it."""
+    """A separate jitted function: when it goes, JAX forgets its programs."""
 
     def run(data: Any, validation: Any, hyperparams: Any, *rest: Any) -> Any:
         return kind(Job(_CURRENT.get(), data, validation, hyperparams), *rest)
@@ -129,7 +129,7 @@ def _shapes_of_batch(job: Job) -> Batch:
 
 
 def _identity(function: Any) -> Any:
-    """A record by its value; any other function by what it is, until it is gone."""
+    """A record by its value; any other function by its identity, as long as it lives."""
     if isinstance(function, ByIdentity):
         function = function.__wrapped__
     elif is_dataclass(function) or isinstance(function, type):
@@ -140,7 +140,7 @@ def _identity(function: Any) -> Any:
         if not known:
             _ALIVE[number] = weakref.ref(function, lambda _, number=number: _forget(number))
     except TypeError:
-        # it cannot be watched, so it is kept
+        # it allows no weak reference, so it is kept
         return hashable(function)
     return ("id", number)
 
@@ -149,7 +149,7 @@ _ALIVE: dict[int, weakref.ref] = {}
 
 
 def _forget(number: int) -> None:
-    """Drop the programs of a function that is gone."""
+    """Drop the programs of a function that no longer exists."""
     with _LOCK:
         _ALIVE.pop(number, None)
         for key in [key for key in list(_PROGRAMS) if _mentions(key[0], ("id", number))]:
@@ -197,7 +197,7 @@ def _both(optimizer: Any, params: Any) -> Any:
 
 
 def fingerprint(f: Callable[..., Any], *args: Any) -> str:
-    """The fingerprint of what f computes, or "" where that cannot be read."""
+    """The fingerprint of what f computes, or "" if that cannot be read."""
     try:
         return jaxprs.fingerprint(f, *args)
     except (TypeError, ValueError, AttributeError, KeyError, IndexError):

@@ -1,8 +1,8 @@
 """Watching a run: a bar on a terminal, plain lines elsewhere, and a file of JSON lines.
 
 Promises: driven from the host between calls of the compiled program, so that watching changes no bit; the file holds
-one line for each finished epoch, each once, also after a run was taken up again. No line of another run is ever
-lost, and nothing that goes wrong with the screen ends a run.
+exactly one line for each finished epoch, also after a run is resumed. No line of another run is ever lost, and no fault
+of the screen ends a run.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-#: Plain lines of a run, about.
+#: About how many plain lines a run prints.
 LINES = 10
 
-#: (number of the epoch, what it measured).
+#: (number of the epoch, its metrics).
 Watch = Callable[[int, dict[str, float]], None]
 
 
@@ -26,11 +26,11 @@ Watch = Callable[[int, dict[str, float]], None]
 def shown(
     first: int, last: int, pace: Callable[[], float | None] = lambda: None, ending: Callable[[], str] = lambda: ""
 ) -> Iterator[Watch]:
-    """A callback for `on_epoch` that shows epochs first … last: loss, what was measured, rate, and time left.
+    """A callback for `on_epoch` that shows epochs first … last: loss, metrics, epochs per second, and time left.
 
     Args:
-        pace: gives epochs per second, without the time to compile, or None while that is unknown.
-        ending: gives a sentence on why the run ended, shown at its end unless it raises.
+        pace: returns epochs per second, without the time to compile, or None while that is unknown.
+        ending: returns a sentence on why the run ended, shown at its end unless it raises.
     """
     stream = sys.stderr
 
@@ -47,12 +47,12 @@ def shown(
                 opened.enter_context(bar)
                 task = bar.add_task("", total=last, completed=first - 1, note="")
         except (AttributeError, ValueError, OSError):
-            # no stream at all, one that is closed, or one that knows no terminal
+            # no stream at all, a closed one, or one without isatty
             bar = None
         every = max((last - first + 1) // LINES, 1)
 
         def watch(number: int, values: dict[str, float]) -> None:
-            # a screen that is gone is no reason to lose a run
+            # a lost screen is no reason to lose a run
             with contextlib.suppress(AttributeError, ValueError, OSError):
                 if bar is not None:
                     bar.update(task, completed=number, note=note(number, values))
@@ -68,7 +68,7 @@ def shown(
 
 
 def _bar() -> Any:
-    """A progress bar of rich, or None where rich is not installed or the terminal cannot show it."""
+    """A progress bar of rich, or None if rich is not installed or the terminal cannot show it."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -86,14 +86,14 @@ def _bar() -> Any:
 def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterator[Watch]:
     """A callback for `on_epoch` that appends a JSON line for each epoch after `done`.
 
-    Lines of this run that are `done` stay. Where the file holds the lines of another run, or some beyond `done` that a
-    run taken up again (`own`) did not write, it is moved aside first: run.jsonl becomes run.jsonl.1.
+    Lines of this run up to `done` stay. If the file holds lines of another run, or lines beyond `done` that a resumed
+    run (`own`) did not write, it is moved aside first: run.jsonl becomes run.jsonl.1.
     """
     if not isinstance(log, str | PathLike):
         raise TypeError(f"fit: log must be the name of a file, got {log!r}. Give log='run.jsonl'.")
     path = Path(log)
     with contextlib.suppress(RuntimeError):
-        # "~.jsonl" is nobody's home, but a name
+        # "~.jsonl" is a name, not a home folder
         path = path.expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
             kept = [text for number, text in lines if number <= done]
             if not own and (len(kept) < len(lines) or not done):
                 _moved_aside(path)
-            # a line that was cut off when the run was killed is written anew
+            # a line that was cut off when the run was killed is written again
             path.write_text("".join(f"{text}\n" for text in kept), encoding="utf-8")
         file = open(path, "a", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
@@ -124,13 +124,13 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
     try:
         yield line
     finally:
-        # what a full disk did not take is no reason to lose the run at its end
+        # a full disk is no reason to lose the run at its end
         with contextlib.suppress(OSError):
             file.close()
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """(epoch, text) of each whole line of a log of this package; anything else is refused."""
+    """(epoch, text) of each whole line of a log written by `fit`; anything else is refused."""
     lines, strange = [], []
     for text in path.read_bytes().splitlines():
         try:
@@ -140,8 +140,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     # one line may have been cut off when a run was killed
     if len(strange) > 1 or (strange and not strange[0].startswith(b'{"epoch"')):
         raise ValueError(
-            f"fit: log must be a new file or a log of fit, got {path}, which holds other lines and stays as it is. "
-            "Give another name."
+            f"fit: log must be a new file or a log written by fit, got {path}, which holds other lines and was not "
+            "changed. Give another name."
         )
     return lines
 

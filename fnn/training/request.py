@@ -1,8 +1,8 @@
-"""What the user asks of `fit` or `sweep`, looked at before the first step: every check of both.
+"""What the user asks of `fit` or `sweep`, checked before the first step: every check of both is here.
 
-Promises: one builder makes the job of both; its messages name their caller and give remedies that this caller has;
-data is looked at once, on the host, and cast once to the dtype of the parameters, with a note.
-Refuses: options and data that training would accept without complaint and that cannot be right.
+Promises: one builder makes the job of both; its messages name the caller and give remedies that fit it; data is checked
+once, on the host, and cast once to the dtype of the parameters, with a warning.
+Refuses: options and data that cannot be right, although training would accept them without complaint.
 Letters: N rows, w̄ the mean of their weights.
 """
 
@@ -40,7 +40,7 @@ from fnn.training.state import (
 from fnn.training.stream import Piece, Stream
 from fnn.types import Params, wide
 
-#: What may be done when a loss or a gradient is not finite.
+#: What to do when a loss or a gradient is not finite.
 NOT_FINITE = ("stop", "skip", "continue")
 #: caller -> what to do where the two differ.
 REMEDIES = {
@@ -61,18 +61,18 @@ REMEDIES = {
 }
 
 
-#: Directions by name, and of measures whose name ends so.
+#: Directions by the name of a measure or its ending.
 DIRECTIONS = {"min": 1.0, "max": -1.0}
 KNOWN = {"loss": "min", "error": "min", "accuracy": "max"}
 #: Packages whose functions take targets and predictions, as numbers.
 ON_THE_HOST = ("numpy", "scipy", "sklearn")
-#: Names that `fit` gives to what it measures itself.
+#: Names that `fit` uses for its own measures.
 OWN = ("loss", "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, not looked at yet; the rates and strengths are one for each run."""
+    """What is asked, not checked yet; there is one rate and one strength for each run."""
 
     caller: str
     value_and_grad: ValueAndGrad
@@ -109,12 +109,12 @@ class Request:
             and not isinstance(self.optimizer, optax.GradientTransformation | Optimizer)
             and callable(self.optimizer)
         ):
-            # a schedule: the optimizer is built with it once, as Optax does
+            # a schedule: the optimizer is built with it once, as in Optax
             object.__setattr__(self, "optimizer", self.optimizer(self.rates[0]))
             object.__setattr__(self, "rates", (None,))
 
     def job(self) -> Job:
-        """The job, everything looked at."""
+        """The job, with everything checked."""
         self._require_options()
         self._require_metrics()
         self._require_optimizer()
@@ -135,7 +135,7 @@ class Request:
 
     def start(self, job: Job) -> TrainState:
         """The state before the first step."""
-        # parameters of NumPy would need a program of their own for the first call
+        # NumPy parameters would need a separate program for the first call
         state = job.config.start(jax.tree.map(rows.copied, self.params), self.key, job.hyperparams)
         state = state._replace(mean_weight=self.mean_weight(), epoch_shape=self.epoch_shape(job))
         return job.config.placement.settle(job.config.watch(state, job.hyperparams, self.watched(job)))
@@ -151,14 +151,14 @@ class Request:
 
         if described(like.statistics) != described(state.statistics):
             raise ValueError(
-                f"{self.caller}: a state continues with the net that it began with, got statistics of another. Give "
-                "that net, or start over with state.params and a key."
+                f"{self.caller}: a state continues with the net that it began with, got statistics of another net. "
+                "Give that net, or start over with state.params and a key."
             )
         shapes = [described(each) for each in (like.optimizer_state, state.optimizer_state)]
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"{self.caller}: a state continues with the optimizer and the accumulate that it began with, got a "
-                f"state of another optimizer: {shapes[1][0]} for {shapes[0][0]}. Give those, or start over "
+                f"state of another optimizer: {shapes[1][0]} for {shapes[0][0]}. Give the same ones, or start over "
                 "with state.params and a key."
             )
         state = self._with_mean_weight(self._in_its_epoch(job, state))
@@ -169,30 +169,30 @@ class Request:
         return np.asarray([len(self.data if job.config.streamed else job.data), job.config.batch_size], np.int32)
 
     def _in_its_epoch(self, job: Job, state: TrainState) -> TrainState:
-        """The state, if its place in the epoch is one in an epoch of this data; a state between two fits any data."""
+        """The state, if its position in the epoch fits this data; a state between two epochs fits any data."""
         now, before, step = self.epoch_shape(job), state.epoch_shape, int(state.step)
         if step and (before is None or tuple(map(int, before)) != tuple(map(int, now))):
-            made = "a loop of one's own" if before is None else "batches of {1} of {0} rows".format(*map(int, before))
+            made = "a loop of your own" if before is None else "batches of {1} of {0} rows".format(*map(int, before))
             raise ValueError(
                 f"{self.caller}: a state in the middle of an epoch continues with the same rows and the same "
-                f"batch_size, got one after step {step} of {made}, for batches of {now[1]} of {now[0]} rows. "
-                "Give those, or start over with state.params and a key."
+                f"batch_size, got one after step {step} of {made}, for batches of {now[1]} of {now[0]} rows. Give the "
+                "same ones, or start over with state.params and a key."
             )
         return state._replace(epoch_shape=now)
 
     def _with_mean_weight(self, state: TrainState) -> TrainState:
-        """The state with w̄ of this data; a word where that of the call before was another."""
+        """The state with w̄ of this data; warns if the call before had a different w̄."""
         now, before = self.mean_weight(), state.mean_weight
         if now is not None and before is not None and now != before and self._weights_mode() == "mean":
             warnings.warn(
-                f"{self.caller}: weights count by their ratio to the mean of this data, {float(now):.6g}, where the "
-                f"call before took {float(before):.6g}.",
+                f"{self.caller}: weights count by their ratio to the mean weight of this data, {float(now):.6g}; in "
+                f"the call before the mean was {float(before):.6g}.",
                 stacklevel=4,
             )
         return state._replace(mean_weight=now)
 
     def watched(self, job: Job) -> int:
-        """A number for what is watched, the same in every process: name, direction, validation data."""
+        """A number that identifies what is watched (name, direction, validation data), the same in every process."""
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(job.validation)] if self.patience is not None else []
         return zlib.crc32(repr((self.monitor, self.sign, [rows.mark(leaf) for leaf in leaves])).encode())
 
@@ -204,7 +204,8 @@ class Request:
         return DIRECTIONS[way]
 
     def require_monitor(self, job: Job, state: TrainState) -> None:
-        """Raise if what is watched, or what chooses the best run, is not measured, or may be better either way."""
+        """Raise if the measure that is watched, or that chooses the best run, is not measured or has no known
+        direction."""
         if self.patience is None and self.runs == "one":
             return
         names = job.measured_names(state)
@@ -223,13 +224,13 @@ class Request:
     # ---- data -------------------------------------------------------------------------------------------------------
 
     def look_at_predictions(self, params: Params, rows: Batch) -> None:
-        """Warn where the first predictions cannot be what the loss expects."""
+        """Warn if the first predictions cannot be what the loss expects."""
         if self.objective is not None:
             with traced(self.caller, "gradient"):
                 self.objective.validate_prediction(self.placement.host(params), rows.x)
 
     def prepare(self, data: Any, name: str) -> Batch:
-        """The data on the device, looked at on the host before, floats in the dtype of the parameters."""
+        """The data on the device, checked on the host first, floats in the dtype of the parameters."""
         x, y, weights = self._parts(data, name)
         sources = [each for each in (*(x.values() if isinstance(x, dict) else (x,)), y, weights) if each is not None]
         shapes = tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(self.params))
@@ -243,7 +244,7 @@ class Request:
             return self.prepare_rows(piece.x, piece.y, piece.weights, "data", mean)
 
     def prepare_rows(self, x: Any, y: Any, weights: Any, name: str, mean: float | None = None) -> Batch:
-        """The rows on the device; `mean` is that of the weights of all rows where these are some of them."""
+        """The rows on the device; `mean` is the mean weight of all rows if these are only some of them."""
         where = f"{self.caller}: "
         y = rows.host(f"{where}y of {name}", y)
         x = rows.inputs(f"{where}x of {name}", x, len(y) if np.ndim(y) else 0)
@@ -303,7 +304,7 @@ class Request:
         what = f"{self.caller}: weights of {name}"
         array = np.asarray(weights, np.float64) if mean is not None else rows.require_weights(what, weights, count)
         if name == "data" and self._weights_mode() == "mean":
-            # divided by their mean, so that large weights fit into narrow numbers and a batch needs its size alone
+            # divided by their mean, large weights then fit into narrow dtypes, and a batch needs only its size
             array = array / (rows.mean_weight(array) if mean is None else mean)
         dtype = wide(self.dtype)
         with np.errstate(over="ignore", under="ignore"):
@@ -340,7 +341,7 @@ class Request:
         return "mean" if self.objective is not None or "weight_sum" in names else "own"
 
     def _hyperparams(self) -> Hyperparams:
-        # numbers stay in NumPy: each small operation of JAX would be a program to compile
+        # numbers stay in NumPy: each small JAX operation would be a program to compile
         def number(value: Any, dtype: Any) -> Any:
             return None if value is None else np.asarray(value, dtype)
 
@@ -369,7 +370,7 @@ class Request:
             if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
                 raise TypeError(
                     f"{where}: params must be a tree of arrays, got {leaf!r:.60} at "
-                    f"params{jax.tree_util.keystr(path)}. Of a model that holds functions give the arrays alone: "
+                    f"params{jax.tree_util.keystr(path)}. From a model that holds functions give only the arrays: "
                     "params, rest = equinox.partition(model, equinox.is_inexact_array)."
                 )
         traced = [
@@ -387,7 +388,7 @@ class Request:
         )
 
     def _require_number(self, name: str, value: Any, low: float, remedy: str, *, above: bool = False) -> None:
-        """Raise unless this is one finite number of at least, or above, this."""
+        """Raise unless this is one finite number, at least or above 0."""
         condition = "finite and above 0" if above else "finite and at least 0"
         array = hasattr(value, "dtype") and np.ndim(value) == 0 and jnp.issubdtype(value.dtype, jnp.number)
         if isinstance(value, bool) or not (isinstance(value, int | float) or array):
@@ -421,7 +422,7 @@ class Request:
         require_size(where, "batch_size", self.batch_size, "Give an int: 1 is one example at a time, N the full batch.")
         require_size(where, "accumulate", self.accumulate, "Give 1 for an update after every batch.")
         if self.patience is not None:
-            require_size(where, "patience", self.patience, "Give the epochs to wait, such as 10, or None.")
+            require_size(where, "patience", self.patience, "Give the number of epochs to wait, such as 10, or None.")
         self._require_number("min_improvement", self.min_improvement, 0, "Try 1e-4.")
         if self.clip_norm is not None:
             self._require_number("clip_norm", self.clip_norm, 0, "Try 1.0.", above=True)
@@ -469,7 +470,7 @@ class Request:
             if taken := _takes_others(metric, BY_NAME):
                 raise TypeError(
                     f"{where}: the metric {name!r} must take (params, x, y), got {taken}. Give lambda params, x, y: "
-                    "fnn.accuracy(net.apply(params, x), y); one of scikit-learn is computed after the run, from its "
+                    "fnn.accuracy(net.apply(params, x), y); compute a scikit-learn metric after the run, from its "
                     "params."
                 )
 
@@ -483,14 +484,14 @@ class Request:
         parts = self.placement.parts
         if self.batch_size < parts:
             warnings.warn(
-                f"{self.caller}: a batch must have a row for each device to gain from a mesh, got batch_size "
+                f"{self.caller}: to gain from a mesh, a batch must have a row for each device, got batch_size "
                 f'{self.batch_size} for {parts} devices along "data". Use {parts} or more, or fewer devices.',
                 stacklevel=5,
             )
         if self.accumulate > batches:
             raise ValueError(
-                f"{self.caller}: accumulate must be at most the {batches} batches of an epoch, with which every window "
-                f"ends, got {self.accumulate}. Use {batches} or less."
+                f"{self.caller}: accumulate must be at most the {batches} batches of an epoch, since every update ends "
+                f"with its epoch, got {self.accumulate}. Use {batches} or less."
             )
 
     def _require_weights(self) -> None:
@@ -504,7 +505,7 @@ class Request:
             )
 
     def _require_optimizer(self) -> None:
-        """Raise unless this is an optimizer, with a learning rate exactly where it needs one."""
+        """Raise unless this is an optimizer, with a learning rate if and only if it needs one."""
         where, remedies, optimizer = self.caller, REMEDIES[self.caller], self.optimizer
         if isinstance(optimizer, Optimizer) and isinstance(optimizer.learning_rate, int | float):
             self._require_held("learning_rate", optimizer.learning_rate, "Try 1e-3.")
@@ -518,7 +519,7 @@ class Request:
         if hasattr(optimizer, "gradient_transformation"):
             raise TypeError(
                 f"{where}: optimizer must be an Optax transformation, got {type(optimizer).__name__}. Give the "
-                "optimizer inside with accumulate=k, or .gradient_transformation() of it."
+                "optimizer inside with accumulate=k, or its .gradient_transformation()."
             )
         if not callable(optimizer):
             raise TypeError(
@@ -532,7 +533,7 @@ class Request:
             self._require_number("learning_rate", rate, 0, f"Give one number, such as 1e-3; {several}.", above=True)
 
     def _require_strengths(self) -> None:
-        """Raise unless there is a strength exactly where there is a regularizer, finite and at least 0."""
+        """Raise unless there is a strength if and only if there is a regularizer, finite and at least 0."""
         where = self.caller
         for strength in self.strengths:
             regularizer = None if self.objective is None else self.objective.regularizer
@@ -563,10 +564,10 @@ def _needs_net(metric: Metric) -> bool:
 
 
 def _takes_others(function: Any, known: Iterable[str]) -> str:
-    """The name and parameters of a function that cannot be called with (params, x, y), else "".
+    """The name and parameters of a function if it cannot be called with (params, x, y), else "".
 
     Args:
-        known: what it gets beside these if it takes it by name; none if it may take anything by name.
+        known: what it gets besides these if it has parameters of those names; none if it may take anything by name.
     """
     try:
         signature = inspect.signature(function)

@@ -1,7 +1,7 @@
-"""Data as people have it, made into arrays that can be trained on, or refused with the remedy that fits.
+"""Data as users have it, made into arrays that can be trained on, or refused with a remedy.
 
-Promises: looked at once, on the host; nothing that NumPy or JAX would drop or wrap silently passes: masks,
-numbers beyond the range of the dtype they are cast to, dates, text. Inputs may be any pytree.
+Promises: checked once, on the host; nothing that NumPy or JAX would silently drop or wrap gets through: masks, numbers
+beyond the range of the dtype they are cast to, dates, text. Inputs may be any pytree.
 Letters: N examples.
 """
 
@@ -19,7 +19,7 @@ from jax.core import Tracer
 from fnn.checks import require_finite, row_number, validate, warn_cast
 from fnn.types import DType
 
-#: Kinds of NumPy dtypes that are no numbers: what they are, and what to do with them.
+#: Kinds of NumPy dtypes that are not numbers: what they are, and what to do with them.
 NO_NUMBERS = {
     "U": ("text", "Number the classes: classes, y = np.unique(y, return_inverse=True)"),
     "S": ("text", "Number the classes: classes, y = np.unique(y, return_inverse=True)"),
@@ -27,12 +27,12 @@ NO_NUMBERS = {
     "m": ("time spans", "Make them numbers, such as days: y / np.timedelta64(1, 'D')"),
     "c": ("complex numbers", "Give real and imaginary parts as columns of their own"),
     "V": ("named fields", "Give one column each: np.lib.recfunctions.structured_to_unstructured(x)"),
-    "O": ("Python objects", "Drop or number what is no number, and cast once with .astype('float32')"),
+    "O": ("Python objects", "Drop or encode what is not a number, and cast once with .astype('float32')"),
 }
 
 
 def host(what: str, value: Any) -> Any:
-    """An array of numbers in native byte order, on the host unless it was an array of JAX."""
+    """An array of numbers in native byte order, on the host unless it was a JAX array."""
     if isinstance(value, Tracer):
         raise TypeError(
             f"{what} must be an array, got the traced {value}: whole runs are trained outside jit, vmap and grad. Call "
@@ -79,7 +79,7 @@ def _described(value: Any, array: np.ndarray) -> str:
 
 
 def inputs(what: str, x: Any, rows: int) -> Any:
-    """The inputs, a tree of arrays with one row per example each."""
+    """The inputs, a tree of arrays with one row per example in each."""
     if isinstance(x, dict):
         return {name: inputs(f"{what}[{name!r}]", each, rows) for name, each in x.items()}
     arrays = isinstance(x, tuple | list) and all(np.ndim(each) and hasattr(each, "shape") for each in x)
@@ -89,7 +89,8 @@ def inputs(what: str, x: Any, rows: int) -> Any:
 
 
 def on_device(what: str, array: Any, dtype: DType) -> jax.Array:
-    """The array, floats in the dtype of the parameters; never a number that wraps around or overflows."""
+    """The array on the device, floats in the dtype of the parameters; raises on a number that would wrap around or
+    overflow."""
     own = array.dtype
     if not jnp.issubdtype(own, jnp.floating) or own == dtype:
         return copied(array)
@@ -108,18 +109,19 @@ def on_device(what: str, array: Any, dtype: DType) -> jax.Array:
 
 
 def copied(array: Any, dtype: DType | None = None) -> jax.Array:
-    """The array on the device, a copy of what was on the host, made without a program.
+    """The array on the device, a copy of the one on the host, made without compiling a program.
 
     `jnp.asarray` and `jnp.array` compile one for every new shape, and JAX keeps it: some 3 MiB for each number of rows.
     """
     if isinstance(array, jax.Array):
         return array if dtype is None else array.astype(dtype)
-    # a copy of our own: what was put on a device may lie in the memory of the array that was passed
+    # our own copy: an array that is put on a device may share the memory of the one that was passed
     return jax.device_put(np.array(array, dtype))
 
 
 def whole_numbers(what: str, array: Any, dtype: DType, *, casts: bool) -> Any:
-    """Integers that JAX can hold: labels as int32, large numbers as floats where `casts`, else refused by row."""
+    """Integers that JAX can hold: labels as int32; larger numbers as floats if `casts`, otherwise refused with their
+    row."""
     if array.dtype.kind not in "iu" or isinstance(array, jax.Array):
         return array
     if array.dtype.itemsize < 4 and casts and array.ndim == 1:
@@ -138,7 +140,8 @@ def whole_numbers(what: str, array: Any, dtype: DType, *, casts: bool) -> Any:
 
 
 def looked_at(x: Any, y: Any, *, integers: bool) -> None:
-    """Raise on the first thing in these arrays that training would accept without complaint."""
+    """Raise on the first thing in these arrays that cannot be right but that training would accept without
+    complaint."""
     for path, leaf in jax.tree.leaves_with_path(x):
         try:
             _looked_at(leaf, y, integers=integers)
@@ -155,7 +158,7 @@ def about(words: str, error: TypeError | ValueError) -> TypeError | ValueError:
 
 def _looked_at(leaf: Any, y: Any, *, integers: bool) -> None:
     if integers and leaf.dtype.kind in "iub" and np.ndim(leaf) and len(leaf):
-        # what stands for a place in a table is no number to look at
+        # an index into a table is not a number to check
         validate(np.zeros((len(leaf), 1), np.float32), y)
     elif leaf.dtype == np.uint8:
         raise TypeError(
@@ -174,8 +177,8 @@ def require_weights(what: str, weights: Any, count: int) -> np.ndarray:
     array = host(what, weights)
     if array.shape != (count,):
         raise ValueError(
-            f"{what} must hold one number per row, shape ({count},), got {array.shape}. Give one each; a mask within a "
-            "row belongs to the loss."
+            f"{what} must hold one number per row, shape ({count},), got {array.shape}. Give one for each; a mask "
+            "within a row belongs in the loss."
         )
     array = np.array(array, np.float64)
     if not (np.isfinite(array).all() and (array >= 0).all() and array.any()):
@@ -189,14 +192,14 @@ def mean_weight(weights: np.ndarray) -> float:
     return float(largest * np.mean(weights / largest))
 
 
-# ---- arrays that were looked at before ------------------------------------------------------------------------------
+# ---- arrays that were checked before --------------------------------------------------------------------------------
 
-#: Words between two that are combined: primes, so that rows which change places are seen.
+#: Words between two that are combined: primes, so that rows which change places are noticed.
 LANES = (4093, 8191)
 
 
 def mark(array: np.ndarray) -> tuple[Any, ...]:
-    """A cheap checksum of the bytes, about 8 ms for 40 MB: sees an array that was changed in place."""
+    """A cheap checksum of the bytes, about 8 ms for 40 MB: it notices an array that was changed in place."""
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     words = flat[: flat.size // 8 * 8].view(np.uint64)
     sums = [flat[words.nbytes :].tobytes(), array.shape, array.dtype.str]
@@ -209,20 +212,20 @@ def mark(array: np.ndarray) -> tuple[Any, ...]:
 
 
 def oldest(kept: Iterable[Any], limit: int) -> list[Any]:
-    """Those of what is kept, in its order, that must go before one more is no more than the limit."""
+    """The oldest entries that must go so that one more does not exceed the limit."""
     every = list(kept)
     return every[: max(0, len(every) - limit + 1)]
 
 
 class Seen:
-    """The last data sets that were looked at, as long as the arrays they came from are alive."""
+    """The last data sets that were checked, kept as long as the arrays they came from are alive."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.lock = limit, threading.RLock()
         self.known: dict[Any, tuple[list[weakref.ref], list[Any], Any]] = {}
 
     def get(self, key: Any, arrays: list[Any], make: Callable[[], Any]) -> Any:
-        """What was made of these very arrays before, if they are unchanged; else what is made now."""
+        """What was made from these very arrays before, if they are unchanged; otherwise it is made now."""
         if any(not isinstance(each, jax.Array | np.ndarray) or each.dtype == object for each in arrays):
             return make()
         with self.lock:

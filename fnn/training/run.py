@@ -1,6 +1,7 @@
 """One run: the compiled program called chunk after chunk, and the curves that grow.
 
-Promises: how a run is cut into calls changes no bit; the calls are short, so that it can be watched, saved and stopped.
+Promises: the way a run is cut into calls changes no bit; the calls are short, so a run can be watched, saved and
+stopped.
 """
 
 import time
@@ -21,14 +22,14 @@ from fnn.training.source import Source
 from fnn.training.state import ChunkMetrics, Metrics, TrainState, measuring_dtype
 from fnn.types import PyTree
 
-#: How long one call of the compiled program may take, about: short enough to stop, to save and to show progress.
+#: About how long one call of the compiled program may take: short enough to stop, to save and to show progress.
 SECONDS = 0.25
-#: A call takes at most so many times the steps of the one before: the first few are short whatever the clock says.
+#: A call takes at most this many times the steps of the one before: the first few are short whatever the clock says.
 GROWTH = 4
 
 
 def next_budget(steps: int, seconds: float, budget: int) -> int:
-    """How many steps the next call may take, where the last one, allowed `budget`, took `steps` in `seconds`."""
+    """How many steps the next call may take, if the last one, allowed `budget`, took `steps` in `seconds`."""
     return max(1, min(int(SECONDS * max(steps, 1) / max(seconds, 1e-6)), GROWTH * budget, CAPACITY))
 
 
@@ -45,13 +46,13 @@ class History(NamedTuple):
     """
 
     step_loss: np.ndarray
-    """(E, S): the loss of every batch, before its update; NaN where an earlier call took the step."""
+    """(E, S): the loss of every batch, before its update; NaN for steps taken by an earlier call."""
     metrics: dict[str, np.ndarray]
     """name -> (E,): "loss" (mean over the rows of the epoch, penalty included), "validation_loss" (without penalty),
-    "validation_accuracy", and the metrics that were asked for."""
+    "validation_accuracy", and the metrics that you passed."""
 
     def __repr__(self) -> str:
-        """The first and the last value of each curve; the arrays themselves are pages long.
+        """Show the first and the last value of each curve; the arrays themselves fill pages.
 
         >>> fnn.training.History(np.zeros((2, 1)), {"loss": np.array([2.0, 1.0])})
         History of 2 epochs: loss 2 → 1
@@ -60,10 +61,10 @@ class History(NamedTuple):
         return f"{self._named()}: {', '.join(told)}"
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the curves with Matplotlib, a panel for each quantity, and return the axes.
+        """Draw the curves with Matplotlib, one panel per quantity, and return the axes.
 
         Args:
-            axes: to draw in, one for each quantity; a new figure by default.
+            axes: where to draw, one for each quantity; a new figure by default.
 
         >>> history = fnn.training.History(np.zeros((2, 1)), {"loss": np.array([2.0, 1.0])})
         >>> history.plot()[0].get_ylabel()
@@ -95,13 +96,13 @@ class Run:
         whole, tail = divmod(len(source), job.config.batch_size)
         self.steps = whole + bool(tail)
         self.losses: list[np.ndarray] = [np.full(step, np.nan, np.float32)] if step else []
-        """Of every step from the beginning of an epoch on; NaN for those of an earlier call."""
+        """One for every step since an epoch began; NaN for steps taken by an earlier call."""
         self.metrics: dict[str, list[np.ndarray]] = {}
         self.budget, self.calls = 1, 0
         self.compiled, self.counted = 0.0, 0
-        """When the first call had returned, and the steps taken since."""
+        """When the first call returned, and the steps taken since."""
         self.ending = ""
-        """Why the run ended and which parameters came back, once it has."""
+        """Why the run ended and which parameters are returned, once it has ended."""
         self.names: list[str] | None = None
         self.fault: faults.NonFiniteError | None = None
         """What is not finite in the last call, to be raised unless a callback ends the run before it."""
@@ -111,7 +112,7 @@ class Run:
         self.enough = False
         """Whether `on_epoch` has ended the run."""
         self.epoch_by_epoch = False
-        """Whether every call ends with the epoch: someone asks for the state after each."""
+        """Whether every call ends with an epoch, because the state after each is needed."""
         self.watched = False
         """Whether an `on_epoch` may end the run."""
 
@@ -130,16 +131,16 @@ class Run:
             self.compiled = time.perf_counter()
         else:
             self.counted += int(chunk.steps)
-            # the first call compiled, of one step so that a signal is heard soon after; from then on as many steps as
-            # fit into the time, whole epochs if any
+            # the first call, which compiled, takes one step, so that a signal is noticed soon; later calls take as many
+            # steps as fit into the time, and whole epochs if at least one fits
             fit = next_budget(int(chunk.steps), taken, self.budget)
             self.budget = fit - fit % self.steps if fit > self.steps else fit
         return state, self.record(before, state, chunk)
 
     def back_to(self, state: TrainState, epoch: int) -> TrainState:
-        """The state after this epoch of the last call, whose steps up to there are taken again; the curves end there.
+        """The state after this epoch of the last call; the steps up to there are taken again, and the curves end there.
 
-        All processes take them together: a callback asked only one.
+        All processes take them together, since only one has a callback.
         """
         if epoch == int(state.epoch) and not int(state.step):
             return state
@@ -150,7 +151,7 @@ class Run:
         return self.source.replay(self.job, self.before, steps)
 
     def pace(self) -> float | None:
-        """Epochs per second since the first call, which compiled; None before the second."""
+        """Epochs per second since the first call, which includes compilation; None before the second call."""
         if not self.counted:
             return None
         return self.counted / self.steps / max(time.perf_counter() - self.compiled, 1e-9)
@@ -170,20 +171,20 @@ class Run:
             values[np.isnan(values)] = np.inf
             own = values.min() <= float(np.asarray(state.best.value))
             of = f"epoch {self.began + int(values.argmin()) + 1}" if own else "the start or an earlier call"
-            self.ending += f"; the parameters of {of} came back"
+            self.ending += f"; the parameters of {of} were returned"
 
     def record(self, before: TrainState, state: TrainState, chunk: ChunkMetrics) -> list[tuple[int, Metrics]]:
-        """Take what a call measured into the curves; the epochs that it finished."""
+        """Add what a call measured to the curves; return the epochs that it finished."""
         assert chunk.losses is not None
         losses, count = np.asarray(chunk.losses[: int(chunk.steps)]), int(chunk.finished)
         bad = np.flatnonzero(~np.isfinite(losses))
         if self.stops and (len(bad) or not chunk.finite):
-            # the loss may be finite where the update after it was not
+            # the loss may be finite when the update after it was not
             first = int(bad[0]) if len(bad) else len(losses)
             done = sum(map(len, self.losses))
             every = np.concatenate([*self.losses, losses])
             self.fault = faults.located(self.job, self.source, before, every, done, first)
-            # the epochs of this call that ended before it are as good as any
+            # the epochs of this call that ended before the fault are sound
             good = self.fault.step - done
             losses, count = losses[:good], min(count, (int(before.step) + good) // self.steps)
         self.losses.append(losses)
@@ -212,7 +213,7 @@ class Run:
         dtype = measuring_dtype(state.params)
         flat = np.concatenate(self.losses) if self.losses else np.zeros(0, dtype)
         if self.names is None:
-            # once: it traces, and a checkpoint may be written after every call
+            # only once: it traces, and a checkpoint may be written after every call
             self.names = self.job.measured_names(state)
         metrics = {name: np.asarray(self.metrics.get(name, []), dtype) for name in self.names}
         return {
@@ -220,7 +221,7 @@ class Run:
         }  # fmt: skip
 
     def save(self, folder: Folder | None, run: dict[str, Any], state: TrainState) -> None:
-        """Write a checkpoint of this state and the curves; a process that has no folder helps to gather them."""
+        """Write a checkpoint of this state and the curves; a process without a folder only helps to gather them."""
         whole = self.snapshot(self.job.config.placement.host(state))
         if folder is not None:
             folder.save(whole, run)
@@ -228,8 +229,8 @@ class Run:
     def resume(
         self, group: Group, enter: Callable[[], Folder], state: TrainState, run: dict[str, Any]
     ) -> tuple[TrainState, Folder | None]:
-        """The state of the last good checkpoint in the folder, or the one that was passed if there is none; and the
-        folder, of which only the first process of a group knows."""
+        """The state of the last good checkpoint in the folder, or the given state if there is none; and the folder,
+        which only the first process of a group has."""
         like, placement = self.snapshot(self.job.config.placement.host(state)), self.job.config.placement
         folders: list[Folder] = []
 
@@ -248,14 +249,14 @@ class Run:
         self.enough = self.watched and bool(np.asarray(saved["enough"]))
         if self.enough:
             warnings.warn(
-                f"fit: on_epoch ended the run of these checkpoints after epoch {int(state.epoch)}; it comes back as it "
-                "is. To go on leave on_epoch out, or give this run a folder of its own.",
+                f"fit: on_epoch ended the run of these checkpoints after epoch {int(state.epoch)}; it is returned "
+                "as it is. To continue leave on_epoch out, or use another folder.",
                 stacklevel=4,
             )
         if int(state.epoch) > self.until:
             warnings.warn(
-                f"fit: the run of these checkpoints has {int(state.epoch)} epochs, {self.until} were asked for; it "
-                "comes back as it is. For fewer give this run a folder of its own.",
+                f"fit: the run of these checkpoints already has {int(state.epoch)} epochs, {self.until} were asked "
+                "for; it is returned as it is. For fewer epochs use another folder.",
                 stacklevel=4,
             )
         return state, folder

@@ -1,8 +1,8 @@
 """A shuffle without sorting: a keyed bijection on row numbers, the same on every device.
 
-Promises: `permutation(key, n)` holds each of 0 … n − 1 exactly once, for every n; only whole-number arithmetic is used,
-so the order does not depend on device, thread count or precision; time and memory grow with n, not with n log n.
-Not for cryptography. Letters: n rows, laid out on a grid of a × b ≥ n places, r round keys.
+Promises: `permutation(key, n)` holds each of 0 … n − 1 exactly once, for every n; only integer arithmetic is used, so
+the order does not depend on device, thread count or precision; time and memory grow with n, not with n log n. Not for
+cryptography. Letters: n rows, laid out on a grid of a × b ≥ n places, r round keys.
 
 How: a Feistel network on the grid. A place is (u, v) with u < a, v < b; one round replaces u by u + F(v) mod a, the
 next v by v + F(u) mod b, and so on, each with a key of its own. Each round can be undone, whatever F is, so the whole
@@ -21,20 +21,20 @@ import jax.numpy as jnp
 from fnn.checks import require_size
 from fnn.types import Array, Key
 
-#: Rounds; on grids of a few places four leave orders that are visibly unequally likely, twelve do not
+#: Rounds. On grids of a few places, four rounds leave some orders visibly more likely than others, twelve do not
 #: (tests/training/test_shuffle.py draws all orders of four and of five rows).
 ROUNDS = 12
 
 
 def permutation(key: Key, n: int) -> Array:
-    """The numbers 0 … n − 1 in an order that the key determines, (n,) int32.
+    """Return the numbers 0 … n − 1 in an order that the key determines, (n,) int32.
 
     Args:
         key: a new one for every epoch.
         n: how many rows, 1 to 2³¹ − 1; static under `jit`.
 
     Raises:
-        ValueError, TypeError: n that is no whole number from 1 on.
+        ValueError, TypeError: if n is not a whole number of at least 1.
 
     >>> order = fnn.training.permutation(jax.random.key(0), 10)
     >>> sorted(order.tolist()) == list(range(10))
@@ -61,14 +61,14 @@ def part_of_permutation(key: Key, n: int, first: Array | int, count: int) -> Arr
         places = jnp.where(walking, u * b + v, places)
         return places, places >= n
 
-    # all set out once, then those go on that stand where no row is: one copy of the network in the program
+    # all take a first walk; those that end on a place without a row walk on: one copy of the network in the program
     start = jnp.asarray(first, jnp.uint32) + jnp.arange(count, dtype=jnp.uint32), jnp.full(count, True)
     rows, _ = jax.lax.while_loop(lambda state: jnp.any(state[1]), walk, start)
     return rows.astype(jnp.int32)
 
 
 def _mixed(value: Array, key: Array) -> Array:
-    """32 bits, each of which depends on every bit of value and key."""
+    """32 bits that each depend on every bit of value and key."""
     h = value * jnp.uint32(0x9E3779B9) + key
     h = (h ^ (h >> 16)) * jnp.uint32(0x85EBCA6B)
     h = (h ^ (h >> 13)) * jnp.uint32(0xC2B2AE35)

@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM while a run is under way: it ends where its state is whole, and what was done is in the error.
+"""SIGINT and SIGTERM during a run: it ends when its state is whole, and the error carries the work done so far.
 
 Promises: the first signal is remembered, and the run stops after the steps in flight; a second SIGINT stops at once.
-Handlers are put back as they were. Only the main thread may set them; elsewhere nothing changes.
+The previous handlers are restored. Only the main thread may set handlers; in other threads nothing changes.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def carrying(error: BaseException, note: str, **work: Any) -> BaseException:
-    """The error with the work that was done as its attributes, and a note that says so."""
+    """The error, with the work done so far as its attributes and a note that says so."""
     with contextlib.suppress(AttributeError, TypeError):
         for name, value in work.items():
             setattr(error, name, value)
@@ -22,7 +22,7 @@ def carrying(error: BaseException, note: str, **work: Any) -> BaseException:
 
 
 class Received:
-    """The signals that came while the run was under way."""
+    """The signals received during the run."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -37,16 +37,16 @@ class Received:
 
     @property
     def first(self) -> int:
-        """The number of the first of them, or 0."""
+        """The number of the first signal, or 0."""
         return self.numbers[0] if self.numbers else 0
 
     def take(self, number: int) -> None:
-        """A signal that another process of the run received; 0 is none."""
+        """Record a signal that another process of the run received; 0 for none."""
         if number and not self.numbers:
             self.numbers.append(number)
 
     def error(self, where: str) -> BaseException:
-        """What the first of them asks for; of Ctrl-C with a sentence that says where the run stands."""
+        """The error for the first signal; for Ctrl-C, with a sentence that says where the run stopped."""
         if self.numbers[0] != signal.SIGINT:
             return SystemExit(128 + self.numbers[0])
         return KeyboardInterrupt(f"{where}: stopped by Ctrl-C, after the steps in flight.")
@@ -54,12 +54,12 @@ class Received:
 
 @contextlib.contextmanager
 def remembered(*, saves: bool) -> Iterator[Received]:
-    """The signals of a run. One that saves hears SIGTERM too, and takes over the handlers of others."""
+    """The signals of a run. A run that saves also catches SIGTERM, and replaces the handlers of others."""
     received, before = Received(), {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM) if saves else (signal.SIGINT,):
             handler = signal.getsignal(number)
-            # a handler that Python did not set cannot be put back
+            # a handler that Python did not set cannot be restored
             if handler is not None and (saves or handler is signal.default_int_handler):
                 before[number] = signal.signal(number, received.note)
     try:

@@ -1,7 +1,7 @@
 """Where the rows of a run come from: from memory, or piece by piece from a stream.
 
-Promises: a run does not know which it has; both go through the same steps of the same program. Of a stream no more
-than three pieces are in memory, however many rows there are; each piece is looked at as data in memory is.
+Promises: a run does not know which it has; both go through the same steps of the same program. No more than three
+pieces of a stream are in memory, however many rows there are; each piece is checked just as data in memory is.
 Letters: N rows, C rows of a piece, B batch size.
 """
 
@@ -19,27 +19,27 @@ from fnn.training.shuffle import permutation
 from fnn.training.state import Batch, ChunkMetrics, Dealt, TrainState
 from fnn.training.stream import Piece, Stream
 
-#: A piece as it was read -> its rows, looked at.
+#: A piece as read -> its rows, checked.
 Prepare = Callable[[Piece], Batch]
 
 
 class Source(Protocol):
-    """What a run asks of its rows."""
+    """What a run needs from its rows."""
 
     def __len__(self) -> int:
         """N."""
         ...
 
     def make_ready(self, job: Job, state: TrainState) -> None:
-        """Read what the next call needs; here, and not in the call, a source may fail."""
+        """Read what the next call needs; if a source fails, it fails here and not in the call."""
         ...
 
     def advance(self, job: Job, state: TrainState, budget: int, until: int) -> tuple[TrainState, ChunkMetrics]:
-        """At most `budget` steps, at least one, and no epoch beyond number `until`."""
+        """Take at least one and at most `budget` steps, and none beyond epoch number `until`."""
         ...
 
     def replay(self, job: Job, state: TrainState, steps: int) -> TrainState:
-        """The state after so many of the steps of the last call, which began with this state."""
+        """The state after this many steps of the last call, which began with this state."""
         ...
 
     def batch(self, job: Job, state: TrainState) -> Batch:
@@ -47,12 +47,12 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Nothing more is asked for: what reads ahead ends."""
+        """End: nothing more will be read."""
         ...
 
 
 class Memory:
-    """Rows in memory: those of the job."""
+    """Rows in memory, held by the job."""
 
     def __init__(self, data: Batch) -> None:
         self.data = data
@@ -67,7 +67,7 @@ class Memory:
         return advance(job, state, budget, until)
 
     def replay(self, job: Job, state: TrainState, steps: int) -> TrainState:
-        # no epoch of this run is the last here: what was done once can be done again
+        # early stopping is no matter here: steps that were taken once can be taken again
         return advance(job, state, steps, np.iinfo(np.int32).max)[0] if steps else state
 
     def batch(self, job: Job, state: TrainState) -> Batch:
@@ -100,7 +100,7 @@ class Streamed:
             deal, read = next(self.pieces)
             rows = self.prepare(read)
             if self.look is not None:
-                # no row is read for this alone
+                # no row is read just for this
                 self.look(rows)
                 self.look = None
             self.start = int(state.step)
@@ -130,8 +130,8 @@ class Streamed:
         return _rows(piece, np.arange(len(piece)), int(state.step) - start, job)
 
     def close(self) -> None:
-        # closed here and not left to Python: an error keeps the generator alive through its traceback, and a garbage
-        # collector that ended its thread while another thread starts would wait for itself
+        # closed here and not left to Python: an error keeps the generator alive through its traceback, and if the
+        # garbage collector ended its thread while another thread starts, it would wait for itself
         if self.pieces is not None:
             self.pieces.close()
         self.pieces = self.piece = None

@@ -1,6 +1,6 @@
-"""The records of a run: what the next step needs, what a call measured, the examples, and the numbers that may change.
+"""The records of a run: what the next step needs, what a call measured, the examples, and the hyperparameters.
 
-Promises: every record is a pytree of arrays, so that it passes through `jit`, `vmap` and a checkpoint as it is.
+Promises: every record is a pytree of arrays, so it passes through `jit`, `vmap` and a checkpoint as it is.
 Letters: N examples, B batch size.
 """
 
@@ -19,31 +19,31 @@ from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.types import Array, Key, Params, PyTree, wide
 
-#: (params, x, y) -> (value, gradients): a `Backprop`, or `jax.value_and_grad` of an objective.
+#: (params, x, y) -> (value, gradients): a `Backprop`, or `jax.value_and_grad` applied to an objective.
 ValueAndGrad = Callable[..., tuple[Array, Params]]
 #: An Optax transformation, a record of this package, or a function that makes one from a learning rate.
 AnyOptimizer: TypeAlias = optax.GradientTransformation | Optimizer | Callable[[Any], Any]
 #: (params, x, y) -> a number, measured after every epoch.
 Metric = Callable[[Params, Any, Any], Array]
-#: What one epoch measured, by name: "loss", and "validation_loss", "validation_accuracy" where they exist.
+#: What one epoch measured, by name: "loss", and "validation_loss", "validation_accuracy" if they exist.
 Metrics = dict[str, float]
 
 
 class Best(NamedTuple):
-    """The best parameters so far, by the measured quantity that early stopping watches."""
+    """The best parameters so far, by the measure that early stopping watches."""
 
     params: Params
     value: Array
-    """Times −1 if more is better; the largest finite number before the first epoch."""
+    """The best value so far, times −1 if more is better; before the first epoch, the largest finite number."""
     waited: Array
     """Epochs since the last one that was better by `min_improvement`."""
     watched: Array
-    """A number that stands for what is watched, its direction and the validation data."""
+    """A number that identifies the watched measure, its direction and the validation data."""
     statistics: PyTree = ()
 
 
 class TrainState(NamedTuple):
-    """What the next step needs.
+    """What the next step needs; `fnn.fit` returns it and accepts it in place of parameters.
 
     >>> net, (x, y) = fnn.mlp(2, 4, 2), fnn.data.xor()
     >>> by_hand, params = fnn.backprop(net, fnn.softmax_cross_entropy), net.init(jax.random.key(0))
@@ -57,21 +57,21 @@ class TrainState(NamedTuple):
     params: Params
     optimizer_state: PyTree
     key: Key
-    """From which the order of the rows of this epoch is made."""
+    """The key that the order of the rows in this epoch is made from."""
     epoch: Any
-    """Epochs that are finished."""
+    """How many epochs are finished."""
     step: Any = 0
-    """Whole batches done in the epoch that runs."""
+    """How many whole batches of the current epoch are done."""
     loss_sum: Any = 0.0
     """Σ (loss of a batch) · (its weight) over the batches of this epoch."""
     weight_sum: Any = 0.0
     skipped: Any = 0
-    """Steps that were not taken because something was not finite."""
+    """How many steps were left out because something was not finite."""
     best: Best | None = None
     mean_weight: Any = None
-    """w̄ of the data of the last call, None where its examples have no weights."""
+    """w̄ of the data of the last call; None if its examples have no weights."""
     epoch_shape: Any = None
-    """(N, B) of the last call, by which `step` counts; None in a loop of one's own."""
+    """(N, B) of the last call, in which `step` counts; None in a loop of your own."""
     statistics: PyTree = ()
     """What layers such as batch normalization keep, for `net.evaluate(state.params, state.statistics, x)`."""
 
@@ -123,7 +123,7 @@ class Dealt:
     """Rows of a stream that were dealt to many devices, batch by batch."""
 
     batches: Batch
-    """Leaves (batches, columns, …): at least as many columns as a batch has rows."""
+    """Leaves of shape (batches, columns, …), with at least as many columns as a batch has rows."""
     count: int
     batch_size: int
 
@@ -137,7 +137,7 @@ class Dealt:
 
 
 class Hyperparams(NamedTuple):
-    """What may change from call to call without a new program; None where it is not used."""
+    """What may change from call to call without a new program; None if not used."""
 
     rate: Array | np.ndarray | None = None
     strength: Strength | None = None
@@ -150,15 +150,16 @@ class ChunkMetrics(NamedTuple):
     """What one call of the compiled program measured."""
 
     losses: Array | None
-    """(capacity,): the loss of every batch before its update, the first `steps` of them; of many runs none."""
+    """(capacity,): the loss of every batch before its update, of which the first `steps` are set; none for many
+    runs."""
     steps: Array
     metrics: dict[str, Array]
-    """name -> one value for each epoch that was finished, the first `finished` of them, on the last axis."""
+    """name -> one value per finished epoch on the last axis, of which the first `finished` are set."""
     finished: Array
     finite: Array
-    """Whether the parameters at the end of the call are."""
+    """Whether the parameters at the end of the call are finite."""
     stopped: Array | None = None
-    """Like each curve: True where a run among many had stopped before the epoch."""
+    """Shaped like each curve: True where one of many runs had stopped before the epoch."""
 
 
 def floating_dtype(params: Params, caller: str = "fit") -> Any:

@@ -1,8 +1,8 @@
-"""Data larger than memory: rows read piece by piece, in shuffled order, the next piece while this one trains.
+"""Data larger than memory: rows are read piece by piece, in shuffled order, the next piece while this one trains.
 
 Promises: an epoch uses every row once, in the order that `fnn.training.permutation` gives, whatever the size of the
-pieces; no more than three pieces are in memory, however many rows there are; each piece is looked at as data in memory
-is.
+pieces; no more than three pieces are in memory, however many rows there are; each piece is checked just as data in
+memory is.
 Letters: N rows, C rows of a piece, B batch size.
 """
 
@@ -24,14 +24,18 @@ from fnn.types import Array, Key
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Rows of a source that need not fit into memory: `fit(…, data=fnn.Stream(x, y))`.
+    """Rows from a source that need not fit into memory: `fit(…, data=fnn.Stream(x, y))`.
 
     Args:
-        x, y: anything with a shape or a length that gives rows for an array of row numbers: `numpy.memmap`, h5py, zarr,
-            or a class of your own with `__len__` and `__getitem__`.
+        x, y: anything with a shape or a length that returns rows for an array of row numbers, N rows each:
+            `numpy.memmap`, h5py, zarr, or a class of your own with `__len__` and `__getitem__`.
         rows: C, how many rows are read at a time; rounded up to whole batches.
-        weights: a weight for each example, in memory, or None.
+        weights: one weight for each example, shape (N,), in memory, or None.
         scale: x is multiplied by this as it is read, such as 1 / 255 for images of bytes.
+
+    Raises:
+        TypeError: x or y is a path, a list, or anything else that cannot return rows.
+        ValueError: x and y of different lengths, or invalid rows, weights or scale.
 
     >>> x, y = fnn.data.digits()
     >>> stream = fnn.Stream(x, y, rows=512)
@@ -79,28 +83,28 @@ class Stream:
         return Piece(x, y, None if self.weights is None else self.weights[rows], rows)
 
     def _read(self, name: str, source: Any, rows: np.ndarray) -> np.ndarray:
-        """These rows of one source; a sentence where it gives something else."""
+        """These rows of one source; raises if it returns anything else."""
         try:
             given = source[rows]
             read = given if isinstance(given, np.ma.MaskedArray) else np.asarray(given)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise TypeError(
-                f"Stream: {name} must give rows for an array of row numbers, got {type(error).__name__} of a "
+                f"Stream: {name} must return rows for an array of row numbers, got {type(error).__name__} from a "
                 f"{type(source).__name__}: {str(error)[:80]}. Give an array, .to_numpy() of a table, .toarray() of a "
                 "sparse matrix, or np.load(path, mmap_mode='r') of a file."
             ) from error
         if read.dtype == object or len(read) != len(rows):
             raise TypeError(
-                f"Stream: {name} must give rows for an array of row numbers, got {type(source).__name__}, which gave "
-                f"{read.dtype.name} of shape {read.shape}. Give an array, or .toarray() of a sparse matrix."
+                f"Stream: {name} must return rows for an array of row numbers, got {type(source).__name__}, which "
+                f"returned {read.dtype.name} of shape {read.shape}. Give an array, or .toarray() of a sparse matrix."
             )
         return host(f"Stream: {name}", read)
 
     def pieces(
         self, key: Key, first: int, batch_size: int, placement: Placement
     ) -> Generator[tuple[Deal, "Piece"], None, None]:
-        """The pieces of one epoch from row `first` of its order on, of each the rows that this process needs; the next
-        is read while this one is used."""
+        """The pieces of one epoch, starting at row `first` of its order; of each, the rows that this process needs. The
+        next piece is read while this one is used."""
         size = self.size(batch_size)
 
         def read(start: int) -> tuple[Deal, Piece]:
@@ -118,12 +122,12 @@ class Stream:
                 yield piece
 
     def size(self, batch_size: int) -> int:
-        """C, in whole batches."""
+        """C, rounded up to whole batches."""
         return -(-min(self.rows, len(self)) // batch_size) * batch_size
 
 
 class Piece(NamedTuple):
-    """Some rows of a stream, as they were read."""
+    """Some rows of a stream, as read."""
 
     x: np.ndarray
     y: np.ndarray
@@ -136,14 +140,14 @@ class Piece(NamedTuple):
 
 
 def _count(name: str, source: Any) -> int:
-    """How many rows a source has."""
+    """The number of rows of a source."""
     if isinstance(source, str | bytes) or hasattr(source, "__fspath__"):
         raise TypeError(
-            f"Stream: {name} must give rows, got the path {source!r}. Open it: np.load(path, mmap_mode='r')."
+            f"Stream: {name} must return rows, got the path {source!r}. Open it: np.load(path, mmap_mode='r')."
         )
     if hasattr(source, "iloc"):
         raise TypeError(
-            f"Stream: {name} must give rows by their numbers, got a {type(source).__name__}. Give .to_numpy()."
+            f"Stream: {name} must return rows by their numbers, got a {type(source).__name__}. Give .to_numpy()."
         )
     if isinstance(source, list | tuple | Mapping):
         raise TypeError(

@@ -77,7 +77,7 @@ def test_what_another_look_contradicts_is_not_said():
 @pytest.mark.parametrize(
     ("kind", "says", "wrong"),
     [
-        ("mask", "wrong only where the true gradient is at most 0, by hand over truth -1", lambda g, z: np.abs(g)),
+        ("mask", "wrong only where the true gradient is at most 0, by hand / truth -1", lambda g, z: np.abs(g)),
         ("term", "it equals the truth times the input, entry by entry: a factor too many", lambda g, z: g * z),
         ("term", "times the input, entry by entry, it is the truth: a factor is missing", lambda g, z: g / z),
         ("pattern", "a wrong term or factor", lambda g, z: g * z**3),

@@ -78,7 +78,7 @@ def test_rules_with_an_axis_of_length_1(what):
     assert report.ok == right, str(report)
     assert right or re.search("; with length [35] in place of 1 along axis 0 of argument", str(report))
     # what could not be tried is named
-    named = "could not be tried longer: a factor such as 1/N is not seen there" in str(report)
+    named = "could not be tried longer: a factor such as 1/N would not be seen there" in str(report)
     assert named == (what in ("bias of one row", "made for one output", "captured target", "made for one row"))
 
 

@@ -41,7 +41,7 @@ REFUSED = {
                              lambda x: jnp.sum(alone(x)), V),
     "whole numbers": (ValueError, r"Give floats, 1.0 and not 1", lambda x: jnp.sum(x**2), jnp.arange(3)),
     "texts alone": (ValueError, r"no argument holds a floating number", lambda x: jnp.sum(x**2), np.array(["a"])),
-    "loss and more": (TypeError, r"gives \(\) float32, \(3,\) float32. If the first is the loss, pass lambda \*args: "
+    "loss and more": (TypeError, r"returns \(\) float32, \(3,\) float32. If the first is the loss, pass lambda \*args: "
                       r"f\(\*args\)\[0\]", lambda x: (jnp.sum(x**2), x), V),
     "label out of range": (ValueError, r"`gather`.* reads beyond an array of shape \(2, 3\), at indices up to 5: a "
                            r"label out of range\? Number the classes from 0", cross_entropy, SCORES),

@@ -36,7 +36,7 @@ def test_a_rule_that_is_wrong_under_vmap_is_found_when_asked_for():
 def test_the_value_of_the_forward_rule_must_be_that_of_the_function():
     report = fnn.check(custom(lambda x, bar: bar * jnp.cos(x), forward=lambda x: jnp.sin(x) + 1e-3), V)
     (found,) = [each for each in report.findings if each.argument == "the value" and each.rule != "gradient"]
-    assert found.message == "the rule's forward pass gives another value than the function"
+    assert found.message == "the rule's forward pass gives a different value than the function"
 
 
 def test_a_tangent_that_is_not_linear_is_said():

@@ -12,7 +12,7 @@ from tests.checker.nets import V, X
 def test_what_cannot_be_checked_is_refused_in_a_sentence():
     x = jnp.asarray([1.0, 2.0])
     with pytest.raises(
-        TypeError, match=r"one floating number; it gives \(2,\) float32.*a derived function has no rules left"
+        TypeError, match=r"one floating number; it returns \(2,\) float32.*a derived function has no rules left"
     ):
         fnn.check(jax.grad(lambda x: jnp.sum(x**2)), x)
     with pytest.raises(TypeError, match="cannot run inside jit, grad or vmap"):

@@ -144,5 +144,5 @@ def test_what_is_wrong_is_said():
         jax.eval_shape(lambda: example_gradients(by_hand, params, x.reshape(2, 2, 3), y.reshape(2, 2)))
     with pytest.raises(TypeError, match="per example: a Backprop is needed"):
         example_gradients(by_hand.objective, params, x, y)
-    with pytest.raises(TypeError, match="per example: Flipped has a backward of its own"):
+    with pytest.raises(TypeError, match="per example: Flipped has its own backward"):
         example_gradients(fnn.gradients.Backprop(Flipped(by_hand.net, by_hand.loss)), params, x, y)

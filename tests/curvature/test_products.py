@@ -425,7 +425,7 @@ def test_what_lacks_a_second_derivative_says_what_to_define():
             fisher_vector_product(fnn.mlp(3, 2), name)
         with pytest.raises(TypeError, match=f"{name} is not the negative log-likelihood of a model"):
             fnn.losses.get(name).fisher((), jnp.zeros(1))
-    with pytest.raises(TypeError, match="Flipped with a forward or backward of its own"):
+    with pytest.raises(TypeError, match="Flipped with its own forward or backward"):
         fnn.curvature.Product(Flipped(fnn.mlp(3, 2), fnn.squared_error))
     with pytest.raises(TypeError, match="Product must define _through_net"):
         fnn.curvature.Product(fnn.objective(fnn.mlp(3, 2), "hinge"))((), None, None, ())

@@ -78,7 +78,7 @@ def test_a_fork_is_refused_and_the_room_is_optional():
         ({"activation": ["relu"]}, r"one for each of the 2 hidden layers, got \['relu'\]"),
         ({"activation": "rleu"}, "unknown activation 'rleu'; perhaps 'relu'"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0. Try 0.2."),
-        ({"dropout": 0.5, "solver": "lbfgs"}, "lbfgs needs the same function at every step, got dropout=0.5. Take"),
+        ({"dropout": 0.5, "solver": "lbfgs"}, "lbfgs needs the same function at every step, got dropout=0.5. Use"),
         ({"early_stopping": True, "validation_fraction": 0.001}, "at least 2 rows must be held out, got 1"),
     ],
 )  # fmt: skip
@@ -101,7 +101,7 @@ def test_invalid_calls_are_refused():
     model.partial_fit(X, y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match="classes must be those of the first call to partial_fit"):
         model.partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(ValueError, match=r"y must have the classes of the call before, \[0 1 2\], got \[1 2 3\]"):
+    with pytest.raises(ValueError, match=r"y must have the classes of the previous call, \[0 1 2\], got \[1 2 3\]"):
         model.partial_fit(X, y + 1)
     with pytest.raises(ValueError, match="partial_fit sees one batch of data"):
         MLPClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1, 2])

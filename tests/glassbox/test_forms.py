@@ -171,7 +171,7 @@ def test_a_derivative_through_bits_is_refused_and_not_0():
     x = jnp.array([0.7, 2.1], jnp.float32)
     for look in (fnn.graph, fnn.show_backward):
         with pytest.raises(
-            NotImplementedError, match=r"`bitcast_convert_type` .test_forms.py:\d+. .*: it makes a number of"
+            NotImplementedError, match=r"`bitcast_convert_type` .test_forms.py:\d+. .*: it makes a number from"
         ):
             look(fast_root, x)
     # the sign bit alone, and the bits of a key, are no such thing
@@ -199,10 +199,10 @@ REFUSED = {
         NotImplementedError, "`regularized_incomplete_beta` .* has no rule for its input 0, .*stop_gradient",
     ),
     "no rule anywhere": (lambda x: jnp.sum(lax.zeta(x + 1, x)), X, NotImplementedError, "`zeta` .*: JAX has no"),
-    "a wide matrix": (by(jnp.linalg.qr), WIDE, NotImplementedError, "qr has a rule for matrices with as many rows"),
+    "a wide matrix": (by(jnp.linalg.qr), WIDE, NotImplementedError, "qr has a rule only without pivoting"),
     "a complex matrix": (by(lambda x: jnp.linalg.qr(x * 1j)), SQUARE, NotImplementedError, "qr of complex matrices"),
     "undetermined columns": (
-        lambda x: jnp.sum(jnp.linalg.svd(x)[2]), WIDE, NotImplementedError, "full_matrices=True has a rule for square",
+        lambda x: jnp.sum(jnp.linalg.svd(x)[2]), WIDE, NotImplementedError, "full_matrices=True has a rule only",
     ),
     "some singular values": (
         by(lambda x: lax.linalg.svd(x, full_matrices=False, subset_by_index=(0, 1))[1]), SQUARE,
@@ -215,7 +215,7 @@ REFUSED = {
     ),
     "a solver without a way back": (
         lambda b: jnp.sum(lax.custom_linear_solve(lambda x: 2 * x, b, lambda _, b: b / 2)), X,
-        NotImplementedError, "a linear solver without transpose_solve has no way back",
+        NotImplementedError, "a linear solver without transpose_solve has no backward pass",
     ),
 }  # fmt: skip
 
@@ -284,7 +284,7 @@ def test_the_sign_of_a_complex_number_has_a_slope():
 def test_code_that_is_wrong_is_not_handed_out(text, message, monkeypatch):
     monkeypatch.setitem(TABLE, "sin", dataclasses.replace(TABLE["sin"], python=py.function(text)))
     f = lambda x: jnp.sin(x) ** 2  # noqa: E731
-    with pytest.raises(NotImplementedError, match=f"{message}.* report the function. tried=False gives the source"):
+    with pytest.raises(NotImplementedError, match=f"{message}.* report the function. tried=False returns the source"):
         fnn.show_backward(f, 1.0)
     assert text in str(fnn.show_backward(f, 1.0, tried=False))
 

@@ -416,7 +416,7 @@ def test_functions_that_print_or_bring_a_derivative_are_noted():
 
     box = fnn.graph(f, 1.0)
     assert float(box.gradients[0]) == 3.0
-    assert "does more than compute" in box.notes[0] and "halved brings a derivative of its own" in box.notes[1]
+    assert "has side effects" in box.notes[0] and "halved has its own derivative" in box.notes[1]
 
 
 # ---- the command line -----------------------------------------------------------------------------------------------

@@ -67,5 +67,5 @@ def test_a_sweep_shows_every_run_and_names_the_best():
 def test_without_matplotlib_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.delattr("matplotlib.pyplot")
-    with pytest.raises(ImportError, match="matplotlib draws the curves, got none installed"):
+    with pytest.raises(ImportError, match="the curves need matplotlib, got none installed"):
         HISTORY.plot()

@@ -219,7 +219,7 @@ def test_what_is_no_value_and_gradient_is_refused():
         fnn.fit(NET, NET.init(jax.random.key(0)), fnn.data.xor(), **options)
     for wrong, got in ((objective, r"one array of shape \(\)"), (jax.grad(objective), "gradients without a value")):
         with pytest.raises(
-            TypeError, match=rf"must give \(value, gradients in the structure of params\), got {got}. Give"
+            TypeError, match=rf"must return \(value, gradients in the structure of params\), got {got}. Give"
         ):
             fnn.fit(wrong, NET.init(jax.random.key(0)), fnn.data.xor(), **options)
 

@@ -28,7 +28,7 @@ def started(count, devices, folder, part="all"):
     port = random.SystemRandom().randint(20_000, 60_000)
     # the number of threads changes bits; what processes tell each other is settled before LLVM: it may work less
     mine = {"JAX_NUM_CPU_DEVICES": str(devices), "NPROC": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    mine["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+    mine["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
     environment = {**os.environ, **mine}
     command = [sys.executable, "-m", "tests.training.group"]
     processes = [
@@ -136,7 +136,9 @@ def test_a_killed_group_ends_and_goes_on_bit_for_bit(two, folder):
     other.send_signal(signal.SIGKILL)
     (out, error), _ = (process.communicate(timeout=200) for process in (first, other))
     assert first.returncode == 1, (out, error[-2000:])
-    assert "GroupError: another process of the group is gone, got " in error and "with checkpoints they go on" in error
+    assert (
+        "GroupError: another process of the group was lost, got " in error and "with checkpoints they continue" in error
+    )
     resumed = finished(started(2, 1, folder / "killed", "run"))
     assert [each["run"] for each in resumed] == [each["run"] for each in two]
 
@@ -174,7 +176,7 @@ def test_errors_of_the_runtime_say_that_a_process_is_gone(second, monkeypatch):
         named = Group(True).named(error)
         assert isinstance(named, GroupError) and not named.saves
         assert str(named).startswith(
-            f"another process of the group is gone, got {str(error).splitlines()[0]}. Start all"
+            f"another process of the group was lost, got {str(error).splitlines()[0]}. Start all"
         )
     assert left == [group._leave] * 2
 

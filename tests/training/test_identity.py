@@ -109,7 +109,7 @@ def test_two_stages_need_two_folders_and_the_script_gives_the_same_again(tmp_pat
 def test_fewer_epochs_are_told_in_a_sentence(tmp_path):
     kept = fnn.Checkpoints(tmp_path)
     whole, _ = run(**OPTIONS | {"epochs": 4}, checkpoints=kept)
-    with pytest.warns(UserWarning, match="has 4 epochs, 2 were asked for; it comes back as it is"):
+    with pytest.warns(UserWarning, match="has 4 epochs, 2 were asked for; it is returned as it is"):
         state, _ = run(**OPTIONS, checkpoints=kept)
     assert same(state, whole)
 

@@ -237,11 +237,11 @@ def test_a_terminal_that_knows_no_lines_gets_plain_ones(monkeypatch):
 def test_a_file_that_is_no_log_is_refused_and_stays(tmp_path):
     notes = tmp_path / "notes.txt"
     notes.write_text("my notes of three weeks\n")
-    with pytest.raises(ValueError, match=r"log must be a new file or a log of fit, got .*notes.txt"):
+    with pytest.raises(ValueError, match=r"log must be a new file or a log written by fit, got .*notes.txt"):
         run(log=notes)
     assert notes.read_text() == "my notes of three weeks\n"
     (tmp_path / "latin").write_bytes(b'{"note": "\xe9"}\n')
-    with pytest.raises(ValueError, match="log must be a new file or a log of fit"):
+    with pytest.raises(ValueError, match="log must be a new file or a log written by fit"):
         run(log=tmp_path / "latin")
     with pytest.raises(ValueError, match=r"log cannot be written, got .*Give the name of a file"):
         run(log=tmp_path)
@@ -284,7 +284,7 @@ def test_the_home_of_the_user_is_meant_by_a_tilde(tmp_path, monkeypatch):
 
 def test_without_file_locks_checkpoints_say_so_and_training_works(tmp_path, monkeypatch):
     monkeypatch.setattr(kept_files, "fcntl", None)
-    with pytest.raises(fnn.CheckpointError, match="checkpoints need file locks of POSIX, which this system lacks"):
+    with pytest.raises(fnn.CheckpointError, match="checkpoints need POSIX file locks, which this system"):
         run(checkpoints=fnn.Checkpoints(tmp_path))
     assert int(run(epochs=1)[0].epoch) == 1
 

@@ -28,7 +28,7 @@ OFF = 1e-12
 def devices():
     command = [sys.executable, "-W", "error", "-m", "tests.training.many_devices"]
     # what devices exchange is settled before LLVM, which need not work hard
-    flags = "--xla_backend_optimization_level=0"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
     mine = {"JAX_NUM_CPU_DEVICES": "64", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": flags}
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **mine})
     assert not done.returncode, done.stderr[-3000:]
@@ -148,7 +148,7 @@ def test_devices_of_some_other_processes_are_refused(monkeypatch):
 
 def test_one_device_where_many_were_meant_is_said(monkeypatch):
     monkeypatch.setattr(placement, "_cores", lambda: 8)
-    with pytest.warns(UserWarning, match=r"one CPU device, and there are 8 cores.*mesh = fnn.training.cores\(8\)"):
+    with pytest.warns(UserWarning, match=r"one CPU device, but there are 8 cores.*mesh = fnn.training.cores\(8\)"):
         placement.placed("fit", one())
     monkeypatch.setattr(placement, "_cores", lambda: 1)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
@@ -159,7 +159,7 @@ def test_one_device_where_many_were_meant_is_said(monkeypatch):
 def test_cores_that_come_too_late_are_explained():
     count = len(jax.devices("cpu"))
     assert fnn.training.cores(count).size == count
-    with pytest.raises(RuntimeError, match=rf"got {count} CPU devices where {count + 1} were asked for\. Call fnn.tr"):
+    with pytest.raises(RuntimeError, match=rf"got {count} CPU devices, and {count + 1} were asked for\. Call fnn.tr"):
         fnn.training.cores(count + 1)
 
 
@@ -180,7 +180,7 @@ def test_a_batch_with_fewer_rows_than_devices_is_said():
         parts = 4
 
     request = type("Request", (), {"placement": Four, "batch_size": 2, "accumulate": 1, "caller": "fit"})
-    with pytest.warns(UserWarning, match=r"a batch must have a row for each device .*got batch_size 2 for 4 devices"):
+    with pytest.warns(UserWarning, match=r"a batch must have a row for each device, got batch_size 2 for 4 devices"):
         Request._require_batches(request, 100)
 
 

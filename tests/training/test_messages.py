@@ -155,7 +155,7 @@ MESSAGES = {
         train(metrics={"a": fnn.accuracy}), "fit: the metric 'a' must take (params, x, y), got accuracy(scores",
         "Give lambda params, x, y: fnn.accuracy(net.apply(params, x), y)", error=TypeError),
     "a metric that gives nothing": row(
-        train(metrics={"a": lambda p, x, y: None}), "the metric 'a' must give one number, got a NoneType"),
+        train(metrics={"a": lambda p, x, y: None}), "the metric 'a' must return one number, got a NoneType"),
     "a value by float": row(
         train(gradient=value_by_numpy), "fit: the gradient must compute with jax.numpy", "got a decision by value",
         "fnn.check(f, x, gradient=g)", error=TypeError),
@@ -163,7 +163,7 @@ MESSAGES = {
         train(gradient=lambda params, batch: BY_HAND(params, *batch)), "the gradient must take (params, x, y), got",
         "(params, batch)", "Wrap it", error=TypeError),
     "a gradient in the other order": row(
-        train(gradient=lambda p, x, y: BY_HAND(p, x, y)[::-1]), "got (gradients, value)", "Exchange", error=TypeError),
+        train(gradient=lambda p, x, y: BY_HAND(p, x, y)[::-1]), "got (gradients, value)", "Swap", error=TypeError),
     "a value for each example": row(
         train(gradient=of_each), "the value that comes with the gradients must be one number, got shape (4,)", "mean"),
     "an activation of NumPy": row(
@@ -176,7 +176,7 @@ MESSAGES = {
     "a schedule by value": row(
         train(optimizer=optax.sgd(halved(0.1))), "fit: the optimizer must compute with jax.numpy",
         "got a decision by value", "at test_messages.py:", "in a schedule too", error=TypeError),
-    "a complex metric": row(train(metrics={"a": lambda p, x, y: x.mean() + 1j}), "fit: the metric 'a' must give one "
+    "a complex metric": row(train(metrics={"a": lambda p, x, y: x.mean() + 1j}), "fit: the metric 'a' must return one "
                             "number, got a complex number", "jnp.real"),
     "a complex value": row(train(gradient=lambda p, x, y: (p + 0j, p), params=jnp.ones(())),
                             "the value that comes with "
@@ -253,18 +253,18 @@ MESSAGES = {
     # ---- what an optimizer gave
     "an optimizer made with text": row(
         train(optimizer=optax.sgd("0.1")), "fit: the optimizer must turn gradients into updates, got TypeError",
-        "1e-3 and not '1e-3'", error=TypeError),
+        "1e-3, not '1e-3'", error=TypeError),
     "a sweep of an optimizer made with text": row(
         sweep(optimizer=optax.adam(1e-3, b1="0.9")), "sweep: the optimizer must turn gradients into updates", "got",
         error=TypeError),
     "an optimizer that gives nothing": row(
-        train(optimizer=updating(lambda g, s, p=None: None)), "must give (updates in the structure of params, its",
+        train(optimizer=updating(lambda g, s, p=None: None)), "must return (updates in the structure of params, its",
         "got a NoneType", error=TypeError),
     "updates of another shape": row(
-        train(optimizer=updating(lambda g, s, p=None: (jax.tree.map(jnp.sum, g), s))), "must give updates like the",
+        train(optimizer=updating(lambda g, s, p=None: (jax.tree.map(jnp.sum, g), s))), "must return updates like the",
         "got shape () and float32 for shape (3, 5) at params[0]['W']", "one real number"),
     "no maker of an optimizer": row(
-        train(optimizer=halved, learning_rate=0.1), "must make one of a learning rate, got a function", "optax.adam",
+        train(optimizer=halved, learning_rate=0.1), "must make one from a learning rate, got a function", "optax.adam",
         error=TypeError),
     "a schedule beside a rate": row(
         train(optimizer=RECORD, learning_rate=halved(0.1)), "got learning_rate=<function", "that has its own",
@@ -298,8 +298,8 @@ MESSAGES = {
         "(value, gradients), got ((value, auxiliary), gradients)", "Leave has_aux out", error=TypeError),
     "one thing for two": row(
         train(gradient=jax.value_and_grad(MODES.objective), params=OF_MODES),
-        "fit: of a net with layers that differ in training the gradient must give ((value, statistics), gradients), "
-        "got something else", "has_aux=True", error=TypeError),
+        "fit: for a net with layers that behave differently in training, the gradient must return "
+        "((value, statistics), gradients), got something else", "has_aux=True", error=TypeError),
     "a state of another net": row(train(gradient=MODES, params=BEGUN._replace(params=OF_MODES), optimizer=RECORD),
                                   "the net that it began with, got statistics of another", "start over"),
     "weights beside statistics": row(train(gradient=MODES, params=OF_MODES, data=(X, Y, np.ones(11))),
@@ -322,8 +322,8 @@ MESSAGES = {
     "a metric called loss": row(train(metrics={"loss": len}), "a metric must not have a name that fnn uses for its own "
                                 "measures, got 'loss'", "Rename"),
     "metrics of a stream": row(train(data=STREAM, metrics={"a": len}), "on validation data, got none", "validation=("),
-    "a metric of many numbers": row(train(metrics={"a": curve}), "the metric 'a' must give one number, got shape (11,)",
-                                    "jnp.mean"),
+    "a metric of many numbers": row(train(metrics={"a": curve}), "the metric 'a' must return one number, got",
+                                    "shape (11,)", "jnp.mean"),
     "weights for a bare gradient": row(train(gradient=bare, params=jnp.ones(()), data=(X, Y, np.ones(11))),
                                        "must take sample_weight", "got", "weight_sum", error=TypeError),
     "weights beside a stream": row(train(data=(STREAM, np.ones(11))), "got a Stream in a tuple", "weights=w)",
@@ -341,9 +341,9 @@ MESSAGES = {
         train(params=BEGUN._replace(step=jnp.int32(1), epoch_shape=np.array([11, 4])), optimizer=RECORD, batch_size=3),
         "middle of an epoch", "got one after step 1 of batches of 4 of 11 rows, for batches of 3 of 11 rows", "start"),
     "a state of one's own loop": row(train(params=BEGUN._replace(step=jnp.int32(5)), optimizer=RECORD),
-                                     "got one after step 5 of a loop of one's own", "start over with state.params"),
+                                     "got one after step 5 of a loop of your own", "start over with state.params"),
     "a callback that changes the state": row(train(on_epoch=lambda n, m, state: state.params[0].update(W=0)),
-                                             "on_epoch must leave the state as it is, got one that it changed", "let"),
+                                             "on_epoch must not change the state, got one that it changed", "let"),
     "a loss that overflows": row(
         train(params=jax.tree.map(lambda leaf: leaf * 3e38, PARAMS), optimizer=RECORD), "the value of 1.z is not",
         "in step 0", "lower the learning rate", error=fnn.NonFiniteError),
@@ -366,9 +366,9 @@ MESSAGES = {
     "no scale": row(lambda: fnn.Stream(X, Y, scale=0), "scale must be a finite number other than 0, got 0", "1 / 255"),
     "weights of other rows": row(lambda: fnn.Stream(X, Y, weights=np.ones(4)), "shape (11,), got (4,)", "Give one"),
     "weights of nothing": row(lambda: fnn.Stream(X, Y, weights=np.zeros(11)), "not all 0", "Give 1.0"),
-    "a source that breaks": row(train(data=fnn.Stream(Broken(), Y, 4)), "got KeyError of a Broken", ".to_numpy()",
+    "a source that breaks": row(train(data=fnn.Stream(Broken(), Y, 4)), "got KeyError from a Broken", ".to_numpy()",
                                 error=TypeError),
-    "a source of objects": row(train(data=fnn.Stream(Odd(), Y, 4)), "got Odd, which gave object", ".toarray()",
+    "a source of objects": row(train(data=fnn.Stream(Odd(), Y, 4)), "got Odd, which returned object", ".toarray()",
                                error=TypeError),
     "a path": row(lambda: fnn.Stream("x.npy", Y), "got the path 'x.npy'", "np.load(path", error=TypeError),
     "a table": row(lambda: fnn.Stream(kinds.Table(), Y), "got a Table", ".to_numpy()", error=TypeError),
@@ -380,12 +380,12 @@ MESSAGES = {
                                       "accumulate=1", error=TypeError),
     "nothing to train": row(lambda: floating_dtype(()), "fit: params must hold a floating array, got none", "net.init"),
     # what is raised while a step is traced names whoever traces it
-    "a sweep of jax.grad": row(sweep(gradient=jax.grad(BY_HAND.objective)), "sweep: the gradient must give (value, "
+    "a sweep of jax.grad": row(sweep(gradient=jax.grad(BY_HAND.objective)), "sweep: the gradient must return (value, "
                                "gradients in the structure", "got gradients without a value", error=TypeError),
     "a sweep with more": row(
         sweep(gradient=jax.value_and_grad(functools.wraps(BY_HAND.objective)(more), has_aux=True)),
-        "sweep: the gradient must give (value, gradients), got ((value", "Leave has_aux out", error=TypeError),
-    "a sweep of many numbers": row(sweep(metrics={"a": curve}), "sweep: the metric 'a' must give one number", "mean"),
+        "sweep: the gradient must return (value, gradients), got ((value", "Leave has_aux out", error=TypeError),
+    "a sweep of many numbers": row(sweep(metrics={"a": curve}), "sweep: the metric 'a' must return one number", "mean"),
     "a sweep of an optimizer of two": row(sweep(optimizer=optax.lookahead(SGD, 5, 0.5)),
                                           "sweep: the optimizer must run on these parameters", "got", error=TypeError),
     "a sweep inside jit": row(lambda: jax.jit(lambda x: sweep(data=(x, Y))())(X), "sweep: x of data must be an array",
@@ -393,7 +393,7 @@ MESSAGES = {
     "a traced strength": row(lambda: jax.jit(lambda s: sweep({"strength": [s]})())(0.1), "sweep trains whole runs",
                              "got a traced value. Call it outside.", error=TypeError),
     "a step of jax.grad": row(lambda: fnn.training.train_step(jax.grad(BY_HAND.objective), RECORD, BEGUN, BATCH),
-                              "train_step: the gradient must give", "got gradients without a value", error=TypeError),
+                              "train_step: the gradient must return", "got gradients without a value", error=TypeError),
     "a step of an optimizer of two": row(
         lambda: fnn.training.train_step(BY_HAND, optax.lookahead(SGD, 5, 0.5), BEGUN, BATCH),
         "train_step: the optimizer must run on these parameters", "needs a loop of your own", error=TypeError),

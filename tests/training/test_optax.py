@@ -105,7 +105,7 @@ def test_a_line_search_over_windows_is_refused_in_a_sentence():
 
 def test_what_is_no_transformation_is_named():
     with pytest.raises(
-        TypeError, match=r"got MultiSteps. Give the optimizer inside with accumulate=k, or .gradient_tr"
+        TypeError, match=r"got MultiSteps. Give the optimizer inside with accumulate=k, or its .gradient_tr"
     ):
         run(optimizer=optax.MultiSteps(optax.sgd(0.1), 2))
     with pytest.raises(
@@ -119,7 +119,7 @@ def test_a_schedule_may_be_the_learning_rate():
     with jax.numpy_dtype_promotion("standard"):
         whole, _ = run(optimizer=optax.sgd(schedule))
         assert same(run(optimizer=optax.sgd, learning_rate=schedule)[0].params, whole.params)
-    with pytest.raises(TypeError, match=r"adam: learning_rate must be a number, got <.*take Optax's optimizer"):
+    with pytest.raises(TypeError, match=r"adam: learning_rate must be a number, got <.*use an Optax optimizer"):
         run(optimizer=fnn.optimizers.adam, learning_rate=schedule)
 
 
@@ -157,7 +157,7 @@ def test_a_gradient_with_something_beside_its_value_is_refused_in_a_sentence():
     def objective(p, x, y):
         return BY_HAND.objective(p, x, y), x
 
-    with pytest.raises(TypeError, match=r"has_aux=True makes it. Leave has_aux out"):
+    with pytest.raises(TypeError, match=r"as with has_aux=True. Leave has_aux out"):
         run(jax.value_and_grad(objective, has_aux=True))
 
 

@@ -37,7 +37,7 @@ AGAINST = X[::-1].copy(), 1 - Y[::-1]
     [
         ({"on_epoch": stop}, "of 50: on_epoch ended it"),
         ({"validation": AGAINST, "patience": 3}, "ended after epoch 4 of 50: validation_loss did not improve for 3 "
-                                                 "epochs; the parameters of epoch 1 came back"),
+                                                 "epochs; the parameters of epoch 1 were returned"),
     ],
 )  # fmt: skip
 def test_the_end_says_why_and_which_epoch_came_back(options, end, capsys):
@@ -45,7 +45,7 @@ def test_the_end_says_why_and_which_epoch_came_back(options, end, capsys):
     assert capsys.readouterr().err.splitlines()[-1].endswith(end)
     if "patience" in options:
         run(params=first, epochs=9, progress_bar=True, **options)
-        assert capsys.readouterr().err.splitlines()[-1].endswith("the parameters of an earlier call came back")
+        assert capsys.readouterr().err.splitlines()[-1].endswith("the parameters of an earlier call were returned")
 
 
 def test_the_time_to_compile_is_no_part_of_the_rate(monkeypatch):

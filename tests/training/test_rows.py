@@ -61,7 +61,7 @@ REFUSED = {
     "tensor": (Tensor(), Y, TypeError, r"requires grad. Give .detach\(\).numpy\(\)"),
     "text labels": (X, NAMES, TypeError, r"must hold real numbers, got text, .*np.unique\(y, return_inv"),
     "text bytes": (X, NAMES.astype("S"), TypeError, r"got text, bytes"),
-    "objects": (X, NAMES.astype(object), TypeError, r"got Python objects, '(no|yes)' among others. Drop or number"),
+    "objects": (X, NAMES.astype(object), TypeError, r"got Python objects, '(no|yes)' among others. Drop or encode"),
     "decimals": (X, np.array([decimal.Decimal(1)] * 11), TypeError, r"got Python objects, Decimal.*cast once with"),
     "one text among numbers": (mixed(), Y, TypeError, r"got Python objects, 'a' among others"),
     "dates": (X, Y.astype("M8[s]"), TypeError, r"got dates, .*Make them numbers"),
@@ -190,9 +190,9 @@ def test_bytes_of_images_are_scaled_as_they_are_read():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fnn.Stream("x.npy", Y), r"x must give rows, got the path 'x.npy'. Open it: np.load"),
-        (lambda: fnn.Stream(X.tolist(), Y), r"x must give rows for an array of row numbers, got a list"),
-        (lambda: fnn.Stream(Table(), Y), r"x must give rows by their numbers, got a Table. Give .to_numpy\(\)"),
+        (lambda: fnn.Stream("x.npy", Y), r"x must return rows, got the path 'x.npy'. Open it: np.load"),
+        (lambda: fnn.Stream(X.tolist(), Y), r"x must return rows for an array of row numbers, got a list"),
+        (lambda: fnn.Stream(Table(), Y), r"x must return rows by their numbers, got a Table. Give .to_numpy\(\)"),
         (lambda: fnn.Stream((row for row in X), Y), r"x must have a shape or a length, got a generator"),
         (
             lambda: fnn.Stream(X, Y, np.ones(11)),
@@ -214,9 +214,9 @@ def test_what_gives_something_else_than_rows_is_said_when_it_is_read():
         def __getitem__(self, rows):
             raise KeyError("no such rows")
 
-    with pytest.raises(TypeError, match=r"x must give rows .* got Objects, which gave object of shape"):
+    with pytest.raises(TypeError, match=r"x must return rows .* got Objects, which returned object of shape"):
         run(data=fnn.Stream(Objects(), Y, 4), optimizer=SGD, epochs=1)
-    with pytest.raises(TypeError, match=r"x must give rows .* got KeyError of a Fails: 'no such rows'"):
+    with pytest.raises(TypeError, match=r"x must return rows .* got KeyError from a Fails: 'no such rows'"):
         run(data=fnn.Stream(Fails(), Y, 4), optimizer=SGD, epochs=1)
 
 

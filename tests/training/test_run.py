@@ -221,5 +221,5 @@ def test_a_run_that_goes_uphill_is_said():
 
 
 def test_growth_that_is_still_finite_is_said():
-    with pytest.warns(UserWarning, match="fit: the loss grew from .* it diverges, though it is finite yet"):
+    with pytest.warns(UserWarning, match="fit: the loss grew from .* it diverges, though it is still finite"):
         run(lambda w, x, y: (w * w, 2 * w), jnp.asarray(1.0), optimizer=optax.sgd(2.0), epochs=3, batch_size=11)

@@ -95,10 +95,10 @@ def test_a_state_that_goes_on_with_weights_of_another_mean_says_so():
     # no word on the same weights, nor where one of the calls has none
     state, _ = run(params=state, data=(X, Y, WEIGHTS), **options)
     run(params=state, **options)
-    with pytest.warns(UserWarning, match="fit: weights count by their ratio to the mean .* 2.5, where .* took 1.54545"):
+    with pytest.warns(UserWarning, match="fit: weights count by their ratio to the mean .* 2.5; in .* was 1.54545"):
         after, _ = run(params=state, data=fnn.Stream(X, Y, 4, weights=np.full(11, 2.5)), **options)
     assert after.mean_weight == 2.5
-    with pytest.warns(UserWarning, match="this data, 1, where the call before took 2.5"):
+    with pytest.warns(UserWarning, match="this data, 1; in the call before the mean was 2.5"):
         run(params=after, data=(X, Y, np.ones(11)), **options)
 
 

@@ -1,4 +1,4 @@
-"""Gradients by hand that were published wrong: each written anew after a public report, which stands beside it.
+"""Hand-written gradients that were published with a mistake: each is rewritten after a public report, which is cited.
 
 Promises: the mistake is that of the report, the code is not; what counts as the right diagnosis was fixed before the
 checker was run on it (2026-11-26), and a changed pattern is dated.
@@ -476,7 +476,7 @@ def gain_read_at_the_wrong_place(draw: Draw) -> Case:
 
 @mistake("tenstorrent/tt-metal#53204", "layer_norm", "0", says=ROWS + r"|a term too many")
 def mean_subtracted_twice(draw: Draw) -> Case:
-    """The mean of ȳ γ is taken off twice."""
+    """The mean of ȳ γ is subtracted twice."""
 
     def backward(bar, x, g):
         inverse = 1 / jnp.sqrt(x.var(-1, keepdims=True) + 1e-5)
@@ -489,7 +489,7 @@ def mean_subtracted_twice(draw: Draw) -> Case:
 
 @mistake("Oneflow-Inc/oneflow#6149", "layer_norm", "1", "2", says=r"(exchanged|swapped)")
 def gain_and_shift_exchanged(draw: Draw) -> Case:
-    """The gradients of γ and β stand in each other's place."""
+    """The gradients of γ and β are swapped."""
     norm = _rule(
         "layer_norm", lambda x, g, b: g * _normal(x, -1) + b,
         lambda bar, x, g, b: (_normal_bar(bar * g, x, -1), bar.sum(0), (bar * _normal(x, -1)).sum(0)),
@@ -693,7 +693,7 @@ def kernel_not_turned(draw: Draw) -> Case:
 
 @mistake("ooples/AiDotNet.Tensors#49", "attention", "0", "1", says=r"(exchanged|swapped)")
 def queries_and_keys_exchanged(draw: Draw) -> Case:
-    """The gradients of queries and keys stand in each other's place."""
+    """The gradients of queries and keys are swapped."""
 
     def attend(q, k, v):
         return jax.nn.softmax(q @ k.T / 2) @ v

@@ -1,7 +1,7 @@
 """The backward pass as code: a Python function that a student could have written, and the same as LaTeX.
 
-Promises: the lines are those of the local rules, written out and no more: what does not matter for the gradients is
-left out, and the function runs by itself and returns what `graph(f, *args).gradients` holds.
+Promises: the lines are those of the local rules, written out, and no more: what does not matter for the gradients is
+left out. The function runs on its own and returns what `graph(f, *args).gradients` holds.
 """
 
 import re
@@ -27,7 +27,7 @@ from fnn.types import PyTree
 
 @dataclass(frozen=True)
 class Backward:
-    """The source of a backward pass; printed, it is the Python function. Made by `show_backward`.
+    """The source of a backward pass; printing it shows the Python function. Made by `show_backward`.
 
     >>> def f(x):
     ...     return x * x
@@ -39,11 +39,11 @@ class Backward:
     """
 
     python: str
-    """A program with the function `gradient`, of the same arguments."""
+    """A program with the function `gradient`, which takes the same arguments."""
     latex: str
     """The same lines as formulas, one aligned block."""
     constants: dict[str, Any] = field(default_factory=dict, compare=False)
-    """Arrays inside the function that are too large to be written out, by the names under which they are read."""
+    """Arrays inside the function that are too large to be written out, by the names under which it reads them."""
 
     def __str__(self) -> str:
         return self.python
@@ -65,14 +65,14 @@ def show_backward(
 
     Args:
         f, args, output, cotangents: as for `graph`.
-        tried: whether the source is run once on these arguments and compared with the local rules.
+        tried: whether to run the source once on these arguments and compare it with the local rules.
 
     Returns:
-        the source as a `Backward`: print it, or take `.python` or `.latex`.
+        the source as a `Backward`: print it, or use `.python` or `.latex`.
 
     Raises:
-        what `graph` raises; NotImplementedError for an operation that cannot be written down, and for source that does
-        not give the gradient of the local rules on these arguments.
+        NotImplementedError: an operation cannot be written down, or the source does not give the gradient of the local
+            rules on these arguments. Also everything that `graph` raises.
 
     >>> def f(x, y, z):
     ...     q = x + y
@@ -120,7 +120,7 @@ def _try(
         bars, _ = backward(program, values, [(n, jnp.asarray(bar)) for n, bar in starts], inputs)
         return gradients(args, program, bars), written
 
-    ask = "This is a fault of the glass box: please report the function. tried=False gives the source all the same."
+    ask = "This is a fault of the glass box: please report the function. tried=False returns the source anyway."
     try:
         right, written = jax.device_get(jax.jit(both, compiler_options=ONCE)(args, constants))
     except Exception as error:
@@ -133,7 +133,7 @@ def _try(
 
 
 def _equal(wanted: Any, result: Any) -> bool:
-    """True for arrays that differ by rounding only: half of the digits may be lost on the way."""
+    """True for arrays that differ only by rounding: half of the digits may be lost on the way."""
     wanted, result = (np.asarray(each).astype(complex) for each in (wanted, np.asarray(result)))
     if wanted.shape != result.shape or not np.array_equal(np.isfinite(wanted), np.isfinite(result)):
         return False
@@ -221,7 +221,8 @@ def _reads(body: str, name: str) -> bool:
 
 
 def _keys(path: Any, parameter: str, arg: PyTree) -> str:
-    """The way to a leaf as one writes it: `params[0]["W"]`; for trees whose keys do not tell it, by its number."""
+    """The path to a leaf as a person would write it: `params[0]["W"]`; its number, if the keys of the tree do not
+    tell."""
     text = parameter
     for key in path:
         if isinstance(key, DictKey):
@@ -237,7 +238,7 @@ def _keys(path: Any, parameter: str, arg: PyTree) -> str:
 
 
 def _literal(tree: Any, texts: Any, parameter: str) -> str:
-    """The gradient of one argument, written in its structure."""
+    """The gradient of one argument, written with its structure."""
     if type(tree) is dict:
         inner = {key: _literal(tree[key], texts, f"{parameter}[{_quoted(key)}]") for key in _in_order(tree)}
         return "{" + ", ".join(f"{_quoted(key)}: {text}" for key, text in inner.items()) + "}"
@@ -255,7 +256,7 @@ def _literal(tree: Any, texts: Any, parameter: str) -> str:
 
 
 def _in_order(tree: dict) -> list[Any]:
-    """The keys in the order in which JAX takes the leaves."""
+    """The keys in the order in which JAX flattens the leaves."""
     paths = tree_flatten_with_path(tree, is_leaf=lambda each: each is not tree)[0]
     return list(dict.fromkeys(path[0].key for path, _ in paths))
 

@@ -1,7 +1,7 @@
-"""From a program to lines of text: what gets a line of its own, what stands inside another, and who is called what.
+"""From a program to lines of text: what gets its own line, what is written inside another, and how values are named.
 
-Promises: a value that the user named, or that is read more than once, has a line; all others stand where they are read.
-The words of the language come from a dialect (`python`, `latex`), which sees one operation at a time.
+Promises: a value that the user named, or that is read more than once, has its own line; all others are written where
+they are read. The language comes from a dialect (`python`, `latex`), which sees one operation at a time.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from fnn.glassbox.table import known
 from fnn.glassbox.trace import names
 from fnn.glassbox.trace.program import Program, Step
 
-#: A longer expression is broken up: its parts get names.
+#: A longer expression is split: its parts get names.
 LONGEST = 60
-#: In front of a name that a value gets only where it needs a line anyway.
+#: Prefix of a name that a value gets only if it needs a line anyway.
 MAYBE = "maybe "
 
 
@@ -38,7 +38,7 @@ class Writer:
         self.taken = set(taken)
 
     def name(self, wish: str) -> str:
-        """The wish, or with a number behind it where it is taken."""
+        """The wanted name, with a number appended if it is taken."""
         name, count = wish, 1
         while name in self.taken:
             count += 1
@@ -56,7 +56,7 @@ class Writer:
         """Write the steps; return a piece for every value.
 
         Args:
-            pieces: what stands for the inputs of the program, by number; constants are added.
+            pieces: the pieces for the inputs of the program, by number; constants are added.
             after: {step: a line that comes before it}, such as a remark.
         """
         dialect = self.dialect
@@ -104,7 +104,7 @@ class Writer:
         return pieces
 
     def hold(self, piece: Piece, wish: str) -> Piece:
-        """The piece as a word: with a line of its own unless it is one already."""
+        """The piece as a name, on a line of its own unless it is a name already."""
         if piece.literal or piece.word:
             return piece
         target = self.name(wish)
@@ -125,6 +125,6 @@ def _uses(program: Program) -> dict[int, int]:
 
 
 def _only_labelled(program: Program, number: int) -> bool:
-    """True if all that happens to a value is that it gets a name."""
+    """True if a value is only given a name."""
     readers = [step for step in program.steps if number in step.inputs]
     return len(readers) == 1 and readers[0].primitive.name == "name"

@@ -1,4 +1,4 @@
-"""The words of LaTeX: each operation as a formula, for a slide or a page of notes."""
+"""How LaTeX writes it: each operation as a formula, for a slide or a page of notes."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The words of Python: each operation as one would write it with `jax.numpy`."""
+"""How Python writes it: each operation as a person would write it with `jax.numpy`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ class Python:
 
     def __init__(self, places: Mapping[str, Place]) -> None:
         self.places = places
-        """Where the user's source has an operation, by its primitive."""
+        """The place of an operation in the user's source, by its primitive."""
         self.held: dict[str, Any] = {}
-        """Constants too large to be written out, by the names that stand for them."""
+        """Constants too large to be written out, by the names that replace them."""
 
     def word(self, name: str) -> str:
         return name
@@ -56,7 +56,7 @@ class Python:
             )
         return spelled(list(operands), step.params, out)._replace(shape=out.shape, dtype=out.dtype)
 
-    # ---- loops: their bodies become functions inside the function, which see what stands around them
+    # ---- loops: their bodies become functions inside the function, which see the values around them
 
     def loop(self, writer: Writer, step: Step, operands: Sequence[Piece], shapes: Sequence[Any]) -> list[str]:
         name, p = step.primitive.name, step.params

@@ -10,9 +10,9 @@ from fnn.glassbox.picture.maps import heat_map
 from fnn.glassbox.picture.scenes import Part, automatic
 from fnn.glassbox.records import Summary
 
-#: Names longer than this are cut; the details tell them in full.
+#: Names longer than this are cut; the details show them in full.
 LONGEST = 22
-#: A sum of contributions is written on lines of at most so many signs.
+#: A sum of contributions is written on lines of at most this many characters.
 LINE = 20
 PADDING = 9.0
 
@@ -55,7 +55,7 @@ class Card(NamedTuple):
     height: float
     blocks: tuple[Block, Block, Block]
     beside: bool
-    """Whether the thirds stand side by side."""
+    """Whether the thirds are side by side."""
 
 
 def card(part: Part, terms: Sequence[Any], *, beside: bool) -> Card:
@@ -115,7 +115,7 @@ def _derivative(bar: Any, terms: Sequence[Any]) -> Block:
 
 
 def summed(bar: Any, terms: Sequence[Any]) -> list[str]:
-    """`∂ 4 + 22 = 26` on as many lines as it needs; `∂ 26` where there is nothing to add."""
+    """`∂ 4 + 22 = 26` on as many lines as needed; `∂ 26` if there is nothing to add."""
     total = symbols.number(symbols.entry(bar))
     numbers = [symbols.number(symbols.entry(term)) for term in terms if symbols.single(term)]
     if len(numbers) < 2:
@@ -151,7 +151,7 @@ def _middle(part: Part) -> Block:
 
 
 def cut(text: str) -> str:
-    """The text, its end replaced by … where it is too long."""
+    """The text, with its end replaced by … if it is too long."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
@@ -165,13 +165,13 @@ def drawn(card: Card, x: float, y: float, round_: bool) -> str:
     for k, (block, kind) in enumerate(zip(card.blocks, ("value", "middle", "bar"), strict=True)):
         if block.empty:
             continue
-        # what is left over goes to the middle
+        # the remaining space goes to the middle
         room = _room(block, card.beside) + (spare if k == 1 else 0)
         box = (at, y, room, card.height) if card.beside else (x, at, card.width, room)
         tint = _tinted(box, radius, card.beside, k) if k != 1 else ""
         out.append(f'<g class="{kind}">{tint}{_filled(block, box)}</g>')
         at += room
-    # the rim comes last, so that no tint covers it
+    # the rim is drawn last, so that no tint covers it
     return "".join([*out, f'<rect class="rim" {place}/>'])
 
 
@@ -182,7 +182,7 @@ def _room(block: Block, beside: bool) -> float:
 
 
 def _tinted(box: tuple[float, float, float, float], radius: float, beside: bool, k: int) -> str:
-    """The tint behind the first or the last third, round where the card is."""
+    """The tint behind the first or the last third, rounded like the card."""
     x, y, w, h = (box[0] + 1, box[1] + 1, box[2] - 2, box[3] - 2)
     r = radius - 1
     corners = [k == 0, k == 0, k == 2, k == 2] if not beside else [k == 0, k == 2, k == 2, k == 0]
@@ -204,7 +204,7 @@ def _filled(block: Block, box: tuple[float, float, float, float]) -> str:
         out.append(f'<g transform="translate({_n(middle - block.across / 2)} {_n(top)})">{block.drawing}</g>')
         top += block.along + (4 if block.lines else 0)
     for line in block.lines:
-        # the baseline of a line of letters lies at 1.0 of its 1.3
+        # the baseline of a line of text is at 1.0 of its height of 1.3
         out.append(
             f'<text class="{line.kind}" x="{_n(middle)}" y="{_n(top + line.size)}" text-anchor="middle"'
             f"{_sized(line)}>{escape(line.text)}</text>"
@@ -213,7 +213,7 @@ def _filled(block: Block, box: tuple[float, float, float, float]) -> str:
     return "".join(out)
 
 
-#: The sizes that the style sheet gives; another one stands at the text.
+#: The sizes in the style sheet; any other size is set on the text itself.
 _STYLED = {"symbol": 18.0, "name": 13.0, "name own": 14.0, "number": 15.0, "note": 12.0}
 
 
@@ -222,7 +222,7 @@ def _sized(line: Line) -> str:
 
 
 def text_width(text: str, size: float, bold: bool = False) -> float:
-    """About how wide a text is; rather too wide, as fonts differ."""
+    """Roughly how wide a text is; rather too wide, since fonts differ."""
     narrow, wide = " ijltfrI.,:;|!'()[]·", "mwMW@…→←↑≤≥×−+=<>≠Σ∂∞"
     units = math.fsum(
         0.36 if c in narrow else 0.86 if c in wide else 0.5 if c in "ˣ⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ" else 0.6 for c in text

@@ -1,10 +1,10 @@
-"""Where boxes stand and how the edges between them run: a layered layout.
+"""Where boxes are placed and how the edges between them run: a layered layout.
 
 Promises: a pure function of sizes and edges. Every edge runs forward and through no box, no two boxes overlap, chains
-come out straight, and the work grows nearly linearly with boxes and edges. The steps are those of Sugiyama et al.
-(1981): layers, an order within each that crosses few edges (sweeps of barycentres, then exchanges of neighbours), and
-coordinates by Brandes and Köpf (2001). Everything is computed from left to right; downwards is the mirror image. Sums
-of distances are `math.fsum`: `sum` rounds otherwise from Python 3.12 on, and pictures are equal byte for byte.
+are straight, and the work grows almost linearly with boxes and edges. The steps are those of Sugiyama et al. (1981):
+layers, an order within each that crosses few edges (sweeps of barycentres, then swaps of neighbours), and coordinates
+by Brandes and Köpf (2001). Everything is computed from left to right; downwards is the mirror image. Sums of distances
+use `math.fsum`: `sum` rounds differently from Python 3.12 on, and pictures must be equal byte for byte.
 Words: a long edge passes each layer between its ends at a bend, a box without size.
 """
 
@@ -18,9 +18,9 @@ Point = tuple[float, float]
 #: A cubic Bézier curve: from, two handles, to.
 Curve = tuple[Point, Point, Point, Point]
 
-#: Least distances in pixels: between two boxes of a layer, between a box and an edge that passes it, two such edges.
+#: Least distances in pixels: between two boxes of a layer, between a box and a passing edge, between two such edges.
 APART, PASSING, ABREAST = 26.0, 18.0, 15.0
-#: Between two layers: room for an arrowhead and a curve that is no corner.
+#: Between two layers: space for an arrowhead and a curve without a corner.
 BETWEEN = 44.0
 #: More of it for each of the first two crossings.
 CROSSED = 24.0
@@ -28,18 +28,18 @@ CROSSED = 24.0
 MARGIN = 18.0
 #: Between two arrowheads on one side of a box, and from its corners.
 HEADS, CORNER = 17.0, 9.0
-#: Sweeps over the layers. Barycentres settle within a few; more only move what is already right.
+#: Sweeps over the layers. Barycentres settle within a few; more sweeps only move what is already right.
 SWEEPS = 10
 
 
 class Layout(NamedTuple):
-    """A picture's geometry in pixels, the origin at the top left."""
+    """The geometry of a picture in pixels, with the origin at the top left."""
 
     size: Point
     corners: tuple[Point, ...]
     """The top left corner of each box."""
     routes: tuple[tuple[Curve, ...], ...]
-    """Per edge, the curves between the layers; straight lines join one curve to the next."""
+    """For each edge, the curves between the layers; straight lines join one curve to the next."""
     layers: tuple[int, ...]
     """The layer of each box."""
 
@@ -50,10 +50,10 @@ def layout(
     """Place boxes of these (width, height) so that the edges (tail, head) run to the right, or downwards.
 
     Args:
-        sizes: per box; boxes come in a topological order, so tail < head in every edge.
-        edges: pairs of places in `sizes`; the same pair may come twice.
-        labels: per edge, the room that its label needs along the way, 0 for none.
-        down: layers below each other instead of side by side.
+        sizes: (width, height) of each box; boxes are in a topological order, so tail < head in every edge.
+        edges: pairs of positions in `sizes`; the same pair may occur twice.
+        labels: for each edge, the space that its label needs along the way, 0 for none.
+        down: whether layers are below each other instead of side by side.
     """
     if any(tail >= head for tail, head in edges):
         raise ValueError("layout needs boxes in topological order: every edge must have tail < head.")
@@ -85,12 +85,12 @@ def layout(
 
 
 def layered(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """The layer of each box: as early as its inputs allow, then moved to where its edges are short."""
+    """The layer of each box: as early as its inputs allow, then moved so that its edges are short."""
     above, below = _neighbours(count, edges)
     layer = [0] * count
     for v in range(count):
         layer[v] = max((layer[u] + 1 for u in above[v]), default=0)
-    # what has more (or as many) consumers than inputs stands next to the first consumer: arguments above all
+    # a box with at least as many consumers as inputs goes next to its first consumer: above all, arguments
     for v in reversed(range(count)):
         if below[v] and len(below[v]) >= len(above[v]):
             layer[v] = min(layer[w] for w in below[v]) - 1
@@ -139,7 +139,7 @@ class _Bent:
 
 
 def _order(graph: _Bent) -> None:
-    """Order the rows so that few links cross; the best order of all sweeps stays."""
+    """Order the rows so that few links cross; the best order of all sweeps is kept."""
     _first_order(graph)
     best, fewest = [list(row) for row in graph.rows], _crossings(graph)
     for sweep in range(SWEEPS):
@@ -158,7 +158,7 @@ def _order(graph: _Bent) -> None:
 
 
 def _first_order(graph: _Bent) -> None:
-    """Depth first from the last box back through its inputs, so that what belongs together stands together."""
+    """Depth first from the last box back through its inputs, so that related boxes are close together."""
     rows: list[list[int]] = [[] for _ in graph.rows]
     seen = [False] * len(graph.layer)
     for start in reversed(range(len(graph.layer))):
@@ -177,12 +177,12 @@ def _by_barycentre(graph: _Bent, k: int, neighbours: list[list[int]]) -> None:
     row, place = graph.rows[k], graph.place
     centre = {v: sum(place[u] for u in neighbours[v]) / len(neighbours[v]) for v in row if neighbours[v]}
     moving = iter(sorted(centre, key=lambda v: (centre[v], place[v])))
-    # what has no neighbour on that side keeps its place
+    # a box without a neighbour on that side keeps its place
     graph.put(k, [next(moving) if v in centre else v for v in row])
 
 
 def _exchange(graph: _Bent) -> None:
-    """Exchange neighbours where that crosses fewer links."""
+    """Swap neighbours if that crosses fewer links."""
     for k, row in enumerate(graph.rows):
         for i in range(len(row) - 1):
             u, v = row[i], row[i + 1]
@@ -224,7 +224,7 @@ def _inversions(values: list[int]) -> tuple[int, list[int]]:
 
 
 def _coordinates(graph: _Bent, heights: list[float], real: int) -> list[float]:
-    """The middle of each box across the layers: of four extreme placements the mean of the inner two."""
+    """The middle of each box across the layers: the mean of the inner two of four extreme placements."""
     conflicts = _conflicts(graph, real) | _minor(graph)
     result = []
     for upwards in (False, True):
@@ -250,7 +250,7 @@ def _coordinates(graph: _Bent, heights: list[float], real: int) -> list[float]:
 
 
 def _relaxed(graph: _Bent, y: list[float], apart: Callable[[int, int], float]) -> None:
-    """Move the straight inner part of each long edge as near to its ends as its neighbours allow."""
+    """Move the straight inner part of each long edge as close to its ends as its neighbours allow."""
     for chain in [each for each in graph.chains if len(each) > 2] * 2:
         bends = chain[1:-1]
         low, high = float("-inf"), float("inf")
@@ -260,7 +260,7 @@ def _relaxed(graph: _Bent, y: list[float], apart: Callable[[int, int], float]) -
                 low = max(low, y[row[i - 1]] + apart(row[i - 1], v))
             if i + 1 < len(row):
                 high = min(high, y[row[i + 1]] - apart(v, row[i + 1]))
-        # at the height of one end there is one curve less than in the middle
+        # at the height of one end there is one curve fewer than in the middle
         wished = min(
             (y[chain[0]], y[chain[-1]]), key=lambda end: (abs(min(max(end, low), high) - end), abs(end - y[bends[0]]))
         )
@@ -270,7 +270,7 @@ def _relaxed(graph: _Bent, y: list[float], apart: Callable[[int, int], float]) -
 
 
 def _minor(graph: _Bent) -> set[tuple[int, int]]:
-    """Links into a box that reads something deeper too: the longest line runs straight, not they."""
+    """Links into a box that also reads something deeper: the longest line runs straight, they do not."""
     depth = [0] * len(graph.layer)
     for row in graph.rows:
         for v in row:
@@ -310,7 +310,7 @@ def _conflicts(graph: _Bent, real: int) -> set[tuple[int, int]]:
 def _aligned(
     rows: list[list[int]], neighbours: list[list[int]], place: dict[int, int], conflicts: set[tuple[int, int]]
 ) -> dict[int, int]:
-    """{box: the first box of the straight line that it stands on}: each aligns with the median of its neighbours."""
+    """{box: the first box of the straight line that it is on}: each aligns with the median of its neighbours."""
     root = {v: v for v in place}
     taken = set()
     for row in rows:
@@ -326,7 +326,7 @@ def _aligned(
 
 
 def _packed(rows: list[list[int]], root: dict[int, int], apart: Callable[[int, int], float]) -> list[float]:
-    """Coordinates of the lines: as far up as they go, then down again as far as nothing has to make room."""
+    """Coordinates of the lines: as far up as possible, then down again as far as nothing else has to move."""
     before: dict[int, dict[int, float]] = defaultdict(dict)
     after: dict[int, dict[int, float]] = defaultdict(dict)
     for row in rows:
@@ -360,7 +360,7 @@ def _sorted_lines(lines: list[int], before: dict, after: dict) -> list[int]:
 def _columns(
     graph: _Bent, widths: list[float], middles: list[float], edges: Sequence[tuple[int, int]], labels: Sequence[float]
 ) -> list[float]:
-    """Where each layer begins: behind it there is room for the labels, and for curves that are not too steep."""
+    """Where each layer begins: there is space for the labels before the next, and for curves that are not too steep."""
     gaps = [BETWEEN] * len(widths)
     for (_, head), label, chain in zip(edges, labels, graph.chains, strict=True):
         if label:
@@ -371,7 +371,7 @@ def _columns(
             gaps[graph.layer[u]] = max(gaps[graph.layer[u]], BETWEEN + min(0.16 * rise, 56.0))
     labelled = {graph.layer[head] - 1 for (_, head), label in zip(edges, labels, strict=True) if label}
     for k in labelled:
-        # room for a label to step aside of the arrows that cross its own
+        # space for a label to avoid the arrows that cross its own
         gaps[k] += min(CROSSED * _crossings_below(graph, graph.rows[k]), 2 * CROSSED)
     starts, x = [], MARGIN
     for width, gap in zip(widths, gaps, strict=True):
@@ -420,7 +420,8 @@ def _straight(a: Point, b: Point) -> Curve:
 
 
 def _spread(wished: list[float], middle: float, height: float) -> list[float]:
-    """Where the edges reach the side of a box: where they come from if they can, in that order, not too close."""
+    """Where the edges reach the side of a box: at the height they come from if possible, in that order, not too
+    close."""
     low, high = middle - height / 2 + CORNER, middle + height / 2 - CORNER
     step = min(HEADS, (high - low) / max(len(wished) - 1, 1))
     at: list[float] = []

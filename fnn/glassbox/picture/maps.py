@@ -8,14 +8,14 @@ import numpy as np
 from fnn.glassbox.picture import symbols
 from fnn.glassbox.picture.themes import SHADES
 
-#: Cells along a side; larger arrays are averaged.
+#: How many cells there are along a side; larger arrays are averaged.
 CELLS = 16
-#: Pixels of a cell, and of the whole map where the cells would be larger or smaller.
+#: Pixels of a cell, and limits for the whole map.
 CELL, SIDE = 13.0, 64.0
 
 
 class Map(NamedTuple):
-    """A heat map as SVG, its origin at the top left."""
+    """A heat map as SVG, with its origin at the top left."""
 
     width: float
     height: float
@@ -23,19 +23,19 @@ class Map(NamedTuple):
     scale: str
     """What full colour means: `±1.3`."""
     averaged: str
-    """`mean of 4 × 2` where a cell stands for several entries, else ""."""
+    """`mean of 4 × 2` if a cell represents several entries, else ""."""
 
 
 def heat_map(value: Any) -> Map | None:
-    """The map of an array of numbers; None for what has no entries to draw."""
+    """The map of an array of numbers; None if there are no entries to draw."""
     if not symbols.numeric(value) or value.size == 0 or value.dtype.kind == "c":
         return None
     entries = np.asarray(value, np.float64)
-    # an image among examples and channels of one: its own rows and columns
+    # an image with one example and one channel: its own rows and columns
     sides = [size for size in entries.shape if size > 1]
     columns = sides[-1] if entries.ndim > 2 and len(sides) == 2 else entries.shape[-1] if entries.ndim else 1
     table = entries.reshape(-1, columns) if entries.ndim > 1 else entries.reshape(1, -1)
-    # the entry farthest from zero, before averages hide it
+    # the entry farthest from zero, taken before averages hide it
     finite = np.abs(table[np.isfinite(table)])
     cells, block = _averaged(table)
     largest = float(np.max(np.abs(cells[np.isfinite(cells)]), initial=0.0))
@@ -73,7 +73,7 @@ def shade(x: float, largest: float) -> str:
 
 
 def _averaged(table: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """(at most CELLS × CELLS cells, the entries that a cell stands for); blocks at the end may be smaller."""
+    """(at most CELLS × CELLS cells, the entries per cell); blocks at the end may be smaller."""
     block = tuple(-(-size // CELLS) for size in table.shape)
     if block == (1, 1):
         return table, (1, 1)

@@ -1,8 +1,8 @@
 """A net as units and edges: a column of circles for each layer, a line for each weight.
 
-Promises: identical nets give identical bytes; nothing stands between a weight and the width of its line, and its colour
-is its sign; an entry that is not finite is dashed, in the colour of no number. Of a wide layer the first and the last
-units are drawn, and the picture says how many are not.
+Promises: identical nets give identical bytes; the width of a line is proportional to the size of its weight, and its
+colour shows the sign; an entry that is not finite is dashed, in a colour that no number has. In a wide layer the first
+and the last units are drawn, and the picture says how many are left out.
 Refuses: weights of other sizes than the layers, and names that are not one per unit.
 """
 
@@ -19,14 +19,14 @@ from fnn.glassbox.picture.cards import text_width
 from fnn.glassbox.picture.maps import shade
 from fnn.glassbox.picture.themes import DARK, LIGHT, Theme, style
 
-#: Pixels between columns and between rows, of a unit's radius, around the picture, and of the largest weight.
+#: Pixels between columns and between rows, of a unit's radius, around the picture, and for the largest weight.
 COLUMN, ROW, RADIUS, MARGIN, WIDEST = 160.0, 50.0, 17.0, 30.0, 6.0
-#: A column has so many places; a layer of more units leaves those in its middle out.
+#: A column has this many places; a layer with more units leaves out those in the middle.
 PLACES = 16
 
 
 class _Unit(NamedTuple):
-    """One that is drawn: its number in its layer, and where it stands."""
+    """A unit that is drawn: its number in its layer, and its position."""
 
     number: int
     x: float
@@ -36,12 +36,12 @@ class _Unit(NamedTuple):
 def as_net(
     layers: Sequence[Any], params: Sequence[Any] | None, names: Sequence[Sequence[str]] = (), *, dark: bool = False
 ) -> str:
-    """Dense layers, one after the other, as a standalone SVG.
+    """Return dense layers, one after the other, as a standalone SVG.
 
     Args:
-        layers: with inputs, outputs and an activation each.
-        params: {"W": (I, O), "b": (O,)} of each; without them all lines are alike.
-        names: for each column of units, that of the inputs first, what stands in its circles.
+        layers: dense layers, with inputs, outputs and an activation each.
+        params: {"W": (I, O), "b": (O,)} for each layer; without them all lines look alike.
+        names: for each column of units, the inputs first, a list of texts for its circles.
         dark: for a dark page.
     """
     sizes = [layers[0].inputs, *(layer.outputs for layer in layers)]
@@ -95,7 +95,7 @@ def _column(size: int, x: float, middle: float) -> list[_Unit]:
     top = middle - ROW * (places - 1) / 2
     if size <= PLACES:
         return [_Unit(k, x, top + ROW * k) for k in range(size)]
-    # one place is left free for the dots
+    # one place is kept for the dots
     first, last = range(PLACES // 2), range(size - PLACES // 2 + 1, size)
     return [_Unit(k, x, top + ROW * k) for k in first] + [_Unit(k, x, top + ROW * (k - size + PLACES)) for k in last]
 
@@ -150,7 +150,7 @@ def _circles(
 
 
 def _words(columns: Sequence[Sequence[_Unit]], layers: Sequence[Any], below: float) -> Iterator[str]:
-    """Under each column what it is, and the activation of its units."""
+    """The text under each column: what it is, and the activation of its units."""
     inner = [f"hidden {k}" if len(layers) > 2 else "hidden" for k in range(1, len(layers))]
     for k, (column, word) in enumerate(zip(columns, ["inputs", *inner, "outputs"], strict=True)):
         x = f'x="{column[0].x:g}" text-anchor="middle"'

@@ -1,7 +1,7 @@
-"""The graph as one page that needs nothing else: no network, no font, no other file.
+"""The graph as one self-contained page: no network, no fonts, no other files.
 
-Promises: everything from the user is text, never markup; the page's own policy forbids every request;
-identical graphs give identical bytes. Its script (`page.js`) only shows and hides what stands in the page.
+Promises: everything from the user is text, never markup; the page's own policy forbids every request; identical graphs
+give identical bytes. Its script (`page.js`) only shows and hides what is in the page.
 """
 
 import base64
@@ -24,16 +24,17 @@ from fnn.glassbox.picture.themes import DARK, LIGHT, Theme, style
 from fnn.glassbox.picture.windows import windows
 from fnn.glassbox.records import Node, Record, Summary
 
-#: In a notebook, pixels of a picture that is not scrolled, and of the buttons, the caption and the details around it.
+#: In a notebook, the height in pixels of a picture that does not scroll, and of the buttons, the caption and the
+#: details.
 TALLEST, AROUND = 560, 300
-#: Arrays of more entries are written with their middle left out.
+#: Arrays with more entries are written without their middle.
 ENTRIES = 256
 
 
 def as_notebook(graph: Record) -> str:
-    """The graph for a cell of a notebook: the page to step through in a frame, and behind it the picture alone.
+    """The graph for a notebook cell: the page to step through, in a frame, followed by the picture alone.
 
-    Viewers that run no script, or leave frames out, show the picture.
+    Viewers that run no scripts, or omit frames, show the picture.
     """
     held = still(graph)
     height = round(min(float(re.findall(r' height="(\d+)"', held)[0]), TALLEST)) + AROUND
@@ -110,9 +111,9 @@ def _file(name: str) -> str:
 
 
 def _styles() -> str:
-    """The themes: as the system asks, unless the reader chose one.
+    """The themes: as the system prefers, unless the reader chose one.
 
-    `:where` gives the dark colours no more weight than the light ones, so that page.css can mark the step over both.
+    `:where` gives the dark colours no more weight than the light ones, so that page.css can mark the step in both.
     """
     asked, chosen = ":root:not([data-theme=light])", ":root[data-theme=dark]"
     return "\n".join(
@@ -133,7 +134,7 @@ def _variables(theme: Theme) -> str:
 
 
 def _embedded(data: Any) -> str:
-    """JSON in which no sign can end the script that holds it."""
+    """JSON in which no character can end the script that holds it."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -150,7 +151,7 @@ def _view(graph: Record, drawing: Scene) -> dict[str, Any]:
 
 
 def _part(graph: Record, drawing: Scene, k: int) -> dict[str, Any]:
-    """What the details tell of a part: a heading and rows of (word, text)."""
+    """What the details say about a part: a heading and rows of (word, text)."""
     part = drawing.parts[k]
     node, held = part.node, [graph.nodes[i] for i in part.members]
     rows = [
@@ -222,6 +223,6 @@ def _written(value: Any) -> str:
         number = np.asarray(value)[()]
         if not jnp.issubdtype(value.dtype, jnp.floating):
             return str(number)
-        # the digits that the dtype holds for certain: the next one is rounding, and differs between machines
+        # the digits that the dtype holds reliably: the next one is rounding, and differs between machines
         return f"{float(number):.{jnp.finfo(value.dtype).precision}g}"
     return np.array2string(np.asarray(value), precision=4, threshold=ENTRIES, max_line_width=64, suppress_small=False)

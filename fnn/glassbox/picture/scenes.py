@@ -1,9 +1,9 @@
-"""What of a graph is drawn: boxes and the flows between them.
+"""Which parts of a graph are drawn: boxes and the flows between them.
 
-Promises: no gradient is hidden. Constant numbers stand in the label of their step; steps that only rename entries,
-and arithmetic on indices, are part of the flow; what is drawn of a value are its own numbers. A `Part` stands for a
-node, or folded for a whole call or named scope, or for a row of equal ones; the contributions on the flows into a value
-add up to its cotangent.
+Promises: no gradient is hidden. Constant numbers are in the label of their step; steps that only rename entries, and
+arithmetic on indices, are part of the flow; the numbers drawn are those of the value itself. A `Part` represents a node
+or, when folded, a whole call or named scope, or a row of equal ones; the contributions on the flows into a value add up
+to its cotangent.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from fnn.glassbox.picture.windows import drawn as windows_drawn
 from fnn.glassbox.records import Node, Record, Summary
 from fnn.glassbox.table import known
 
-#: So many equal neighbours become one box.
+#: This many equal neighbours become one box.
 ROW = 3
 
 
@@ -33,21 +33,22 @@ class Part:
     key: str
     """Unique within the scene."""
     kind: str
-    """argument, constant, step, small (a copy whose backward is a sum), group, or output (of a step with several)."""
+    """argument, constant, step, small (a copy, with a sum as its backward pass), group, or output (of a step with
+    several)."""
     name: str
     symbol: str
     node: Node
-    """Whose value and cotangent stand in the box."""
+    """The node with the value and cotangent shown in the box."""
     members: tuple[int, ...]
-    """The nodes it stands for."""
+    """The nodes that it represents."""
     sentence: str = ""
-    """What it computes, over the names of what it reads."""
+    """What it computes, with the names of what it reads."""
     times: int = 1
-    """How many equal ones it stands for."""
+    """How many equal parts it represents."""
     reads: tuple[str, ...] = ()
-    """Of a single step, what it reads, in its order, by name or number."""
+    """For a single step, what it reads, in order, by name or number."""
     window: Map | None = None
-    """Of a convolution or a pool, one of its windows."""
+    """For a convolution or a pool, one of its windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +58,13 @@ class Flow:
     tail: int
     head: int
     share: Any = None
-    """The contribution of the head to the cotangent of the tail's value; None where nothing flows back."""
+    """The contribution of the head to the cotangent of the tail's value; None if nothing flows back."""
     local: float | None = None
-    """The derivative of the head's value with respect to the tail's, where both are numbers."""
+    """The derivative of the head's value with respect to the tail's, if both are numbers."""
     active: bool = False
     """Whether a gradient flows back along it."""
     rule: str = ""
-    """The formula of what the head passes back along it, over the names of values; "" where none is written."""
+    """The formula of what the head passes back along it, with the names of values; "" if there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ class Scene:
 
     @cached_property
     def arriving(self) -> list[list[int]]:
-        """Per part, the places in `flows` of what it reads."""
+        """For each part, the positions in `flows` of what it reads."""
         return self._by(flow.head for flow in self.flows)
 
     @cached_property
@@ -102,7 +103,7 @@ class Scene:
         return [flow.share for flow in self.readers(part) if flow.share is not None]
 
     def readers(self, part: int) -> list[Flow]:
-        """Who reads a part, the last first; its other outputs, which stand beside it, read nothing."""
+        """Who reads a part, the last first; its other outputs, which are drawn beside it, read nothing."""
         readers = [flow for flow in self.out_of(part) if self.parts[flow.head].kind != "output"]
         return sorted(readers, key=lambda flow: -flow.head)
 
@@ -121,12 +122,12 @@ def scene(graph: Record, fold: bool | tuple[str, ...] = False) -> Scene:
 
 
 def foldable(graph: Record) -> bool:
-    """True where folding changes the picture."""
+    """True if folding changes the picture."""
     return bool(_groups(_Drawing(graph), True))
 
 
 class _Drawing:
-    """Which nodes are drawn, which stand in labels, and which are part of a flow."""
+    """Which nodes are drawn, which are in labels, and which are part of a flow."""
 
     def __init__(self, graph: Record) -> None:
         self.graph, self.nodes = graph, graph.nodes
@@ -139,13 +140,13 @@ class _Drawing:
         self.named = self._names()
 
     def resolved(self, k: int) -> int:
-        """The node whose entries node k passes on."""
+        """The node with the entries that node k passes on."""
         while k in self.source:
             k = self.source[k]
         return k
 
     def text(self, k: int) -> str | None:
-        """The constant number that node k is everywhere, None for everything else."""
+        """The number that all entries of node k equal, if it is constant; otherwise None."""
         value = self.nodes[k].value
         if k not in self.fixed or not symbols.numeric(value):
             return None
@@ -165,7 +166,7 @@ class _Drawing:
         return fixed
 
     def _passed(self) -> dict[int, int]:
-        """{node: the one whose entries it passes on}."""
+        """{node: the node with the entries that it passes on}."""
         self.source = {}
         for node in self.nodes:
             if node.source or node.index in self.fixed:
@@ -187,7 +188,7 @@ class _Drawing:
         return self.source
 
     def _valid(self, node: Node) -> int | None:
-        """What a choice passes on whose other case is the NaN of an invalid index, where no index is invalid."""
+        """What a choice passes on, if its other case is the NaN of an invalid index and no index is invalid."""
         if node.operation != "select_n" or not (roots := self._roots(node.inputs[0])):
             return None
         cases = [k for k in node.inputs[1:] if self.text(k) != "NaN"]
@@ -222,7 +223,7 @@ class _Drawing:
         )
 
     def _siblings(self) -> dict[int, int]:
-        """{output of a step with several: the one at which the step is drawn, the first that is used}."""
+        """{output of a step with several: the output at which the step is drawn, the first that is used}."""
         used = set(self.graph.outputs).union(*(node.inputs for node in self.nodes))
         steps: dict[int, list[int]] = defaultdict(list)
         for node in self.nodes:
@@ -269,7 +270,7 @@ class _Drawing:
         return result
 
     def _names(self) -> dict[int, str]:
-        """Names of drawn nodes; one that its user named passes its name on to the node whose entries it is."""
+        """Names of drawn nodes; a node that the user named passes its name on to the node with its entries."""
         names = {k: self.nodes[k].name for k in self.drawn}
 
         def _stem(k: int) -> str:
@@ -288,7 +289,7 @@ class _Drawing:
 
 
 def automatic(node: Node) -> bool:
-    """True if the node's name only says its operation."""
+    """True if the node's name is only that of its operation."""
     stem = re.sub(r"_?\d+$", "", node.name)
     return not node.source and stem in {known(node.operation).result, re.sub(r"\W+", "_", node.operation)}
 
@@ -331,7 +332,7 @@ def _require_known(drawing: _Drawing, wanted: Sequence[str]) -> None:
 
 
 def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, ...]:
-    """The outermost call that is to be folded, with those around it; () for none."""
+    """The outermost call to fold, with those around it; () for none."""
     if isinstance(wanted, bool):
         return calls[:1] if wanted else ()
     for depth, name in enumerate(calls):
@@ -343,7 +344,7 @@ def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, .
 def _signed(
     drawing: _Drawing, runs: list[tuple[tuple[str, ...], list[int]]]
 ) -> list[tuple[tuple[Any, str, Any], list[int]]]:
-    """Each run with what makes it equal to another: what is around it, its name without a number, steps and shapes."""
+    """Each run with what makes it equal to another: its surroundings, its name without a number, steps and shapes."""
     signed = []
     for path, members in runs:
         stem = re.sub(r"#\d+$", "", path[-1]) if path else ""
@@ -366,7 +367,7 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
     for k in drawing.drawn:
         members[home[k]].append(k)
     leaving = {place: _leaving(drawing, place, held, home) for place, held in members.items()}
-    # a group of several outputs shows its last; the others are boxes of their own, fed by the group
+    # a group with several outputs shows its last; the others are separate boxes, fed by the group
     spare = {k: place for place, outs in leaving.items() if place[0] == "group" for k in outs[:-1]}
     order = sorted(members, key=lambda place: max(members[place]) if place[0] == "group" else place[1])
     places: list[tuple[str, int]] = []
@@ -397,7 +398,7 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
             flows.setdefault((tail, head, count), []).extend(taken)
             if single and k not in drawing.leader:
                 rules[tail, head, count] = _rule(drawing, k, i, turns[i])
-    # of several outputs none alone is what the head passes back by: no local derivative
+    # with several outputs, what the head passes back depends on all of them: there is no local derivative
     several = {tail for tail, head, _ in flows if parts[head].kind == "output"}
     made = [
         replace(_flow(parts, key[0], key[1], shares, key[1] in several), rule=rules.get(key, ""))
@@ -408,7 +409,7 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
 
 
 def _edges(drawing: _Drawing, k: int) -> list[tuple[int, list[Any]]]:
-    """(input, its contributions from node k) for each input that is drawn, one entry each time it is read."""
+    """(input, its contributions from node k) for each input that is drawn, one entry for each time it is read."""
     if k in drawing.leader:
         return [(drawing.leader[k], [drawing.nodes[k].cotangent])]
     result = []
@@ -423,7 +424,7 @@ def _edges(drawing: _Drawing, k: int) -> list[tuple[int, list[Any]]]:
 
 
 def _stacks(drawing: _Drawing, groups: dict, home: dict) -> dict[int, tuple[str, int]]:
-    """Arguments that only a row of equal groups reads, one from each, stand as one box."""
+    """Arguments that are read only by a row of equal groups, one by each, become one box."""
     consumers: dict[int, set[int]] = defaultdict(set)
     for k in drawing.drawn:
         for i, _ in drawing.reads[k]:
@@ -497,7 +498,7 @@ def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
 
 
 def _read(drawing: _Drawing, k: int) -> list[str]:
-    """What a step reads, by name, or by number where it is a constant."""
+    """What a step reads, by name, or by number if it is a constant."""
     names = []
     for i, whole in drawing.reads[k]:
         unnamed = i is not None and i in drawing.fixed and automatic(drawing.nodes[i])
@@ -535,7 +536,7 @@ def _flow(parts: list[Part], tail: int, head: int, shares: list[Any], several: b
         and parts[head].kind != "output"
     ):
         above, below = (complex(symbols.entry(each)) for each in (total, bar))
-        # of complex numbers only what flows is shown
+        # for complex numbers only what flows is shown
         above, below = (above.real, below.real) if not (above.imag or below.imag) else (0.0, 0.0)
         if below and np.isfinite(above) and np.isfinite(below):
             local = above / below

@@ -6,7 +6,7 @@ from fnn.glassbox.picture import symbols
 from fnn.glassbox.picture.cards import summed
 from fnn.glassbox.picture.scenes import Flow, Scene
 
-#: At most so many things are listed in one sentence.
+#: At most this many things are listed in one sentence.
 LISTED = 6
 
 
@@ -21,15 +21,15 @@ class Step(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """The walk: step 0 shows everything; then forward, then backward."""
+    """The walk: step 0 shows everything; then come the forward and the backward steps."""
 
     steps: tuple[Step, ...]
     values: tuple[int, ...]
-    """Per part, the step from which its value is known."""
+    """For each part, the step from which its value is known."""
     bars: tuple[int, ...]
-    """Per part, the step from which its cotangent is complete; −1 where none is."""
+    """For each part, the step from which its cotangent is complete; −1 if it has none."""
     shares: tuple[int, ...]
-    """Per flow, the step that passes its contribution back; −1 where none does."""
+    """For each flow, the step that passes its contribution back; −1 if none does."""
 
 
 def steps(scene: Scene) -> Steps:
@@ -133,7 +133,7 @@ def _passed(scene: Scene, k: int, flows: list[Flow]) -> str:
 
 
 def _added(scene: Scene, flow: Flow) -> str:
-    """`x̄ += −ȳ (2 × 2)`: what the rule adds to a cotangent, or makes it."""
+    """`x̄ += −ȳ (2 × 2)`: what the rule adds to a cotangent, or sets it to."""
     node, sign = scene.parts[flow.tail].node, "+=" if len(scene.terms(flow.tail)) > 1 else "="
     shape = f" ({symbols.shape(node)})" if symbols.shape(node) else ""
     bar = symbols.barred(_name(scene, flow.tail))

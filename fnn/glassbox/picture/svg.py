@@ -1,7 +1,7 @@
-"""The graph as one SVG that needs nothing else: identical graphs give identical bytes.
+"""The graph as one self-contained SVG: identical graphs give identical bytes.
 
-Values stand first in a box and in blue, derivatives last, in orange and with the sign ∂. On an arrow stand the local
-derivative (× −4) and what flows back along it (← −4), where these are numbers.
+In a box, values come first, in blue, and derivatives last, in orange with the sign ∂. An arrow shows the local
+derivative (× −4) and what flows back along it (← −4), if these are numbers.
 """
 
 import math
@@ -17,9 +17,9 @@ from fnn.glassbox.picture.scenes import Flow, Part, Scene, scene
 from fnn.glassbox.picture.themes import DARK, LIGHT, style
 from fnn.glassbox.records import Record
 
-#: With more layers than this the picture runs downwards: side by side they would be too small for a slide.
+#: With more layers than this the picture runs downwards: side by side they would be too small on a slide.
 SIDE_BY_SIDE = 24
-#: How JupyterLab, VS Code and Colab say that they are dark.
+#: How JupyterLab, VS Code and Colab mark a dark theme.
 DARK_NOTEBOOK = ":is(body[data-jp-theme-light=false],body.vscode-dark,html[theme=dark])"
 #: Pixels of an arrowhead.
 HEAD = 9.0
@@ -38,26 +38,26 @@ def as_svg(graph: Record, *, fold: bool | tuple[str, ...] = False, dark: bool = 
 
 
 def still(graph: Record) -> str:
-    """The picture for a cell of a notebook, in the notebook's own theme; a wide picture scrolls in its cell."""
+    """The picture for a notebook cell, in the notebook's own theme; a wide picture scrolls in its cell."""
     root = "fnn-notebook"
     sheet = f"{style(LIGHT, f'.{root}')}\n{style(DARK, f'{DARK_NOTEBOOK} .{root}')}"
     return f'<div style="overflow-x:auto">{picture(scene(graph), graph.name, root, sheet=sheet)}</div>'
 
 
 class _Label(NamedTuple):
-    """What stands on an arrow: lines of (kind, words, how far below the arrow)."""
+    """The label of an arrow: lines of (kind, words, distance below the arrow)."""
 
     lines: tuple[tuple[str, str, float], ...]
     width: float
 
     def box(self, x: float, y: float) -> tuple[float, float, float, float]:
-        """What the label covers where the arrow passes (x, y)."""
+        """The area that the label covers if the arrow passes (x, y)."""
         top, bottom = self.lines[0][2] - 13, self.lines[-1][2] + 4
         return x - self.width / 2, y + top, x + self.width / 2, y + bottom
 
 
 def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
-    """The SVG of a scene, its root of class `root`; `sheet` is its style, where the page brings none."""
+    """The SVG of a scene, with a root of class `root`; `sheet` is its style, if the page has none."""
     down = max(layered(len(drawing.parts), [(f.tail, f.head) for f in drawing.flows]), default=0) >= SIDE_BY_SIDE
     cards = [card(part, drawing.terms(k), beside=down) for k, part in enumerate(drawing.parts)]
     labels = [_label(flow, down) for flow in drawing.flows]
@@ -88,7 +88,7 @@ def picture(drawing: Scene, title: str, root: str, *, sheet: str = "") -> str:
 
 
 def _room(flow: Flow, label: _Label | None, drawing: Scene, down: bool) -> float:
-    """How much of the way between two layers a label takes; downwards those of one box may stand below each other."""
+    """How much of the space between two layers a label takes; downwards, the labels of one box may be stacked."""
     if label is None or not down:
         return label.width if label else 0.0
     return 36.0 if len(drawing.out_of(flow.tail)) < 2 else 66.0
@@ -103,7 +103,7 @@ def _classes(drawing: Scene, k: int) -> str:
 
 
 def _behind(part: Part, each: Card, x: float, y: float) -> str:
-    """A second sheet behind a box that stands for several."""
+    """A second sheet behind a box that represents several."""
     if part.times < 2:
         return ""
     place = f'x="{x + 5:g}" y="{y - 5:g}" width="{round(each.width, 1):g}" height="{round(each.height, 1):g}"'
@@ -112,14 +112,14 @@ def _behind(part: Part, each: Card, x: float, y: float) -> str:
 
 
 def _tooltip(part: Part) -> str:
-    """What a pointer over the box shows."""
+    """The tooltip of a box."""
     node = part.node
     head = f"{part.name} = {part.sentence}" if part.sentence else part.name or "constant"
     shape = f", {symbols.shape(node)}" if node.shape else ""
     return f"{head}{shape}, {node.dtype}" + (f", {node.place}" if str(node.place) else "")
 
 
-# ---- arrows and what stands on them ---------------------------------------------------------------------------------
+# ---- arrows and their labels ----------------------------------------------------------------------------------------
 
 
 def _label(flow: Flow, down: bool) -> _Label | None:
@@ -152,7 +152,7 @@ def _flows(
             ) + "</g>"  # fmt: skip
         still = "" if flow.active else " still"
         out.append((f'<g class="flow{still}" data-flow="{e}">{_arrow(route, down)}', f"{text}</g>"))
-    # an arrow must not run over the label of another: first all arrows, then all labels
+    # an arrow must not run over the label of another: all arrows are drawn first, then all labels
     return [f"{arrow}</g>" for arrow, _ in out] + [
         f'<g class="flow" data-flow="{e}">{text}' for e, (_, text) in enumerate(out) if text != "</g>"
     ]
@@ -194,7 +194,7 @@ def on_curve(curve: Curve, t: float) -> Point:
 
 
 class _Taken:
-    """What lies where, in cells, so that each label finds a free place in a few looks."""
+    """Which cells are taken, so that each label finds a free place quickly."""
 
     cell = 48.0
 
@@ -220,7 +220,7 @@ class _Taken:
                 self.points[int(x // self.cell), int(y // self.cell)].append((x, y, e))
 
     def place(self, e: int, route: Sequence[Curve], label: _Label) -> Point:
-        """Where on its arrow a label covers least: near the middle of a curve between layers."""
+        """Where on its arrow a label covers the least: near the middle of a curve between layers."""
         best, least = (0.0, 0.0), float("inf")
         for back, curve in enumerate(reversed(route)):
             for t in (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.2, 0.8):
@@ -253,7 +253,7 @@ class _Taken:
 
 
 def _legend(drawing: Scene, labels: Sequence[_Label | None], size: Point, down: bool) -> tuple[str, float, float]:
-    """(what the colours and signs mean, as SVG; its height; its width): only what the picture holds."""
+    """(the meaning of colours and signs as SVG, its height, its width): only for what the picture contains."""
     entries = [("value", "blue: value"), ("bar", "∂ orange: derivative of the output")]
     if any(label and len(label.lines) > 1 for label in labels):
         entries.append(("local", "× local derivative"))

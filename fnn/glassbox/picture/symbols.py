@@ -1,6 +1,6 @@
 """How numbers and operations are written: four digits, and the signs of a formula sheet.
 
-`symbol` writes an operation with its constants (`− 1`, `x²`, `1/x`), `sentence` with the names of what it reads.
+`symbol` writes an operation with its constants (`− 1`, `x²`, `1/x`), `sentence` with the names of its inputs.
 """
 
 import math
@@ -14,7 +14,7 @@ from fnn.glassbox.records import Node
 from fnn.glassbox.spelling.letters import raised
 from fnn.glassbox.table import known
 
-#: Digits that are shown of a number.
+#: How many digits of a number are shown.
 DIGITS = 4
 
 
@@ -45,7 +45,7 @@ def number(value: Any) -> str:
 
 
 def barred(name: str) -> str:
-    """What the cotangent of a value of that name is called: `x̄`, `hidden_bar`."""
+    """The name of the cotangent of a value with that name: `x̄`, `hidden_bar`."""
     return f"{name}\u0304" if len(name) == 1 else f"{name}_bar"
 
 
@@ -55,7 +55,7 @@ def shape(node: Node) -> str:
 
 
 def numeric(value: Any) -> bool:
-    """True for an array of numbers or truths that was kept: no `Summary`, no key."""
+    """True for an array of numbers or Booleans that was kept: not a `Summary` and not a key."""
     dtype = getattr(value, "dtype", None)
     return dtype is not None and (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_))
 
@@ -75,7 +75,7 @@ def symbol(node: Node, texts: Sequence[str | None]) -> str:
 
     Args:
         node: the step.
-        texts: per input, the constant as text, or None for what is drawn.
+        texts: for each input, the constant as text, or None if the input is drawn.
     """
     name, drawn = node.operation, [text for text in texts if text is None]
     sign = known(name).symbol.infix
@@ -96,7 +96,7 @@ def symbol(node: Node, texts: Sequence[str | None]) -> str:
     if name in ("max", "min", "atan2", "clamp", "nextafter") and len(drawn) < len(texts):
         return f"{known(name).symbol.label or name}({', '.join(text or 'x' for text in texts)})"
     if name == "select_n" and len(drawn) < len(texts) and len(texts) == 3:
-        # select_n takes the second case where it is true
+        # select_n takes the second case where the condition is true
         choice, false, true = (text or "·" for text in texts)
         return f"where({choice}, {true}, {false})"
     return _unary(node)

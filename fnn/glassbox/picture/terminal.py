@@ -7,15 +7,15 @@ import numpy as np
 from fnn.glassbox.picture import symbols
 from fnn.glassbox.records import Node, Record, Summary
 
-#: No column of values is wider.
+#: The largest width of a column of values.
 WIDEST = 28
 
 
 def as_text(graph: Record, width: int = 100) -> str:
-    """The graph as a table of at most `width` signs a line: name = operation(inputs), value, derivative.
+    """The graph as a table with at most `width` characters per line: name = operation(inputs), value, derivative.
 
-    Where several consumers hand something back, a second line tells who contributes what. Constant numbers stand where
-    they are read.
+    If several consumers pass something back, a second line shows their contributions. Constant numbers are written in
+    place.
     """
     lone = {n.index for n in graph.nodes if n.operation == "constant" and symbols.single(n.value)}
     rows = []

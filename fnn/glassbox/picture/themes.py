@@ -1,13 +1,13 @@
 """The colours of the pictures, light and dark, as style sheets.
 
-Values are blue and stand first, derivatives are orange, stand last and carry the sign ∂: distinct without colour too.
-Maps run from purple (negative) through the neutral colour (zero) to green (positive), which colour-blind people tell
-apart. Text has a contrast of at least 4.5 to what it stands on, in both themes.
+Values are blue and come first, derivatives are orange, come last and have the sign ∂: distinct without colour too.
+Maps run from purple (negative) through the neutral colour (zero) to green (positive), which colour-blind readers can
+tell apart. Text has a contrast of at least 4.5 to its background, in both themes.
 """
 
 from typing import NamedTuple
 
-#: Steps of colour between zero and the largest entry of a map.
+#: How many steps of colour there are between zero and the largest entry of a map.
 SHADES = 8
 
 
@@ -65,7 +65,7 @@ def style(theme: Theme, root: str) -> str:
         ".number": "font-size:15px;font-weight:700",
         ".value text": f"fill:{theme.value}",
         ".bar text,.back .share": f"fill:{theme.bar}",
-        # the arrow that a label stands on is blotted out around the letters
+        # the arrow under a label is hidden around the letters
         ".share,.local": f"paint-order:stroke;stroke:{theme.page};stroke-width:5px;stroke-linejoin:round",
         ".share": "font-weight:700;font-size:14px",
         ".local": f"fill:{theme.muted};font-style:italic",

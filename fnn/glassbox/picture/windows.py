@@ -1,8 +1,8 @@
 """Convolutions and pools: which window each output saw, and where its gradient goes, in words and as a small picture.
 
-Promises: indices of the arrays as they are, padding left out; axes of size 1 are not written. The picture shows one
-window on its input and the output that it makes, and of an extreme every entry that was taken; of several examples and
-channels the first.
+Promises: indices refer to the arrays as they are, without padding; axes of size 1 are not written. The picture shows
+one window on its input and the output that comes from it, and for an extreme every entry that was chosen; with several
+examples and channels it shows the first.
 Letters: y the output, x the input, k the kernel.
 """
 
@@ -16,10 +16,10 @@ from fnn.glassbox.picture import symbols
 from fnn.glassbox.picture.maps import Map
 from fnn.glassbox.records import Node
 
-#: At most so many outputs are listed.
+#: At most this many outputs are listed.
 OUTPUTS = 16
 EXTREMES = {"reduce_window_max": np.argmax, "reduce_window_min": np.argmin}
-#: Windows of arrays with at most so many entries along a side are drawn; the pixels of an entry, and of the arrow
+#: Windows are drawn for arrays with at most this many entries along a side; the pixels of an entry, and of the arrow
 #: between input and output.
 SIDE, PLACE, ARROW = 16, 10.0, 26.0
 
@@ -36,12 +36,12 @@ class _Sliding(NamedTuple):
     strides: Sequence[int]
     padding: Sequence[tuple[int, int]]
     between: Sequence[int]
-    """One more than the gaps between entries of the input."""
+    """One more than the number of gaps between entries of the input."""
     apart: Sequence[int]
     """Between places of the window."""
 
     def seen(self, at: Sequence[int]) -> list[list[int]]:
-        """Per axis, the entries of the input in the window of output `at`."""
+        """For each axis, the entries of the input in the window of output `at`."""
         result = []
         for o, size, _, span, stride, (low, _), gap, step in zip(at, *self, strict=True):
             places = [o * stride - low + k * step for k in range(span)]
@@ -49,12 +49,12 @@ class _Sliding(NamedTuple):
         return result
 
     def along(self, axes: Sequence[int]) -> "_Sliding":
-        """The same along these axes alone."""
+        """The same along only these axes."""
         return _Sliding._make([each[k] for k in axes] for each in self)
 
 
 def _sliding(node: Node, inputs: Sequence[Node]) -> _Sliding | None:
-    """How the window of a convolution (without examples and features) or of a pool slides; None for another step."""
+    """How the window of a convolution (without examples and features) or of a pool slides; None for any other step."""
     p = node.params
     if node.operation == "conv_general_dilated":
         of_x, of_kernel, of_y = (tuple(axes)[2:] for axes in p["dimension_numbers"])
@@ -69,7 +69,7 @@ def _sliding(node: Node, inputs: Sequence[Node]) -> _Sliding | None:
 
 
 def _taken(node: Node, x: Node, seen: list[list[int]]) -> list[int] | None:
-    """Where the entry stands that an extreme took; None for other steps, and where the window saw nothing."""
+    """The position of the entry that an extreme chose; None for other steps, and if the window saw nothing."""
     chosen = EXTREMES.get(node.operation)
     if chosen is None or not all(map(len, seen)) or not symbols.numeric(x.value):
         return None
@@ -81,7 +81,7 @@ def _taken(node: Node, x: Node, seen: list[list[int]]) -> list[int] | None:
 
 
 def windows(node: Node, inputs: Sequence[Node]) -> str:
-    """A line per output of a convolution or a pool; "" for every other step, and where there are too many.
+    """One line per output of a convolution or a pool; "" for every other step, and if there are too many.
 
     Args:
         node: the step. inputs: what it reads. Both under the names by which they are drawn.
@@ -122,7 +122,7 @@ def _index(at: Sequence[int], sizes: Sequence[int]) -> str:
 
 
 def _box(seen: Sequence[Sequence[int]], sizes: Sequence[int]) -> str:
-    """`[0:3]` where the entries follow each other, `[0 2 4]` where there are gaps."""
+    """`[0:3]` if the entries are consecutive, `[0 2 4]` if there are gaps."""
     if not all(map(len, seen)):
         return " nowhere"
     shown = []
@@ -137,7 +137,7 @@ def _box(seen: Sequence[Sequence[int]], sizes: Sequence[int]) -> str:
 
 
 def drawn(node: Node, inputs: Sequence[Node]) -> Map | None:
-    """The window of the middle output on its input, an arrow, and the output; None where there is nothing to draw."""
+    """The window of the middle output on its input, an arrow, and the output; None if there is nothing to draw."""
     whole = _sliding(node, inputs)
     if whole is None:
         return None
@@ -166,14 +166,14 @@ def drawn(node: Node, inputs: Sequence[Node]) -> Map | None:
 
 
 def _all_taken(node: Node, x: Node, whole: _Sliding, axes: Sequence[int]) -> list[tuple[int, ...]]:
-    """Every entry that an extreme took, of the first example and channel."""
+    """Every entry that an extreme chose, for the first example and channel."""
     ranges = [range(count) if k in axes else range(1) for k, count in enumerate(whole.counts)]
     places = [_taken(node, x, whole.seen(at)) for at in itertools.product(*ranges)]
     return sorted({tuple(place[k] for k in axes) for place in places if place is not None})
 
 
 def _sides(sizes: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns; of one axis a single row."""
+    """Rows and columns; a single row if there is one axis."""
     return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, sizes[0])
 
 

@@ -1,9 +1,9 @@
 """The local rules of the glass box: one small function per primitive, by family, to be read like a formula sheet.
 
 A rule is `rule(y_bar, y, *inputs, **params) -> one contribution per input`: from the cotangent of the output(s) of a
-primitive, the output(s), its inputs and its parameters. None stands for an input without derivative. A primitive with
-several outputs passes lists y_bar and y. The first comment of each rule is the forward line that it differentiates.
-The records of the primitives (`fnn.glassbox.table`) stand at the end of each file.
+primitive, the output(s), its inputs and its parameters. None stands for an input without a derivative. For a primitive
+with several outputs, y_bar and y are lists. The first comment of each rule is the forward line that it differentiates.
+The records of the primitives (`fnn.glassbox.table`) are at the end of each file.
 """
 
 from fnn.glassbox.rules import (

@@ -52,7 +52,8 @@ def absolute(y_bar, y, x):
 
 
 def sign(y_bar, y, x):
-    # y = x/|x|, flat for real numbers; a complex one turns with the angle of x, and its size does not count. JAX has 0
+    # y = x/|x|, flat for real numbers; for a complex x it turns with the angle of x, and its size does not count. JAX
+    # has 0
     size = jnp.abs(x)
     size = jnp.where(size == 0, jnp.inf, size).astype(x.dtype)
     along = jnp.real(y_bar * y).astype(x.dtype)
@@ -60,7 +61,7 @@ def sign(y_bar, y, x):
 
 
 def nextafter(y_bar, y, a, b):
-    # y = the number next to a on the way to b: it moves with a, while b only shows the way
+    # y = the number next to a in the direction of b: it moves with a, while b only gives the direction
     return y_bar, jnp.zeros_like(y_bar)
 
 
@@ -129,7 +130,7 @@ def select(y_bar, y, which, *cases):
 
 
 def relu(y_bar, y, x):
-    # y = relu(x), the one function with a derivative of its own that is not looked through
+    # y = relu(x), the only function with its own derivative that the glass box does not look inside
     return (_relu.backward(_relu.forward(x)[1], y_bar[0]),)
 
 
@@ -158,7 +159,7 @@ def _whole_slope(params, shapes):
 
 def _chosen(truth):
     def formula(params, shapes):
-        # which of more than two cases is a whole number
+        # with more than two cases, `which` is an integer
         return "{g} where " + (f"{{a}} is {truth}" if len(shapes) == 3 else "it is chosen") + ", 0 elsewhere"
 
     return formula

@@ -1,7 +1,7 @@
 """Complex numbers, by the convention of JAX: the cotangent of z = a + ib is a_bar − i b_bar.
 
-A real loss then changes by Re(z_bar dz), with no conjugate, so that every rule of a function with a complex derivative
-(products, powers, exponentials) is the same as for real numbers. `z − learning_rate * z_bar` is no descent: take the
+A real loss then changes by Re(z_bar dz), without a conjugate, so every rule of a function with a complex derivative
+(products, powers, exponentials) is the same as for real numbers. `z − learning_rate * z_bar` is not descent: use the
 conjugate of z_bar.
 """
 

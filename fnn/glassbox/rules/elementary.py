@@ -1,7 +1,7 @@
 """Exponentials, logarithms, trigonometric, hyperbolic and error functions.
 
-Where a derivative can be written with the output y, it is: y is there already, and nothing is computed twice.
-The activations of this package have their rules in `fnn.activations`, which are called here.
+If a derivative can be written with the output y, it is: y is already known, and nothing is computed twice.
+The rules of this package's activations are in `fnn.activations` and are called here.
 Sources: claims A10, B5, E4.
 """
 

@@ -1,4 +1,5 @@
-"""Steps through which nothing flows back: whole numbers, truths, keys, and what is flat wherever it has a slope."""
+"""Steps through which nothing flows back: integers, Booleans, keys, and functions that are flat wherever they have a
+slope."""
 
 from fnn.glassbox.spelling import latex as tex
 from fnn.glassbox.spelling import python as py
@@ -58,7 +59,7 @@ enter(
     Primitive(
         "bitcast_convert_type", None,
         py.call(lambda g, p, y: f"lax.bitcast_convert_type({g[0].text}, jnp.{y.dtype.name})"),
-        cost=free, refused="it makes a number of the bits of another",
+        cost=free, refused="it makes a number from the bits of another",
     )
 )  # fmt: skip
 _flat("random_bits", _bits, foldable=False)
@@ -71,7 +72,7 @@ for _name in ("eq_to", "le_to", "lt_to"):
     # JAX has no other name for comparisons in the total order of floating numbers
     _flat(_name, py.exactly(f"lax.{_name}_p.bind"))
 for _name in ("debug_callback", "debug_print", "inspect_sharding", "dce_sink"):
-    # they make nothing
+    # they produce no value
     _flat(_name, py.unwritten, foldable=False)
 _flat("mulhi", py.exactly("lax.mulhi"))
 for _name in ("empty", "threefry2x32", "rng_bit_generator", "rng_uniform"):

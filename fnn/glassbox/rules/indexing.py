@@ -1,4 +1,4 @@
-"""Taking and putting entries by index: what was taken gets its cotangent put back, added up where it was taken twice.
+"""Reading and writing entries by index: an entry that was read gets its cotangent back, summed if it was read twice.
 
 Source: claim E5.
 """
@@ -9,12 +9,12 @@ from jax import lax
 from fnn.glassbox.spelling import python as py
 from fnn.glassbox.table import Primitive, Symbol, enter, free, updates
 
-#: The program has already made indices that count from the end count from the start.
+#: The program has already converted indices that count from the end to count from the start.
 _AS_THEY_ARE = {"allow_negative_indices": False}
 
 
 def dynamic_slice(y_bar, y, x, *starts):
-    # y = the box of x that begins at starts
+    # y = the box of x that starts at `starts`
     return (lax.dynamic_update_slice(jnp.zeros_like(x), y_bar, starts, **_AS_THEY_ARE), *(None for _ in starts))
 
 
@@ -42,14 +42,14 @@ def scatter_sub(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
 
 
 def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
-    # y[indices[i]] = updates[i]: what was there no longer counts. Where an index comes twice the last one to be written
-    # counts, and which one that is the program leaves open: the entry that stands there is asked
+    # y[indices[i]] = updates[i]: what was there no longer counts. If an index occurs twice, the last one written
+    # counts, and the program leaves open which one that is: the entry that is there tells
     numbers = dimension_numbers
     options = {"mode": mode}
     x_bar = lax.scatter(y_bar, indices, jnp.zeros_like(updates), numbers, unique_indices=unique_indices, **options)
     if unique_indices:
         return x_bar, None, _taken(y_bar, indices, updates, numbers, mode)
-    # number the updates, let the same scatter choose, and give the cotangent to the chosen ones alone
+    # number the updates, let the same scatter choose, and give the cotangent only to the chosen ones
     order = jnp.arange(1, updates.size + 1, dtype=jnp.int32).reshape(updates.shape)
     chosen = lax.scatter(jnp.zeros(x.shape, jnp.int32), indices, order, numbers, **options)
     won = _taken(chosen, indices, updates, numbers, mode) == order
@@ -60,7 +60,7 @@ def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_in
 def scatter_mul(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
     # y[indices[i]] = x[indices[i]] · updates[i]
     if not unique_indices:
-        raise NotImplementedError("scatter_mul with indices that may come twice has no rule; say unique_indices=True.")
+        raise NotImplementedError("scatter_mul with indices that may come twice has no rule. Pass unique_indices=True.")
     x_bar = lax.scatter_mul(y_bar, indices, updates, dimension_numbers, mode=mode, unique_indices=True)
     taken = _taken(y_bar, indices, updates, dimension_numbers, mode)
     return x_bar, None, taken * _taken(x, indices, updates, dimension_numbers, mode)
@@ -77,7 +77,7 @@ def scatter_extreme(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
 
 
 def _taken(values, indices, updates, numbers, mode):
-    """What stands in `values` where the scatter puts its updates; 0 where it puts them nowhere."""
+    """The entries of `values` where the scatter puts its updates; 0 for updates that it drops."""
     inserted = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
     kept = [axis for axis in range(values.ndim) if axis not in inserted]
     window = {axis: updates.shape[k] for axis, k in zip(kept, numbers.update_window_dims, strict=True)}
@@ -114,7 +114,7 @@ def _replaced(g, p, y):
 
 
 def _negative(starts):
-    # by default a negative start would count from the end once more
+    # by default a negative start would be counted from the end once more
     safe = all(each.literal and not each.text.startswith("-") for each in starts)
     return "" if safe else ", allow_negative_indices=False"
 

@@ -1,7 +1,8 @@
-"""Matrices taken apart: triangular systems, Cholesky, LU, QR, eigenvalues and singular values, and linear solvers.
+"""Factorizations: triangular systems, Cholesky, LU, QR, eigenvalues and singular values, and linear solvers.
 
-Letters: ᵀ transposes the last two axes, without a conjugate; those in front are a batch. What a factorization leaves
-open (signs of eigenvectors) or cannot tell apart (equal eigenvalues) has no derivative: there the numbers are infinite.
+Letters: ᵀ transposes the last two axes, without a conjugate; the axes in front are a batch. What a factorization leaves
+open (signs of eigenvectors) or cannot distinguish (equal eigenvalues) has no derivative: the numbers there are
+infinite.
 Sources: claims A15, D6; M. Giles, Collected matrix derivative results, 2008.
 """
 
@@ -29,13 +30,13 @@ def triangular_solve(y_bar, y, a, b, *, left_side, lower, transpose_a, conjugate
     of_op = -b_bar @ _t(y) if left_side else -_t(y) @ b_bar
     a_bar = _t(of_op) if transpose_a else of_op
     a_bar = jnp.conj(a_bar) if conjugate_a else a_bar
-    # only the triangle is read, without its diagonal where that counts as 1
+    # only the triangle is read, without its diagonal if that counts as 1
     own = int(unit_diagonal)
     return jnp.tril(a_bar, -own) if lower else jnp.triu(a_bar, own), b_bar
 
 
 def tridiagonal_solve(y_bar, y, below, diagonal, above, b):
-    # the matrix with three diagonals times y = b; transposed, the outer two change places and move by one row
+    # the matrix with three diagonals times y = b; in its transpose the outer two swap and move by one row
     zero = jnp.zeros_like(below[..., :1])
     b_bar = lax.linalg.tridiagonal_solve(
         jnp.concatenate([zero, above[..., :-1]], axis=-1), diagonal, jnp.concatenate([below[..., 1:], zero], axis=-1),
@@ -55,7 +56,9 @@ def custom_linear_solve(y_bar, y, *inputs, const_lengths, jaxprs):
     lengths = [const_lengths.matvec, const_lengths.vecmat, const_lengths.solve, const_lengths.transpose_solve]
     ends = [sum(lengths[: k + 1]) for k in range(4)]
     if jaxprs.transpose_solve is None:
-        raise NotImplementedError("a linear solver without transpose_solve has no way back. Give it transpose_solve=….")
+        raise NotImplementedError(
+            "a linear solver without transpose_solve has no backward pass. Give transpose_solve=…."
+        )
     transposed = flattened(closed(jaxprs.transpose_solve))
     values = forward(transposed, [*inputs[ends[2] : ends[3]], *y_bar])
     b_bar = [values[n] for n in transposed.outputs]
@@ -77,7 +80,7 @@ def cholesky(y_bar, y, a):
     a_bar = lax.linalg.triangular_solve(y, left, lower=True, conjugate_a=True)
     if not _ONE_TRIANGLE:
         return (a_bar,)
-    # each entry below the diagonal stands for its mirror too
+    # each entry below the diagonal represents its mirror image too
     mirrored = jnp.tril(a_bar) + jnp.tril(_t(jnp.conj(a_bar) if jnp.iscomplexobj(a) else a_bar), -1)
     return (mirrored,)
 
@@ -116,7 +119,7 @@ def qr(y_bar, y, a, *, full_matrices, pivoting):
     # q r = a
     (q_bar, r_bar), (q, r) = y_bar, y
     if pivoting or r.shape[-2] < r.shape[-1] or (full_matrices and a.shape[-2] != a.shape[-1]):
-        raise NotImplementedError("qr has a rule for matrices with as many rows as columns or more, and no pivoting.")
+        raise NotImplementedError("qr has a rule only without pivoting and for at least as many rows as columns.")
     _refuse_complex("qr", a)
     inner = r @ _t(r_bar) - _t(q_bar) @ q
     symmetric = jnp.tril(inner) + _t(jnp.tril(inner, -1))
@@ -144,8 +147,8 @@ def svd(y_bar, y, a, *, full_matrices, compute_uv, subset_by_index=None):
         return ((u * y_bar[0][..., None, :]) @ vt,)
     if full_matrices and a.shape[-2] != a.shape[-1]:
         raise NotImplementedError(
-            "svd with full_matrices=True has a rule for square matrices only: the columns beyond are not determined. "
-            "Say full_matrices=False."
+            "svd with full_matrices=True has a rule only for square matrices: the additional columns are not "
+            "determined. Pass full_matrices=False."
         )
     (s_bar, u_bar, vt_bar), (s, u, vt) = y_bar, y
     size, v = jnp.eye(s.shape[-1], dtype=s.dtype), _t(vt)
@@ -154,7 +157,7 @@ def svd(y_bar, y, a, *, full_matrices, compute_uv, subset_by_index=None):
     of_u, of_v = f * (_t(u) @ u_bar), f * (vt @ _t(vt_bar))
     inner = (of_u + _t(of_u)) * s[..., None, :] + s[..., :, None] * (of_v + _t(of_v)) + size * s_bar[..., None, :]
     a_bar = u @ inner @ vt
-    # what of the cotangents lies off the columns of u and v
+    # the part of the cotangents orthogonal to the columns of u and v
     rest_u = (u_bar - u @ (_t(u) @ u_bar)) / s[..., None, :]
     rest_v = (_t(vt_bar) - v @ (vt @ _t(vt_bar))) / s[..., None, :]
     return (a_bar + rest_u @ vt + u @ _t(rest_v),)
@@ -169,7 +172,7 @@ def eig(y_bar, y, a, *, compute_left_eigenvectors, compute_right_eigenvectors):
     size = jnp.eye(w.shape[-1], dtype=w.dtype)
     inner = size * w_bar[..., None, :]
     if compute_right_eigenvectors:
-        # dv = v (f ∘ c), and of that what keeps each column at length 1
+        # dv = v (f ∘ c), reduced to the part that keeps each column at length 1
         v_bar = y_bar[1]
         along = jnp.sum(v_bar * v, axis=-2, keepdims=True)
         v_bar = v_bar - jnp.conj(v) * jnp.real(along).astype(v.dtype)
@@ -222,7 +225,7 @@ def _general(g, p, y):
 
 
 def _cubic(params, inputs, outputs):
-    # of the order of n³ for a matrix of n rows; which multiple of it depends on the method
+    # of the order of n³ for a matrix with n rows; the factor depends on the method
     return inputs[0].shape[-1] * math.prod(inputs[0].shape)
 
 

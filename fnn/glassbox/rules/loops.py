@@ -1,8 +1,8 @@
-"""Loops and branches: their bodies are programs, which the backward pass goes through by the same rules.
+"""Loops and branches: their bodies are programs, which the backward pass goes through with the same rules.
 
-A scan is passed from its last turn to its first; the carry at each turn is computed once more and stored. Of a branch,
-the case that was taken is passed. `while` runs an unknown number of turns, so that nothing can be stored for the way
-back.
+A scan is traversed from its last iteration to its first; the carry at each iteration is recomputed and stored. In a
+branch, only the case that was taken is traversed. `while` runs an unknown number of iterations, so nothing can be
+stored for the backward pass.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from fnn.jaxprs import closed
 def parts_of_scan(inputs: Sequence[Any], outputs: Sequence[Any], inside: Program) -> tuple[int, int]:
     """(how many inputs are constants, how many outputs are carried).
 
-    Constants and carries have their own shape within, sequences lose an axis; JAX's releases name them apart.
+    Constants and carries have the same shape inside, sequences lose an axis; releases of JAX name them differently.
     """
 
     def unchanged(outer: Any, numbers: tuple[int, ...]) -> int:
@@ -32,7 +32,7 @@ def parts_of_scan(inputs: Sequence[Any], outputs: Sequence[Any], inside: Program
 
 
 def scan(y_bar, y, *inputs, jaxpr, length, reverse):
-    # carry, yₖ = body(constants, carry, xₖ), turn by turn
+    # carry, yₖ = body(constants, carry, xₖ), for each k in turn
     body = flattened(closed(jaxpr))
     inputs = [jnp.asarray(v) if not hasattr(v, "dtype") else v for v in inputs]
     constants, carried = parts_of_scan(inputs, y, body)
@@ -87,7 +87,7 @@ def _full(bars: Any, values: Any) -> list[Any]:
 
 
 def _or_nothing(bars: Any, values: Any) -> list[Any]:
-    # whole numbers that are carried have no cotangent; something must stand in their place in the loop
+    # carried integers have no cotangent; the loop needs something in their place
     return [bar if differentiable(value) else jnp.zeros(()) for bar, value in zip(bars, values, strict=True)]
 
 
@@ -118,7 +118,7 @@ enter(
     ),
     Primitive(
         "while", block=True, foldable=False,
-        refused="the number of its turns is not known before it runs, so that nothing can be stored for the way back. "
-        "Use jax.lax.scan, or jax.lax.fori_loop with constant limits",
+        refused="the number of its iterations is not known before it runs, so nothing can be stored for the backward "
+        "pass. Use jax.lax.scan, or jax.lax.fori_loop with constant limits",
     ),
 )  # fmt: skip

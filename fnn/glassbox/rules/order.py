@@ -14,7 +14,7 @@ def cumsum(y_bar, y, x, *, axis, reverse):
 
 def cumprod(y_bar, y, x, *, axis, reverse):
     # yₖ = Π xᵢ over i ≤ k. From the far end back, s = what flows into yₖ₋₁ from later ones: sₖ₋₁ = (y_barₖ + sₖ) xₖ; a
-    # quotient yₖ/xᵢ would be wrong where x = 0
+    # quotient yₖ/xᵢ would be wrong if x = 0
     def back(s, here):
         x, y_bar, before = here
         return (y_bar + s) * x, (y_bar + s) * before
@@ -42,7 +42,7 @@ def cumlogsumexp(y_bar, y, x, *, axis, reverse):
 
 
 def running_extreme(y_bar, y, x, *, axis, reverse):
-    # yₖ = the largest (smallest) so far, begun anew wherever x reaches it; a tie shares it, ½ to the new one
+    # yₖ = the largest (smallest) so far, starting again wherever x reaches it; a tie shares it, ½ to the new one
     def back(s, here):
         x, y_bar, y, before = here
         s = s + y_bar
@@ -58,7 +58,7 @@ def running_extreme(y_bar, y, x, *, axis, reverse):
 
 
 def sort(y_bar, y, *x, dimension, is_stable, num_keys):
-    # every output is its input in the order of the keys: the cotangents go back by the same order
+    # every output is its input in the order of the keys: the cotangents go back in the same order
     place = lax.broadcasted_iota(jnp.int32, x[0].shape, dimension)
     *_, order = lax.sort((*x, place), dimension=dimension, is_stable=is_stable, num_keys=num_keys)
     back = jnp.argsort(order, axis=dimension)
@@ -66,13 +66,13 @@ def sort(y_bar, y, *x, dimension, is_stable, num_keys):
 
 
 def top_k(y_bar, y, x, *, k, axis=-1):
-    # y = the k largest and where they stood
+    # y = the k largest and their positions
     values_bar, where = y_bar[0], y[1]
     return (jnp.put_along_axis(jnp.zeros_like(x), where, values_bar, axis=axis, inplace=False),)
 
 
 def approx_top_k(y_bar, y, x, *, reduction_dimension):
-    # y = about the k largest (smallest) and where they stood
+    # y = about the k largest (smallest) and their positions
     axis = reduction_dimension
     return (jnp.put_along_axis(jnp.zeros_like(x), y[1], y_bar[0], axis=axis, inplace=False),)
 

@@ -1,6 +1,6 @@
-"""Products of matrices and of their many-axed kin.
+"""Products of matrices and of arrays with more axes.
 
-`dot_general` in full: axes are a letter each, so that both cotangents are one sum of products over the letters that the
+`dot_general` in full: each axis is a letter, so both cotangents are one sum of products over the letters that the
 argument lacks. For z = x W they read x_bar = z_bar Wᵀ and W_bar = xᵀ z_bar. Source: claims A15, C8, D6, E6.
 """
 
@@ -35,7 +35,7 @@ def ragged_dot_general(y_bar, y, x, w, sizes, *, ragged_dot_dimension_numbers, p
     )
     if not all(plain):
         raise NotImplementedError(
-            "ragged_dot_general of other axes than those of lax.ragged_dot has no rule in the glass box. Write one "
+            "ragged_dot_general over other axes than those of lax.ragged_dot has no rule in the glass box. Write one "
             "product per group."
         )
     ends, rows = jnp.cumsum(sizes)[:, None], jnp.arange(x.shape[0])

@@ -1,4 +1,4 @@
-"""Moving numbers about: each rule moves the cotangent back, and adds up where a number was used more than once."""
+"""Moving numbers: each rule moves the cotangent back, and sums it if a number was used more than once."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +33,7 @@ def broadcast(y_bar, y, x, *_sizes, shape, broadcast_dimensions):
 
 
 def concatenate(y_bar, y, *parts, dimension):
-    # y = the parts one behind another
+    # y = the parts, one after another
     ends = np.cumsum([part.shape[dimension] for part in parts])[:-1].tolist()
     return tuple(jnp.split(y_bar, ends, axis=dimension))
 
@@ -44,7 +44,7 @@ def split(y_bar, y, x, *, axis):
 
 
 def stack(y_bar, y, *parts, axis):
-    # y = the parts, one behind another on an axis of their own
+    # y = the parts, one after another along a new axis
     return tuple(jnp.take(y_bar, k, axis=axis) for k in range(len(parts)))
 
 
@@ -87,7 +87,7 @@ def copy(y_bar, y, *x):
 
 
 def barrier(y_bar, y, *x):
-    # the same arrays; only the order of the computation is held
+    # the same arrays; only the order of computation is fixed
     return tuple(y_bar)
 
 
@@ -126,7 +126,7 @@ def _held(g, p, y):
     return f"lax.optimization_barrier({g[0].text if len(g) == 1 else f'({listed(g)})'})"
 
 
-#: They say where an array lies, on which devices and how, and change none of its entries.
+#: They say on which devices an array is placed and how, and change none of its entries.
 _PLACED = ("sharding_constraint", "layout_constraint", "reshard", "relayout", "with_memory_space_constraint")
 
 

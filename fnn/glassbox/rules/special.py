@@ -1,7 +1,7 @@
 """Special functions: gamma and beta integrals, and Bessel functions.
 
-Where a derivative is a function of its own (of the incomplete gamma integral in its first argument), JAX has it as an
-operation; where JAX has none either, the input has no rule.
+If a derivative is a function of its own (that of the incomplete gamma integral in its first argument), JAX has it as an
+operation; if JAX has none either, the input has no rule.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from fnn.glassbox.spelling import python as py
 from fnn.glassbox.table import Primitive, enter
 from fnn.types import Array
 
-#: At run time it takes its two arguments alone.
+#: At run time it takes only its two arguments.
 _random_gamma_grad: Callable[..., Array] = lax.random_gamma_grad
 
 

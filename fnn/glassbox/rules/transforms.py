@@ -38,7 +38,7 @@ def _text(g, p, y):
 
 
 def _cost(params, inputs, outputs):
-    # five operations for each entry and each halving, as one counts them
+    # five operations for each entry and each halving, by the usual count
     entries = max(math.prod(each.shape) for each in (inputs[0], outputs[0]))
     return round(5 * entries * math.log2(max(math.prod(params["fft_lengths"]), 2)))
 

@@ -1,8 +1,8 @@
 """Convolution and pooling: sums, products and extremes over windows that slide along axes.
 
-Each output reads the inputs under its window. On the way back each input reads the outputs whose windows it was in: the
-window slides over the cotangents, turned round, and strides and dilations change places.
-Ties: where several entries of a window are the largest, JAX gives all to the first, and so does this.
+Each output reads the inputs under its window. In the backward pass each input reads the outputs that had it in their
+window: the reversed window slides over the cotangents, and strides and dilations swap roles.
+Ties: if several entries of a window are the largest, JAX gives everything to the first, and so does this rule.
 """
 
 import math
@@ -17,12 +17,12 @@ from fnn.glassbox.table import NOTHING, Primitive, Symbol, each, enter
 
 
 def _dilated(sizes, dilation):
-    """Sizes after `dilation − 1` gaps are put between neighbours."""
+    """Sizes after `dilation − 1` gaps are inserted between neighbours."""
     return [(size - 1) * gap + 1 if size else 0 for size, gap in zip(sizes, dilation, strict=True)]
 
 
 def _back_to_inputs(inputs, window, outputs, strides, padding, dilation, window_dilation):
-    """The padding of the cotangents under which the window, turned round, meets every input where it was met."""
+    """The padding of the cotangents with which the reversed window meets every input where the window met it."""
     wide, reach, spread = _dilated(inputs, dilation), _dilated(window, window_dilation), _dilated(outputs, strides)
     before = [size - 1 - low for size, (low, _) in zip(reach, padding, strict=True)]
     after = [n + w - 1 - m - b for n, w, m, b in zip(wide, reach, spread, before, strict=True)]
@@ -36,11 +36,11 @@ def conv_general_dilated(
     # y[n, o, t] = Σ x[n, i, t · stride + k] kernel[o, i, k] over input features i and window places k
     x_axes, kernel_axes, y_axes = dimension_numbers
     features, examples = feature_group_count, batch_group_count
-    # the sums may be in a wider dtype than what is multiplied
+    # the sums may be in a wider dtype than the factors
     y_bar = y_bar.astype(x.dtype)
     arrays = ((x, x_axes), (kernel, kernel_axes), (y_bar, y_axes))
     inputs, window, outputs = ([a.shape[axis] for axis in axes[2:]] for a, axes in arrays)
-    # x: every output that read it, by the kernel turned round, its input and output features exchanged
+    # x: every output that read it, with the kernel reversed and its input and output features swapped
     turned = lax.rev(_regrouped(kernel, kernel_axes[0], kernel_axes[1], features * examples), kernel_axes[2:])
     x_bar = lax.conv_general_dilated(
         y_bar, turned, window_strides=lhs_dilation, lhs_dilation=window_strides, rhs_dilation=rhs_dilation,
@@ -48,7 +48,7 @@ def conv_general_dilated(
         dimension_numbers=lax.ConvDimensionNumbers(y_axes, _exchanged(kernel_axes), x_axes),
         feature_group_count=features * examples, precision=precision,
     )  # fmt: skip
-    # kernel: x under y_bar as a window, the examples summed as features are in the forward pass
+    # kernel: x under y_bar as a window, summed over examples as the forward pass sums over features
     wide, reach, spread = (
         _dilated(inputs, lhs_dilation), _dilated(window, rhs_dilation), _dilated(outputs, window_strides)
     )  # fmt: skip
@@ -63,12 +63,12 @@ def conv_general_dilated(
 
 
 def _exchanged(axes):
-    """The first two axes change places: examples and features, or output and input features."""
+    """Swap the first two axes: examples and features, or output and input features."""
     return (axes[1], axes[0], *axes[2:])
 
 
 def _regrouped(array, source, target, groups):
-    """The array with its groups moved from one axis to another: there they stand before what was there."""
+    """The array with its groups moved from one axis to another, in front of what was there."""
     if groups == 1:
         return array
     shape, split = list(array.shape), list(array.shape)
@@ -93,7 +93,7 @@ def reduce_window_sum(
 
 
 def reduce_window_max(y_bar, y, x, *, window_dimensions, window_strides, padding, base_dilation, window_dilation):
-    # y[t] = the largest x[t · stride + k]: to it goes y_bar[t]
+    # y[t] = the largest x[t · stride + k], which gets y_bar[t]
     return (
         _to_selected(y_bar, x, lax.ge_p, window_dimensions, window_strides, padding, base_dilation, window_dilation),
     )
@@ -109,8 +109,8 @@ def reduce_window_min(y_bar, y, x, *, window_dimensions, window_strides, padding
 def _to_selected(y_bar, x, which, dimensions, strides, padding, base_dilation, window_dilation):
     if any(gap != 1 for gap in (*base_dilation, *window_dilation)):
         raise NotImplementedError(
-            "an extreme over windows with dilation has no rule in the glass box, and none in JAX. Cut the windows "
-            "out by slices."
+            "an extreme over windows with dilation has no rule in the glass box, and none in JAX. Cut out the windows "
+            "with slices."
         )
     return lax.select_and_scatter_add_p.bind(
         y_bar, x, select_prim=which, window_dimensions=tuple(dimensions), window_strides=tuple(strides),
@@ -139,7 +139,7 @@ def select_and_gather_add(
 
 
 def _cost(params, inputs, outputs):
-    # a multiplication and an addition for every place of the window and every input feature of the group
+    # a multiplication and an addition for every position in the window and every input feature of the group
     _, kernel_axes, _ = params["dimension_numbers"]
     per_output = math.prod(inputs[1].shape) // max(inputs[1].shape[kernel_axes[0]], 1)
     return 2 * math.prod(outputs[0].shape) * per_output

@@ -1,1 +1,1 @@
-"""How one operation is written, in Python and in LaTeX: the words from which the records of primitives choose."""
+"""How one operation is written, in Python and in LaTeX: the forms that the records of primitives choose from."""

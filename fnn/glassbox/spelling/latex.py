@@ -1,6 +1,6 @@
 """Operations in LaTeX: each as a formula.
 
-Letters: g the operands as pieces of source, p the parameters of the primitive, y the shape and dtype of what comes out.
+Letters: g the operands as pieces of source, p the parameters of the primitive, y the shape and dtype of the result.
 """
 
 from typing import Any
@@ -10,12 +10,12 @@ from fnn.glassbox.spelling.pieces import Piece, Spelling, Spread
 
 
 def bracketed(piece: Piece, level: int) -> str:
-    """The text, in brackets where it binds less tightly than `level`."""
+    """The text, in brackets if it binds less tightly than `level`."""
     return rf"\left({piece.text}\right)" if piece.level > level else piece.text
 
 
 def infix(sign: str, left: int, right: int, level: int) -> Spelling:
-    """Between two operands: the sign, the levels of the sides, and the level of the whole."""
+    """An operation between two operands: the sign, the levels of both sides, and the level of the whole."""
 
     def spelled(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         a, b = g
@@ -37,7 +37,7 @@ def operator(name: str) -> Spelling:
 
 
 def silent(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
-    """The same numbers in another arrangement: nothing that a formula would say."""
+    """The same numbers in another arrangement, which a formula does not show."""
     x = g[0]
     spread = Spread(x.text, x.level, x.shape, (), x.literal or x.word)
     return Piece(x.text, x.level, spread=spread, literal=x.literal, word=x.word)
@@ -51,7 +51,7 @@ def times(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         return Piece(a.text, a.level)
     if b.literal and not a.literal:
         a, b = b, a
-    # a product of arrays is entry by entry; a number times anything needs no sign
+    # a product of arrays is elementwise; a number times anything needs no sign
     plain = not (a.spread or a).shape or not (b.spread or b).shape
     left, right = bracketed(a, 3), bracketed(b, 2)
     if a.literal and b.literal:

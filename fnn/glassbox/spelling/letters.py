@@ -15,7 +15,7 @@ def raised(exponent: Any) -> str:
 
 
 def letters(dimension_numbers, a_ndim: int, b_ndim: int) -> tuple[str, str, str]:
-    """One letter per axis of a, of b, and of the product: batch axes, then a's own, then b's own."""
+    """One letter per axis of a, of b, and of the product: batch axes, then those of a, then those of b."""
     (a_contracted, b_contracted), (a_batch, b_batch) = dimension_numbers
     fresh = iter(string.ascii_letters)
     a, b = [next(fresh) for _ in range(a_ndim)], [""] * b_ndim
@@ -29,7 +29,7 @@ def letters(dimension_numbers, a_ndim: int, b_ndim: int) -> tuple[str, str, str]
 
 
 def renamed(formula: str) -> str:
-    """The letters in the order in which they come, from a on."""
+    """The letters renamed in order of appearance, from a on."""
     fresh: dict[str, str] = {}
     for letter in formula:
         if letter.isalpha() and letter not in fresh:

@@ -1,4 +1,4 @@
-"""Pieces of source: text that stands for a value, how tightly it binds, and what of it is only repetition."""
+"""Pieces of source: text for a value, how tightly it binds, and which part of it is only repetition."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -9,7 +9,7 @@ from fnn.types import is_key
 
 
 class Piece(NamedTuple):
-    """Text that stands for a value, and how tightly it binds."""
+    """Text for a value, and how tightly it binds."""
 
     text: str
     level: int
@@ -17,14 +17,14 @@ class Piece(NamedTuple):
     shape: tuple[int, ...] = ()
     dtype: Any = None
     spread: "Spread | None" = None
-    """Set where the value is only a smaller one, repeated."""
+    """Set if the value is only a smaller one, repeated."""
     literal: bool = False
     """True for a number written out."""
     word: bool = False
     """True for a name."""
 
     def within(self, level: int) -> str:
-        """The text, in brackets where it binds less tightly than `level`."""
+        """The text, in brackets if it binds less tightly than `level`."""
         return f"({self.text})" if self.level > level else self.text
 
 
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
     level: int
     shape: tuple[int, ...]
     axes: tuple[int, ...]
-    """Where the axes of the smaller value stand in the larger one."""
+    """The positions of the smaller value's axes in the larger one."""
     plain: bool = False
     """True for a name or a number."""
 
@@ -55,7 +55,7 @@ def listed(pieces: Sequence[Piece]) -> str:
 
 
 def written(value: Any, dtype: Any) -> str | None:
-    """A number as it would be typed, or None if it is no single number."""
+    """A number as it would be typed, or None if it is not a single number."""
     if is_key(value):
         return None
     array = np.asarray(value)
@@ -68,13 +68,13 @@ def written(value: Any, dtype: Any) -> str | None:
         return str(int(number))
     if np.issubdtype(array.dtype, np.complexfloating):
         return repr(complex(number)) if np.isfinite(number) else None
-    # the shortest digits that come back as the same number in its dtype
+    # the shortest digits that give the same number in its dtype
     text = str(number) if array.dtype in (np.float32, np.float64, np.float16) else str(float(number))
     return text.removesuffix(".0") + ".0" if text.endswith(".0") else text
 
 
 def thin(operands: list[Piece], shape: tuple[int, ...]) -> list[Piece]:
-    """Operands of an entrywise operation, without the repeating that the operation does by itself."""
+    """Operands of an elementwise operation, without the repetition that the operation does by itself."""
     full = [each.shape == shape and each.spread is None for each in operands]
     if not any(full):
         # one must keep the shape; the others need not
@@ -97,7 +97,7 @@ def aligned(spread: Spread, ndim: int) -> tuple[str, int]:
     trailing = tuple(range(ndim - len(spread.shape), ndim))
     if spread.axes == trailing or not spread.shape:
         return spread.text, spread.level
-    # axes that the value lacks become None, those in front come by themselves
+    # axes that the value lacks become None; those in front are added automatically
     first = spread.axes[0]
     index = ", ".join(":" if axis in spread.axes else "None" for axis in range(first, ndim))
     text = f"({spread.text})" if spread.level else spread.text

@@ -1,6 +1,6 @@
-"""Operations in Python: the words of `jax.numpy` and `jax.lax` that compute them.
+"""Operations in Python: the functions of `jax.numpy` and `jax.lax` that compute them.
 
-Letters: g the operands as pieces of source, p the parameters of the primitive, y the shape and dtype of what comes out.
+Letters: g the operands as pieces of source, p the parameters of the primitive, y the shape and dtype of the result.
 """
 
 import re
@@ -19,15 +19,15 @@ def unwritten(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
     raise NotImplementedError("cannot be written as Python here")
 
 
-# ---- entry by entry: what is only repeated stands in the source as it is --------------------------------------------
+# ---- elementwise: what is only repeated is written as it is --------------------------------------------
 
 
 def infix(sign: str, left: int, right: int, level: int) -> Spelling:
-    """Between two operands: the sign, the levels of the sides, and the level of the whole."""
+    """An operation between two operands: the sign, the levels of both sides, and the level of the whole."""
 
     def spelled(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         if sign == "/" and not jnp.issubdtype(y.dtype, jnp.inexact):
-            # the slash of Python would make a floating number
+            # Python's slash would make a floating number
             return exactly("lax.div")(g, p, y)
         a, b = thin(g, y.shape)
         if sign == "+" and b.text.startswith("-") and b.level in (2, 3):
@@ -42,12 +42,12 @@ def infix(sign: str, left: int, right: int, level: int) -> Spelling:
 
 
 def function(name: str) -> Spelling:
-    """A function of entries that takes the operands and nothing else."""
+    """An elementwise function that takes the operands and nothing else."""
     return lambda g, p, y: Piece(f"{name}({listed(thin(g, y.shape))})", 0)
 
 
 def exactly(name: str) -> Spelling:
-    """A function that takes operands of one shape and dtype only."""
+    """A function that takes only operands of one shape and dtype."""
     return lambda g, p, y: Piece(f"{name}({', '.join(typed(each, each.dtype) for each in g)})", 0)
 
 
@@ -148,7 +148,7 @@ def _turned(x: Piece) -> str:
 
 
 def _is_operand(text: str) -> bool:
-    """True if no sign stands outside the brackets, and every bracket is closed."""
+    """True if there is no sign outside the brackets, and every bracket is closed."""
     depth = 0
     for sign in text:
         depth += (sign in "([{") - (sign in ")]}")
@@ -165,7 +165,7 @@ def product(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
     a, b = g
     (of_a, of_b), (batch, _) = p["dimension_numbers"]
     if y.dtype != a.dtype or y.dtype != b.dtype:
-        # the sums are in a wider dtype than the factors, and no sign says that
+        # the sums are in a wider dtype than the factors, which no sign expresses
         formula = "{},{}->{}".format(*letters(p["dimension_numbers"], len(a.shape), len(b.shape)))
         wide = f"preferred_element_type=jnp.{y.dtype.name}"
         return Piece(f'jnp.einsum("{renamed(formula)}", {a.text}, {b.text}, {wide})', 0)
@@ -206,7 +206,7 @@ def axes(numbers: Sequence[int]) -> str:
 
 
 def pairs(config: Any) -> str:
-    """A list of tuples of whole numbers, as paddings are written."""
+    """A list of tuples of integers, as paddings are written."""
     return str([tuple(int(n) for n in each) for each in config])
 
 
@@ -223,14 +223,14 @@ def box(p: dict[str, Any], shape: tuple[int, ...]) -> str:
 
 
 def starts(indices: Sequence[Piece]) -> str:
-    """A tuple of indices of one dtype, numbers written out included."""
+    """A tuple of indices of one dtype, including numbers that are written out."""
     named = [each for each in indices if not each.literal]
     kind = f", jnp.{named[0].dtype.name})" if named else ""
     return parenthesized([f"jnp.array({each.text}{kind}" if each.literal and named else each.text for each in indices])
 
 
 def typed(piece: Piece, dtype: Any) -> str:
-    """The text, with its dtype where a plain number would bring one of its own."""
+    """The text, with its dtype if a plain number would have a different one."""
     return f"jnp.array({piece.text}, jnp.{dtype.name})" if piece.literal else piece.text
 
 
@@ -238,11 +238,11 @@ def typed(piece: Piece, dtype: Any) -> str:
 
 
 def _mode(mode: Any) -> str:
-    # whoever promises to stay in bounds is clipped to them without harm
+    # indices that are promised to stay in bounds can be clipped without harm
     return {"FILL_OR_DROP": "fill", "CLIP": "clip", "PROMISE_IN_BOUNDS": "clip"}[str(mode).split(".")[-1]]
 
 
-#: `jnp.take` and `.at[]` count negative indices from the end; the program says what it means by an index itself.
+#: `jnp.take` and `.at[]` count negative indices from the end; the program itself says what an index means.
 _AS_THEY_ARE = ", wrap_negative_indices=False"
 
 
@@ -256,7 +256,7 @@ def gather(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         offsets = tuple(k for k in range(len(y.shape)) if k < axis or k >= axis + lead)
         sizes = tuple(1 if k == axis else size for k, size in enumerate(x.shape))
         if tuple(numbers.offset_dims) == offsets and tuple(p["slice_sizes"]) == sizes:
-            # clipping takes -1 for 0
+            # clipping turns -1 into 0
             if mode == "clip" or _from_zero(where):
                 return Piece(f'jnp.take({x.text}, {_indices(where)}, axis={axis}, mode="{mode}"{fill})', 0)
             rows = ", ".join([*[":"] * axis, _indices(where)])
@@ -293,7 +293,7 @@ _SCATTERS = {"set": "", "add": "_add", "subtract": "_sub", "multiply": "_mul", "
 
 
 def _dimensions(numbers: Any) -> str:
-    """The source of the numbers that say which axis of a gather or a scatter is which."""
+    """The source of the dimension numbers of a gather or a scatter."""
     words = ", ".join(f"{name}={tuple(map(int, axes))}" for name, axes in numbers._asdict().items())
     return f"lax.{type(numbers).__name__}({words})"
 
@@ -309,7 +309,7 @@ def _single_axis(mapped: Any, collapsed: Any, batching: Any) -> int | None:
 
 
 def _from_zero(where: Piece) -> bool:
-    """True for indices that are written out, or counted, and are not negative."""
+    """True for indices that are written out, or a range, and are not negative."""
     text = _indices(where)
     return re.fullmatch(r"\d+|jnp\.(array\(\[[\d, ]*\], jnp\.u?int\d+\)|arange\([^-]*\))", text) is not None
 

@@ -1,4 +1,4 @@
-"""What JAX traced of a function: its program, the names of its values, and the problem that is posed."""
+"""What JAX traces of a function: its program, the names of its values, and the problem to solve."""
 
 from fnn.glassbox.trace.names import name
 from fnn.glassbox.trace.problem import Problem, pose

@@ -1,6 +1,7 @@
-"""Functions mapped over devices, read as the function of one device that they are on a mesh of one.
+"""Functions mapped over devices, read as a function on a single device, which they are on a mesh of one.
 
-Promises: on one device every exchange between devices passes its numbers on as they are; a mesh of several is refused.
+Promises: on one device every exchange between devices returns its numbers unchanged; a mesh of several devices is
+refused.
 """
 
 from typing import Any
@@ -13,29 +14,29 @@ EXCHANGES = {
     "psum", "psum_invariant", "pmax", "pmin", "pbroadcast", "ppermute", "all_gather", "all_gather_invariant",
     "all_gather_reduced", "all_to_all", "reduce_scatter", "unreduced_psum", "unreduced_reduce_scatter",
 }  # fmt: skip
-#: Primitives that only say of an array how it varies over the devices of an axis.
+#: Primitives that only say how an array varies over the devices of an axis.
 CASTS = {
     "pvary", "pcast", "preduced", "reduced_vary_cast", "reduced_vary_cast_p", "vary_unreduced_cast",
     "vary_unreduced_cast_p",
 }  # fmt: skip
-#: Which device this is: number 0. And which kind of device.
+#: Which device this is (number 0), and which kind of device.
 INDEX, PLATFORM = "axis_index", "platform_index"
-#: What has no meaning outside of a map over devices; on one device it is looked through.
+#: Primitives without a meaning outside a map over devices; on one device the glass box looks inside them.
 ON_ONE_DEVICE = {"shard_map", INDEX, PLATFORM, *EXCHANGES, *CASTS}
 
 
 def refuse_many(equation: Any, place: Any) -> None:
-    """Raise `NotImplementedError` where a `shard_map` has more devices than one."""
+    """Raise `NotImplementedError` if a `shard_map` has more than one device."""
     size = equation.params["mesh"].size
     if size != 1:
         where = f" ({place})" if str(place) else ""
         raise NotImplementedError(
-            f"the operation `shard_map`{where} maps over {size} devices, and the glass box looks into one. Run it on a "
-            "mesh of one device: the function is the same."
+            f"the operation `shard_map`{where} maps over {size} devices, and the glass box looks into only one. Run it "
+            "on a mesh of one device: the function is the same."
         )
 
 
 def reshaping(shape: tuple[int, ...], aval: Any) -> Any:
-    """The equation that brings an array into another shape of the same entries."""
+    """The equation that gives an array another shape with the same entries."""
     traced = jax.make_jaxpr(lambda x: lax.reshape(x, shape))(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
     return traced.jaxpr.eqns[0]

@@ -1,8 +1,8 @@
-"""Names of values: what the user called them, and a good name for every other.
+"""Names of values: those given by the user, and a good name for every other value.
 
-Promises: names are unique, are words of Python, and are the same for the same program. In this order: a name given by
-`fnn.glassbox.name`, the argument (`W1` for `params[0]["W"]`), the variable to which the source assigns the value, the
-operation.
+Promises: names are unique, are valid in Python, and are the same for the same program. In order of preference: a name
+given by `fnn.glassbox.name`, the argument (`W1` for `params[0]["W"]`), the variable to which the source assigns the
+value, the operation.
 """
 
 import ast
@@ -24,15 +24,15 @@ from fnn.glassbox.trace.program import Program
 from fnn.jaxprs import Place
 from fnn.types import PyTree
 
-#: Names that mean something else in the source that is written.
+#: Names that mean something else in the generated source.
 TAKEN = ("jax", "jnp", "lax", "gradient")
 
 
 def name(value: PyTree, called: str) -> PyTree:
-    """Give a value a name, under which the glass box shows it; to everything else the value is the same.
+    """Give a value a name under which the glass box shows it; it changes nothing else.
 
     Args:
-        value: a pytree of arrays; the leaves of more than one get the name and a number.
+        value: a pytree of arrays of any shape; if it has several leaves, each gets the name and a number.
         called: the name.
 
     Returns:
@@ -48,7 +48,7 @@ def name(value: PyTree, called: str) -> PyTree:
 
 
 def by_user(program: Program, f: Callable[..., Any], args: Sequence[PyTree]) -> dict[int, str]:
-    """{value: what the user calls it}, for the values that the user names; two may have the same name."""
+    """{value: the user's name}, for the values that the user names; two may have the same name."""
     leaves = dict(zip(program.inputs, arguments(f, args), strict=True))
     ends = dict.fromkeys(program.outputs, output(called(f)))
     named = {n: _word(name) for n, name in (ends | assigned(program) | program.names).items()}
@@ -56,7 +56,7 @@ def by_user(program: Program, f: Callable[..., Any], args: Sequence[PyTree]) -> 
 
 
 def named(program: Program, f: Callable[..., Any], args: Sequence[PyTree], needed: Sequence[int]) -> dict[int, str]:
-    """{value: its name}, for all that are needed, in their order; arguments keep theirs."""
+    """{value: its name}, for all values that are needed, in their order; arguments keep their names."""
     names = by_user(program, f, args)
     makers = {n: step.primitive.name for step in program.steps for n in step.outputs}
     own = {n: names[n] for n in needed if n in program.inputs}
@@ -65,24 +65,24 @@ def named(program: Program, f: Callable[..., Any], args: Sequence[PyTree], neede
 
 
 def called(f: Any) -> str:
-    """The function's name, or what it prints as."""
+    """The function's name, or its repr."""
     name = getattr(f, "__name__", "") or (repr(f) if hasattr(f, "__dataclass_fields__") else type(f).__name__)
     return "f" if name == "<lambda>" else name
 
 
 def word(operation: str) -> str:
-    """What the result of an operation is called when nobody named it: no word that means something in Python."""
+    """The name of the result of an operation that the user did not name; not a Python keyword."""
     wish = _word(known(operation).result)
     return f"{wish}_" if hasattr(builtins, wish) else wish
 
 
 def output(function: str) -> str:
-    """What the result of a function is called: as the function, where that is a short word."""
+    """The name of the result of a function: that of the function, if it is a short word."""
     return function if function.isidentifier() and len(function) <= 16 else "output"
 
 
 def unique(wishes: Mapping[int, str], taken: Iterable[str] = ()) -> dict[int, str]:
-    """The same names; those that are taken or come more than once with a number behind."""
+    """The same names, with a number appended to those that are taken or occur more than once."""
     reserved = set(taken)
     counted = Counter(wishes.values())
     used = reserved | {wish for wish, count in counted.items() if count == 1}
@@ -132,15 +132,15 @@ def arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
 
 
 def _word(wish: str) -> str:
-    """The wish as a name of Python."""
+    """The wanted name as a valid Python name."""
     word = re.sub(r"\W+", "_", wish, flags=re.ASCII if not wish.isidentifier() else 0).strip("_") or "value"
     return f"{word}_" if keyword.iskeyword(word) or word[0].isdigit() or word in TAKEN else word
 
 
 def assigned(program: Program) -> dict[int, str]:
-    """{value: the variable to which the user's source assigns it}, as far as one line tells.
+    """{value: the variable to which the user's source assigns it}, as far as a single line shows.
 
-    A statement `q = x + y` may take several steps; the last one in a row makes q.
+    A statement `q = x + y` may take several steps; the last one of them makes q.
     """
     result: dict[int, str] = {}
     for k, step in enumerate(program.steps):
@@ -152,7 +152,7 @@ def assigned(program: Program) -> dict[int, str]:
 
 
 def _target(place: Place) -> str:
-    # a lambda stands inside the statement that makes it, and computes nothing for its target
+    # a lambda is inside the statement that makes it, and computes nothing for its target
     statement = None if place.function.rpartition(".")[2].startswith("<") else _statement(place)
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
@@ -175,7 +175,7 @@ def _statement(place: Place) -> ast.stmt | None:
     ]
     if holding:
         return min(holding, key=lambda each: (each.end_lineno or each.lineno) - each.lineno)
-    # a page with code in it is no program as a whole; its line may be a statement
+    # a page with code in it is not a program as a whole, but the line may be a statement
     alone = next(iter(_parsed(place.text)), None)
     return alone and ast.increment_lineno(alone, place.line - 1)
 

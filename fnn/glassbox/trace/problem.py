@@ -1,7 +1,8 @@
-"""What is asked of a function: its program, where the backward pass starts, and with respect to what.
+"""The problem to solve: a function's program, where the backward pass starts, and what to differentiate with respect
+to.
 
-Refuses, each in a sentence: tracers, outputs that are no single number (choose one, or give cotangents), functions
-whose Python decides by values.
+Refuses, each in a sentence: tracers, outputs that are not a single number (choose one, or give cotangents), functions
+with Python code that branches on values.
 """
 
 import math
@@ -24,10 +25,10 @@ _TRACE = "a trace runs f once with placeholders that know only shape and dtype"
 
 
 class Problem(NamedTuple):
-    """A function on its arguments, and what is to be differentiated."""
+    """A function on its arguments, and what to differentiate."""
 
     program: Program
-    """As far as the outputs need it."""
+    """The program, as far as the outputs need it."""
     starts: list[tuple[int, Any]]
     """(value, cotangent) where the backward pass starts."""
     inputs: list[int]
@@ -46,7 +47,7 @@ def pose(f: Callable[..., PyTree], args: tuple, output: int | None, cotangents: 
 
 
 def floating(program: Program) -> list[int]:
-    """The inputs with a derivative."""
+    """The inputs that have a derivative."""
     return [number for number in program.inputs if differentiable(program.shapes[number])]
 
 
@@ -71,28 +72,28 @@ def starting(program: Program, shape: PyTree, output: int | None, cotangents: Py
         chosen = 0
     else:
         raise ValueError(
-            f"the function returns {len(leaves)} outputs, {_described(shape)}; choose one by "
-            f"output=0 to {len(leaves) - 1}, or give cotangents in their structure. (Of a loss and its gradients, show "
-            "the loss alone: fnn.objective(net, loss).)"
+            f"the function returns {len(leaves)} outputs, {_described(shape)}; choose one by output=0 to "
+            f"{len(leaves) - 1}, or give cotangents in their structure. (If these are a loss and its gradients, show "
+            "only the loss: fnn.objective(net, loss).)"
         )
     leaf = leaves[chosen]
     if math.prod(leaf.shape) != 1:
         raise ValueError(
-            f"the output has shape {leaf.shape}, and a gradient is that of one number. Sum it up inside the function, "
-            "or give cotangents=… of that shape."
+            f"the output has shape {leaf.shape}, and a gradient needs a single number. Sum it inside the function, or "
+            "give cotangents=… of that shape."
         )
     if not differentiable(leaf):
-        raise TypeError(f"the output is {leaf.dtype}, which has no derivative; return a floating number.")
+        raise TypeError(f"the output is {leaf.dtype}, which has no derivative. Return a floating number.")
     if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
         raise TypeError(
-            f"the output is {leaf.dtype}, and a gradient is that of a real number. Return jnp.real, jnp.imag or "
-            "jnp.abs of it, or give cotangents=…."
+            f"the output is {leaf.dtype}, and a gradient needs a real number. Return jnp.real, jnp.imag or jnp.abs of "
+            "it, or give cotangents=…."
         )
     return [(program.outputs[chosen], jnp.ones(leaf.shape, leaf.dtype))]
 
 
 def _pruned(program: Program, outputs: list[int]) -> Program:
-    """The program without what these outputs do not need."""
+    """The program, reduced to what these outputs need."""
     steps = [program.steps[k] for k in needed_for(program, outputs)]
     read = {n for step in steps for n in step.inputs} | set(outputs)
     constants = {n: value for n, value in program.constants.items() if n in read}
@@ -121,13 +122,13 @@ def traced_or_refused(f: Callable[..., PyTree], args: tuple) -> tuple[Program, P
         ) from None
     except jax.errors.TracerArrayConversionError as error:
         raise TypeError(
-            f"{names.called(f)} passes an argument to NumPy{_where(error)}, which wants numbers, and while it is "
-            f"traced it has none yet: {_TRACE}. Use jax.numpy instead of numpy."
+            f"{names.called(f)} passes an argument to NumPy{_where(error)}, which needs numbers, and while the "
+            f"function is traced the argument has none yet: {_TRACE}. Use jax.numpy instead of numpy."
         ) from None
     except jax.errors.NonConcreteBooleanIndexError as error:
         raise TypeError(
             f"{names.called(f)} picks entries by a mask{_where(error)}, and how many there are depends on values that "
-            f"it has not got while it is traced: {_TRACE}. Use jnp.where(mask, x, 0)."
+            f"are not known while the function is traced: {_TRACE}. Use jnp.where(mask, x, 0)."
         ) from None
     except TypeError as error:
         if "not a valid JAX type" not in str(error):
@@ -144,7 +145,7 @@ def traced_or_refused(f: Callable[..., PyTree], args: tuple) -> tuple[Program, P
 
 
 def _where(error: BaseException) -> str:
-    """at lecture.py:7, the innermost line of the user's own source; "" where it is not known."""
+    """ " at lecture.py:7", the innermost line of the user's own source; "" if it is not known."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
     return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 

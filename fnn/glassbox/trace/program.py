@@ -1,8 +1,8 @@
 """A program: what a JAX function does, one step after another, with every nested call written out.
 
-Promises: only public names of JAX; a step knows its place in the user's source (best effort: "" where JAX does not
-tell), the calls and named scopes around it, and the name that the user gave its result. Steps stand in the order in
-which they were traced, so every step comes after those that it reads: a topological order.
+Promises: only public JAX names are used; a step knows its place in the user's source (best effort: "" if JAX does not
+tell), the calls and named scopes around it, and the name that the user gave its result. Steps are in the order in which
+they were traced, so every step comes after those that it reads: a topological order.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, refuse_ma
 from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, place_of
 from fnn.types import PyTree, is_key
 
-#: Primitives that are written out by what they hold, with the parameter that holds it.
+#: Primitives that are replaced by their contents, with the parameter that holds these.
 LOOKED_THROUGH = CALLS | {
     "composite": "jaxpr",
     "custom_vmap_call": "call",
@@ -25,12 +25,12 @@ LOOKED_THROUGH = CALLS | {
 }
 
 
-#: Newer releases of JAX trace some functions as one equation, which says by what others it could be written.
+#: Newer releases of JAX trace some functions as one equation, which also says how to write it with others.
 HIGH = "call_hi_primitive"
 
 
 class Step(NamedTuple):
-    """One primitive operation. Values are known by number."""
+    """One primitive operation. Values are identified by number."""
 
     primitive: Any
     params: dict[str, Any]
@@ -38,14 +38,14 @@ class Step(NamedTuple):
     outputs: tuple[int, ...]
     place: Place
     calls: tuple[str, ...]
-    """The nested calls and named scopes around it, the outermost first; the second of a name is `name#2`."""
+    """The nested calls and named scopes around it, outermost first; the second one with a name is `name#2`."""
 
 
 class Program(NamedTuple):
     """Steps over numbered values."""
 
     shapes: list[Any]
-    """Per value, its shape and dtype."""
+    """For each value, its shape and dtype."""
     inputs: tuple[int, ...]
     constants: dict[int, Any]
     steps: tuple[Step, ...]
@@ -53,7 +53,7 @@ class Program(NamedTuple):
     names: dict[int, str]
     """The names that the user gave to values."""
     rewritten: tuple[str, ...]
-    """Functions with a derivative of their own that were looked through."""
+    """Functions with a derivative of their own that the program looks inside."""
     effects: bool = False
     """True if the function does more than compute its outputs."""
 
@@ -68,8 +68,9 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
     """The program of a jaxpr with its constants.
 
     Args:
-        labels: giving a value a name is a step of its own.
-        solving: linear systems are written out as they are solved; for a program that is not differentiated any more.
+        labels: whether naming a value is a separate step.
+        solving: whether linear systems are written out as they are solved; for a program that is not differentiated
+            further.
     """
     written = _Written(labels, solving)
     inputs = [written.value(v.aval) for v in closed.jaxpr.invars]
@@ -81,7 +82,7 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
 
 
 class _Written:
-    """The program as far as it is written out. An equation becomes a step, or what is inside it, or nothing."""
+    """The program as far as it is written. An equation becomes a step, or its contents, or nothing."""
 
     def __init__(self, labels: bool, solving: bool) -> None:
         self.labels, self.solving = labels, solving
@@ -104,7 +105,7 @@ class _Written:
         return number
 
     def walk(self, held: Any, arguments: Sequence[int], calls: tuple[str, ...], outer: Place) -> list[int]:
-        """Write a jaxpr out on these values; return the numbers of its outputs."""
+        """Write a jaxpr on these values; return the numbers of its outputs."""
         jaxpr = bare(held)
         known: dict[Any, int] = dict(zip(jaxpr.invars, arguments, strict=True))
         for variable, value in zip(jaxpr.constvars, getattr(held, "consts", ()), strict=True):
@@ -120,12 +121,12 @@ class _Written:
         return [read(atom) for atom in jaxpr.outvars]
 
     def written(self, equation: Any, inputs: list[int], calls: tuple[str, ...], place: Place) -> Sequence[int]:
-        """The numbers of what an equation makes."""
+        """The numbers of the values that an equation makes."""
         name, params = equation.primitive.name, equation.params
         if name == "name":
             return [self._named(equation, inputs[0], calls, place)]
         if name == "convert_element_type" and self.shapes[inputs[0]].dtype == equation.outvars[0].aval.dtype:
-            # it only forgets that the number is one of Python
+            # it only drops the mark of a Python number
             return inputs
         if name in ON_ONE_DEVICE:
             return self._on_one_device(equation, inputs, calls, place)
@@ -162,7 +163,7 @@ class _Written:
         return number
 
     def _on_one_device(self, equation: Any, inputs: list[int], calls: tuple[str, ...], place: Place) -> Sequence[int]:
-        """What is mapped over devices, on the one that there is."""
+        """A function mapped over devices, on the only device."""
         name, made = equation.primitive.name, [v.aval for v in equation.outvars]
         if name == "shard_map":
             refuse_many(equation, place)
@@ -170,11 +171,11 @@ class _Written:
         if name == INDEX:
             return [self.constant(0, made[0])]
         if name == PLATFORM:
-            # which of several ways is taken on the kind of device at hand
+            # the one of several versions that this kind of device uses
             with jax.ensure_compile_time_eval():
                 return [self.constant(bind(equation, [])[0], made[0])]
         if name == "ppermute" and not equation.params["perm"]:
-            # who is sent nothing has zeros
+            # a device that is sent nothing has zeros
             return [self.constant(np.zeros(made[0].shape), made[0])]
         return [self._reshaped(n, aval, calls, place) for n, aval in zip(inputs, made, strict=False)]
 
@@ -184,14 +185,14 @@ class _Written:
         return self._step(reshaping(aval.shape, self.shapes[number]), [number], [aval], calls, place)[0]
 
     def _within(self, calls: tuple[str, ...], name: str) -> tuple[str, ...]:
-        """The calls with one more inside; the second of a name is told apart."""
+        """The calls with one more inside; a second one with the same name gets a number."""
         path = (*calls, name)
         self.counts[path] = self.counts.get(path, 0) + 1
         return path if self.counts[path] == 1 else (*calls, f"{name}#{self.counts[path]}")
 
 
 def needed_for(program: Program, outputs: Sequence[int]) -> list[int]:
-    """The steps, by their places, without which these values could not be computed."""
+    """The positions of the steps that these values depend on."""
     wanted, kept = set(outputs), []
     for k in reversed(range(len(program.steps))):
         step = program.steps[k]
@@ -202,12 +203,12 @@ def needed_for(program: Program, outputs: Sequence[int]) -> list[int]:
 
 
 def differentiable(value: Any) -> bool:
-    """True for what has a derivative: real and complex numbers of any precision."""
+    """True for dtypes with a derivative: real and complex numbers of any precision."""
     return jnp.issubdtype(jnp.result_type(value) if not hasattr(value, "dtype") else value.dtype, jnp.inexact)
 
 
 def _held(equation: Any) -> Any:
-    """What an equation that is looked through holds; None for all others."""
+    """The contents of an equation that the program looks inside; None for all others."""
     names = (LOOKED_THROUGH.get(equation.primitive.name), "call_jaxpr")  # releases of JAX differ
     return next((equation.params[name] for name in names if name in equation.params), None) if names[0] else None
 
@@ -229,7 +230,7 @@ def _scopes(equation: Any) -> tuple[str, ...]:
 
 
 def _is_relu(equation: Any) -> bool:
-    """True for `jax.nn.relu`, whose derivative at 0 is 0: looked through, max(x, 0) would share it, ½."""
+    """True for `jax.nn.relu`, which has derivative 0 at 0; inside, max(x, 0) would give ½."""
     if equation.primitive.name != "custom_jvp_call" or name_of(equation) != "relu":
         return False
     inner = bare(equation.params["call_jaxpr"])

@@ -1,4 +1,4 @@
-"""A program without what a reader would not write: sums of constants worked out, the same step written once."""
+"""A program without what a person would not write: arithmetic on constants is done, equal steps are written once."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from fnn.types import is_key
 
 
 def simplified(program: Program) -> Program:
-    """The same values by fewer steps. Values keep their numbers; those that are no longer made are not read."""
+    """The same values in fewer steps. Values keep their numbers; those that are no longer computed are not read."""
     instead: dict[int, int] = {}
     constants = dict(program.constants)
     made: dict[Any, int] = {}
@@ -29,7 +29,7 @@ def simplified(program: Program) -> Program:
             constants[step.outputs[0]] = np.asarray(out)
             continue
         if step.primitive.name == "select_n" and inputs[0] in constants and np.ndim(constants[inputs[0]]) == 0:
-            # a choice that is made already
+            # a choice that is already made
             instead[step.outputs[0]] = inputs[1 + int(constants[inputs[0]])]
             continue
         key = (step.primitive, inputs, tuple(sorted((k, str(v)) for k, v in step.params.items()))) if single else step
