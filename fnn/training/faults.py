@@ -141,7 +141,8 @@ def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
             if bad := _bad_leaf(value):
                 return f"the value of {name}{bad}".strip()
     key = noise_key(state, state.step) if config.has_modes else None
-    value, gradients, statistics = jax.jit(config.gradient)(
+    # a function of its own: JAX would find what it compiled for an equal config, whatever globals it read then
+    value, gradients, statistics = jax.jit(lambda *args: config.gradient(*args))(
         state.params, batch, job.hyperparams.strength, state.statistics, key
     )
     if not np.isfinite(np.asarray(value)):
