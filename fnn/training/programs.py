@@ -187,7 +187,7 @@ def _optimizer_token(config: Config, params: Any, rate: Any) -> Any:
 
 
 def optimizer_fingerprint(optimizer: Any, params: Any) -> str:
-    """The fingerprint of init and update, or "" where they hold what cannot be compared, such as a callback."""
+    """The fingerprint of init and update, or "" if they hold something that cannot be compared, such as a callback."""
     return fingerprint(lambda params: _both(optimizer, params), params)
 
 

@@ -187,9 +187,11 @@ def require_weights(what: str, weights: Any, count: int) -> np.ndarray:
 
 
 def mean_weight(weights: np.ndarray) -> float:
-    """w̄, for weights whose sum is beyond the numbers too."""
+    """w̄, even if the sum of the weights overflows."""
+    with np.errstate(over="ignore"):
+        mean = float(weights.mean())
     largest = weights.max()
-    return float(largest * np.mean(weights / largest))
+    return mean if np.isfinite(mean) else float(largest * np.mean(weights / largest))
 
 
 # ---- arrays that were checked before --------------------------------------------------------------------------------

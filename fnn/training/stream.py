@@ -66,7 +66,7 @@ class Stream:
                 f"{counts[1]}. Check the source."
             )
         if self.weights is not None:
-            # read once: later changes of the source do not count
+            # read once: later changes of the source have no effect
             object.__setattr__(self, "weights", require_weights("Stream: weights", self.weights, counts[0]))
 
     def __len__(self) -> int:
@@ -151,7 +151,7 @@ def _count(name: str, source: Any) -> int:
         )
     if isinstance(source, list | tuple | Mapping):
         raise TypeError(
-            f"Stream: {name} must give rows for an array of row numbers, got a {type(source).__name__}. Give "
+            f"Stream: {name} must return rows for an array of row numbers, got a {type(source).__name__}. Give "
             "np.asarray(…), or a class with __len__ and __getitem__."
         )
     shape = getattr(source, "shape", None)
