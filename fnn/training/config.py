@@ -16,7 +16,7 @@ import numpy as np
 
 from fnn.adapter import lent_value
 from fnn.gradients import Backprop, Objective
-from fnn.metrics import accuracy
+from fnn.metrics import accuracy, right
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.tracing import traced
@@ -255,8 +255,7 @@ def _accuracy(scores: Array, batch: Batch) -> Array:
     if batch.sample_weight is None:
         return accuracy(scores, batch.y)
     weights = batch.sample_weight.astype(wide(batch.sample_weight.dtype))
-    right = (jnp.argmax(scores, axis=-1) == batch.y.astype(jnp.argmax(scores, axis=-1).dtype)).astype(weights.dtype)
-    return jnp.sum(weights * right) / jnp.sum(weights)
+    return jnp.sum(weights * right(scores, batch.y).astype(weights.dtype)) / jnp.sum(weights)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["data", "validation", "hyperparams"], meta_fields=["config"])

@@ -397,6 +397,19 @@ MESSAGES = {
     "a step of an optimizer of two": row(
         lambda: fnn.training.train_step(BY_HAND, optax.lookahead(SGD, 5, 0.5), BEGUN, BATCH),
         "train_step: the optimizer must run on these parameters", "needs a loop of your own", error=TypeError),
+    "a step of parameters": row(lambda: fnn.training.train_step(BY_HAND, RECORD, PARAMS, BATCH),
+                            "train_step: state must "
+                                "be a TrainState, got a tuple", "initial_state(params", error=TypeError),
+    "a step of a pair": row(lambda: fnn.training.train_step(BY_HAND, RECORD, BEGUN, (X, Y)),
+                            "train_step: batch must be "
+                            "a Batch of arrays, got a tuple", "Batch(x, y)", error=TypeError),
+    "a step of lists": row(lambda: fnn.training.train_step(BY_HAND, RECORD, BEGUN, fnn.training.Batch([[1.0]], [0])),
+                           "a Batch of arrays, got lists", error=TypeError),
+    "a state without a rate": row(lambda: fnn.training.initial_state(PARAMS, optax.adam, key=KEY), "initial_state: "
+                                  "optimizer must be", "got <function adam", "optax.adam(1e-3)", error=TypeError),
+    "a state without a key": row(lambda: fnn.training.initial_state(PARAMS, RECORD, key=0),
+                            "initial_state: the key must "
+                                 "be one of jax.random, got 0", error=TypeError),
     "a state of nothing": row(lambda: fnn.training.initial_state((), RECORD, key=KEY),
                               "initial_state: params must hold a floating array, got none", "net.init(key)"),
 }  # fmt: skip
