@@ -31,6 +31,10 @@ NO_NUMBERS = {
 }
 
 
+#: What an array of Python objects may hold to be one of numbers.
+REAL = int | float | np.integer | np.floating | np.bool_
+
+
 def host(what: str, value: Any) -> Any:
     """An array of numbers in native byte order, on the host unless it was a JAX array."""
     if isinstance(value, Tracer):
@@ -57,6 +61,8 @@ def host(what: str, value: Any) -> Any:
         array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{what} must be an array, got rows of unequal length: {error}. Pad or cut them.") from error
+    if array.dtype == object and array.ndim and array.size:
+        array = _unboxed(array)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == np.longdouble and array.dtype.itemsize > 8:
@@ -66,8 +72,22 @@ def host(what: str, value: Any) -> Any:
         kind, remedy = NO_NUMBERS[array.dtype.kind]
         if kind == "text" and ": y of" not in what:
             remedy = "Give numbers: each category a column of 0 and 1, as fnn.one_hot makes them"
+        elif ": y of" in what and array.ndim == 1 and array.size and all(isinstance(each, str) for each in array):
+            remedy = NO_NUMBERS["U"][1]
         raise TypeError(f"{what} must hold real numbers, got {kind}, {_described(value, array)}. {remedy}.")
     return array
+
+
+def _unboxed(array: np.ndarray) -> np.ndarray:
+    """The numbers of an array of Python objects, as tables give for columns of several types, if it holds no other."""
+    kinds = set(map(type, array.flat))
+    if all(issubclass(kind, bool | np.bool_) for kind in kinds) or not all(issubclass(kind, REAL) for kind in kinds):
+        return array
+    whole = all(issubclass(kind, int | np.integer) for kind in kinds)
+    try:
+        return array.astype(np.int64 if whole else np.float64)
+    except OverflowError:
+        return array
 
 
 def _described(value: Any, array: np.ndarray) -> str:
