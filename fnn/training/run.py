@@ -170,7 +170,8 @@ class Run:
             values = config.sign * np.array(curve, np.float64)
             values[np.isnan(values)] = np.inf
             own = values.min() <= float(np.asarray(state.best.value))
-            of = f"epoch {self.began + int(values.argmin()) + 1}" if own else "the start or an earlier call"
+            before = "an earlier call" if self.began else "the start"
+            of = f"epoch {self.began + int(values.argmin()) + 1}" if own else before
             self.ending += f"; the parameters of {of} were returned"
 
     def record(self, before: TrainState, state: TrainState, chunk: ChunkMetrics) -> list[tuple[int, Metrics]]:
