@@ -520,7 +520,7 @@ MESSAGES = [
         lambda: fit(gradient=bare_gradient, validation=(X, LABELS))),
     row("bad data for a bare function", ValueError, "x must be finite", "row 0, column 0 is nan")(
         lambda: fit((spoiled(X, (0, 0), np.nan), LABELS), gradient=bare_gradient)),
-    row("nothing to train", ValueError, "hold a floating array, got none", "net.init(key)")(
+    row("nothing to train", ValueError, "hold a floating array, got int32 alone", "net.init(key)")(
         lambda: fit(params={"W": LABELS})),
     row("fit: labels out of range", ValueError, "0 … 2", "row 5 is -1")(
         lambda: fit((X, spoiled(LABELS, 5, -1)))),
