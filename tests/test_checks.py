@@ -387,6 +387,13 @@ MESSAGES = [
         lambda: fnn.elastic_net(PARAMS, 0.1)),
     row("nothing to penalize", ValueError, "at least one leaf called 'W'", "none", "Name the weights W")(
         lambda: fnn.l1({"s": floats(3)}, 0.1)),
+    # ---- curvature --------------------------------------------------------------------------------------------------
+    *[row(f"a gradient for a product in {f.__name__}", TypeError, "a Product is needed", "hessian_vector_product")(
+        functools.partial(f, fnn.backprop(NET, "squared_error"), PARAMS, X, LABELS, **options))
+      for f, options in ((fnn.curvature.matrix, {}), (fnn.curvature.diagonal, {}), (fnn.curvature.certain_bound, {}),
+                         (fnn.curvature.largest_eigenvalue, {}), (fnn.curvature.layer_matrices, {}),
+                         (fnn.curvature.spectrum_density, {"key": jax.random.key(0)}),
+                         (fnn.curvature.kronecker_factors, {}))],
     # ---- differences ------------------------------------------------------------------------------------------------
     row("step 0", ValueError, "step must be above 0 and finite", "0.0", "Leave it out")(
         lambda: fnn.central_differences(jnp.sum, step=0.0)(X)),

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.curvature.matrices import root_factors
-from fnn.curvature.products import Product, require_second_derivative
+from fnn.curvature.products import Product, require_product, require_second_derivative
 from fnn.types import Array, Examples, Factors, Params, PyTree
 
 
@@ -57,6 +57,7 @@ def kronecker_factors(
     >>> layer.A.tolist(), layer.G.tolist()
     ([[9.0, 12.0, 3.0], [12.0, 16.0, 4.0], [3.0, 4.0, 1.0]], [[1.0]])
     """
+    require_product("kronecker_factors", product)
     require_second_derivative("kronecker_factors", product.loss)
     factors = root_factors(product, params, x, y, sample_weight)
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from fnn.curvature.per_example import require_rows
-from fnn.curvature.products import GaussNewtonProduct, HessianProduct, Product
+from fnn.curvature.products import GaussNewtonProduct, HessianProduct, Product, require_product
 from fnn.layers import Dense, Layer
 from fnn.network import Repeated, Sequential, Skip
 from fnn.regularizers import L1, L2, ElasticNet, Strength
@@ -50,6 +50,7 @@ def diagonal(
     >>> fnn.curvature.diagonal(product, params, jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1)))[0]["W"].tolist()  # x²
     [[9.0], [16.0]]
     """
+    require_product("diagonal", product)
     if type(product) is GaussNewtonProduct or (
         type(product) is HessianProduct and is_piecewise_linear(product.net) and not product.loss.piecewise_linear
     ):
@@ -83,6 +84,7 @@ def matrix(
     >>> fnn.curvature.matrix(product, params, jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1))).tolist()
     [[9.0, 12.0, 3.0], [12.0, 16.0, 4.0], [3.0, 4.0, 1.0]]
     """
+    require_product("matrix", product)
     flat, unravel = ravel_pytree(params)
 
     def column(k: Array) -> Array:
@@ -110,6 +112,7 @@ def layer_matrices(
     >>> {place: block.shape for place, block in blocks.items()}
     {'[0]': (8, 8), '[1]': (3, 3)}
     """
+    require_product("layer_matrices", product)
     whole = matrix(product, params, x, y, sample_weight=sample_weight, strength=strength, chunk=chunk)
     spans: dict[str, tuple[int, int]] = {}
     start = 0

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fnn.checks import require_record
 from fnn.gradients import Objective, objective
 from fnn.layers import Layer
 from fnn.losses import Loss
@@ -200,6 +201,11 @@ def fisher_vector_product(net: Layer, loss: Loss | str, regularizer: Regularizer
     [7.0]
     """
     return FisherProduct(objective(net, loss, regularizer))
+
+
+def require_product(where: str, product: Any) -> None:
+    """Raise `TypeError` unless `product` is the record of a product."""
+    require_record(where, Product, product, "Make it with hessian_vector_product(net, loss).")
 
 
 def require_second_derivative(where: str, loss: Loss) -> None:

@@ -23,7 +23,7 @@ from jax.flatten_util import ravel_pytree
 
 from fnn.checks import as_floating, require_key, require_size
 from fnn.curvature.matrices import diagonal, matrix
-from fnn.curvature.products import GaussNewtonProduct, Product
+from fnn.curvature.products import GaussNewtonProduct, Product, require_product
 from fnn.regularizers import Strength
 from fnn.types import Array, Key, Params, PyTree
 
@@ -147,6 +147,7 @@ def largest_eigenvalue(
     >>> round(found.value, 3), round(found.largest_rate, 4)  # 3² + 4² + 1, and 2 / 26
     (26.0, 0.0769)
     """
+    require_product("largest_eigenvalue", product)
     steps = require_size("largest_eigenvalue", "steps", steps, "Each is one product: try 40.")
     if not 0 < delta < 1:
         raise ValueError(f"largest_eigenvalue: delta must lie between 0 and 1, got {delta}. Try 0.01.")
@@ -212,6 +213,7 @@ def certain_bound(
     >>> round(fnn.curvature.certain_bound(product, params, jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1))), 3)
     26.0
     """
+    require_product("certain_bound", product)
     return float(_bound(product, (params, x, y), {"sample_weight": sample_weight, "strength": strength}))
 
 
@@ -250,6 +252,7 @@ def spectrum_density(
     >>> 7 < mean < 10.5
     True
     """
+    require_product("spectrum_density", product)
     steps = require_size("spectrum_density", "steps", steps, "Each is one product: try 40.")
     starts = require_size("spectrum_density", "starts", starts, "Each is one run of Lanczos: try 8.")
     require_key("spectrum_density", key)
