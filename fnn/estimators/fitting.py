@@ -211,7 +211,7 @@ class Perceptron(BaseEstimator):
         try:
             for _ in range(int(self.max_iter)):
                 if self.shuffle:
-                    order = shuffle(order, random_state=random)
+                    order = np.asarray(shuffle(order, random_state=random))
                 numbers["rate"] = np.asarray(self._rate, X.dtype)
                 state, total, counted = programs.epoch(
                     setup, numbers, state, rows, filled(order, len(rows.x)).astype(np.int32), np.int32(count),
@@ -392,7 +392,8 @@ class Perceptron(BaseEstimator):
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if not all(isinstance(size, Real) and 0 < size < np.inf and size == int(size) for size in sizes):
+        whole = [isinstance(size, Integral) or (isinstance(size, float) and size.is_integer()) for size in sizes]
+        if not all(whole) or any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {sizes}. Try (100,).")
         return [int(size) for size in sizes]
 
