@@ -6,10 +6,12 @@ host, before training.
 Refuses: to guess. Nothing is reshaped or clipped; the one thing that is cast is cast with a warning (`as_floating`).
 """
 
+import contextlib
 import dataclasses
 import difflib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import jax
@@ -58,12 +60,15 @@ class CastWarning(UserWarning):
     """
 
 
-def require_size(where: str, name: str, size: Any, remedy: str) -> int:
-    """Return `size` as an int of at least 1; raise a `TypeError` or `ValueError` that names it and gives the remedy."""
+def require_size(where: str, name: str, size: Any, remedy: str, limit: int = 2**31) -> int:
+    """Return `size` as an int of at least 1, below `limit`; raise a `TypeError` or `ValueError` that names it and gives
+    the remedy."""
     if isinstance(size, bool) or not isinstance(size, int | np.integer):
         raise TypeError(f"{where}: {name} must be a whole number, got {size!r}. {remedy}")
     if size < 1:
         raise ValueError(f"{where}: {name} must be at least 1, got {size}. {remedy}")
+    if size >= limit:
+        raise ValueError(f"{where}: {name} must be below {limit}, got {size}. {remedy}")
     return int(size)
 
 
@@ -133,10 +138,14 @@ def _without_hash(record: Any) -> tuple[str, str, Any]:
     return type(record).__name__, "itself", record
 
 
-def require_key(where: str, key: Any) -> None:
-    """Raise `TypeError` unless `key` is a random key of JAX, typed or of the old kind (uint32)."""
+def require_key(where: str, key: Any) -> Array:
+    """The key; raise `TypeError` unless `key` is one random key of JAX, typed or of the old kind (uint32)."""
     if not is_key(key) and getattr(key, "dtype", None) != jnp.uint32:
         raise TypeError(f"{where}: the key must be one of jax.random, got {key!r}. Give jax.random.key(0).")
+    one = () if is_key(key) else jax.eval_shape(jax.random.PRNGKey, 0).shape
+    if key.shape != one:
+        raise TypeError(f"{where}: the key must be a single one, got an array of shape {key.shape}. Give keys[0].")
+    return key
 
 
 def require_dtype(dtype: DType) -> DType:
@@ -246,6 +255,26 @@ def and_more(bad: Any) -> str:
     return f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
 
 
+#: The numbers of the rows at hand in the whole data, where these are a piece of it.
+_NUMBERS: ContextVar[Any] = ContextVar("numbers", default=None)
+
+
+@contextlib.contextmanager
+def numbered(numbers: Any) -> Iterator[None]:
+    """While a piece of the data is looked at, messages name rows by these numbers."""
+    token = _NUMBERS.set(numbers)
+    try:
+        yield
+    finally:
+        _NUMBERS.reset(token)
+
+
+def row_number(row: int) -> int:
+    """The number of this row in the whole data."""
+    numbers = _NUMBERS.get()
+    return row if numbers is None else int(numbers[row])
+
+
 def require_finite(name: str, data: Any) -> None:
     """Raise `ValueError` that names the first NaN or infinite entry of `data` by row (and column)."""
     array = np.asarray(data)
@@ -257,7 +286,7 @@ def require_finite(name: str, data: Any) -> None:
         return
     bad = np.argwhere(~finite)
     first = tuple(int(i) for i in bad[0])
-    place = f"row {first[0]}" if first else "its only entry"
+    place = f"row {row_number(first[0])}" if first else "its only entry"
     if len(first) == 2:
         place += f", column {first[1]}"
     elif len(first) > 2:
@@ -281,7 +310,7 @@ def require_labels(name: str, labels: Any, classes: int) -> None:
     bad = np.argwhere((array < 0) | (array >= classes))
     if len(bad):
         first = tuple(int(i) for i in bad[0])
-        row = first[0] if first else 0
+        row = row_number(first[0]) if first else 0
         raise ValueError(
             f"{name} must lie in 0 … {classes - 1}; row {row} is {array[first]}{and_more(bad)}. "
             "Number the classes from 0, or give the net more outputs."
@@ -295,7 +324,7 @@ def require_range(name: str, data: Any, low: float, high: float, meaning: str) -
     bad = np.argwhere(~((array >= low) & (array <= high)))
     if len(bad):
         first = tuple(int(i) for i in bad[0])
-        row = first[0] if first else 0
+        row = row_number(first[0]) if first else 0
         raise ValueError(
             f"{name} must be {meaning}; row {row} holds {array[first]} (and {len(bad) - 1} more outside). Rescale it."
         )

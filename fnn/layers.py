@@ -349,8 +349,8 @@ class Dense(Layer):
         require_record("dense", Initializer, self.weight_init, remedy.replace("tanh", "initializers.glorot_uniform"))
         require_record("dense", Initializer, self.bias_init, remedy.replace("tanh", "initializers.zeros"))
 
-    def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
-        require_key("dense.init", key)
+    def init(self, key: Key | None = None, dtype: DType = jnp.float32) -> Params:
+        key = require_key("dense.init", key)
         dtype = require_dtype(dtype)
         W_key, b_key = jax.random.split(key)
         return {

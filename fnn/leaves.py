@@ -7,6 +7,7 @@ Refuses: Python objects; nothing is ever unpickled.
 
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -77,7 +78,8 @@ def written(target: Path, write: Callable[[IO[bytes]], Any]) -> None:
     Raises:
         OSError: that names the target; what stood there before is as it was.
     """
-    beside = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    # a name may be as long as the file system allows
+    beside = target.with_name(f"{target.name[:40]}.{secrets.token_hex(4)}.part")
     try:
         try:
             # a new file, whatever else has its name
@@ -85,6 +87,9 @@ def written(target: Path, write: Callable[[IO[bytes]], Any]) -> None:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
+            if target.exists():
+                # who may read it stays as it was
+                beside.chmod(stat.S_IMODE(target.stat().st_mode))
             beside.replace(target)
         except BaseException:
             beside.unlink(missing_ok=True)

@@ -42,6 +42,7 @@ from fnn.checks import (
     require_pair,
     require_range,
     require_shape,
+    row_number,
 )
 from fnn.types import Array, Record, Residuals, reset_stale
 
@@ -476,9 +477,9 @@ class ClassificationLoss(Loss):
             # √eps of float32, with room for what rounding a row of probabilities to float32 leaves; coarser dtypes
             # leave half an ulp of each entry, and the entries sum to 1
             if off.size and off.max() > max(3.5e-4, float(jnp.finfo(array.dtype).eps)):
-                row = int(off.argmax())
+                row = row_number(int(np.unravel_index(off.argmax(), array.shape[:-1])[0]))
                 raise ValueError(
-                    f"y must hold probabilities that sum to 1 in each row; row {row} is off by {off[row]:.3g}. "
+                    f"y must hold probabilities that sum to 1 in each row; row {row} is off by {off.max():.3g}. "
                     "Divide each row by its sum."
                 )
             return
@@ -844,7 +845,7 @@ def _require_signs(target: Any) -> None:
     if len(bad):
         first = tuple(int(i) for i in bad[0])
         raise ValueError(
-            f"y must hold labels −1 and +1; row {first[0] if first else 0} holds {array[first]}"
+            f"y must hold labels −1 and +1; row {row_number(first[0]) if first else 0} holds {array[first]}"
             f"{and_more(bad)}. Turn labels 0 and 1 into signs with 2 * y - 1."
         )
 

@@ -1,6 +1,7 @@
 """What is measured rather than minimized: accuracy, the zero-one loss, and one-hot rows.
 
-Promises: ties go to the lowest class. Nothing here has a useful derivative; that is why losses exist (claim B19).
+Promises: ties go to the lowest class; a NaN is never right. Nothing here has a useful derivative; that is why losses
+exist (claim B19).
 Letters: scores (…, K), labels (…) from 0 to K − 1. Sources: claims A5, B1, B19.
 """
 
@@ -63,9 +64,14 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
         )
     if labels.size == 0:
         raise ValueError("accuracy over 0 examples is undefined. Check how the data was filtered.")
+    return jnp.mean((~right(scores, labels)).astype(jnp.float32))
+
+
+def right(scores: Array, labels: Array) -> Array:
+    """True where the largest score is at the label; a row with a score that is NaN is wrong, whatever its label."""
     # int8 and uint8 cannot count the classes that they index
     labels = labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
-    return jnp.mean((jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels).astype(jnp.float32))
+    return (jnp.argmax(scores, axis=-1).astype(labels.dtype) == labels) & ~jnp.isnan(scores).any(axis=-1)
 
 
 def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:

@@ -78,8 +78,8 @@ class Sequential(Layer):
     def outputs(self) -> int | None:
         return self.layers[-1].outputs
 
-    def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
-        require_key("sequential.init", key)
+    def init(self, key: Key | None = None, dtype: DType = jnp.float32) -> Params:
+        key = require_key("sequential.init", key)
         keys = jax.random.split(key, len(self.layers))
         return tuple(layer.init(k, dtype) for layer, k in zip(self.layers, keys, strict=True))
 
@@ -377,8 +377,8 @@ class Repeated(Layer):
     def outputs(self) -> int | None:
         return self.layer.outputs
 
-    def init(self, key: Key, dtype: DType = jnp.float32) -> Params:
-        require_key("repeated.init", key)
+    def init(self, key: Key | None = None, dtype: DType = jnp.float32) -> Params:
+        key = require_key("repeated.init", key)
         return jax.vmap(lambda k: self.layer.init(k, dtype))(jax.random.split(key, self.times))
 
     def forward(self, params: Params, x: PyTree) -> tuple[PyTree, Residuals]:

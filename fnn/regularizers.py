@@ -135,7 +135,9 @@ def _like(W: Array, strength: Strength) -> Array:
     """The strength as a scalar of the weight's dtype, so that a swept float32 strength works with float64 weights."""
     strength = jnp.asarray(strength, W.dtype)
     if strength.shape != ():
-        raise ValueError(f"strength must be one number, got shape {strength.shape}. Sweep it with jax.vmap.")
+        raise ValueError(
+            f"strength must be one number, got shape {strength.shape}. Give one; fnn.sweep or jax.vmap tries several."
+        )
     return strength
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from fnn import leaves
 from fnn.types import PyTree, is_key
@@ -51,8 +52,13 @@ def save(path: str | os.PathLike[str], params: PyTree) -> None:
     >>> bool((same[0]["W"] == params[0]["W"]).all())
     True
     """
-    arrays = leaves.named(params)
+    target = _target("save", path, "fnn.save('net.npz', params)")
+    arrays = _named(params)
     for name, leaf in arrays:
+        if isinstance(leaf, Tracer):
+            raise TypeError(f"save: leaf {name} must be an array, got the traced {leaf}. Call it outside jit.")
+        if isinstance(leaf, np.ma.MaskedArray):
+            raise TypeError(f"save: leaf {name} must be an ordinary array, got a masked one. Fill it: .filled(0).")
         if not (hasattr(leaf, "dtype") and hasattr(leaf, "shape") and _is_number(leaf)):
             raise TypeError(f"save: leaf {name} must be an array of numbers, got {leaf!r}. Wrap it: jnp.asarray(…).")
         if not is_key(leaf) and jnp.result_type(leaf) != leaf.dtype:
@@ -74,7 +80,7 @@ def save(path: str | os.PathLike[str], params: PyTree) -> None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, leaves.stored(leaf), (1, 0), allow_pickle=False)
 
-    leaves.written(_expanded(path), write)
+    leaves.written(target, write)
 
 
 def load(path: str | os.PathLike[str], like: PyTree | None = None) -> PyTree:
@@ -99,7 +105,7 @@ def load(path: str | os.PathLike[str], like: PyTree | None = None) -> PyTree:
     ...
     ValueError: load: leaf [0]['W'] of ...net.npz must have shape (2, 4) and dtype float32, got (2, 3) and float32...
     """
-    target = _expanded(path)
+    target = _target("load", path, "fnn.load('net.npz')")
     strange = next((leaf for leaf in jax.tree.leaves(like) if not hasattr(leaf, "dtype")), None)
     if strange is not None:
         raise TypeError(
@@ -129,8 +135,25 @@ class _Unfit(ValueError):
     """An undamaged file that is not what was asked for."""
 
 
-def _expanded(path: str | os.PathLike[str]) -> Path:
+def _named(params: PyTree) -> list[tuple[str, Any]]:
+    """(path, leaf) of every array, those of NumPy in the byte order of this machine."""
+    try:
+        named = leaves.named(params)
+    except ValueError as error:
+        raise TypeError(
+            "save: a dict must have keys that can be put in order, all names or all whole numbers, got keys of several "
+            "kinds. Rename them."
+        ) from error
+    return [
+        (name, leaf.astype(leaf.dtype.newbyteorder("=")) if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative
+         else leaf) for name, leaf in named
+    ]  # fmt: skip
+
+
+def _target(caller: str, path: Any, remedy: str) -> Path:
     """The path with `~` for the home; what is nobody's home is a name."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{caller}: the path must be the name of a file, got a {type(path).__name__}. Give {remedy}.")
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -138,7 +161,9 @@ def _expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def _is_number(leaf: Any) -> bool:
-    return is_key(leaf) or jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+    # JAX has no longdouble
+    held = jnp.issubdtype(leaf.dtype, jnp.number) and leaf.dtype not in (np.longdouble, np.clongdouble)
+    return is_key(leaf) or held or leaf.dtype == bool
 
 
 def _described(tree: PyTree, where: str) -> Any:

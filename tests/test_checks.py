@@ -209,6 +209,13 @@ MESSAGES = [
         lambda: fnn.tanh.derivative(LABELS)),
     row("derivative of softmax", TypeError, "Jacobian", "softmax.backward")(lambda: fnn.softmax.derivative(X)),
     # ---- parameters -----------------------------------------------------------------------------------------------
+    row("no key", TypeError, "sequential.init: the key must be one of jax.random, got None", "jax.random.key(0)")(
+        lambda: NET.init()),
+    row("many keys", TypeError, "sequential.init: the key must be a single one", "shape (2,)", "keys[0]")(
+        lambda: NET.init(jax.random.split(jax.random.key(0)))),
+    row("half an old key", TypeError, "the key must be a single one", "shape (1,)")(
+        lambda: NET.init(np.zeros(1, np.uint32))),
+    row("a size beyond", ValueError, "must be below 2147483648", "got 2147483648")(lambda: fnn.dense(3, 2**31)),
     row("W of another net", ValueError, "W must have shape (4, 5)", "(4, 6)", "another network?", "net.init(key)")(
         lambda: NET.apply(layer_params(4, 6, 3), X)),
     row("b of another net", ValueError, "b must have shape (5,)", "(6,)", "another network?", "net.init(key)")(
@@ -520,7 +527,7 @@ MESSAGES = [
         lambda: fit(gradient=bare_gradient, validation=(X, LABELS))),
     row("bad data for a bare function", ValueError, "x must be finite", "row 0, column 0 is nan")(
         lambda: fit((spoiled(X, (0, 0), np.nan), LABELS), gradient=bare_gradient)),
-    row("nothing to train", ValueError, "hold a floating array, got none", "net.init(key)")(
+    row("nothing to train", ValueError, "hold a floating array, got int32 alone", "net.init(key)")(
         lambda: fit(params={"W": LABELS})),
     row("fit: labels out of range", ValueError, "0 … 2", "row 5 is -1")(
         lambda: fit((X, spoiled(LABELS, 5, -1)))),

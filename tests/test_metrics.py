@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import fnn
 
@@ -11,6 +12,12 @@ def test_accuracy_and_zero_one_loss():
     labels = np.array([1, 0, 0], np.int32)
     third = np.float32(1 / 3)
     assert fnn.metrics.zero_one_loss(scores, labels) == third and fnn.accuracy(scores, labels) == 1 - third
+
+
+def test_a_score_that_is_not_a_number_is_never_right():
+    scores = np.array([[np.nan, 1.0], [2.0, np.nan], [0.0, 1.0]], np.float32)
+    for labels, share in (([0, 0, 1], 1 / 3), ([1, 1, 1], 1 / 3), ([1, 1, 0], 0)):
+        assert float(fnn.accuracy(scores, np.array(labels))) == pytest.approx(share)
 
 
 def test_one_hot():

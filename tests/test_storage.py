@@ -63,6 +63,30 @@ def test_named_tuples_such_as_a_state_need_like(tmp_path):
             fnn.load(tmp_path / "net.npz")
 
 
+def test_a_leaf_of_another_machine_or_of_a_trace(tmp_path):
+    fnn.save(tmp_path / "net.npz", [np.arange(3, dtype=">f4")])
+    assert fnn.load(tmp_path / "net.npz")[0].tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(TypeError, match=r"save: leaf \[0\] must be an array, got the traced .* Call it outside jit."):
+        jax.jit(lambda x: fnn.save(tmp_path / "other.npz", [x]))(jnp.ones(2))
+
+
+@pytest.mark.parametrize("call", [lambda: fnn.save([jnp.ones(1)], "net.npz"), lambda: fnn.load(None)])
+def test_a_path_is_the_name_of_a_file(call):
+    with pytest.raises(TypeError, match=r"(save|load): the path must be the name of a file, got a .* Give fnn\.\1\("):
+        call()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_who_may_read_a_file_stays_and_a_name_may_be_long(tmp_path):
+    path = tmp_path / ("n" * 250)
+    for _ in range(2):
+        fnn.save(path, [jnp.ones(1)])
+        assert os.listdir(tmp_path) == [path.name]
+        path.chmod(0o600)
+    fnn.save(path, [jnp.zeros(1)])
+    assert path.stat().st_mode & 0o777 == 0o600 and not fnn.load(path)[0].any()
+
+
 def test_the_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -80,6 +104,12 @@ def test_the_home_is_expanded(tmp_path, monkeypatch):
         ([np.array([print])], r"save: leaf \[0\] must be an array of numbers"),
         ([OrderedDict(a=jnp.ones(1))], r"save: params\[0\] must be a dict .*, got OrderedDict. Save a dict"),
         ({(1, 2): jnp.ones(1)}, "save: params must be a dict with names or whole numbers as keys"),
+        ({1: jnp.ones(1), "1": jnp.ones(1)}, r"save: a dict must have keys that can be put in order, .* got .* Rename"),
+        (
+            [np.ma.masked_array(np.ones(2), [0, 1])],
+            r"save: leaf \[0\] must be an ordinary array, got a masked one. Fill",
+        ),
+        ([np.ones(2, np.longdouble)], r"save: leaf \[0\] must be an array of numbers"),
     ],
 )
 def test_what_no_file_can_hold_is_refused(tmp_path, tree, says):

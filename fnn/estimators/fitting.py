@@ -12,7 +12,7 @@ import warnings
 from abc import abstractmethod
 from dataclasses import replace
 from itertools import pairwise
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ from fnn.estimators.conventions import (
     first_weights,
 )
 from fnn.estimators.programs import Rows, Setup, filled, filled_batch, filled_features, filled_rows
+from fnn.gradients import objective
 from fnn.layers import Layer
 from fnn.losses import Loss, half_squared_error
 from fnn.network import dense, sequential
@@ -40,17 +41,17 @@ from fnn.types import Params
 
 #: What an option must be: (name, condition, in words, what to try).
 CONDITIONS = (
-    ("alpha", lambda v: v >= 0, "at least 0", "1e-4"),
-    ("learning_rate_init", lambda v: v > 0, "above 0", "1e-3"),
-    ("max_iter", lambda v: v >= 1 and v == int(v), "a whole number from 1 on", "200"),
-    ("max_fun", lambda v: v >= 1 and v == int(v), "a whole number from 1 on", "15000"),
+    ("alpha", lambda v: 0 <= v < np.inf, "finite and at least 0", "1e-4"),
+    ("learning_rate_init", lambda v: 0 < v < np.inf, "finite and above 0", "1e-3"),
+    ("max_iter", lambda v: 1 <= v < np.inf and v == int(v), "a whole number from 1 on", "200"),
+    ("max_fun", lambda v: 1 <= v < np.inf and v == int(v), "a whole number from 1 on", "15000"),
     ("tol", lambda v: v >= 0, "at least 0", "1e-4"),
     ("momentum", lambda v: 0 <= v <= 1, "from 0 to 1", "0.9"),
-    ("power_t", lambda v: v >= 0, "at least 0", "0.5"),
+    ("power_t", lambda v: 0 <= v < np.inf, "finite and at least 0", "0.5"),
     ("validation_fraction", lambda v: 0 < v < 1, "above 0 and below 1", "0.1"),
     ("beta_1", lambda v: 0 <= v < 1, "at least 0 and below 1", "0.9"),
     ("beta_2", lambda v: 0 <= v < 1, "at least 0 and below 1", "0.999"),
-    ("epsilon", lambda v: v > 0, "above 0", "1e-8"),
+    ("epsilon", lambda v: 0 < v < np.inf, "finite and above 0", "1e-8"),
     ("dropout", lambda v: 0 <= v < 1, "at least 0 and below 1", "0.2"),
     ("n_iter_no_change", lambda v: v >= 1, "at least 1", "10"),
 )
@@ -136,11 +137,19 @@ class Perceptron(BaseEstimator):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         raw = y
         X, y = self._validated(X, y, incremental, first)
-        weights = self._weights(raw, sample_weight, X, incremental)
+        with np.errstate(over="ignore"):
+            weights = self._weights(raw, sample_weight, X, incremental)
+            self._require_weights(weights)
         random = check_random_state(self.random_state)
         with jax.enable_x64(X.dtype == np.float64):
             if first:
                 self._initialize(random, X)
+            elif (was := [len(b) for b in self.intercepts_]) != (now := [*self._hidden(), self.n_outputs_]):
+                raise ValueError(
+                    f"{type(self).__name__}: the sizes of hidden layers and outputs must stay {was} when training goes "
+                    f"on, got {now}. Fit without warm_start."
+                )
+            self._require_targets(X, y)
             self._params, loss = self._filled_params(), self._loss()[0]
             outputs = self.n_outputs_ if loss is half_squared_error else 1
             net, ahead = self._net(self.dropout), bool(self.nesterovs_momentum)
@@ -190,26 +199,28 @@ class Perceptron(BaseEstimator):
         seed = (random.randint(2**31 - 1) + self.t_) % 2**31 if self.dropout else 0
         key = jax.random.key(seed)
         state = initial_state(self._params, setup.optimizer(numbers), key=key, net=setup.net)
-        if incremental and hasattr(self, "_optimizer_state"):
-            state = state._replace(optimizer_state=self._optimizer_state)
+        solver, before = getattr(self, "_optimizer_state", (None, None))
+        if incremental and solver == self.solver:
+            state = state._replace(optimizer_state=before)
         else:
             self._rate = float(self.learning_rate_init)
+        self._require_curves()
         order, best = np.arange(count), None
         validation = None if held_out is None else _rows(*held_out)
         self.n_iter_ = 0
         try:
-            for _ in range(self.max_iter):
+            for _ in range(int(self.max_iter)):
                 if self.shuffle:
-                    order = shuffle(order, random_state=random)
+                    order = np.asarray(shuffle(order, random_state=random))
                 numbers["rate"] = np.asarray(self._rate, X.dtype)
-                state, total = programs.epoch(
+                state, total, counted = programs.epoch(
                     setup, numbers, state, rows, filled(order, len(rows.x)).astype(np.int32), np.int32(count),
                     np.int32(batch),
                 )  # fmt: skip
                 self._params = state.params
                 self.n_iter_ += 1
                 self.t_ += count
-                self.loss_ = float(total) / count
+                self.loss_ = float(total) / float(counted)
                 self.loss_curve_.append(self.loss_)
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
@@ -235,7 +246,8 @@ class Perceptron(BaseEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if best is not None:
             self._params = best
-        self._optimizer_state = jax.device_get(state.optimizer_state)
+        # another solver has a state of its own
+        self._optimizer_state = self.solver, jax.device_get(state.optimizer_state)
 
     def _fit_all_rows(self, setup: Setup, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
         rows = _rows(X, y, weights)
@@ -252,13 +264,13 @@ class Perceptron(BaseEstimator):
         def packed(tree: Params) -> np.ndarray:
             return np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(tree)])
 
-        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        def value_of(flat: np.ndarray) -> tuple[float, np.ndarray]:
             value, gradients = jax.device_get(programs.value_and_gradient(setup, alpha, unpacked(flat), rows))
             return float(value), packed(gradients)
 
         found = scipy.optimize.minimize(
-            objective, packed(self._params), method="L-BFGS-B", jac=True,
-            options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+            value_of, packed(self._params), method="L-BFGS-B", jac=True,
+            options={"maxfun": int(self.max_fun), "maxiter": int(self.max_iter), "gtol": self.tol},
         )  # fmt: skip
         self.n_iter_, self.loss_, self._params = min(int(found.nit), self.max_iter), float(found.fun), unpacked(found.x)
         if found.status != 0:
@@ -315,12 +327,30 @@ class Perceptron(BaseEstimator):
         self.coefs_, self.intercepts_ = [W for W, _ in drawn], [b for _, b in drawn]
         self._no_improvement_count = 0
         self.__dict__.pop("_optimizer_state", None)
+        for name in ("loss_curve_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"):
+            self.__dict__.pop(name, None)
+        self.best_loss_ = None
         if self.solver != "lbfgs":
-            self.loss_curve_ = []
-            self.validation_scores_ = [] if self.early_stopping else None
-            self.validation_loss_curve_ = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
-            self.best_loss_ = None if self.early_stopping else np.inf
+            self._require_curves()
+
+    def _require_curves(self) -> None:
+        """Curves and best values, those begun that the solver and early stopping need and an earlier fit did not."""
+        stops = bool(self.early_stopping)
+        begun = {
+            "loss_curve_": [], "validation_scores_": [] if stops else None,
+            "validation_loss_curve_": [] if stops else None, "best_validation_score_": -np.inf if stops else None,
+            "best_loss_": None if stops else np.inf,
+        }  # fmt: skip
+        for name, value in begun.items():
+            if getattr(self, name, None) is None:
+                setattr(self, name, value)
+
+    def _require_targets(self, X: np.ndarray, y: np.ndarray) -> None:
+        """Raise where a loss of the package cannot take these targets."""
+        loss = self._loss()[0]
+        if loss is not half_squared_error:
+            x = filled(X, len(X), filled_features(X.shape[1]))
+            objective(self._net(), loss).validate_target(self._filled_params(), x, y)
 
     def _net(self, rate: float = 0.0) -> Layer:
         """The net with the fitted sizes and padded features; in training with dropout after every hidden layer."""
@@ -362,7 +392,8 @@ class Perceptron(BaseEstimator):
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(size != int(size) or size <= 0 for size in sizes):
+        whole = [isinstance(size, Integral) or (isinstance(size, float) and size.is_integer()) for size in sizes]
+        if not all(whole) or any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {sizes}. Try (100,).")
         return [int(size) for size in sizes]
 
@@ -383,9 +414,22 @@ class Perceptron(BaseEstimator):
             )
         if (weights < 0).any():
             raise ValueError(f"sample_weight must be at least 0, got {weights.min()}. Give the row another target.")
+        return weights
+
+    def _require_weights(self, weights: np.ndarray | None) -> None:
+        """Raise where the weights, those of classes in them, weigh nothing or cannot be added up."""
+        if weights is None:
+            return
         if not (weights > 0).any():
             raise ValueError("sample_weight must be above 0 for some row, got weights that are all zero. Leave it out.")
-        return weights
+        total = np.sum(weights)
+        with np.errstate(over="ignore", divide="ignore"):
+            held = np.isfinite(total) and np.isfinite(len(weights) / total)
+        if not held:
+            raise ValueError(
+                f"the weights of the rows must have a sum that {weights.dtype} holds, got weights up to "
+                f"{weights.max():.3g}. Divide them by their mean."
+            )
 
     def _require_options(self, incremental: bool) -> None:
         require_unforked()
@@ -395,7 +439,7 @@ class Perceptron(BaseEstimator):
                 raise ValueError(f"{where}: {name} must be one of {choices}, got {getattr(self, name)!r}. Pick one.")
         for name, holds, condition, usual in CONDITIONS:
             value = getattr(self, name)
-            if isinstance(value, str | bool) or not np.isscalar(value) or not holds(value):
+            if isinstance(value, bool) or not isinstance(value, Real) or not holds(value):
                 raise ValueError(f"{where}: {name} must be {condition}, got {value!r}. Try {usual}.")
         size = self.batch_size
         if size != "auto" and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):

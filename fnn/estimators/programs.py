@@ -22,7 +22,7 @@ from fnn.losses import Loss
 from fnn.optimizers import Optimizer
 from fnn.regularizers import l2
 from fnn.training.state import Batch, TrainState
-from fnn.training.step import train_step
+from fnn.training.step import chosen, train_step
 from fnn.types import Array, Params
 
 #: Up to this many rows and features a problem is padded; a larger one is worth its own program.
@@ -88,28 +88,33 @@ class Rows(NamedTuple):
 @partial(jax.jit, static_argnums=0)
 def epoch(
     setup: Setup, numbers: dict[str, Any], state: TrainState, rows: Rows, order: Array, count: Array, batch: Array
-) -> tuple[TrainState, Array]:
-    """(state after a pass over the first `count` rows of `order`, `batch` at a time; Σ loss of a batch · its rows)."""
+) -> tuple[TrainState, Array, Array]:
+    """(state after a pass over the first `count` rows of `order`, `batch` at a time; Σ loss of a batch · its rows; the
+    rows of these batches, those in which nothing counts left out)."""
     by_hand, optimizer = backprop(setup.net, setup.loss, l2), setup.optimizer(numbers)
 
-    def step(k: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
-        state, total = carry
+    def step(k: Array, carry: tuple[TrainState, Array, Array]) -> tuple[TrainState, Array, Array]:
+        state, total, counted = carry
         within = jnp.arange(setup.batch, dtype=order.dtype)
         place = k.astype(order.dtype) * batch + within
         counts = (within < batch) & (place < count)
-        chosen = order[jnp.where(counts, place, jnp.zeros_like(place))]
-        weights = jnp.where(counts, rows.weights[chosen], jnp.zeros_like(rows.weights, shape=chosen.shape))
-        weight_sum = jnp.sum(weights)
+        taken = order[jnp.where(counts, place, jnp.zeros_like(place))]
+        weights = jnp.where(counts, rows.weights[taken], jnp.zeros_like(rows.weights, shape=taken.shape))
+        total_weight = jnp.sum(weights)
+        # a batch in which nothing counts leaves everything as it was
+        weight_sum = jnp.where(total_weight > 0, total_weight, jnp.ones_like(total_weight))
         # the penalty is α/2 Σ W² over the weight of the batch
         strength = numbers["alpha"] / (2 * weight_sum)
         # `train_step` divides by the number of its rows
-        data = Batch(rows.x[chosen], rows.y[chosen], weights * (setup.batch / weight_sum))
-        before = state.params
-        state, value = train_step(by_hand, optimizer, state, data, strength=strength)
-        return state, total + setup.reported(value, before, strength) * jnp.sum(counts).astype(total.dtype)
+        data = Batch(rows.x[taken], rows.y[taken], weights * (setup.batch / weight_sum))
+        after, value = train_step(by_hand, optimizer, state, data, strength=strength)
+        size = jnp.sum(counts).astype(total.dtype)
+        new = after, total + setup.reported(value, state.params, strength) * size, counted + size
+        return jax.tree.map(lambda a, b: chosen(total_weight > 0, a, b), new, carry)
 
     steps = (count + batch - 1) // batch
-    return jax.lax.fori_loop(0, steps, step, (state, jnp.zeros((), rows.x.dtype)))
+    zero = jnp.zeros((), rows.x.dtype)
+    return jax.lax.fori_loop(0, steps, step, (state, zero, zero))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -29,7 +29,8 @@ def fingerprint(f: Callable[..., PyTree], *args: PyTree) -> str:
     >>> fingerprint(scale(2.0), jnp.ones(3)) == fingerprint(scale(3.0), jnp.ones(3))
     False
     """
-    program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
+    # a function of its own: JAX would give what it traced of f before, whatever globals f reads by now
+    program, shape = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)(*args)
     return fingerprint_of(program, f"{jax.tree.structure(args)} -> {jax.tree.structure(shape)}")
 
 

@@ -161,7 +161,9 @@ def fit(
         job = request.job()
         state = request.start(job) if given is None else request.go_on(job, given)
         source = _source(request, job, state.params if given is None else None)
-        run = Run(job, source, state, int(state.epoch) + epochs, on_nonfinite=on_nonfinite)
+        until = require_size("fit", "the number of epochs in all", int(state.epoch) + epochs, "Start over.")
+        run = Run(job, source, state, until, on_nonfinite=on_nonfinite)
+        run.watched = on_epoch is not None
         run.epoch_by_epoch = on_epoch is not None and _takes_state(on_epoch)
         request.require_monitor(job, state)
         same: dict[str, Any] = {}
@@ -212,8 +214,7 @@ def _source(request: Request, job: Job, params: Params | None) -> Source:
     """Where the rows come from; for a new run, the first predictions are checked."""
     data, look = request.data, None if params is None else partial(request.look_at_predictions, params)
     if isinstance(data, Stream):
-        mean = None if data.weights is None else float(data.weights.mean())
-        return Streamed(data, lambda piece: request.prepare_rows(piece.x, piece.y, piece.weights, "data", mean), look)
+        return Streamed(data, request.prepare_piece, look)
     if look is not None:
         look(job.rows)
     return Memory(job.rows)
@@ -252,13 +253,34 @@ def _watches(
 
 
 def _takes_state(on_epoch: Callable[..., None]) -> bool:
-    """Whether a callback requires a third argument."""
+    """Whether a callback requires a third argument; raise unless it can be called."""
+    remedy = "Give on_epoch=f with f(number, metrics) or f(number, metrics, state)."
+    if not callable(on_epoch):
+        raise TypeError(f"fit: on_epoch must be a function, got {on_epoch!r}. {remedy}")
+    for kind, is_one in (("coroutine", inspect.iscoroutinefunction), ("generator", inspect.isgeneratorfunction)):
+        if is_one(on_epoch):
+            raise TypeError(
+                f"fit: on_epoch must run when it is called, got a {kind} function, which does not. {remedy}"
+            )
     try:
-        parameters = list(inspect.signature(on_epoch).parameters.values())
+        signature = inspect.signature(on_epoch)
     except (TypeError, ValueError):
         return False
+    parameters = list(signature.parameters.values())
+    if not (_binds(signature, 2) or _binds(signature, 3)):
+        name = getattr(on_epoch, "__name__", type(on_epoch).__name__)
+        raise TypeError(f"fit: on_epoch must take (number, metrics), got {name}{signature}. {remedy}")
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
     return len(places) >= 3 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _binds(signature: inspect.Signature, count: int) -> bool:
+    """Whether a function can be called with so many arguments."""
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
 def _trained(
@@ -276,7 +298,7 @@ def _trained(
             word = group.agree(Word(run.budget, due, enough, received.first))
             if word.enough:
                 # only the first process has a callback, called for each epoch after a call that may have gone further
-                state, enough = run.back_to(state, word.enough), word.enough
+                state, enough, run.enough = run.back_to(state, word.enough), word.enough, True
             elif run.fault is not None:
                 raise run.fault
             if word.save and save is not None:
@@ -323,7 +345,7 @@ def _trained(
     if received:
         where = f"fit, epoch {int(state.epoch) + 1} of {run.until}"
         raise _carrying(received.error(where), state, run)
-    run.end(state, enough=enough > 0)
+    run.end(state, enough=run.enough)
     return state
 
 

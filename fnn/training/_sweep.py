@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -182,7 +183,7 @@ def sweep(
         columns = _columns(over)
         runs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         epochs = require_size("sweep", "epochs", epochs, "Give an int of 1 or more, such as 60.")
-        memory = require_size("sweep", "memory", memory, "Give bytes, such as 2**30.")
+        memory = require_size("sweep", "memory", memory, "Give bytes, such as 2**30.", limit=2**63)
         groups = _groups(value_and_grad, len(runs))
         way = _Way(epochs, memory, group, require_checkpoints("sweep", checkpoints))
         monitor, dtype = monitor or ("loss" if validation is None else "validation_loss"), require_dtype(dtype)
@@ -195,6 +196,13 @@ def sweep(
                 "shared" if shared_shuffle else "each", placement=placement,
             )  # fmt: skip
             requests.append((numbers, request))
+    losses = {request.objective.loss for _, request in requests if request.objective is not None}
+    if len(losses) > 1 and monitor.endswith("loss"):
+        warnings.warn(
+            f"sweep: {monitor} is of {len(losses)} different losses, {', '.join(sorted(map(str, losses)))}, which "
+            'cannot be compared. Look at each run, or give validation=(x, y) and monitor="validation_accuracy".',
+            stacklevel=2,
+        )
     members: dict[int, _Member] = {}
     sign = requests[0][1].sign
     with signals.remembered(saves=checkpoints is not None or way.group.several) as received:

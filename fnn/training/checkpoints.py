@@ -149,7 +149,7 @@ class Folder:
         }
         text = json.dumps(manifest, indent=1).encode()
         _written(target.with_suffix(".json"), lambda file: file.write(text))
-        for half in self.path.glob("*.part"):
+        for half in self.path.glob(f"{'[0-9]' * 8}.*.{'[0-9a-f]' * 8}.part"):
             # left by a run that was killed while writing: the folder is locked, so nobody writes it now
             half.unlink(missing_ok=True)
         for old in self.numbers()[self.keep :]:

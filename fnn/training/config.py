@@ -6,7 +6,7 @@ Refuses: a gradient that returns anything but (value, gradients). Letters: N row
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from fnn.adapter import lent_value
 from fnn.gradients import Backprop, Objective
-from fnn.metrics import accuracy
+from fnn.metrics import accuracy, right
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.tracing import traced
@@ -94,6 +94,8 @@ class Config:
     """Where the arrays are placed."""
     caller: str = "fit"
     """The function named in messages that are raised while a step is traced."""
+    texts: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)
+    """What its functions compute, as far as `programs` has read them in this run."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value_and_grad", hashable(self.value_and_grad))
@@ -243,9 +245,8 @@ class Config:
         with traced(self.caller, "metric", f"the metric {name!r}"):
             value = metric(params, batch.x, batch.y, **{each: known[each] for each in known if each in names})
         if shape := _not_one_number(value):
-            raise ValueError(
-                f"{self.caller}: the metric {name!r} must return one number, got {shape}. Take the mean: jnp.mean."
-            )
+            remedy = "Take its real part: jnp.real" if "complex" in shape else "Take the mean: jnp.mean"
+            raise ValueError(f"{self.caller}: the metric {name!r} must return one number, got {shape}. {remedy}.")
         return value
 
 
@@ -254,8 +255,7 @@ def _accuracy(scores: Array, batch: Batch) -> Array:
     if batch.sample_weight is None:
         return accuracy(scores, batch.y)
     weights = batch.sample_weight.astype(wide(batch.sample_weight.dtype))
-    right = (jnp.argmax(scores, axis=-1) == batch.y.astype(jnp.argmax(scores, axis=-1).dtype)).astype(weights.dtype)
-    return jnp.sum(weights * right) / jnp.sum(weights)
+    return jnp.sum(weights * right(scores, batch.y).astype(weights.dtype)) / jnp.sum(weights)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["data", "validation", "hyperparams"], meta_fields=["config"])
@@ -309,25 +309,40 @@ def _require_pair(caller: str, result: Any, params: Params) -> tuple[Array, Para
             "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), not jax.grad or the objective."
         )
     if shape := _not_one_number(result[0]):
+        remedy = "Take its real part: jnp.real" if "complex" in shape else "Take the mean over the examples: jnp.mean"
         raise ValueError(
-            f"{caller}: the value that comes with the gradients must be one number, got {shape}. Take the mean over "
-            "the examples: jnp.mean."
+            f"{caller}: the value that comes with the gradients must be one number, got {shape}. {remedy}."
         )
-    _require_shapes(caller, result[1], params)
-    return jnp.asarray(result[0]), result[1]
+    _require_like(caller, result[1], params)
+    return jnp.asarray(result[0]), jax.tree.map(_in_floats, result[1], params)
+
+
+def _in_floats(gradient: Any, parameter: Any) -> Any:
+    """Whole numbers as the parameter's floats: a mean of them over a window, or a share, is no whole number."""
+    whole = not jnp.issubdtype(jnp.result_type(gradient), jnp.inexact)
+    floats = jnp.issubdtype(jnp.result_type(parameter), jnp.floating)
+    return jnp.asarray(gradient).astype(jnp.result_type(parameter)) if whole and floats else gradient
 
 
 def _not_one_number(value: Any) -> str:
     """What this is, if it is not a single number, else ""."""
     if not hasattr(value, "dtype") and not isinstance(value, int | float):
         return f"a {type(value).__name__}"
+    if jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
+        return f"a complex number, {jnp.result_type(value)}"
     return f"shape {jnp.shape(value)}" if jnp.ndim(value) else ""
 
 
-def _require_shapes(caller: str, gradients: Params, params: Params) -> None:
-    """Raise `ValueError` unless each gradient has the shape of its parameter; an update would broadcast it."""
+def _require_like(caller: str, gradients: Params, params: Params) -> None:
+    """Raise `ValueError` unless each gradient is real and has the shape of its parameter; an update would broadcast
+    it."""
     shapes = zip(jax.tree.leaves_with_path(gradients), jax.tree.leaves(params), strict=True)
     for (path, gradient), parameter in shapes:
+        if jnp.issubdtype(jnp.result_type(gradient), jnp.complexfloating):
+            raise ValueError(
+                f"{caller}: the gradient of params{jax.tree_util.keystr(path)} must be real, got "
+                f"{jnp.result_type(gradient)}. Take the real part of the loss before it is differentiated: jnp.real."
+            )
         if jnp.shape(gradient) != jnp.shape(parameter):
             raise ValueError(
                 f"{caller}: the gradient of params{jax.tree_util.keystr(path)} must have shape {jnp.shape(parameter)}, "

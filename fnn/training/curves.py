@@ -16,11 +16,13 @@ STYLES = ({"color": "#0b5fa5"}, {"color": "#b3470b", "linestyle": "--"})
 def history(metrics: dict[str, np.ndarray], axes: Any = None) -> Any:
     """Draw the curves of a run; see `History.plot`."""
     shown = list(dict.fromkeys(name.removeprefix("validation_") for name in metrics))
+    if not shown:
+        raise ValueError("plot: a history must hold an epoch to be drawn, got none. Train for one epoch or more.")
     axes = _panels(axes, shown)
     for panel, quantity in zip(axes, shown, strict=True):
         names = [name for name in (quantity, f"validation_{quantity}") if name in metrics]
         for name, style in zip(names, STYLES, strict=False):
-            panel.plot(_epochs(metrics[name]), metrics[name], label=name.replace("_", " "), **style)
+            _draw(panel, metrics[name], label=name.replace("_", " "), **style)
         _finish(panel, quantity)
         panel.legend(frameon=False)
     return axes
@@ -30,17 +32,20 @@ def sweep(curves: np.ndarray, best: int, fields: dict[str, Any], quantity: str, 
     """Draw one curve of every run, the best in colour; see `SweepResult.plot`."""
     (panel,) = axes = _panels(axes, [quantity])
     for curve in curves:
-        panel.plot(_epochs(curve), curve, color="#8a8f98", linewidth=0.8, alpha=0.7)
+        _draw(panel, curve, color="#8a8f98", linewidth=0.8, alpha=0.7)
     if best >= 0:
         named = ", ".join(f"{name}={value}" for name, value in fields.items())
-        panel.plot(_epochs(curves[best]), curves[best], linewidth=2, label=f"best: {named}", **STYLES[0])
+        _draw(panel, curves[best], linewidth=2, label=f"best: {named}", **STYLES[0])
         panel.legend(frameon=False)
     _finish(panel, quantity)
     return axes
 
 
-def _epochs(curve: np.ndarray) -> np.ndarray:
-    return np.arange(1, len(curve) + 1)
+def _draw(panel: Any, curve: np.ndarray, **options: Any) -> None:
+    """A curve over the epochs from 1; an epoch between two without a number is a point, which no line would show."""
+    there = np.isfinite(np.concatenate([[np.nan], curve, [np.nan]]))
+    alone = np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:])
+    panel.plot(np.arange(1, len(curve) + 1), curve, marker="o", markevery=alone.tolist(), **options)
 
 
 def _panels(axes: Any, quantities: list[str]) -> Any:

@@ -20,6 +20,8 @@ from fnn.types import Params, PyTree
 BACK = 16
 #: Growth of the loss before the fault from which on the message speaks of divergence.
 GROWN = 10.0
+#: So many epochs of which each is worse than the one before, by a tenth in all, are no chance.
+UPHILL = 5
 
 
 class NonFiniteError(FloatingPointError):
@@ -48,6 +50,10 @@ class NonFiniteError(FloatingPointError):
         self.state, self.step, self.where = state, step, where
         self.history: Any = None
 
+    def __reduce__(self) -> Any:
+        # a process hands it to another by its message and its attributes
+        return type(self), (str(self), self.state, self.step, self.where), {"history": self.history}
+
 
 def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, done: int, bad: int) -> NonFiniteError:
     """The error that names the first bad step.
@@ -66,7 +72,12 @@ def located(job: Job, source: Source, before: TrainState, losses: np.ndarray, do
             where = _bad_place(job, whole, source.batch(job, state))
             break
     else:
-        state, number, where = before, done, "the parameters"
+        if not done and not int(before.step) and not int(before.epoch):
+            return NonFiniteError(
+                f"params{_bad_leaf(job.config.placement.host(before.params))} is not finite before the first step. "
+                "Make the parameters with net.init(key), or look at where they come from.", before, 0, "the parameters"
+            )  # fmt: skip
+        state, number, where = before, done, "an array of the parameters"
     last = losses[max(0, number - 20) : number]
     # the losses of an earlier call are not known
     last = last[np.isfinite(last)]
@@ -98,6 +109,11 @@ def _why(before: np.ndarray) -> str:
 def grown(curve: np.ndarray) -> str:
     """A sentence if a loss curve ends far above where it began, else ""."""
     first, last = float(curve[0]), float(curve[-1])
+    if len(curve) >= UPHILL and (np.diff(curve) > 0).all() and GROWN * abs(first) >= last > 1.1 * abs(first):
+        return (
+            f"the loss grew in each of the {len(curve)} epochs, from {first:.4g} to {last:.4g}. Lower the learning "
+            "rate; with a negative one, as in optax.sgd(-0.1), an optimizer goes uphill."
+        )
     if not last > GROWN * max(abs(first), float(np.abs(curve).min()), 1e-300):
         return ""
     return (
@@ -125,7 +141,8 @@ def _bad_place(job: Job, state: TrainState, batch: Batch) -> str:
             if bad := _bad_leaf(value):
                 return f"the value of {name}{bad}".strip()
     key = noise_key(state, state.step) if config.has_modes else None
-    value, gradients, statistics = jax.jit(config.gradient)(
+    # a function of its own: JAX would find what it compiled for an equal config, whatever globals it read then
+    value, gradients, statistics = jax.jit(lambda *args: config.gradient(*args))(
         state.params, batch, job.hyperparams.strength, state.statistics, key
     )
     if not np.isfinite(np.asarray(value)):

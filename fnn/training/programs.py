@@ -1,8 +1,10 @@
 """Compiled programs, kept as long as they are useful: looked up by what they compute, and limited in number.
 
-Promises: equal records find the existing program; so does an Optax transformation or a metric that is made again, by
-the fingerprint of what it computes. A program holds no function of the user, so what a lambda closes over can be freed.
-For one config the programs of the last few shapes are kept, over all configs the last `LIMIT`.
+Promises: equal records find the existing program; so does a gradient, an Optax transformation or a metric that is made
+again, by the fingerprint of what it computes. Each run reads them anew: one that computes something else than before,
+because a global or an array that it closes over has changed, gets another program. A program holds no function of the
+user, so what a lambda closes over can be freed. For one config the programs of the last few shapes are kept, over all
+configs the last `LIMIT`.
 """
 
 import threading
@@ -10,18 +12,21 @@ import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import optax
 
 from fnn import jaxprs
-from fnn.training.config import ByIdentity, Config, Job, hashable, parameters_of
+from fnn.training.config import ByIdentity, Config, Job, hashable
 from fnn.training.rows import oldest
-from fnn.training.state import Dealt, TrainState
+from fnn.training.state import Batch, Dealt, TrainState
 
 #: How many programs are kept in all, and for one config at different shapes of the rows.
 LIMIT, SHAPES = 64, 4
+#: Packages whose functions read nothing that changes.
+PACKAGES = ("fnn", "optax")
 #: The config of the program being called: it is read while JAX traces, and not kept.
 _CURRENT: ContextVar[Config] = ContextVar("config")
 
@@ -34,7 +39,6 @@ class Program:
 
 
 _PROGRAMS: dict[Any, Program] = {}
-_FINGERPRINTS: dict[Any, str] = {}
 _LOCK = threading.RLock()
 
 
@@ -102,15 +106,26 @@ def _tokens(job: Job, state: TrainState) -> tuple[Any, ...]:
         config.objective, config.batch_size, config.accumulate, config.monitor, config.sign, config.skip, config.runs,
         config.streamed, config.weights, config.placement,
     )  # fmt: skip
-    optimizer: Any = config.optimizer
-    if isinstance(optimizer, optax.GradientTransformation):
-        optimizer = _optimizer_token(optimizer, state, many=config.runs != "one")
-    else:
-        optimizer = _identity(optimizer)
-    one = jax.tree.map(lambda leaf: leaf[0], state.params) if config.runs != "one" else state.params
+    read = state.params, state.statistics, job.hyperparams.strength, job.hyperparams.rate
+    # of many runs the first stands for all
+    params, statistics, strength, rate = read if config.runs == "one" else jax.tree.map(lambda leaf: leaf[0], read)
+    key = state.key if config.runs == "one" or not state.key.ndim else state.key[0]
+    gradient = _read(config, config.value_and_grad, config.gradient, params, _shapes_of_batch(job), strength,
+                     statistics, key)  # fmt: skip
     rows = job.validation if config.streamed or isinstance(job.data, Dealt) else job.data
-    metrics = tuple((name, _function_token(metric, one, rows)) for name, metric in config.metrics)
-    return (*numbers, _identity(config.value_and_grad), optimizer, metrics)
+    metrics = tuple(
+        (name, _read(config, metric, partial(config.measured, name, metric), params, statistics, rows))
+        for name, metric in config.metrics
+    )
+    return (*numbers, gradient, _optimizer_token(config, params, rate), metrics)
+
+
+def _shapes_of_batch(job: Job) -> Batch:
+    """A batch of the rows, without numbers."""
+    dealt = isinstance(job.data, Dealt)
+    rows: Batch = job.data.batches if isinstance(job.data, Dealt) else job.data
+    size = min(job.config.batch_size, len(job.data))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1 + dealt :]), leaf.dtype), rows)
 
 
 def _identity(function: Any) -> Any:
@@ -139,45 +154,46 @@ def _forget(number: int) -> None:
         _ALIVE.pop(number, None)
         for key in [key for key in list(_PROGRAMS) if _mentions(key[0], ("id", number))]:
             _PROGRAMS.pop(key, None)
-        for key in [key for key in list(_FINGERPRINTS) if key[0] == number]:
-            _FINGERPRINTS.pop(key, None)
 
 
 def _mentions(tokens: Any, token: Any) -> bool:
     return tokens == token or (isinstance(tokens, tuple) and any(_mentions(each, token) for each in tokens))
 
 
-def _function_token(metric: Any, params: Any, rows: Any) -> Any:
-    """What a metric computes from these rows; by identity if that cannot be read."""
-    identity = _identity(metric)
-    if rows is None or not isinstance(identity, tuple) or parameters_of(metric)[3:]:
+def _read(config: Config, function: Any, computes: Callable[..., Any], *args: Any) -> Any:
+    """What a function computes, read once in each run: what it closes over, or a global, may have changed since the
+    last. A record is known by its value; what cannot be read, by identity."""
+    identity = _identity(function)
+    if not isinstance(identity, tuple):
         return identity
-    shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((params, rows)))
-    key = (identity[1], shapes, jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
-    if (text := _FINGERPRINTS.get(key)) is None:
-        text = _FINGERPRINTS[key] = fingerprint(metric, params, rows.x, rows.y)
-    return text or identity
+    leaves = jax.tree.leaves(args)
+    key = (id(function), *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
+    if key not in config.texts:
+        config.texts[key] = fingerprint(computes, *args)
+    return config.texts[key] or identity
 
 
-def _optimizer_token(optimizer: optax.GradientTransformation, state: TrainState, *, many: bool) -> Any:
-    """What an Optax transformation computes; by identity if that cannot be read."""
-    params = jax.tree.map(lambda leaf: leaf[0], state.params) if many else state.params
-    identity = _identity(optimizer.update)
-    shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(params))
-    key = (identity[1] if isinstance(identity, tuple) else id(identity), shapes, jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
-    if (text := _FINGERPRINTS.get(key)) is None:
-        text = _FINGERPRINTS[key] = optimizer_fingerprint(optimizer, params)
-    return text or (identity, _identity(optimizer.init))
+def _optimizer_token(config: Config, params: Any, rate: Any) -> Any:
+    """What an optimizer computes; that of a package is what its name says."""
+    optimizer: Any = config.optimizer
+    if isinstance(optimizer, optax.GradientTransformation):
+        key = (id(optimizer), *((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(params)))
+        if key not in config.texts:
+            config.texts[key] = optimizer_fingerprint(optimizer, params)
+        return config.texts[key] or (_identity(optimizer.update), _identity(optimizer.init))
+    if str(getattr(optimizer, "__module__", "")).partition(".")[0] in PACKAGES:
+        return _identity(optimizer)
+    return _read(config, optimizer, lambda params, rate: _both(config.build(rate), params), params, rate)
 
 
 def optimizer_fingerprint(optimizer: Any, params: Any) -> str:
     """The fingerprint of init and update, or "" if they hold something that cannot be compared, such as a callback."""
+    return fingerprint(lambda params: _both(optimizer, params), params)
 
-    def both(params: Any) -> Any:
-        state = optimizer.init(params)
-        return state, optimizer.update(params, state, params)
 
-    return fingerprint(both, params)
+def _both(optimizer: Any, params: Any) -> Any:
+    state = optimizer.init(params)
+    return state, optimizer.update(params, state, params)
 
 
 def fingerprint(f: Callable[..., Any], *args: Any) -> str:

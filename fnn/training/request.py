@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from fnn.checks import require_hash, require_size
+from fnn.checks import numbered, require_hash, require_size
 from fnn.gradients import Objective
 from fnn.layers import Layer
 from fnn.optimizers import Optimizer
@@ -36,7 +37,7 @@ from fnn.training.state import (
     floating_dtype,
     measuring_dtype,
 )
-from fnn.training.stream import Stream
+from fnn.training.stream import Piece, Stream
 from fnn.types import Params, wide
 
 #: What to do when a loss or a gradient is not finite.
@@ -98,7 +99,7 @@ class Request:
     dtype: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self._require_params()
+        object.__setattr__(self, "params", self._require_params())
         object.__setattr__(self, "objective", objective_of(self.value_and_grad))
         require_hash(self.caller, self.objective)
         object.__setattr__(self, "dtype", floating_dtype(self.params, self.caller))
@@ -212,7 +213,7 @@ class Request:
         if self.monitor not in names:
             raise ValueError(
                 f"{self.caller}: {what} is not measured, got the measures {', '.join(names)}. "
-                f"{REMEDIES[self.caller]['monitor']}."
+                f"{REMEDIES[self.caller]['monitor'] if self.validation is None else 'Give one of them'}."
             )
         if self.direction is None and not any(self.monitor.endswith(name) for name in KNOWN):
             raise ValueError(
@@ -236,6 +237,12 @@ class Request:
         key = (self.caller, name, str(self.dtype), self.objective, shapes, self._weights_mode())
         return rows.SEEN.get(key, sources, lambda: self.prepare_rows(x, y, weights, name))
 
+    def prepare_piece(self, piece: Piece) -> Batch:
+        """The rows of a piece of the stream on the device; messages name them as the source does."""
+        mean = None if self.data.weights is None else rows.mean_weight(self.data.weights)
+        with numbered(piece.numbers):
+            return self.prepare_rows(piece.x, piece.y, piece.weights, "data", mean)
+
     def prepare_rows(self, x: Any, y: Any, weights: Any, name: str, mean: float | None = None) -> Batch:
         """The rows on the device; `mean` is the mean weight of all rows if these are only some of them."""
         where = f"{self.caller}: "
@@ -254,7 +261,10 @@ class Request:
     def mean_weight(self) -> Any:
         """w̄ of the data, or None."""
         weights = self.data.weights if isinstance(self.data, Stream) else self._parts(self.data, "data")[2]
-        return None if weights is None else jnp.asarray(np.mean(np.asarray(weights, np.float64)), jnp.float32)
+        if weights is None:
+            return None
+        with np.errstate(over="ignore"):
+            return jnp.asarray(np.float32(rows.mean_weight(np.asarray(weights, np.float64))))
 
     def _array(self, what: str, array: Any, *, casts: bool) -> jax.Array:
         return rows.on_device(what, rows.whole_numbers(what, array, self.dtype, casts=casts), self.dtype)
@@ -291,19 +301,20 @@ class Request:
     def _weights(self, weights: Any, name: str, count: int, mean: float | None) -> Any:
         if weights is None:
             return None
-        array = rows.host(f"{self.caller}: weights of {name}", weights)
-        if array.shape != (count,):
+        what = f"{self.caller}: weights of {name}"
+        array = np.asarray(weights, np.float64) if mean is not None else rows.require_weights(what, weights, count)
+        if name == "data" and self._weights_mode() == "mean":
+            # divided by their mean, large weights then fit into narrow dtypes, and a batch needs only its size
+            array = array / (rows.mean_weight(array) if mean is None else mean)
+        dtype = wide(self.dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            cast = array.astype(dtype)
+        if not np.isfinite(cast).all() or (array.any() and not cast.any()):
             raise ValueError(
-                f"{self.caller}: weights of {name} must hold one number per row, shape ({count},), got {array.shape}. "
-                "Give one for each; a mask within a row belongs in the loss."
+                f"{what} must be finite and not all 0 in {jnp.dtype(dtype).name}, got numbers up to "
+                f"{array.max():.3g}. Divide them by their mean."
             )
-        array = np.asarray(array, np.float64)
-        if mean is None:
-            require_weights(f"{self.caller}: weights of {name}", array)
-            mean = float(array.mean())
-        # divided by their mean: large weights then fit into narrow dtypes, and a batch needs only its size
-        scaled = array / mean if name == "data" and self._weights_mode() == "mean" else array
-        return rows.copied(scaled, wide(self.dtype))
+        return rows.copied(cast)
 
     def _validation(self) -> Batch:
         if self.objective is None and not self.metrics:
@@ -311,7 +322,12 @@ class Request:
                 f"{self.caller}: validation needs a gradient that knows its objective, got a bare function. "
                 "Give fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss)), or metrics."
             )
-        return self.prepare(self.validation, "validation")
+        try:
+            return self.prepare(self.validation, "validation")
+        except (TypeError, ValueError) as error:
+            if "validation" in str(error):
+                raise
+            raise rows.about(f"{self.caller}: in validation, ", error) from error
 
     def _weighted(self) -> bool:
         if isinstance(self.data, Stream):
@@ -340,7 +356,8 @@ class Request:
 
     # ---- checks -----------------------------------------------------------------------------------------------------
 
-    def _require_params(self) -> None:
+    def _require_params(self) -> Params:
+        """The parameters, those of NumPy as JAX takes them."""
         where, params = self.caller, self.params
         if isinstance(params, Layer):
             raise TypeError(f"{where}: params must be parameters, got the net {params!r}. Give net.init(key).")
@@ -366,6 +383,9 @@ class Request:
                 f"{where} trains whole runs, outside jit, vmap and grad, got a traced value. "
                 f"{REMEDIES[where]['traced']}."
             )
+        return jax.tree.map(
+            lambda leaf: rows.host(f"{where}: params", leaf) if isinstance(leaf, np.ndarray) else leaf, params
+        )
 
     def _require_number(self, name: str, value: Any, low: float, remedy: str, *, above: bool = False) -> None:
         """Raise unless this is one finite number, at least or above 0."""
@@ -375,6 +395,18 @@ class Request:
             raise TypeError(f"{self.caller}: {name} must be a number, got {value!r}. {remedy}")
         if not (low < value if above else low <= value) or not value < np.inf:
             raise ValueError(f"{self.caller}: {name} must be {condition}, got {value}. {remedy}")
+        self._require_held(name, value, remedy)
+
+    def _require_held(self, name: str, value: Any, remedy: str) -> None:
+        """Raise if a finite number becomes 0 or infinity in the dtype in which it counts."""
+        dtype = self.dtype if name in ("learning_rate", "strength") else wide(self.dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            held = np.asarray(value, np.float64).astype(dtype)
+        if name != "min_improvement" and (not np.isfinite(held) or (value and not held)):
+            raise ValueError(
+                f"{self.caller}: {name} must be held by {jnp.dtype(dtype).name}, got {value}, which is {held:g} there. "
+                f"{remedy}"
+            )
 
     def _require_options(self) -> None:
         where = self.caller
@@ -400,6 +432,16 @@ class Request:
             )
         if self.direction not in (None, *DIRECTIONS):
             raise ValueError(f'{where}: direction must be "min" or "max", got {self.direction!r}. Give one, or None.')
+        unused = {"min_improvement": self.min_improvement}
+        if where == "fit":
+            usual = type(self).__dataclass_fields__["monitor"].default
+            unused |= {"direction": self.direction, "monitor": None if self.monitor == usual else self.monitor}
+        for name, value in unused.items():
+            if value and self.patience is None:
+                raise ValueError(
+                    f"{where}: {name} counts for early stopping alone, got {name}={value!r} without patience. Give "
+                    f"patience=10, or leave {name} out."
+                )
 
     def _require_metrics(self) -> None:
         where, metrics = self.caller, self.metrics or {}
@@ -411,6 +453,9 @@ class Request:
                 f"{where}: the metric {wanting[0]!r} takes the net, got a gradient that does not know one. Give "
                 "fnn.backprop(net, loss) or jax.value_and_grad(fnn.objective(net, loss))."
             )
+        unnamed = [name for name in metrics if not isinstance(name, str)]
+        if unnamed:
+            raise TypeError(f"{where}: a metric must have a text for a name, got {unnamed[0]!r}. Give {{name: f}}.")
         taken = [name for name in metrics if name in OWN or str(name).startswith("validation_")]
         if taken:
             raise ValueError(
@@ -462,6 +507,8 @@ class Request:
     def _require_optimizer(self) -> None:
         """Raise unless this is an optimizer, with a learning rate if and only if it needs one."""
         where, remedies, optimizer = self.caller, REMEDIES[self.caller], self.optimizer
+        if isinstance(optimizer, Optimizer) and isinstance(optimizer.learning_rate, int | float):
+            self._require_held("learning_rate", optimizer.learning_rate, "Try 1e-3.")
         if isinstance(optimizer, optax.GradientTransformation | Optimizer):
             if self.rates[0] is not None:
                 raise ValueError(
@@ -503,6 +550,9 @@ class Request:
                 () if strength is None else strength if isinstance(strength, tuple | list) else np.ravel(strength)
             ):
                 self._require_number("strength", each, 0, "Try 1e-4.")
+            if regularizer is not None:
+                # it says whether it takes one number or a pair
+                jax.eval_shape(partial(regularizer, strength=strength), self.params)
 
 
 def _needs_net(metric: Metric) -> bool:
@@ -532,9 +582,3 @@ def _takes_others(function: Any, known: Iterable[str]) -> str:
     except TypeError:
         fits = False
     return "" if fits else f"{getattr(function, '__name__', type(function).__name__)}{signature}"
-
-
-def require_weights(what: str, array: np.ndarray) -> None:
-    """Raise unless these weights of all rows are finite, at least 0, and not all 0."""
-    if not (np.isfinite(array).all() and (array >= 0).all() and array.any()):
-        raise ValueError(f"{what} must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row.")

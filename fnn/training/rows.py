@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fnn.checks import require_finite, validate, warn_cast
+from fnn.checks import require_finite, row_number, validate, warn_cast
 from fnn.types import DType
 
 #: Kinds of NumPy dtypes that are not numbers: what they are, and what to do with them.
@@ -31,6 +31,10 @@ NO_NUMBERS = {
 }
 
 
+#: What an array of Python objects may hold to be one of numbers.
+REAL = int | float | np.integer | np.floating | np.bool_
+
+
 def host(what: str, value: Any) -> Any:
     """An array of numbers in native byte order, on the host unless it was a JAX array."""
     if isinstance(value, Tracer):
@@ -42,21 +46,23 @@ def host(what: str, value: Any) -> Any:
         return value
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.getmaskarray(value).any():
+            remedy = "Drop those rows, or fill them, .filled(0), and give them the weight 0"
             raise TypeError(
                 f"{what} must be an ordinary array, got a masked one with {np.ma.count_masked(value)} masked entries. "
-                "Drop those rows, or fill them, .filled(0), and give them the weight 0."
+                f"{'Fill them: .filled(0)' if what.endswith('params') else remedy}."
             )
         value = value.data
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        raise TypeError(
-            f"{what} must be dense, got a sparse {type(value).__name__}. Give .toarray().astype('float32')."
-        )
+    if (hasattr(value, "toarray") and hasattr(value, "nnz")) or (hasattr(value, "todense") and hasattr(value, "nse")):
+        made = "toarray" if hasattr(value, "toarray") else "todense"
+        raise TypeError(f"{what} must be dense, got a sparse {type(value).__name__}. Give .{made}().astype('float32').")
     if getattr(value, "requires_grad", False):
         raise TypeError(f"{what} must be an array, got a tensor that requires grad. Give .detach().numpy().")
     try:
         array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{what} must be an array, got rows of unequal length: {error}. Pad or cut them.") from error
+    if array.dtype == object and array.ndim and array.size:
+        array = _unboxed(array)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == np.longdouble and array.dtype.itemsize > 8:
@@ -64,8 +70,24 @@ def host(what: str, value: Any) -> Any:
     floating = jnp.issubdtype(array.dtype, jnp.floating)
     if array.dtype.kind in NO_NUMBERS and not floating:
         kind, remedy = NO_NUMBERS[array.dtype.kind]
+        if kind == "text" and ": y of" not in what:
+            remedy = "Give numbers: each category a column of 0 and 1, as fnn.one_hot makes them"
+        elif ": y of" in what and array.ndim == 1 and array.size and all(isinstance(each, str) for each in array):
+            remedy = NO_NUMBERS["U"][1]
         raise TypeError(f"{what} must hold real numbers, got {kind}, {_described(value, array)}. {remedy}.")
     return array
+
+
+def _unboxed(array: np.ndarray) -> np.ndarray:
+    """The numbers of an array of Python objects, as tables give for columns of several types, if it holds no other."""
+    kinds = set(map(type, array.flat))
+    if all(issubclass(kind, bool | np.bool_) for kind in kinds) or not all(issubclass(kind, REAL) for kind in kinds):
+        return array
+    whole = all(issubclass(kind, int | np.integer) for kind in kinds)
+    try:
+        return array.astype(np.int64 if whole else np.float64)
+    except OverflowError:
+        return array
 
 
 def _described(value: Any, array: np.ndarray) -> str:
@@ -95,8 +117,14 @@ def on_device(what: str, array: Any, dtype: DType) -> jax.Array:
     warn_cast(what, own, dtype)
     with np.errstate(over="ignore"):
         cast = copied(array, dtype)
-    if not np.isfinite(np.asarray(cast, np.float64)).all():
+    whole = np.asarray(cast, np.float64)
+    if not np.isfinite(whole).all():
         require_finite(f"{what}, cast to {jnp.dtype(dtype).name},", cast)
+    if not whole.any() and np.asarray(array).any():
+        raise ValueError(
+            f"{what} must not vanish in {jnp.dtype(dtype).name}, got numbers up to {np.abs(array).max():.3g}. Scale "
+            "it: divide by its standard deviation."
+        )
     return cast
 
 
@@ -124,7 +152,7 @@ def whole_numbers(what: str, array: Any, dtype: DType, *, casts: bool) -> Any:
         return array
     if casts:
         return array.astype(dtype)
-    row = int(beyond[0][0])
+    row = row_number(int(beyond[0][0]))
     raise ValueError(
         f"{what} must fit into 32 bits, got {array[tuple(beyond[0])]} in row {row}. Cast it, .astype('float32'), or "
         "start with JAX_ENABLE_X64=1."
@@ -134,17 +162,56 @@ def whole_numbers(what: str, array: Any, dtype: DType, *, casts: bool) -> Any:
 def looked_at(x: Any, y: Any, *, integers: bool) -> None:
     """Raise on the first thing in these arrays that cannot be right but that training would accept without
     complaint."""
-    for leaf in jax.tree.leaves(x):
-        if integers and leaf.dtype.kind in "iub" and np.ndim(leaf) and len(leaf):
-            # an index into a table is not a number to check
-            validate(np.zeros((len(leaf), 1), np.float32), y)
-        elif leaf.dtype == np.uint8:
-            raise TypeError(
-                "x must have a floating dtype, got uint8. Scale images once, x.astype('float32') / 255; a "
-                "fnn.Stream does it with scale=1 / 255."
-            )
-        else:
-            validate(leaf, y)
+    for path, leaf in jax.tree.leaves_with_path(x):
+        try:
+            _looked_at(leaf, y, integers=integers)
+        except (TypeError, ValueError) as error:
+            if not path or not str(error).startswith("x "):
+                raise
+            raise about(f"in x{jax.tree_util.keystr(path)}, ", error) from error
+
+
+def about(words: str, error: TypeError | ValueError) -> TypeError | ValueError:
+    """The error with words before its message."""
+    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{words}{error}")
+
+
+def _looked_at(leaf: Any, y: Any, *, integers: bool) -> None:
+    if integers and leaf.dtype.kind in "iub" and np.ndim(leaf) and len(leaf):
+        # an index into a table is not a number to check
+        validate(np.zeros((len(leaf), 1), np.float32), y)
+    elif leaf.dtype == np.uint8:
+        raise TypeError(
+            "x must have a floating dtype, got uint8. Scale images once, x.astype('float32') / 255; a fnn.Stream does "
+            "it with scale=1 / 255."
+        )
+    else:
+        validate(leaf, y)
+
+
+# ---- weights --------------------------------------------------------------------------------------------------------
+
+
+def require_weights(what: str, weights: Any, count: int) -> np.ndarray:
+    """The weights of `count` rows in double precision, if they are finite, at least 0, and not all 0."""
+    array = host(what, weights)
+    if array.shape != (count,):
+        raise ValueError(
+            f"{what} must hold one number per row, shape ({count},), got {array.shape}. Give one for each; a mask "
+            "within a row belongs in the loss."
+        )
+    array = np.array(array, np.float64)
+    if not (np.isfinite(array).all() and (array >= 0).all() and array.any()):
+        raise ValueError(f"{what} must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row.")
+    return array
+
+
+def mean_weight(weights: np.ndarray) -> float:
+    """w̄, even if the sum of the weights overflows."""
+    with np.errstate(over="ignore"):
+        mean = float(weights.mean())
+    largest = weights.max()
+    return mean if np.isfinite(mean) else float(largest * np.mean(weights / largest))
 
 
 # ---- arrays that were checked before --------------------------------------------------------------------------------

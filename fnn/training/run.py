@@ -74,7 +74,7 @@ class History(NamedTuple):
 
     def _repr_html_(self) -> str:
         rows = [
-            (name, *map(float, (curve[0], curve[-1], np.nanmin(curve), np.nanmax(curve))))
+            (name, *map(float, (curve[0], curve[-1], np.fmin.reduce(curve), np.fmax.reduce(curve))))
             for name, curve in self.metrics.items()
             if len(curve)
         ]
@@ -109,11 +109,15 @@ class Run:
         self.before = state
         """The state with which the last call began."""
         self.resumed = False
+        self.enough = False
+        """Whether `on_epoch` has ended the run."""
         self.epoch_by_epoch = False
         """Whether every call ends with an epoch, because the state after each is needed."""
+        self.watched = False
+        """Whether an `on_epoch` may end the run."""
 
     def over(self, state: TrainState) -> bool:
-        return int(state.epoch) >= self.until or bool(stopped(state, self.job.hyperparams))
+        return self.enough or int(state.epoch) >= self.until or bool(stopped(state, self.job.hyperparams))
 
     def advance(self, before: TrainState) -> tuple[TrainState, list[tuple[int, Metrics]]]:
         """The state after one call, and the epochs that it finished."""
@@ -164,8 +168,10 @@ class Run:
         self.ending = f"ended after epoch {epoch} of {self.until}: {why}"
         if state.best is not None and (curve := self.metrics.get(config.monitor)):
             values = config.sign * np.array(curve, np.float64)
-            own = np.nanmin(values) <= float(np.asarray(state.best.value))
-            of = f"epoch {self.began + int(np.nanargmin(values)) + 1}" if own else "an earlier call"
+            values[np.isnan(values)] = np.inf
+            own = values.min() <= float(np.asarray(state.best.value))
+            before = "an earlier call" if self.began else "the start"
+            of = f"epoch {self.began + int(values.argmin()) + 1}" if own else before
             self.ending += f"; the parameters of {of} were returned"
 
     def record(self, before: TrainState, state: TrainState, chunk: ChunkMetrics) -> list[tuple[int, Metrics]]:
@@ -211,7 +217,9 @@ class Run:
             # only once: it traces, and a checkpoint may be written after every call
             self.names = self.job.measured_names(state)
         metrics = {name: np.asarray(self.metrics.get(name, []), dtype) for name in self.names}
-        return {"state": state, "losses": flat.astype(dtype), "metrics": metrics}
+        return {
+            "state": state, "losses": flat.astype(dtype), "metrics": metrics, "enough": np.asarray(self.enough),
+        }  # fmt: skip
 
     def save(self, folder: Folder | None, run: dict[str, Any], state: TrainState) -> None:
         """Write a checkpoint of this state and the curves; a process without a folder only helps to gather them."""
@@ -239,6 +247,13 @@ class Run:
         self.losses = [np.asarray(saved["losses"])]
         self.metrics = {name: list(np.asarray(values)) for name, values in saved["metrics"].items()}
         state = placement.settle(saved["state"])
+        self.enough = self.watched and bool(np.asarray(saved["enough"]))
+        if self.enough:
+            warnings.warn(
+                f"fit: on_epoch ended the run of these checkpoints after epoch {int(state.epoch)}; it is returned "
+                "as it is. To continue leave on_epoch out, or use another folder.",
+                stacklevel=4,
+            )
         if int(state.epoch) > self.until:
             warnings.warn(
                 f"fit: the run of these checkpoints already has {int(state.epoch)} epochs, {self.until} were asked "

@@ -164,11 +164,19 @@ class ChunkMetrics(NamedTuple):
 
 def floating_dtype(params: Params, caller: str = "fit") -> Any:
     """The dtype of the first floating leaf."""
-    for leaf in jax.tree.leaves(params):
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            return jnp.result_type(leaf)
+    dtypes = [jnp.result_type(leaf) for leaf in jax.tree.leaves(params)]
+    for dtype in dtypes:
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise TypeError(
+                f"{caller}: params must be real, got {dtype}. Train real and imaginary parts as two arrays, and put "
+                "them together in the function."
+            )
+    for dtype in dtypes:
+        if jnp.issubdtype(dtype, jnp.floating):
+            return dtype
+    got = f"{dtypes[0]} alone" if dtypes else "none"
     raise ValueError(
-        f"{caller}: params must hold a floating array, got none, so there is nothing to train. Make them with "
+        f"{caller}: params must hold a floating array, got {got}, so there is nothing to train. Make them with "
         "net.init(key)."
     )
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnn.checks import require_key
 from fnn.layers import Layer
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
@@ -35,6 +36,12 @@ def initial_state(params: Params, optimizer: AnyOptimizer, *, key: Key, net: Lay
     >>> int(state.epoch), int(state.step)
     (0, 0)
     """
+    require_key("initial_state", key)
+    if not hasattr(optimizer, "init"):
+        raise TypeError(
+            f"initial_state: optimizer must be an Optax transformation or a record, got {optimizer!r}. Call it with "
+            "its learning rate: optax.adam(1e-3)."
+        )
     state = Config(None, None, optimizer, 1, caller="initial_state").start(params, key, Hyperparams())
     return state if net is None else state._replace(statistics=net.start(params))
 
@@ -72,6 +79,14 @@ def train_step(
     >>> float(fnn.accuracy(net.apply(state.params, x), y)), int(state.step)
     (1.0, 200)
     """
+    if not isinstance(state, TrainState):
+        raise TypeError(
+            f"train_step: state must be a TrainState, got a {type(state).__name__}. Make it with "
+            "fnn.training.initial_state(params, optimizer, key=key)."
+        )
+    if not isinstance(batch, Batch) or not all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(batch)):
+        got = "lists" if isinstance(batch, Batch) else f"a {type(batch).__name__}"
+        raise TypeError(f"train_step: batch must be a Batch of arrays, got {got}. Give fnn.training.Batch(x, y).")
     config = Config(value_and_grad, objective_of(value_and_grad), optimizer, 1, caller="train_step")
     key = noise_key(state, state.step) if config.has_modes else None
     state, value = take_step(config, Hyperparams(None, strength, clip_norm), state, batch, key=key)

@@ -6,7 +6,7 @@ memory is.
 Letters: N rows, C rows of a piece, B batch size.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ import numpy as np
 
 from fnn.checks import require_size
 from fnn.training.placement import Deal, Placement
+from fnn.training.rows import host, require_weights
 from fnn.training.shuffle import part_of_permutation
 from fnn.types import Array, Key
 
@@ -55,7 +56,8 @@ class Stream:
                 "name: Stream(x, y, weights=w)."
             )
         require_size("Stream", "rows", self.rows, "Give how many rows are read at a time, such as 65536.")
-        if self.scale is not None and not (isinstance(self.scale, int | float) and 0 < abs(self.scale) < np.inf):
+        number = isinstance(self.scale, int | float | np.integer | np.floating) and not isinstance(self.scale, bool)
+        if self.scale is not None and not (number and 0 < abs(self.scale) < np.inf):
             raise ValueError(f"Stream: scale must be a finite number other than 0, got {self.scale!r}. Try 1 / 255.")
         counts = [_count(name, each) for name, each in (("x", self.x), ("y", self.y))]
         if counts[0] != counts[1] or not counts[0]:
@@ -65,16 +67,7 @@ class Stream:
             )
         if self.weights is not None:
             # read once: later changes of the source have no effect
-            object.__setattr__(self, "weights", np.array(self.weights, np.float64))
-            if self.weights.shape != (counts[0],):
-                raise ValueError(
-                    f"Stream: weights must hold one number per row, shape ({counts[0]},), got {self.weights.shape}. "
-                    "Give one for each."
-                )
-            if not (np.isfinite(self.weights).all() and (self.weights >= 0).all() and self.weights.any()):
-                raise ValueError(
-                    "Stream: weights must be finite, at least 0, and not all 0. Give 1.0 for an ordinary row."
-                )
+            object.__setattr__(self, "weights", require_weights("Stream: weights", self.weights, counts[0]))
 
     def __len__(self) -> int:
         return _count("x", self.x)
@@ -87,12 +80,13 @@ class Stream:
         x, y = (self._read(name, each, rows[order])[back] for name, each in (("x", self.x), ("y", self.y)))
         if self.scale is not None:
             x = x.astype(np.float32 if x.dtype.kind in "iub" else x.dtype) * np.float32(self.scale)
-        return Piece(x, y, None if self.weights is None else self.weights[rows])
+        return Piece(x, y, None if self.weights is None else self.weights[rows], rows)
 
     def _read(self, name: str, source: Any, rows: np.ndarray) -> np.ndarray:
         """These rows of one source; raises if it returns anything else."""
         try:
-            read = np.asarray(source[rows])
+            given = source[rows]
+            read = given if isinstance(given, np.ma.MaskedArray) else np.asarray(given)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise TypeError(
                 f"Stream: {name} must return rows for an array of row numbers, got {type(error).__name__} from a "
@@ -104,7 +98,7 @@ class Stream:
                 f"Stream: {name} must return rows for an array of row numbers, got {type(source).__name__}, which "
                 f"returned {read.dtype.name} of shape {read.shape}. Give an array, or .toarray() of a sparse matrix."
             )
-        return read
+        return host(f"Stream: {name}", read)
 
     def pieces(
         self, key: Key, first: int, batch_size: int, placement: Placement
@@ -138,6 +132,8 @@ class Piece(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None
+    numbers: np.ndarray
+    """Of its rows, in the source."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -153,8 +149,11 @@ def _count(name: str, source: Any) -> int:
         raise TypeError(
             f"Stream: {name} must return rows by their numbers, got a {type(source).__name__}. Give .to_numpy()."
         )
-    if isinstance(source, list | tuple):
-        raise TypeError(f"Stream: {name} must return rows for an array of row numbers, got a list. Give np.asarray(…).")
+    if isinstance(source, list | tuple | Mapping):
+        raise TypeError(
+            f"Stream: {name} must return rows for an array of row numbers, got a {type(source).__name__}. Give "
+            "np.asarray(…), or a class with __len__ and __getitem__."
+        )
     shape = getattr(source, "shape", None)
     if shape:
         return int(shape[0])

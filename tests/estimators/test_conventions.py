@@ -69,7 +69,7 @@ def test_a_fork_is_refused_and_the_room_is_optional():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"alpha": -1}, "MLPClassifier: alpha must be at least 0, got -1. Try 1e-4."),
+        ({"alpha": -1}, "MLPClassifier: alpha must be finite and at least 0, got -1. Try 1e-4."),
         ({"max_iter": 1.5}, "max_iter must be a whole number from 1 on, got 1.5"),
         ({"tol": "small"}, "tol must be at least 0, got 'small'"),
         ({"solver": "adagrad"}, r"solver must be one of \('lbfgs', 'sgd', 'adam'\), got 'adagrad'"),

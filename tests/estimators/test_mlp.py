@@ -138,6 +138,53 @@ def test_what_is_new():
     assert robust.loss_curve_[-1] < robust.loss_curve_[0]
 
 
+def test_a_batch_in_which_nothing_counts_leaves_everything_as_it_was():
+    options, weights = OPTIONS | {"shuffle": False, "batch_size": 65, "max_iter": 2}, np.repeat([1.0, 0.0], 65)
+    both = MLPClassifier(**options).fit(X, CLASSES["two"], weights)
+    half = MLPClassifier(**options).fit(X[:65], CLASSES["two"][:65])
+    assert apart(both, half) == 0
+
+
+def test_a_solver_may_change_between_calls():
+    model = MLPClassifier(**OPTIONS | {"solver": "lbfgs"}).fit(X, CLASSES["two"])
+    for solver in ("sgd", "adam"):
+        model.set_params(solver=solver).partial_fit(X, CLASSES["two"])
+    assert len(model.loss_curve_) == 2
+    model.set_params(early_stopping=True, warm_start=True, max_iter=3.0).fit(X, CLASSES["two"])
+    assert len(model.validation_scores_) == 3
+    assert len(model.set_params(early_stopping=False).fit(X, CLASSES["two"]).loss_curve_) == 8
+
+
+REFUSED = {
+    "alpha": (np.inf, r"alpha must be finite and at least 0, got inf"),
+    "epsilon": (1j, "epsilon must be finite and above 0, got 1j"),
+    "max_iter": (np.inf, "max_iter must be a whole number from 1 on, got inf"),
+    "learning_rate_init": (np.inf, "learning_rate_init must be finite and above 0, got inf"),
+    "hidden_layer_sizes": ("abc", r"hidden_layer_sizes must be whole numbers > 0, got \['a', 'b', 'c'\]"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_options_that_cannot_be_right_are_refused(name):
+    value, says = REFUSED[name]
+    with pytest.raises(ValueError, match=says):
+        MLPClassifier(**OPTIONS | {name: value}).fit(X, CLASSES["two"])
+    for none in (None, (np.nan,), (True, 2.5)):
+        with pytest.raises(ValueError, match="hidden_layer_sizes must be whole numbers > 0"):
+            MLPClassifier(hidden_layer_sizes=none).fit(X, CLASSES["two"])
+
+
+def test_what_would_be_learned_wrong_is_refused():
+    model = MLPRegressor(**OPTIONS | {"warm_start": True, "max_iter": 1}).fit(X, VALUES["one"])
+    with pytest.raises(ValueError, match=r"outputs must stay \[9, 5, 1\] when .*, got \[7, 1\]. Fit without"):
+        model.set_params(hidden_layer_sizes=(7,)).fit(X, VALUES["one"])
+    with pytest.raises(ValueError, match="y must be probabilities from 0 to 1; row 0"):
+        MLPRegressor(**OPTIONS | {"loss": "softmax_cross_entropy"}).fit(X, 3 + VALUES["pairs"])
+    for size in (1e308, 1e-310):
+        with pytest.raises(ValueError, match="weights of the rows must have a sum that float64 holds, got weights up"):
+            MLPClassifier(**OPTIONS).fit(X, CLASSES["two"], np.full(130, size))
+
+
 def test_dropout_is_of_training_alone_and_repeats():
     y, options = CLASSES["three"], OPTIONS | {"dropout": 0.4}
     model, again = (MLPClassifier(**options).fit(X, y) for _ in range(2))

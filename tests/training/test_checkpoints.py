@@ -59,6 +59,26 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, epoch):
     assert same(longer, run(epochs=8, **options)[0]) and seen == [7, 8]
 
 
+def test_a_run_that_its_callback_ended_comes_back_as_it_is(tmp_path):
+    def enough(number, found):
+        if number == 2:
+            raise fnn.StopTraining
+
+    ended, curves = resumed(tmp_path, on_epoch=enough)
+    with pytest.warns(UserWarning, match="on_epoch ended the run of these checkpoints after epoch 2; it is"):
+        again, same_curves = resumed(tmp_path, on_epoch=enough)
+    assert int(again.epoch) == 2 and same(again, ended) and same(curves, same_curves)
+    # nobody to end it: all six epochs, as without checkpoints
+    assert same(resumed(tmp_path)[0], run()[0])
+
+
+def test_other_files_of_the_folder_stay(tmp_path):
+    for name in ("mine.part", "00000001.npz.0123abcd.part"):
+        (tmp_path / name).touch()
+    resumed(tmp_path, epochs=1)
+    assert [path.name for path in tmp_path.glob("*.part")] == ["mine.part"]
+
+
 def test_the_last_few_are_kept(tmp_path):
     interrupted(tmp_path, 6, keep=2)
     assert sorted(p.suffix for p in tmp_path.glob("0*")) == [".json", ".json", ".npz", ".npz"]

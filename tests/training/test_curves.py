@@ -47,6 +47,16 @@ def test_a_history_has_a_panel_for_each_quantity():
         HISTORY.plot(loss)
 
 
+def test_an_epoch_alone_is_a_point_and_none_is_said():
+    for curve, alone in (([3.0], [0]), ([3.0, np.nan, 2.0, 1.0], [0]), ([3.0, 2.0], []), ([np.nan], [])):
+        history = fnn.training.History(np.zeros((len(curve), 1)), {"loss": np.array(curve)})
+        (line,) = history.plot()[0].get_lines()
+        assert line.get_marker() == "o" and line.get_markevery() == alone
+        assert "loss" in history._repr_html_()
+    with pytest.raises(ValueError, match=r"plot: a history must hold an epoch to be drawn, got none. Train for one"):
+        fnn.training.History(np.zeros((0, 1)), {}).plot()
+
+
 def test_a_sweep_shows_every_run_and_names_the_best():
     (panel,) = FOUND.plot()
     assert len(panel.get_lines()) == 3 and drawn(panel)["best: seed=0"] == [[1, 3], [2, 2]]

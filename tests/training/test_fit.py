@@ -241,8 +241,8 @@ def test_an_optimizer_may_be_a_function_of_its_rate_and_other_rates_need_no_new_
 
     by_hand = fnn.backprop(NET, LOSS)
     ends = [run(by_hand, optimizer=made, learning_rate=rate, epochs=2)[0].params for rate in (0.5, 0.25)]
-    # once for init and once for the program; init again for the second call
-    assert len(traces) == 3
+    # once for init, once to be read, and once for the program; the first two again for the second call
+    assert len(traces) == 5
     assert_close(ends[0], run(by_hand, optimizer=optax.sgd(0.5), epochs=2)[0].params, tolerances.FORWARD["float32"])
     assert not np.allclose(ends[0][0]["W"], ends[1][0]["W"])
 

@@ -4,6 +4,7 @@ import ast
 import functools
 import pathlib
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental.sparse import BCOO
 
 import fnn
 from fnn.training.state import floating_dtype
@@ -33,6 +35,9 @@ BATCH = fnn.training.Batch(jnp.asarray(X), jnp.asarray(Y))
 #: A net of two modes, and parameters for it.
 MODES = fnn.backprop(fnn.sequential(fnn.batch_norm(3), fnn.dense(3, 2)), "softmax_cross_entropy")
 OF_MODES = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), jax.eval_shape(MODES.net.init, KEY))
+
+
+L2, ELASTIC = (fnn.backprop(BY_HAND.net, "softmax_cross_entropy", name) for name in ("l2", "elastic_net"))
 
 
 class Row(NamedTuple):
@@ -78,6 +83,21 @@ def more(p, x, y, **options):
 
 def curve(p, x, y):
     return x[:, 0]
+
+
+def uncast(call):
+    """The call without a word on its casts."""
+
+    def quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fnn.checks.CastWarning)
+            call()
+
+    return quiet
+
+
+def waits(number, metrics):
+    yield
 
 
 def by_numpy(p, x, y):
@@ -156,6 +176,80 @@ MESSAGES = {
     "a schedule by value": row(
         train(optimizer=optax.sgd(halved(0.1))), "fit: the optimizer must compute with jax.numpy",
         "got a decision by value", "at test_messages.py:", "in a schedule too", error=TypeError),
+    "a complex metric": row(train(metrics={"a": lambda p, x, y: x.mean() + 1j}), "fit: the metric 'a' must return one "
+                            "number, got a complex number", "jnp.real"),
+    "a complex value": row(train(gradient=lambda p, x, y: (p + 0j, p), params=jnp.ones(())),
+                            "the value that comes with "
+                           "the gradients must be one number, got a complex number", "jnp.real"),
+    "a complex gradient": row(train(gradient=lambda p, x, y: (p, p + 0j), params=jnp.ones(())), "fit: the gradient of "
+                              "params must be real, got complex64", "jnp.real"),
+    "complex parameters": row(train(gradient=bare, params=[jnp.ones(()), np.ones((), np.complex64)]), "fit: params",
+                              "got complex", error=TypeError),
+    "complex parameters of JAX": row(train(gradient=bare, params=[jnp.ones(()) * 1j]), "fit: params must be real, got "
+                                     "complex64", "as two arrays", error=TypeError),
+    "whole parameters": row(train(gradient=bare, params=np.ones(2, int)), "a floating array, got int32 alone"),
+    "masked parameters": row(train(gradient=bare, params=np.ma.masked_array(np.ones(2), [0, 1])), "fit: params must be "
+                             "an ordinary array, got a masked one", error=TypeError),
+    "a metric by number": row(train(metrics={1: curve, "a": curve}), "a metric must have a text for a name, got 1",
+                              error=TypeError),
+    # ---- callbacks
+    "a callback in a list": row(train(on_epoch=[print]), "fit: on_epoch must be a function, got [<built-in", "f(number",
+                                error=TypeError),
+    "a callback of one": row(train(on_epoch=lambda state: None), "on_epoch must take (number, metrics), got <lambda>("
+                             "state)", "Give on_epoch=f", error=TypeError),
+    "a callback that waits": row(train(on_epoch=waits), "on_epoch must run when it is called, got a generator function",
+                                 "Give", error=TypeError),
+    # ---- numbers that the dtype or an int32 does not hold
+    "a rate that is 0": row(train(optimizer=optax.sgd, learning_rate=1e-50),
+                            "fit: learning_rate must be held by float32"
+                            ", got 1e-50, which is 0 there", "such as 1e-3"),
+    "a rate of a record that is 0": row(train(optimizer=fnn.optimizers.sgd(1e-50)), "learning_rate must be held",
+                            "Try"),
+    "a rate beyond": row(sweep({"learning_rate": [0.1, 1e300]}, optimizer=optax.sgd),
+                            "sweep: learning_rate must be held "
+                         "by float32, got 1e+300, which is inf there"),
+    "a norm beyond": row(train(clip_norm=1e300), "clip_norm must be held by float32, got 1e+300", "Try 1.0"),
+    "epochs beyond": row(train(epochs=2**40), "fit: epochs must be below 2147483648, got 1099511627776", "such as 60"),
+    "epochs in all beyond": row(train(params=BEGUN._replace(epoch=jnp.int32(2**31 - 2)), optimizer=RECORD, epochs=3),
+                                "the number of epochs in all must be below", "Start over"),
+    "weights of validation beyond": row(train(validation=(X, Y, np.full(11, 1e300))), "fit: weights of validation must "
+                                        "be finite and not all 0 in float32, got numbers up to 1e+300",
+                            "by their mean"),
+    "inputs that vanish": row(uncast(train(data=(X.astype(float) * 1e-300, Y))), "x of data must not vanish in ",
+                              "float32, got numbers up to", "Scale"),
+    # ---- options that nothing asks for
+    "a monitor for nothing": row(train(monitor="loss"), "fit: monitor counts for early stopping alone, got "
+                                 "monitor='loss' without patience", "leave monitor out"),
+    "an improvement for nothing": row(sweep(min_improvement=0.1), "sweep: min_improvement counts for early stopping "
+                                      "alone, got", "patience=10"),
+    "a monitor of another package": row(train(monitor="val_loss", patience=1, validation=(X, Y)),
+                            "'val_loss', which is "
+                                        "not measured, got the measures", "Give one of them"),
+    "two strengths for one": row(train(gradient=L2, strength=(0.1, 0.2)),
+                            "strength must be one number, got shape (2,)"),
+    "one strength for two": row(train(gradient=ELASTIC, strength=0.1), "the pair (λ₁, λ₂), got 0.1", "Give strength="),
+    # ---- which rows
+    "validation not finite": row(train(validation=(np.where(X[3, 1] == X, np.nan, X), Y)), "fit: in validation, x must "
+                                 "be finite; row 3, column 1 is nan", "Drop"),
+    "validation of other labels": row(train(validation=(X, Y + 7)), "fit: in validation, y must lie in 0 … 1; row 0"),
+    "one input of two": row(
+        train(gradient=bare, params=jnp.ones(()), data=({"a": X, "b": np.where(X[3, 1] == X, np.nan, X)}, Y)),
+        "in x['b'], x must be finite; row 3, column 1 is nan"),
+    "a row of a stream": row(train(data=fnn.Stream(np.where(X[9, 1] == X, np.nan, X), Y, 4)),
+                            "x must be finite; row 9, "
+                             "column 1 is nan"),
+    "a label of a stream": row(train(data=fnn.Stream(X, np.where(np.arange(11) == 9, 7, Y), 4)), "y must lie in 0 … 1; "
+                               "row 9 is 7"),
+    "a masked stream": row(train(data=fnn.Stream(np.ma.masked_array(X, X > 1), Y, 4)), "Stream: x must be an ordinary "
+                           "array, got a masked one", error=TypeError),
+    "masked weights": row(lambda: fnn.Stream(X, Y, weights=np.ma.masked_array(np.ones(11), np.arange(11) == 3)),
+                          "Stream: weights must be an ordinary array, got a masked one", error=TypeError),
+    "a dict of a stream": row(lambda: fnn.Stream({"a": X}, Y), "row numbers, got a dict",
+                            "__getitem__", error=TypeError),
+    "weights in words": row(train(data=(X, Y, ["a"] * 11)), "weights of data must hold real numbers, got text", "Give "
+                            "numbers", error=TypeError),
+    "sparse of JAX": row(train(data=(BCOO.fromdense(jnp.eye(11)), Y)), "must be dense, got a sparse BCOO", ".todense()",
+                         error=TypeError),
     # ---- what an optimizer gave
     "an optimizer made with text": row(
         train(optimizer=optax.sgd("0.1")), "fit: the optimizer must turn gradients into updates, got TypeError",
@@ -303,6 +397,19 @@ MESSAGES = {
     "a step of an optimizer of two": row(
         lambda: fnn.training.train_step(BY_HAND, optax.lookahead(SGD, 5, 0.5), BEGUN, BATCH),
         "train_step: the optimizer must run on these parameters", "needs a loop of your own", error=TypeError),
+    "a step of parameters": row(lambda: fnn.training.train_step(BY_HAND, RECORD, PARAMS, BATCH),
+                            "train_step: state must "
+                                "be a TrainState, got a tuple", "initial_state(params", error=TypeError),
+    "a step of a pair": row(lambda: fnn.training.train_step(BY_HAND, RECORD, BEGUN, (X, Y)),
+                            "train_step: batch must be "
+                            "a Batch of arrays, got a tuple", "Batch(x, y)", error=TypeError),
+    "a step of lists": row(lambda: fnn.training.train_step(BY_HAND, RECORD, BEGUN, fnn.training.Batch([[1.0]], [0])),
+                           "a Batch of arrays, got lists", error=TypeError),
+    "a state without a rate": row(lambda: fnn.training.initial_state(PARAMS, optax.adam, key=KEY), "initial_state: "
+                                  "optimizer must be", "got <function adam", "optax.adam(1e-3)", error=TypeError),
+    "a state without a key": row(lambda: fnn.training.initial_state(PARAMS, RECORD, key=0),
+                            "initial_state: the key must "
+                                 "be one of jax.random, got 0", error=TypeError),
     "a state of nothing": row(lambda: fnn.training.initial_state((), RECORD, key=KEY),
                               "initial_state: params must hold a floating array, got none", "net.init(key)"),
 }  # fmt: skip

@@ -50,12 +50,28 @@ def test_parameters_of_numpy_need_no_program_of_their_own():
     assert programs.count() == 1 and same(state.params, run(optimizer=RECORD, epochs=2)[0].params)
 
 
-def test_numbers_that_a_metric_closes_over_count():
-    ends = [
-        run(optimizer=RECORD, epochs=1, metrics={"a": lambda p, x, y, c=c: jnp.sum(jnp.asarray(c))})[1]
-        for c in ([1.0], [2.0])
-    ]
-    assert [history.metrics["a"][0] for history in ends] == [1.0, 2.0]
+CHANGING = {"a global": 1.0, "an array": np.ones(1, np.float32)}
+
+
+def read(*args):
+    return CHANGING["a global"] * jnp.sum(jnp.asarray(CHANGING["an array"]))
+
+
+def test_what_a_function_reads_counts_as_it_is_when_the_run_begins():
+    """The functions stay the same objects; gradient, metric, a metric that takes more, a schedule, a maker."""
+    gradient, more = lambda p, x, y: (jnp.sum(p), p * read()), lambda p, x, y, sample_weight: read()
+    metrics = {"a": read, "b": more}
+    options = [{"optimizer": RECORD, "metrics": metrics}, {"optimizer": optax.sgd(lambda step: 0.1 * read())}]
+    options.append({"optimizer": lambda rate: optax.sgd(rate * read()), "learning_rate": 0.1})
+    ends = []
+    for CHANGING["a global"], CHANGING["an array"][0] in ((1.0, 1.0), (1.0, 2.0), (4.0, 2.0)):
+        ends.append([])
+        for each in options:
+            state, history = run(gradient, jnp.ones(()), epochs=1, batch_size=11, **each)
+            ends[-1] += [1 - float(state.params), *(float(curve[0]) for curve in history.metrics.values())]
+    # (parameter, a, b, loss), then (parameter, loss) twice, where gradient and rate both change
+    wanted = [[0.1 * c, c, c, 1.0, 0.1 * c * c, 1.0, 0.1 * c * c, 1.0] for c in (1.0, 2.0, 8.0)]
+    assert np.allclose(ends, wanted, rtol=1e-5)
 
 
 @dataclass
@@ -70,8 +86,12 @@ class Unhashable:
 
 
 def test_a_function_without_a_hash_trains_and_is_known_by_its_identity():
-    # a list is a pair too
-    gradient, metric = Unhashable(lambda *args: list(BY_HAND(*args))), Unhashable(BY_HAND.objective)
+    # a list is a pair too; what a callback computes cannot be read
+    def called_back(*args):
+        jax.debug.callback(lambda: None)
+        return list(BY_HAND(*args))
+
+    gradient, metric = Unhashable(called_back), Unhashable(BY_HAND.objective)
     options = {"optimizer": RECORD, "epochs": 2, "metrics": {"a": metric}}
     state, history = run(gradient, **options)
     whole, curves = run(**options | {"metrics": {"a": BY_HAND.objective}})

@@ -61,7 +61,7 @@ REFUSED = {
     "tensor": (Tensor(), Y, TypeError, r"requires grad. Give .detach\(\).numpy\(\)"),
     "text labels": (X, NAMES, TypeError, r"must hold real numbers, got text, .*np.unique\(y, return_inv"),
     "text bytes": (X, NAMES.astype("S"), TypeError, r"got text, bytes"),
-    "objects": (X, NAMES.astype(object), TypeError, r"got Python objects, '(no|yes)' among others. Drop or encode"),
+    "objects": (X, NAMES.astype(object), TypeError, r"got Python objects, '(no|yes)' among others. Number the classes"),
     "decimals": (X, np.array([decimal.Decimal(1)] * 11), TypeError, r"got Python objects, Decimal.*cast once with"),
     "one text among numbers": (mixed(), Y, TypeError, r"got Python objects, 'a' among others"),
     "dates": (X, Y.astype("M8[s]"), TypeError, r"got dates, .*Make them numbers"),
@@ -98,7 +98,7 @@ def test_masked_weights_and_masks_that_mask_nothing():
     assert same(run(data=(np.ma.masked_array(X), np.ma.masked_array(Y)), optimizer=SGD, epochs=1)[0], plain)
 
 
-@pytest.mark.parametrize("kind", ["int8", "uint8", "int64", "uint64", ">i4", "list"])
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int64", "uint64", ">i4", "list", "O"])
 def test_labels_of_every_kind_train_alike(kind):
     plain, _ = run(optimizer=SGD, epochs=1)
     labels = Y.tolist() if kind == "list" else Y.astype(kind)

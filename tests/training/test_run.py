@@ -1,5 +1,7 @@
 """The training engine: one run however it is cut, early stopping, and what happens when something is not finite."""
 
+import pickle
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -202,6 +204,20 @@ def test_a_value_that_overflows_is_named():
     with pytest.raises(fnn.NonFiniteError, match=r"the value of 1.z is not finite in step 0") as told:
         run(params=params)
     assert told.value.where == "the value of 1.z" and told.value.step == 0
+
+
+def test_a_start_that_is_not_finite_is_said_and_the_error_can_be_handed_on():
+    spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), PARAMS)
+    with pytest.raises(fnn.NonFiniteError, match=r"params\[0\]\['W'\] is not finite before the first step. Make") as e:
+        run(params=spoiled)
+    copy = pickle.loads(pickle.dumps(e.value))
+    assert str(copy) == str(e.value) and copy.step == 0 and len(copy.history.step_loss) == 0
+    assert same(copy.state.key, e.value.state.key)
+
+
+def test_a_run_that_goes_uphill_is_said():
+    with pytest.warns(UserWarning, match=r"grew in each of the 5 epochs, from .* optax.sgd\(-0.1\), .* goes uphill"):
+        run(optimizer=optax.sgd(-0.1), epochs=5)
 
 
 def test_growth_that_is_still_finite_is_said():

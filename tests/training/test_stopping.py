@@ -51,6 +51,13 @@ def test_what_is_watched_must_not_be_nan(way):
     assert e.value.where == "undefined_error" and e.value.state is not None
 
 
+def test_nothing_that_is_watched_may_be_a_number_and_the_run_still_ends_well(capsys):
+    undefined = {"u_error": lambda p, x, y: jnp.nan}
+    state, history = run(metrics=undefined, monitor="u_error", patience=2, on_nonfinite="continue", progress_bar=True)
+    assert len(history.metrics["loss"]) == 2 and same(state.params, PARAMS)
+    assert "the parameters of the start were returned" in capsys.readouterr().err
+
+
 def test_the_best_by_value_comes_back_and_patience_counts_improvements():
     state, history = run(optimizer=optax.sgd(0.02), monitor="loss", patience=2, min_improvement=0.5, epochs=50)
     curve = history.metrics["loss"]

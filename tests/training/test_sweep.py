@@ -83,6 +83,14 @@ def test_a_run_that_fails_disturbs_no_other_and_is_marked():
     assert none.best == -1 and "2 failed" in repr(none)
 
 
+def test_different_losses_are_not_compared_in_silence():
+    gradients = [fnn.backprop(BY_HAND.net, loss) for loss in ("softmax_cross_entropy", "squared_error")]
+    options = {"over": {"seed": [0, 1]}, "optimizer": optax.sgd(0.1), "epochs": 1, "batch_size": 4}
+    # said before anything is trained; a warning is an error here
+    with pytest.raises(UserWarning, match=r"loss is of 2 different losses, .*, which cannot be compared. Look at"):
+        fnn.sweep(gradients, (X, np.eye(2, dtype=np.float32)[Y]), **options)
+
+
 def test_early_stopping_is_of_each_run():
     against = X[::-1].copy(), 1 - Y[::-1]
     found = swept(validation=against, patience=2, epochs=12)

@@ -15,6 +15,8 @@ from tests.witnesses import assert_close
 pytestmark = pytest.mark.quick_compilation
 TIGHT = tolerances.FORWARD["float64"] * 100
 WEIGHTS = np.array([3.0, 0.0, 1.0, 0.5, 2.0, 1.0, 0.0, 0.0, 7.0, 1.0, 1.5])
+#: Times the weights it is finite, and their sum is not.
+HUGE = 2e307
 PENALIZED = fnn.backprop(NET, "softmax_cross_entropy", "l2")
 
 
@@ -53,6 +55,16 @@ def test_the_gradient_of_a_weighted_batch_is_the_formula(x64, size, penalty):
     assert_close(automatic.params, expected, TIGHT)
 
 
+def test_whole_gradients_count_as_numbers():
+    """Their mean over a window, and the share that is left of a long one, are no whole numbers."""
+    for changed in ({"accumulate": 2}, {"clip_norm": 0.5}):
+        ends = [
+            run(lambda p, x, y, dtype=dtype: (p, jnp.sum(y).astype(dtype)), jnp.ones(()), epochs=1,
+                optimizer=optax.sgd(0.1), **changed)[0].params for dtype in ("int32", "float32")
+        ]  # fmt: skip
+        assert ends[0] == ends[1] != 1
+
+
 def test_a_batch_of_zeros_gives_the_penalty_alone(x64):
     params, x = double()
     weights = np.array([1.0] + [0.0] * 10)
@@ -67,10 +79,13 @@ def test_weights_are_a_matter_of_their_ratios_and_the_loss_is_their_mean(x64):
     _, history = run(params=params, data=(x, Y, WEIGHTS), optimizer=optax.sgd(0.0), batch_size=4, epochs=1)
     losses = jax.vmap(lambda x, y: BY_HAND.objective(params, x[None], y[None]))(x, jnp.asarray(Y))
     assert_close(history.metrics["loss"][0], np.sum(WEIGHTS * losses) / WEIGHTS.sum(), TIGHT)
-    one, other = (
-        run(params=params, data=(x, Y, w), optimizer=optax.sgd(0.1), epochs=2)[0] for w in (WEIGHTS, 9 * WEIGHTS)
+    # a sum beyond the numbers, and weights that are nearly 0, too
+    one, *others = (
+        run(params=params, data=(x, Y, c * WEIGHTS), optimizer=optax.sgd(0.1), epochs=2)[0]
+        for c in (1, 9, HUGE, 1e-309)
     )
-    assert_close(one.params, other.params, TIGHT)
+    for other in others:
+        assert_close(one.params, other.params, TIGHT)
 
 
 def test_a_state_that_goes_on_with_weights_of_another_mean_says_so():
@@ -89,7 +104,7 @@ def test_a_state_that_goes_on_with_weights_of_another_mean_says_so():
 
 def test_a_stream_has_weights_too():
     whole, curves = run(data=(X, Y, WEIGHTS), epochs=3)
-    state, history = run(data=fnn.Stream(X, Y, 4, weights=WEIGHTS), epochs=3)
+    state, history = run(data=fnn.Stream(X, Y, 4, weights=HUGE * WEIGHTS), epochs=3)
     assert_close(state.params, whole.params, tolerances.FORWARD["float32"] * 10)
     assert_close(history.metrics["loss"], curves.metrics["loss"], tolerances.FORWARD["float32"] * 10)
 
