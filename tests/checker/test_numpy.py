@@ -168,10 +168,10 @@ REFUSED = {
     "its own error": (IndexError, r"index 3 is out of bounds", labelled, (V, X, LABELS + 1), zeros),
     "a list": (AttributeError, r"'list' object has no attribute 'T'", lambda w, X: float(np.sum(X.T @ w)), (
         W, [[1.0, 2.0]] * 4), zeros),
-    "an object": (TypeError, r"it gives a Held. Give its number", lambda W: Held(), (V,), zeros),
+    "an object": (TypeError, r"it returns a Held. Give its number", lambda W: Held(), (V,), zeros),
     "random": (ValueError, r"not pure. Pass its random numbers, or the key or seed they come", lambda w: float(
         np.random.default_rng().random() + w[0]), (W,), zeros),
-    "an array in float64": (TypeError, r"gives \(4,\) float64", lambda w: math.tanh(w[0]) * w, (W,), zeros),
+    "an array in float64": (TypeError, r"it returns \(4,\) float64", lambda w: math.tanh(w[0]) * w, (W,), zeros),
     "a gradient by place": (TypeError, r"Write gradient=zeros\.", lambda w: np.sum(w), (W, zeros), None),
 }  # fmt: skip
 
