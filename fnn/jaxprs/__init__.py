@@ -35,6 +35,7 @@ from fnn.jaxprs.places import (
     line_of,
     name_of,
     place_of,
+    places_of,
     source_of,
 )
 from fnn.jaxprs.text import fingerprint, fingerprint_of, lines_of
@@ -44,5 +45,5 @@ __all__ = [
     "While", "alone", "apply", "axes_of", "bare", "bind", "body_of", "closed", "coarseness", "derivative_of",
     "doubled", "equations", "evaluate", "fingerprint", "fingerprint_of", "inside", "is_installed", "is_literal",
     "is_own", "is_sampler", "is_stopped_by_user", "largest", "line_of", "lines_of", "name_of", "narrow_in",
-    "narrowest_in", "place_of", "primal", "replaced", "source_of", "value_of",
+    "narrowest_in", "place_of", "places_of", "primal", "replaced", "source_of", "value_of",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ tell, the answer is NOWHERE or "".
 import functools
 import linecache
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,11 +79,19 @@ NOWHERE = Place("", 0)
 
 def place_of(equation: Any, *, installed: bool = True) -> Place | None:
     """The innermost line of source outside JAX; with `installed=False`, outside all installed packages."""
+    return next(_places(equation, installed), None)
+
+
+def places_of(equation: Any) -> tuple[Place, ...]:
+    """The lines of source outside JAX under which an equation was traced, the innermost first."""
+    return tuple(dict.fromkeys(_places(equation, installed=True)))
+
+
+def _places(equation: Any, installed: bool) -> Iterator[Place]:
     source = getattr(getattr(equation, "source_info", None), "traceback", None)
     for frame in getattr(source, "frames", ()):
         if is_own(frame.file_name) and (installed or not is_installed(frame.file_name)):
-            return Place(frame.file_name, frame.line_num, frame.function_name)
-    return None
+            yield Place(frame.file_name, frame.line_num, frame.function_name)
 
 
 @functools.cache

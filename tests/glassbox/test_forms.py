@@ -17,6 +17,10 @@ from tests import tolerances
 from tests.witnesses import named_leaves
 
 X = np.array([1.0, 2.0, 3.0])
+SQUARE, WIDE = np.diag([2.0, 3.0]), np.ones((2, 3)) + np.eye(2, 3)
+#: Too large to be written out.
+LARGE = np.cos(np.arange(90.0)).reshape(3, 30)
+PLACES = np.array([0, 1])
 Pair = collections.namedtuple("Pair", "left right")
 
 
@@ -53,6 +57,10 @@ squared.def_vmap(lambda size, batched, x: (x * x, True))
 COMPARE = {name: getattr(lax, f"{name}_p").bind for name in ("eq_to", "le_to", "lt_to")}
 
 
+def spread(v):
+    return lax.pmax(v, "i") - lax.pmin(v, "i")
+
+
 def looked_at(x):
     """Printing, calling back, and asking where an array lies change nothing."""
     jax.debug.print("{}", x[0])
@@ -67,19 +75,41 @@ FORMS = {
     "None": (lambda p, x: jnp.sum((p["w"] * x) ** 2), {"w": X, "b": None}, 3.0),
     "a dataclass in a dict": (lambda p: jnp.sum(p["a"].W ** 2) * p["a"].b, {"a": Layer(X, np.float64(2.0))}),
     "named tuples in a list": (lambda p: jnp.sum(p[0].left * p[1].right), [Pair(X, 1.0), Pair(2.0, X)]),
-    "quotation marks": (lambda p: jnp.sum(p['a"b'] * p["it's"]), {'a"b': X, "it's": X + 1}),
-    "keys that are numbers": (lambda p: jnp.sum(p[1] * p[2]), {1: X, 2: X}),
+    "keys of any text": (
+        lambda p, x: jnp.sum(p['a"b'] * p["it's"] * p["p"] * p[""] * p["x"] * p["{\n"] * p["class"] * x),
+        {'a"b': X, "it's": X + 1, "p": X, "": X, "x": X, "{\n": X, "class": X}, X + 2,
+    ),
+    "keys that are numbers": (lambda p: jnp.sum(p[-1] * p[0.5] ** 2 * p[10]), {-1: X, 0.5: X, 10: X}),
     "keys that are tuples": (lambda p: jnp.sum(p["a", 1] * p["b", 2]), {("a", 1): X, ("b", 2): X}),
     "a tree without names": (lambda p: jnp.sum(p["k"].parts[0] * p["k"].parts[1]), {"k": Nameless(X, X + 1)}),
     "an ordered dict": (lambda p: jnp.sum(p["z"] * p["y"]["q"]), collections.OrderedDict(z=X, y={"q": X})),
     "several by star": (lambda p, *q: jnp.sum(p * q[0] * q[1]), X, X, 2.0),
-    "names of modules": (lambda lax, jnp_: (lax * jnp_ * lax).sum(), X, X),
+    "names of modules": (
+        lambda lax, jnp_, jnp, constant1: ((lax * jnp_ * lax * jnp)[:, None] * LARGE).sum() * constant1, X, X, X, 2.0,
+    ),
     "names with a line": (lambda _x, y_: (_x * y_ * _x).sum(), X, X),
     "infinity": (lambda x: jnp.sum(jnp.where(x > 1.5, x, jnp.inf)[1:] * x[1:]), X),
     "constants that are no numbers": (
         lambda x: jnp.sum(jnp.where(np.array([True, False, True]), x, np.array([np.nan, -np.inf, np.inf]))[::2]), X,
     ),
     "a complex constant": (lambda x: jnp.real(jnp.sum(jnp.exp(1j * x) * (2 - 1j) * np.array([1j, 2.0, 3.0]))), X),
+    "axes in another order": (
+        lambda x: jnp.sum(lax.reshape(jnp.outer(x, x[:2]), (6,), dimensions=(1, 0)) * np.arange(6.0)), X,
+    ),
+    "sums and extremes over a mapped axis": (
+        lambda x: jnp.sum(jax.vmap(lambda v: v / lax.psum(v, "i") * spread(lax.stop_gradient(v)), axis_name="i")(x)), X,
+    ),
+    "loops that run together": (
+        lambda x: jnp.sum(
+            x * jax.vmap(lambda n: lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 2, c[1] * 2), (0, np.ones(2))))(
+                np.array([1, 4, 6])
+            )[1][:, 0]
+        ), X,
+    ),
+    "a name that begins with a digit": (lambda x: jnp.sum(fnn.glassbox.name(x * x, "2nd") ** 2), X),
+    "a place in a loop": (
+        lambda x: lax.scan(lambda c, k: (c * x[k] + jnp.diag(x[:2])[:, k] @ x[:2], None), 1.0, PLACES)[0], X,
+    ),
     "nothing to sum": (lambda x: jnp.sum(jnp.zeros((0, 3)) * x) + x[0], X),
     "a key": (lambda x: jnp.sum(jax.random.normal(jax.random.key(1), x.shape, x.dtype) * x * x), X),
     "keys of keys": (
@@ -191,7 +221,6 @@ def by(matrix_function):
     return lambda x: jnp.sum(jnp.real(jax.tree.leaves(matrix_function(x))[0]))
 
 
-SQUARE, WIDE = np.diag([2.0, 3.0]), np.ones((2, 3)) + np.eye(2, 3)
 REFUSED = {
     "a complex output": (lambda x: jnp.sum(x * 1j), X, TypeError, "the output is complex128, and a gradient"),
     "no rule for one input": (
@@ -199,7 +228,16 @@ REFUSED = {
         NotImplementedError, "`regularized_incomplete_beta` .* has no rule for its input 0, .*stop_gradient",
     ),
     "no rule anywhere": (lambda x: jnp.sum(lax.zeta(x + 1, x)), X, NotImplementedError, "`zeta` .*: JAX has no"),
+    # JAX binds it as writing 0 at indices, with the function among its parameters
+    "a function applied at indices": (
+        lambda x: jnp.sum(x.at[np.array([0, 2])].apply(jnp.sin) ** 2), X,
+        NotImplementedError, "test_forms.py:.*scatter that applies a function",
+    ),
     "a wide matrix": (by(jnp.linalg.qr), WIDE, NotImplementedError, "qr has a rule only without pivoting"),
+    "a pivoted factor": (
+        by(lambda x: jax.scipy.linalg.qr(x, pivoting=True)), SQUARE,
+        NotImplementedError, "qr has a rule only without pivoting",
+    ),
     "a complex matrix": (by(lambda x: jnp.linalg.qr(x * 1j)), SQUARE, NotImplementedError, "qr of complex matrices"),
     "undetermined columns": (
         lambda x: jnp.sum(jnp.linalg.svd(x)[2]), WIDE, NotImplementedError, "full_matrices=True has a rule only",
@@ -295,6 +333,19 @@ def test_what_has_no_source_is_refused(monkeypatch):
         fnn.show_backward(lambda x: jnp.sin(x) ** 2, 1.0)
     with pytest.raises(NotImplementedError, match="cannot be written as Python here"):
         py.unwritten([], {}, None)
+
+
+def test_an_algorithm_of_products_has_its_name_in_the_source():
+    assert py.precision(lax.DotAlgorithmPreset.F64_F64_F64) == "lax.DotAlgorithmPreset.F64_F64_F64"
+    assert py.precision((lax.Precision.HIGH, lax.Precision.HIGHEST)) == "('high', 'highest')"
+    with pytest.raises(NotImplementedError, match="cannot be written as Python here"):
+        py.precision(lax.DotAlgorithm(np.float32, np.float32, np.float32))
+
+
+def test_a_function_applied_at_indices_of_data_has_no_source():
+    f = lambda x: jnp.sum(x * lax.stop_gradient(x).at[0].apply(jnp.sin))  # noqa: E731
+    with pytest.raises(NotImplementedError, match=r"`scatter` .test_forms.py:\d+. cannot be written as Python here"):
+        fnn.show_backward(f, X)
 
 
 def test_some_eigenvalues_alone_have_no_rule():

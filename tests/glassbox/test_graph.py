@@ -1,5 +1,9 @@
 """The glass box: its gradients, its code, its names and its refusals."""
 
+import importlib
+import linecache
+import os
+import re
 import sys
 from dataclasses import replace
 
@@ -12,6 +16,7 @@ import fnn
 from fnn.glassbox import gradient_by_rules
 from fnn.glassbox.backpass import active
 from fnn.glassbox.table import TABLE
+from fnn.glassbox.trace import names
 from fnn.glassbox.trace.program import traced
 from tests import tolerances
 from tests.corpus import CORPUS
@@ -197,6 +202,60 @@ def test_names_are_those_of_the_source():
     ]
 
 
+#: Statements over x and y, and what the values are called that they make; what no line tells has the name of its step.
+STATEMENTS = {
+    "z = x * y; a = jnp.sin(z)\nreturn a + z": "product sin f",
+    "z = x * y;\nreturn z + x": "z f",
+    "z = (x\n + y); a = z * y\nreturn a + z": "added product f",
+    "z = inner(x * y)\nreturn z + x": "product sin f",
+    "z = jnp.cos(x) * inner(y)\nreturn z + x": "cos sin z f",
+    "z = jax.jit(inner)(x * y)\nu = jax.jit(inner)(x + y)\nreturn z + u": "product sin1 added sin2 f",
+    "z = [jnp.sin(v) for v in (x, y)]\nreturn z[0] + z[1]": "sin1 sin2 f",
+    "z = jnp.sin(x), jnp.cos(y)\nreturn z[0] + z[1]": "sin cos f",
+    "z = Pair(x * y)\nreturn z.x + x": "product f",
+    "z = dict(x=x * y)\nreturn z['x'] + x": "product f",
+    "z: float = x * y\nz += x\nreturn z * 2": "z1 z2 f",
+    "if True: z = x * y\nreturn z + x": "z f",
+    "for _ in range(2): z = x * y; x = z + 1\nreturn x": "product1 added product2 f",
+    "z = (a := x * y) + x\nreturn z * a": "product z f",
+}
+
+
+def test_a_name_is_given_by_a_line_that_tells_it(monkeypatch):
+    for k, (body, want) in enumerate(STATEMENTS.items()):
+        lines = ["def inner(v):", " return jnp.sin(v)", "class Pair:", " def __init__(self, x): self.x = x"]
+        lines += ["def f(x, y):", *(f" {line}" for line in body.split("\n"))]
+        file = f"statements{k}.py"
+        monkeypatch.setitem(linecache.cache, file, (1, None, [f"{line}\n" for line in lines], file))
+        scope = {"jax": jax, "jnp": jnp}
+        exec(compile("\n".join(lines), file, "exec"), scope)
+        program, _ = traced(scope["f"], (1.0, 2.0))
+        made = [n for step in program.steps for n in step.outputs]
+        named = names.named(program, scope["f"], (1.0, 2.0), [*program.inputs, *made])
+        assert " ".join(named[n] for n in made) == want, body
+
+
+def test_names_follow_a_module_that_is_mended_and_loaded_anew(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    for k, line in enumerate(["first = x * x", "# a line more\n second = x * x"]):
+        path = tmp_path / "mended_module.py"
+        path.write_text(f"def f(x):\n {line}\n return {line.split()[-5]} + x\n")
+        os.utime(path, (k, k))
+        sys.modules.pop("mended_module", None)
+        importlib.invalidate_caches()
+        f = importlib.import_module("mended_module").f
+        program, _ = traced(f, (1.0,))
+        assert list(names.assigned(program).values()) == [line.split()[-5]]
+
+
+def test_keys_of_every_script_are_names():
+    keys = ["2nd", "fi", "x²", "α β", "ﬁ", "class"]
+    held = names.arguments(lambda p: p, [dict.fromkeys(keys, 1.0)])
+    assert dict(zip(sorted(keys), held, strict=True)) == {
+        "2nd": "p_2nd", "class": "class_", "fi": "fi1", "x²": "x2", "α β": "α_β", "ﬁ": "fi2"
+    }  # fmt: skip
+
+
 def test_a_wrong_order_of_the_sweep_would_be_wrong():
     # why the order must be topological: a is read by b and by the product; who visits a before b has spoken hands on
     # too little
@@ -319,6 +378,47 @@ def test_every_formula_is_balanced(name):
     told = fnn.show_backward(f, *args).latex
     assert told.count("{") == told.count("}") and told.count(r"\left") == told.count(r"\right")
     assert all("&" in line for line in told.splitlines()[1:-1])
+    # TeX refuses a second subscript or superscript at one sign
+    assert not re.search(r"_(\{[^{}]*\}|\w)_|\^(\{[^{}]*\}|\\top|\w)\^", told)
+
+
+#: What a formula must say so that rows and columns fit, over vectors x and y, a matrix M and an array T of three axes.
+FORMULAS = {
+    "outer": (lambda x, y, M, T: jnp.sum((x[:, None] * y) ** 3), r"\left(x\, y^\top\right)^{2}"),
+    "outer, turned": (lambda x, y, M, T: jnp.sum((y * x[:, None]) ** 3), r"\left(x\, y^\top\right)^{2}"),
+    "a column and a row": (
+        lambda x, y, M, T: jnp.sum((x[:, None] - y) ** 3),
+        r"x\, \mathbf{1}^\top - \mathbf{1}\, y^\top",
+    ),
+    "three axes": (lambda x, y, M, T: jnp.sum(jnp.transpose(T, (2, 0, 1)) ** 3), r"T^{\top(3,1,2)}"),
+    "parts": (
+        lambda x, y, M, T: jnp.sum(M[1, :2] * y[::2] * y[0] * T[0, 1:2, 1:]),
+        [
+            r"M\left[2, 1, 2\right]",
+            r"y\left[1, 3\right]",
+            r"y\left[1\right]",
+            r"T\left[1, 2, 2, 3\right]",
+            r"\operatorname{pad}_{(0, 2)}",
+            r"\operatorname{pad}_{(0, 0, 1)}",
+        ],
+    ),
+    "truths": (
+        lambda x, y, M, T: jnp.sum(jnp.where(jnp.tril(jnp.ones((3, 3), bool)) & (M > 0), M, 0.0) ** 2),
+        r"\text{true}",
+    ),
+    "a name with a number": (
+        lambda x, y, M, T: jnp.sum(jnp.einsum("abc,bdc->abd", T, fnn.glassbox.name(jnp.exp(T), "t2")) ** 2),
+        r"{t_{2}}_{",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FORMULAS)
+def test_rows_and_columns_fit_in_formulas(what):
+    f, wanted = FORMULAS[what]
+    told = fnn.show_backward(f, jnp.ones(3), jnp.ones(3), jnp.ones((3, 3)), jnp.ones((3, 3, 3)), tried=False).latex
+    for each in [wanted] if isinstance(wanted, str) else wanted:
+        assert each in told, told
 
 
 def test_large_constants_are_handed_over_by_name():

@@ -14,13 +14,15 @@ from jax import lax
 
 import fnn
 from fnn.glassbox._graph import graph
+from fnn.glassbox.picture import drawing as drawing_module
+from fnn.glassbox.picture import groups as groups_module
 from fnn.glassbox.picture import layout as layout_module
 from fnn.glassbox.picture import page as pages_module
 from fnn.glassbox.picture import scenes as scenes_module
 from fnn.glassbox.picture import steps as steps_module
 from fnn.glassbox.picture import svg as pictures_module
 from fnn.glassbox.picture.layout import MARGIN, layered, layout
-from fnn.glassbox.picture.maps import CELLS, heat_map
+from fnn.glassbox.picture.maps import CELLS, DEEPEST, heat_map
 from fnn.glassbox.picture.scenes import foldable, scene
 from fnn.glassbox.picture.steps import steps
 from fnn.glassbox.picture.svg import SIDE_BY_SIDE, on_curve
@@ -150,7 +152,8 @@ def test_the_work_of_a_layout_and_of_a_picture_grows_nearly_linearly():
     # eight times the boxes: at most twelve times the lines, where a quadratic layout would need sixty-four
     assert large < 12 * small
     boxes = {count: graph(tangled(count), 0.3) for count in (50, 200)}
-    modules = (layout_module, scenes_module, pictures_module, steps_module, pages_module)
+    drawn = (layout_module, drawing_module, groups_module, scenes_module)
+    modules = (*drawn, pictures_module, steps_module, pages_module)
     small, large = (lines(box.html, *modules) for box in boxes.values())
     assert large < 6 * small
 
@@ -416,7 +419,21 @@ def test_maps_have_at_most_sixteen_cells_a_side_and_say_that_they_average():
     # an image among examples and channels of one is drawn as an image
     image = heat_map(np.ones((1, 4, 6, 1)))
     assert image.width / image.height == 6 / 4
-    assert heat_map(np.zeros(3)).scale == "all 0"
+    assert heat_map(np.zeros(4)).scale == "all 0"
+
+
+def test_a_small_map_shows_its_numbers_where_they_have_room():
+    small = heat_map(np.array([[1.0, -2.5, 0.25], [0.0, np.nan, -np.inf]]))
+    assert re.findall(r">([^<>]+)</text>", small.drawing) == ["1", "−2.5", "0.25", "0", "NaN", "−∞"] and not small.scale
+    assert small.drawing.count('class="cell off"') == small.drawing.count('class="bad"') == 2
+    # a number keeps its contrast: no deeper shade than this
+    assert set(re.findall(r'class="([pn]\d)', small.drawing)) == {"p1", f"n{DEEPEST}"}
+    assert re.findall(r">([^<>]+)</text>", heat_map(np.array([7, -3])).drawing) == ["7", "−3"]
+    for shape in ((4,), (1, 4), (3, 3), (4, 1)):
+        assert "<text" not in heat_map(np.ones(shape)).drawing
+    # no room, and truths
+    assert "<text" not in heat_map(np.array([-1.2345e-10, 1.0])).drawing
+    assert "<text" not in heat_map(np.array([True, False])).drawing
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------

@@ -98,8 +98,9 @@ def show_backward(
     """
     program, starts, inputs = pose(f, args, output, cotangents)
     both, forward_names = _both(program, f, args, starts, inputs)
-    python, latex = Python({step.primitive.name: step.place for step in program.steps}), Latex()
-    lines = _lines(both, Writer(python, _reserved(f, args)), forward_names)
+    reserved = _reserved(f, args)
+    python, latex = Python({step.primitive.name: step.place for step in program.steps}, reserved), Latex()
+    lines = _lines(both, Writer(python, reserved), forward_names)
     formulas = _lines(both, Writer(latex), forward_names)
     source = _function(f, args, lines, inputs, program, python)
     if tried:

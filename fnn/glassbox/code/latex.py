@@ -11,13 +11,16 @@ from fnn.glassbox.rules.loops import parts_of_scan
 from fnn.glassbox.spelling.latex import bracketed, operator
 from fnn.glassbox.spelling.pieces import Piece, written
 from fnn.glassbox.table import known
-from fnn.glassbox.trace.program import Step, flattened
-from fnn.jaxprs import closed
+from fnn.glassbox.trace.program import Step
+from fnn.glassbox.trace.simplify import body_of
 
 GREEK = {
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
     "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega",
 }  # fmt: skip
+
+
+_WORDS = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\text{NaN}", "True": r"\text{true}", "False": r"\text{false}"}
 
 
 class Latex:
@@ -50,7 +53,7 @@ class Latex:
     def constant(self, value: Any, dtype: Any) -> Piece:
         text = written(value, dtype)
         if text is not None:
-            text = {"inf": r"\infty", "-inf": r"-\infty"}.get(text, text.removesuffix(".0"))
+            text = _WORDS.get(text, text.removesuffix(".0"))
             match = re.fullmatch(r"(-?[\d.]+)e([+-]?)0*(\d+)", text)
             if match:
                 text = rf"{match[1]} \cdot 10^{{{match[2].replace('+', '')}{match[3]}}}"
@@ -70,7 +73,7 @@ class Latex:
             inside = r",\ ".join(each.text for each in operands)
             writer.line(rf"{', '.join(map(self.word, targets))} &= \operatorname{{{name}}}\left({inside}\right)")
             return targets
-        body = flattened(closed(p["jaxpr"]), solving=True)
+        body = body_of(p["jaxpr"])
         constants, carried = parts_of_scan([shapes[n] for n in step.inputs], [shapes[n] for n in step.outputs], body)
         order = f"{p['length']}, \\dots, 1" if p["reverse"] else f"1, \\dots, {p['length']}"
         writer.line(rf"&\text{{for }} k = {order}:")

@@ -1,7 +1,8 @@
 """How Python writes it: each operation as a person would write it with `jax.numpy`."""
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from fnn.glassbox.rules.loops import parts_of_scan
 from fnn.glassbox.spelling.pieces import Piece, parenthesized, written
 from fnn.glassbox.spelling.python import typed, unwritten
 from fnn.glassbox.table import known
-from fnn.glassbox.trace.program import Step, flattened
-from fnn.jaxprs import Place, closed
+from fnn.glassbox.trace.program import Step
+from fnn.glassbox.trace.simplify import body_of
+from fnn.jaxprs import Place
 from fnn.types import is_key
 
 _NUMBERS = {"inf": "jnp.inf", "-inf": "-jnp.inf", "nan": "jnp.nan"}
@@ -21,9 +23,11 @@ _NUMBERS = {"inf": "jnp.inf", "-inf": "-jnp.inf", "nan": "jnp.nan"}
 class Python:
     """The dialect."""
 
-    def __init__(self, places: Mapping[str, Place]) -> None:
+    def __init__(self, places: Mapping[str, Place], taken: Iterable[str] = ()) -> None:
         self.places = places
         """The place of an operation in the user's source, by its primitive."""
+        self.taken = frozenset(taken)
+        """Names of arguments, which a constant must not have."""
         self.held: dict[str, Any] = {}
         """Constants too large to be written out, by the names that replace them."""
 
@@ -41,20 +45,22 @@ class Python:
         if not is_key(value) and np.size(value) <= 64 and (dtype.kind != "c" or np.isfinite(value).all()):
             entries = re.sub(r"\b(inf|nan)\b", r"jnp.\1", str(np.asarray(value).tolist()))
             return Piece(f"jnp.array({entries}, jnp.{dtype.name})", 0, np.shape(value), dtype)
-        name = f"constant{len(self.held) + 1}"
+        numbered = (f"constant{k}" for k in itertools.count(len(self.held) + 1))
+        name = next(each for each in numbered if each not in self.taken and each not in self.held)
         self.held[name] = value
         return Piece(name, 0, value.shape, dtype)
 
     def operation(self, step: Step, operands: Sequence[Piece], shapes: Sequence[Any]) -> Piece:
         out, spelled = shapes[step.outputs[0]], known(step.primitive.name).python
-        if spelled is None or spelled is unwritten:
+        try:
+            piece = (spelled or unwritten)(list(operands), step.params, out)
+        except NotImplementedError as error:
             place = self.places.get(step.primitive.name, step.place)
             where = f" ({place})" if str(place) else ""
             raise NotImplementedError(
-                f"the operation `{step.primitive.name}`{where} cannot be written as Python here. Look at its values "
-                "with fnn.graph."
-            )
-        return spelled(list(operands), step.params, out)._replace(shape=out.shape, dtype=out.dtype)
+                f"the operation `{step.primitive.name}`{where} {error}. Look at its values with fnn.graph."
+            ) from None
+        return piece._replace(shape=out.shape, dtype=out.dtype)
 
     # ---- loops: their bodies become functions inside the function, which see the values around them
 
@@ -74,8 +80,21 @@ class Python:
         carry = list(operands[conditions + bodies :])
         test = self._function(writer, "more", p["cond_jaxpr"], carry, held[:conditions], whole=True)
         turn = self._function(writer, "turn", p["body_jaxpr"], carry, held[conditions:], whole=True)
+        if p["cond_jaxpr"].out_avals[0].shape:
+            test, turn = self._some(writer, test, turn)
         start = f"({', '.join(each.text for each in carry)},)"
         return self._taken(writer, step, f"lax.while_loop({test}, {turn}, {start})")
+
+    def _some(self, writer: Writer, test: str, turn: str) -> tuple[str, str]:
+        """Loops that `jax.vmap` runs together, until all are done; a finished loop keeps what it has."""
+        going, kept = writer.name("some_more"), writer.name("turn_some")
+        new = "jnp.where(on.reshape(on.shape + (1,) * (new.ndim - on.ndim)), new, old)"
+        for line in (
+            f"def {going}(carried):", f"    return jnp.any({test}(carried))", f"def {kept}(carried):",
+            f"    on = {test}(carried)", f"    return tuple({new} for new, old in zip({turn}(carried), carried))",
+        ):  # fmt: skip
+            writer.line(line)
+        return going, kept
 
     def _taken(self, writer: Writer, step: Step, call: str) -> list[str]:
         targets = [writer.name("result") for _ in step.outputs]
@@ -84,7 +103,7 @@ class Python:
 
     def _scan(self, writer: Writer, step: Step, operands: list[Piece], shapes: Sequence[Any]) -> list[str]:
         p = step.params
-        body = flattened(closed(p["jaxpr"]), solving=True)
+        body = body_of(p["jaxpr"])
         constants, carried = parts_of_scan([shapes[n] for n in step.inputs], [shapes[n] for n in step.outputs], body)
         held = [writer.hold(each, "held") for each in operands[:constants]]
         carry, xs = operands[constants : constants + carried], operands[constants + carried :]
@@ -125,7 +144,7 @@ class Python:
         whole: bool = False,
     ) -> str:
         """Write a function of these operands; return its name."""
-        program = flattened(closed(body), solving=True)
+        program = body_of(body)
         name = writer.name(wish)
         words = [writer.name("carry" if whole else "given") for _ in operands]
         writer.line(f"def {name}({'carried' if whole else ', '.join(words)}):")

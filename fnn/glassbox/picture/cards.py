@@ -6,8 +6,9 @@ from html import escape
 from typing import Any, NamedTuple
 
 from fnn.glassbox.picture import symbols
+from fnn.glassbox.picture.drawing import automatic
 from fnn.glassbox.picture.maps import heat_map
-from fnn.glassbox.picture.scenes import Part, automatic
+from fnn.glassbox.picture.scenes import Part
 from fnn.glassbox.records import Summary
 
 #: Names longer than this are cut; the details show them in full.
@@ -37,7 +38,9 @@ class Block(NamedTuple):
 
     @property
     def width(self) -> float:
-        return max([self.across, *(text_width(each.text, each.size, each.kind != "note") for each in self.lines)])
+        return max(
+            [self.across, *(symbols.text_width(each.text, each.size, each.kind != "note") for each in self.lines)]
+        )
 
     @property
     def height(self) -> float:
@@ -110,7 +113,7 @@ def _derivative(bar: Any, terms: Sequence[Any]) -> Block:
     drawn = heat_map(bar)
     if drawn is None:
         return Block((Line("∂", 12.0, "note"),))
-    texts = (f"∂ {drawn.scale}", many, drawn.averaged)
+    texts = (f"∂ {drawn.scale}".strip(), many, drawn.averaged)
     return Block(tuple(Line(text, 12.0, "note") for text in texts if text), drawn.drawing, drawn.width, drawn.height)
 
 
@@ -219,17 +222,6 @@ _STYLED = {"symbol": 18.0, "name": 13.0, "name own": 14.0, "number": 15.0, "note
 
 def _sized(line: Line) -> str:
     return "" if _STYLED[line.kind] == line.size else f' style="font-size:{_n(line.size)}px"'
-
-
-def text_width(text: str, size: float, bold: bool = False) -> float:
-    """Roughly how wide a text is; rather too wide, since fonts differ."""
-    narrow, wide = " ijltfrI.,:;|!'()[]·", "mwMW@…→←↑≤≥×−+=<>≠Σ∂∞"
-    units = math.fsum(
-        0.36 if c in narrow else 0.86 if c in wide else 0.5 if c in "ˣ⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ" else 0.6 for c in text
-    )
-    # letters of other scripts may be as wide as they are high
-    units += math.fsum(0.4 for c in text if ord(c) > 0x2E80)
-    return units * size * (1.06 if bold else 1.0)
 
 
 def _n(x: float) -> str:

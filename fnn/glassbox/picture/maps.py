@@ -1,4 +1,7 @@
-"""Small heat maps of arrays: at most 16 × 16 cells, zero neutral, the largest entry in full colour."""
+"""Small heat maps of arrays: at most 16 × 16 cells, zero neutral, the largest entry in full colour.
+
+The cells of up to six entries hold their numbers.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -10,6 +13,12 @@ from fnn.glassbox.picture.themes import SHADES
 
 #: How many cells there are along a side; larger arrays are averaged.
 CELLS = 16
+#: Arrays of up to this many rows, columns and entries show their numbers, in cells of this height.
+ROWS, COLUMNS, ENTRIES, NUMBERED = 3, 3, 6, 20.0
+#: The widest cell with a number in it; a number of so many signs and more has no room.
+WIDEST = 80.0
+#: The deepest shade under a number, which must be read on it.
+DEEPEST = 3
 #: Pixels of a cell, and limits for the whole map.
 CELL, SIDE = 13.0, 64.0
 
@@ -21,7 +30,7 @@ class Map(NamedTuple):
     height: float
     drawing: str
     scale: str
-    """What full colour means: `±1.3`."""
+    """What full colour means: `±1.3`; "" where the numbers stand in the cells."""
     averaged: str
     """`mean of 4 × 2` if a cell represents several entries, else ""."""
 
@@ -37,6 +46,8 @@ def heat_map(value: Any) -> Map | None:
     table = entries.reshape(-1, columns) if entries.ndim > 1 else entries.reshape(1, -1)
     # the entry farthest from zero, taken before averages hide it
     finite = np.abs(table[np.isfinite(table)])
+    if (numbered := _numbered(table, value.dtype.kind)) is not None:
+        return numbered
     cells, block = _averaged(table)
     largest = float(np.max(np.abs(cells[np.isfinite(cells)]), initial=0.0))
     rows, columns = cells.shape
@@ -65,10 +76,34 @@ def heat_map(value: Any) -> Map | None:
     return Map(width, height, drawing, scale, note)
 
 
-def shade(x: float, largest: float) -> str:
+def _numbered(table: np.ndarray, kind: str) -> Map | None:
+    """The map of a small array, its numbers in the cells; None where they have no room."""
+    rows, columns = table.shape
+    if rows > ROWS or columns > COLUMNS or table.size > ENTRIES or kind == "b":
+        return None
+    texts = [[symbols.number(int(x) if kind in "iu" else x) for x in row] for row in table]
+    across = max(symbols.text_width(text, 12.0) for row in texts for text in row) + 10
+    if across > WIDEST:
+        return None
+    largest = float(np.max(np.abs(table[np.isfinite(table)]), initial=0.0))
+    out = []
+    for (i, row), words in zip(enumerate(table), texts, strict=True):
+        for (j, x), text in zip(enumerate(row), words, strict=True):
+            x, y = j * across, i * NUMBERED
+            out.append(
+                f'<rect class="{shade(table[i, j], largest, DEEPEST)}" x="{x:g}" y="{y:g}" width="{across:g}" '
+                f'height="{NUMBERED:g}"/><text class="cell{"" if np.isfinite(table[i, j]) else " off"}" '
+                f'x="{x + across / 2:g}" y="{y + 14:g}" text-anchor="middle">{text}</text>'
+            )
+    width, height = columns * across, rows * NUMBERED
+    frame = f'<rect class="frame" width="{width:g}" height="{height:g}"/>'
+    return Map(width, height, "".join([*out, frame]), "", "")
+
+
+def shade(x: float, largest: float, deepest: int = SHADES) -> str:
     if not math.isfinite(x):
         return "bad"
-    level = round(abs(x) / largest * SHADES) if largest else 0
+    level = round(abs(x) / largest * deepest) if largest else 0
     return f"{'n' if x < 0 else 'p'}{level}" if level else "m0"
 
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnn.glassbox.picture import symbols
-from fnn.glassbox.picture.cards import text_width
 from fnn.glassbox.picture.maps import shade
 from fnn.glassbox.picture.themes import DARK, LIGHT, Theme, style
 
@@ -170,7 +169,7 @@ def _legend(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> list
 
 
 def _wide(line: str) -> float:
-    return text_width(line, 12)
+    return symbols.text_width(line, 12)
 
 
 def _sheet(theme: Theme, root: str) -> str:

@@ -6,10 +6,9 @@ or, when folded, a whole call or named scope, or a row of equal ones; the contri
 to its cotangent.
 """
 
-import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from fnn.glassbox.picture import symbols
+from fnn.glassbox.picture.drawing import Drawing, automatic
+from fnn.glassbox.picture.groups import folded, require_known
 from fnn.glassbox.picture.maps import Map
 from fnn.glassbox.picture.windows import drawn as windows_drawn
 from fnn.glassbox.records import Node, Record, Summary
 from fnn.glassbox.table import known
-
-#: This many equal neighbours become one box.
-ROW = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,250 +112,19 @@ def scene(graph: Record, fold: bool | tuple[str, ...] = False) -> Scene:
     Args:
         fold: draw nested calls and named scopes as one box each: all of them, or those of these names.
     """
-    drawing = _Drawing(graph)
+    drawing = Drawing(graph)
     if not isinstance(fold, bool):
-        _require_known(drawing, (fold,) if isinstance(fold, str) else fold)
-    groups = _groups(drawing, fold) if fold else {}
+        require_known(drawing, (fold,) if isinstance(fold, str) else fold)
+    groups = folded(drawing, fold) if fold else {}
     return _composed(drawing, groups)
 
 
 def foldable(graph: Record) -> bool:
     """True if folding changes the picture."""
-    return bool(_groups(_Drawing(graph), True))
+    return bool(folded(Drawing(graph), True))
 
 
-class _Drawing:
-    """Which nodes are drawn, which are in labels, and which are part of a flow."""
-
-    def __init__(self, graph: Record) -> None:
-        self.graph, self.nodes = graph, graph.nodes
-        self.fixed = self._constants()
-        self.source = self._passed()
-        self.leader = self._siblings()
-        self.outputs = tuple(dict.fromkeys(self.resolved(k) for k in graph.outputs))
-        self.drawn, self.reads = self._reached()
-        self.back = self._contributions()
-        self.named = self._names()
-
-    def resolved(self, k: int) -> int:
-        """The node with the entries that node k passes on."""
-        while k in self.source:
-            k = self.source[k]
-        return k
-
-    def text(self, k: int) -> str | None:
-        """The number that all entries of node k equal, if it is constant; otherwise None."""
-        value = self.nodes[k].value
-        if k not in self.fixed or not symbols.numeric(value):
-            return None
-        entries = np.asarray(value)
-        if entries.size == 0 or not np.array_equal(
-            entries, np.full_like(entries, entries.flat[0]), equal_nan=entries.dtype.kind == "f"
-        ):
-            return None
-        return symbols.number(entries.flat[0])
-
-    def _constants(self) -> set[int]:
-        """Nodes that no argument reaches."""
-        fixed: set[int] = set()
-        for node in self.nodes:
-            if node.operation != "argument" and all(k in fixed for k in node.inputs) and node.cotangent is None:
-                fixed.add(node.index)
-        return fixed
-
-    def _passed(self) -> dict[int, int]:
-        """{node: the node with the entries that it passes on}."""
-        self.source = {}
-        for node in self.nodes:
-            if node.source or node.index in self.fixed:
-                continue
-            moving = {root for k in node.inputs for root in self._roots(k)}
-            if self._passes_on(node):
-                self.source[node.index] = node.inputs[0]
-            elif node.operation == "select_n" and self.text(node.inputs[0]) is not None:
-                chosen = node.inputs[1 + int(np.asarray(self.nodes[node.inputs[0]].value).flat[0])]
-                if chosen not in self.fixed:
-                    self.source[node.index] = chosen
-            elif (valid := self._valid(node)) is not None:
-                self.source[node.index] = valid
-            elif len(moving) == 1 and node.cotangent is None:
-                (root,) = moving
-                index = self._whole(node.index) and self._whole(root)
-                if index or (node.operation == "max" and any(self.text(k) == "−∞" for k in node.inputs)):
-                    self.source[node.index] = root
-        return self.source
-
-    def _valid(self, node: Node) -> int | None:
-        """What a choice passes on, if its other case is the NaN of an invalid index and no index is invalid."""
-        if node.operation != "select_n" or not (roots := self._roots(node.inputs[0])):
-            return None
-        cases = [k for k in node.inputs[1:] if self.text(k) != "NaN"]
-        if len(cases) != 1 or len(node.inputs) != 3 or not all(map(self._whole, roots)):
-            return None
-        same = symbols.numeric(node.value) and np.array_equal(node.value, self.nodes[cases[0]].value)
-        return cases[0] if same else None
-
-    def _roots(self, k: int) -> set[int]:
-        """The nodes that a value moves with; a comparison of indices moves with the indices."""
-        k = self.resolved(k)
-        node = self.nodes[k]
-        if k in self.fixed:
-            return set()
-        if node.source or getattr(node.dtype, "kind", "") != "b":
-            return {k}
-        roots = {root for i in node.inputs for root in self._roots(i)}
-        return roots if all(map(self._whole, roots)) else {k}
-
-    def _whole(self, k: int) -> bool:
-        return getattr(self.nodes[k].dtype, "kind", "") in "iu"
-
-    def _passes_on(self, node: Node) -> bool:
-        if known(node.operation).passes_on:
-            return True
-        if node.operation == "transpose":
-            return sum(size > 1 for size in node.shape) < 2
-        if node.operation == "stop_gradient":
-            return node.cotangent is None and self.nodes[node.inputs[0]].cotangent is None
-        return node.operation == "broadcast_in_dim" and (
-            node.cotangent is None or node.size == self.nodes[node.inputs[0]].size
-        )
-
-    def _siblings(self) -> dict[int, int]:
-        """{output of a step with several: the output at which the step is drawn, the first that is used}."""
-        used = set(self.graph.outputs).union(*(node.inputs for node in self.nodes))
-        steps: dict[int, list[int]] = defaultdict(list)
-        for node in self.nodes:
-            if not node.source and node.params:
-                # the outputs of one step share one dictionary of parameters
-                steps[id(node.params)].append(node.index)
-        leader: dict[int, int] = {}
-        for made in steps.values():
-            first = next((k for k in made if k in used), made[0])
-            leader.update((k, first) for k in made if k != first)
-        return leader
-
-    def _reached(self) -> tuple[list[int], dict[int, list[tuple[int | None, int]]]]:
-        """(drawn nodes in order, {drawn node: per input (the drawn node or None, the node itself)})."""
-        reads: dict[int, list[tuple[int | None, int]]] = {}
-        stack = [*self.outputs, *(node.index for node in self.nodes if node.operation == "argument")]
-        while stack:
-            k = stack.pop()
-            if k in reads:
-                continue
-            if k in self.leader:
-                reads[k] = [(self.leader[k], self.leader[k])]
-            else:
-                inputs = [self.resolved(i) for i in self.nodes[k].inputs] if k not in self.fixed else []
-                reads[k] = [(None if self.text(i) is not None else i, i) for i in inputs]
-            stack += [i for i, _ in reads[k] if i is not None]
-        return sorted(reads), reads
-
-    def _contributions(self) -> dict[int, dict[int, list[Any]]]:
-        """{drawn node: {drawn consumer: its contributions}}."""
-        result: dict[int, dict[int, list[Any]]] = {}
-        for k in self.drawn:
-            each: dict[int, list[Any]] = defaultdict(list)
-            waiting = [k]
-            while waiting:
-                at = waiting.pop()
-                for share in self.nodes[at].shares:
-                    consumer = share.consumer
-                    if consumer in self.source and self.resolved(consumer) == k:
-                        waiting.append(consumer)
-                    else:
-                        each[self.leader.get(consumer, consumer)].append(share.bar)
-            result[k] = each
-        return result
-
-    def _names(self) -> dict[int, str]:
-        """Names of drawn nodes; a node that the user named passes its name on to the node with its entries."""
-        names = {k: self.nodes[k].name for k in self.drawn}
-
-        def _stem(k: int) -> str:
-            return re.sub(r"_?\d+$", "", self.nodes[k].name)
-
-        for k in self.source:
-            root = self.resolved(k)
-            if (
-                root in names
-                and automatic(self.nodes[root])
-                and not automatic(self.nodes[k])
-                and _stem(k) != _stem(root)
-            ):
-                names[root] = self.nodes[k].name
-        return names
-
-
-def automatic(node: Node) -> bool:
-    """True if the node's name is only that of its operation."""
-    stem = re.sub(r"_?\d+$", "", node.name)
-    return not node.source and stem in {known(node.operation).result, re.sub(r"\W+", "_", node.operation)}
-
-
-# ---- folding --------------------------------------------------------------------------------------------------------
-
-
-def _groups(drawing: _Drawing, fold: bool | tuple[str, ...]) -> dict[int, tuple[str, int, int]]:
-    """{drawn node: (name of its group, the first node of the group, how many equal groups it stands for)}.
-
-    A group is a run of steps without a gap, so that no path leaves it and comes back.
-    """
-    left_out = {*drawing.fixed, *drawing.leader}
-    steps = [k for k in drawing.drawn if not drawing.nodes[k].source and k not in left_out]
-    wanted = (fold,) if isinstance(fold, str) else fold
-    runs: list[tuple[tuple[str, ...], list[int]]] = []
-    for path, members in itertools.groupby(steps, key=lambda k: _scope(drawing.nodes[k].calls, wanted)):
-        runs.append((path, list(members)))
-    result: dict[int, tuple[str, int, int]] = {}
-    for (_, name, _), row in itertools.groupby(_signed(drawing, runs), key=lambda each: each[0]):
-        rows = [members for _, members in row]
-        if not name or (len(rows) < ROW and all(len(members) < 2 for members in rows)):
-            continue
-        if len(rows) >= ROW:
-            result.update((k, (name, rows[0][0], len(rows))) for members in rows for k in members)
-        else:
-            for members in rows:
-                own = _scope(drawing.nodes[members[0]].calls, wanted)[-1]
-                result.update((k, (re.sub(r"#\d+$", "", own), members[0], 1)) for k in members)
-    return result
-
-
-def _require_known(drawing: _Drawing, wanted: Sequence[str]) -> None:
-    known = dict.fromkeys(name for node in drawing.nodes for name in node.calls)
-    known |= {re.sub(r"#\d+$", "", name): None for name in known}
-    for name in wanted:
-        if name not in known:
-            listed = ", ".join(known) or "none: put jax.jit or jax.named_scope around the part"
-            raise ValueError(f"fold must name nested calls or named scopes, got {name!r}. There are: {listed}.")
-
-
-def _scope(calls: tuple[str, ...], wanted: bool | Sequence[str]) -> tuple[str, ...]:
-    """The outermost call to fold, with those around it; () for none."""
-    if isinstance(wanted, bool):
-        return calls[:1] if wanted else ()
-    for depth, name in enumerate(calls):
-        if name in wanted or re.sub(r"#\d+$", "", name) in wanted:
-            return calls[: depth + 1]
-    return ()
-
-
-def _signed(
-    drawing: _Drawing, runs: list[tuple[tuple[str, ...], list[int]]]
-) -> list[tuple[tuple[Any, str, Any], list[int]]]:
-    """Each run with what makes it equal to another: its surroundings, its name without a number, steps and shapes."""
-    signed = []
-    for path, members in runs:
-        stem = re.sub(r"#\d+$", "", path[-1]) if path else ""
-        stem = re.sub(r"_?\d+$", "", stem) or stem
-        steps = tuple((drawing.nodes[k].operation, drawing.nodes[k].shape) for k in members)
-        signed.append(((path[:-1], stem, steps if path else members[0]), members))
-    return signed
-
-
-# ---- parts and flows ------------------------------------------------------------------------------------------------
-
-
-def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Scene:
+def _composed(drawing: Drawing, groups: dict[int, tuple[str, int, int]]) -> Scene:
     home = {k: ("group", groups[k][1]) if k in groups else ("node", k) for k in drawing.drawn}
     for k in drawing.drawn:
         if drawing.leader.get(k) in groups:
@@ -408,7 +175,7 @@ def _composed(drawing: _Drawing, groups: dict[int, tuple[str, int, int]]) -> Sce
     return Scene(tuple(named), tuple(made), tuple(dict.fromkeys(where[k] for k in drawing.outputs)))
 
 
-def _edges(drawing: _Drawing, k: int) -> list[tuple[int, list[Any]]]:
+def _edges(drawing: Drawing, k: int) -> list[tuple[int, list[Any]]]:
     """(input, its contributions from node k) for each input that is drawn, one entry for each time it is read."""
     if k in drawing.leader:
         return [(drawing.leader[k], [drawing.nodes[k].cotangent])]
@@ -423,7 +190,7 @@ def _edges(drawing: _Drawing, k: int) -> list[tuple[int, list[Any]]]:
     return result
 
 
-def _stacks(drawing: _Drawing, groups: dict, home: dict) -> dict[int, tuple[str, int]]:
+def _stacks(drawing: Drawing, groups: dict, home: dict) -> dict[int, tuple[str, int]]:
     """Arguments that are read only by a row of equal groups, one by each, become one box."""
     consumers: dict[int, set[int]] = defaultdict(set)
     for k in drawing.drawn:
@@ -447,7 +214,7 @@ def _stacks(drawing: _Drawing, groups: dict, home: dict) -> dict[int, tuple[str,
     return result
 
 
-def _leaving(drawing: _Drawing, place: tuple[str, int], held: list[int], home: dict) -> list[int]:
+def _leaving(drawing: Drawing, place: tuple[str, int], held: list[int], home: dict) -> list[int]:
     """The nodes of a box that others read, or that are outputs."""
     if place[0] != "group":
         return held[:1]
@@ -456,7 +223,7 @@ def _leaving(drawing: _Drawing, place: tuple[str, int], held: list[int], home: d
     return [k for k in held if k in read or k in drawing.outputs] or held[-1:]
 
 
-def _part(drawing: _Drawing, groups: dict, place: tuple[str, int], members: dict, leaving: dict) -> Part:
+def _part(drawing: Drawing, groups: dict, place: tuple[str, int], members: dict, leaving: dict) -> Part:
     kind, k = place
     held = tuple(members.get(place, (k,)))
     node = drawing.nodes[leaving[place][-1] if kind == "group" else k]
@@ -484,7 +251,7 @@ def _part(drawing: _Drawing, groups: dict, place: tuple[str, int], members: dict
     return Part(f"n{k}", kind, drawing.named[k], symbol, node, held, window=window)
 
 
-def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
+def _spoken(drawing: Drawing, part: Part, groups: dict) -> Part:
     """The part with its sentence."""
     if part.kind not in ("step", "small", "group"):
         return part
@@ -497,7 +264,7 @@ def _spoken(drawing: _Drawing, part: Part, groups: dict) -> Part:
     return replace(part, sentence=symbols.sentence(part.node, names), reads=tuple(names))
 
 
-def _read(drawing: _Drawing, k: int) -> list[str]:
+def _read(drawing: Drawing, k: int) -> list[str]:
     """What a step reads, by name, or by number if it is a constant."""
     names = []
     for i, whole in drawing.reads[k]:
@@ -506,7 +273,7 @@ def _read(drawing: _Drawing, k: int) -> list[str]:
     return names
 
 
-def _rule(drawing: _Drawing, k: int, i: int, turn: int) -> str:
+def _rule(drawing: Drawing, k: int, i: int, turn: int) -> str:
     """The formula of what step k passes back to value i, which it may read several times."""
     node, names = drawing.nodes[k], [f"({name})" if name[0] == "−" else name for name in _read(drawing, k)]
     positions = [position for position, (drawn, _) in enumerate(drawing.reads[k]) if drawn == i]

@@ -11,8 +11,9 @@ from html import escape
 from typing import NamedTuple
 
 from fnn.glassbox.picture import symbols
-from fnn.glassbox.picture.cards import Card, card, drawn, text_width
+from fnn.glassbox.picture.cards import Card, card, drawn
 from fnn.glassbox.picture.layout import Curve, Layout, Point, layered, layout
+from fnn.glassbox.picture.maps import heat_map
 from fnn.glassbox.picture.scenes import Flow, Part, Scene, scene
 from fnn.glassbox.picture.themes import DARK, LIGHT, style
 from fnn.glassbox.records import Record
@@ -130,7 +131,7 @@ def _label(flow: Flow, down: bool) -> _Label | None:
     # above and below the arrow; an arrow that runs down passes between the letters of one line
     lines = [("local", local, -5.0)] if local else []
     lines.append(("share", share, 5.0 if down and not local else 13.0))
-    return _Label(tuple(lines), max(text_width(share, 14, True), text_width(local, 13)) + 4)
+    return _Label(tuple(lines), max(symbols.text_width(share, 14, True), symbols.text_width(local, 13)) + 4)
 
 
 def _flows(
@@ -261,11 +262,13 @@ def _legend(drawing: Scene, labels: Sequence[_Label | None], size: Point, down: 
         entries.append(("bar", f"{'↑' if down else '←'} what flows back"))
     if any(not flow.active for flow in drawing.flows):
         entries.append(("note", "dashed: no derivative"))
-    if any(not symbols.single(part.node.value) for part in drawing.parts):
-        entries.append(("note", "maps: purple −, green +, full at ±"))
+    maps = [heat_map(part.node.value) for part in drawing.parts if not symbols.single(part.node.value)]
+    if maps:
+        full = any(each is None or each.scale for each in maps)
+        entries.append(("note", f"maps: purple −, green +{', full at ±' if full else ''}"))
     if any(part.window for part in drawing.parts):
         entries.append(("note", "frame: the window of the marked output; dots: entries taken"))
-    widths = [text_width(text, 13) + 22 for _, text in entries]
+    widths = [symbols.text_width(text, 13) + 22 for _, text in entries]
     limit = max(size[0] - 18, *widths, 320.0)
     x, y, out, widest = 18.0, 14.0, [], 0.0
     for (kind, text), width in zip(entries, widths, strict=True):

@@ -1,4 +1,4 @@
-"""How numbers and operations are written: four digits, and the signs of a formula sheet.
+"""How numbers and operations are written: four digits, and the signs of a formula sheet; and how wide a text is.
 
 `symbol` writes an operation with its constants (`− 1`, `x²`, `1/x`), `sentence` with the names of its inputs.
 """
@@ -42,6 +42,17 @@ def number(value: Any) -> str:
         return mantissa
     power = f"10{raised(int(exponent.replace('−', '-')))}"
     return f"{mantissa}·{power}" if mantissa.strip("−") != "1" else mantissa.replace("1", power)
+
+
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """Roughly how wide a text is; rather too wide, since fonts differ."""
+    narrow, wide = " ijltfrI.,:;|!'()[]·", "mwMW@…→←↑≤≥×−+=<>≠Σ∂∞"
+    units = math.fsum(
+        0.36 if c in narrow else 0.86 if c in wide else 0.5 if c in "ˣ⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ" else 0.6 for c in text
+    )
+    # letters of other scripts may be as wide as they are high
+    units += math.fsum(0.4 for c in text if ord(c) > 0x2E80)
+    return units * size * (1.06 if bold else 1.0)
 
 
 def barred(name: str) -> str:

@@ -71,6 +71,9 @@ def style(theme: Theme, root: str) -> str:
         ".local": f"fill:{theme.muted};font-style:italic",
         ".note,.value .note,.bar .note": "font-size:12px",
         ".note": f"fill:{theme.muted}",
+        # a number in a map stands on its colour, not on the tint of a value or a derivative
+        ".value .cell,.bar .cell": f"fill:{theme.text};font-size:12px",
+        ".value .off,.bar .off": f"fill:{theme.page}",
         ".flow path": f"fill:none;stroke:{theme.line};stroke-width:1.6",
         ".flow .head": f"fill:{theme.line};stroke:none",
         ".flow.still path": "stroke-dasharray:4 4",

@@ -41,7 +41,11 @@ def scatter_sub(y_bar, y, x, indices, updates, *, dimension_numbers, mode):
     return y_bar, None, -_taken(y_bar, indices, updates, dimension_numbers, mode)
 
 
-def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices):
+def scatter(y_bar, y, x, indices, updates, *, dimension_numbers, mode, unique_indices, update_jaxpr):
+    if update_jaxpr is not None:
+        raise NotImplementedError(
+            "scatter that applies a function (`.at[].apply`) has no rule, in JAX neither. Write x.at[i].set(f(x[i]))."
+        )
     # y[indices[i]] = updates[i]: what was there no longer counts. If an index occurs twice, the last one written
     # counts, and the program leaves open which one that is: the entry that is there tells
     numbers = dimension_numbers

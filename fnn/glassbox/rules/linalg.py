@@ -117,7 +117,7 @@ def _completed(part, size, identity):
 
 def qr(y_bar, y, a, *, full_matrices, pivoting):
     # q r = a
-    (q_bar, r_bar), (q, r) = y_bar, y
+    (q_bar, r_bar, *_), (q, r, *_) = y_bar, y
     if pivoting or r.shape[-2] < r.shape[-1] or (full_matrices and a.shape[-2] != a.shape[-1]):
         raise NotImplementedError("qr has a rule only without pivoting and for at least as many rows as columns.")
     _refuse_complex("qr", a)

@@ -142,7 +142,7 @@ enter(
     Primitive("reshape", reshape, _SHAPED, tex.silent, "reshaped", cost=free, passes_on=True),
     Primitive("squeeze", squeeze, _SHAPED, tex.silent, "squeezed", Symbol(label="reshape"), free, passes_on=True),
     Primitive(
-        "broadcast_in_dim", broadcast, py.broadcast, tex.silent, "copies", Symbol(label="copies"), free,
+        "broadcast_in_dim", broadcast, py.broadcast, tex.repeated, "copies", Symbol(label="copies"), free,
         back=("the sum of {g} over the copies",),
     ),
     Primitive(
@@ -161,11 +161,12 @@ enter(
         back=("the sum of {g} over the copies",),
     ),
     Primitive(
-        "pad", pad, py.call(_padded), cost=free,
+        "pad", pad, py.call(_padded), tex.padded, cost=free,
         back=("{g} without the padding", "the sum of {g} over the padding"),
     ),
     Primitive(
-        "slice", slice_, py.call(lambda g, p, y: f"{g[0].within(0)}[{py.box(p, g[0].shape)}]"), word="part",
+        "slice", slice_, py.call(lambda g, p, y: f"{g[0].within(0)}[{py.box(p, g[0].shape)}]"),
+        latex=tex.part, word="part",
         symbol=Symbol(formula="x[i:j]"), cost=free,
         back=("{g} in its place, 0 elsewhere",),
     ),

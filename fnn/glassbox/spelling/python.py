@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from fnn.glassbox.spelling.letters import letters, renamed
 from fnn.glassbox.spelling.pieces import Piece, Spelling, Spread, aligned, listed, parenthesized, thin, written
@@ -180,7 +181,7 @@ def product(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
     if plain and len(a.shape) == len(b.shape) == 1 and not of_a and not batch:
         text = f"jnp.outer({a.text}, {b.text})"
     else:
-        extra = "" if plain else f", precision={_precision(precision)!r}"
+        extra = "" if plain else f", precision={_precision(precision)}"
         text = f'jnp.einsum("{renamed(f"{a_axes},{b_axes}->{y_axes}")}", {a.text}, {b.text}{extra})'
     return Piece(text, 3 if "@" in text else 0)
 
@@ -189,12 +190,16 @@ def precision(value: Any) -> str:
     """The source of a precision, "" for the default."""
     if value is None or all(each is None for each in np.atleast_1d(value).tolist()):
         return ""
-    return repr(_precision(value))
+    return _precision(value)
 
 
-def _precision(precision: Any) -> Any:
-    names = [str(each).split(".")[-1].lower() for each in np.atleast_1d(precision).tolist()]
-    return names[0] if len(set(names)) == 1 else tuple(names)
+def _precision(precision: Any) -> str:
+    if isinstance(precision, lax.DotAlgorithm):
+        return unwritten([], {}, None).text
+    if isinstance(precision, lax.DotAlgorithmPreset):
+        return f"lax.DotAlgorithmPreset.{precision.name}"
+    names = [str(kind).split(".")[-1].lower() for kind in np.atleast_1d(precision).tolist()]
+    return repr(names[0] if len(set(names)) == 1 else tuple(names))
 
 
 # ---- axes and parts -------------------------------------------------------------------------------------------------
@@ -270,6 +275,9 @@ def scatter(how: str) -> Spelling:
 
     def spelled(g: list[Piece], p: dict[str, Any], y: Any) -> Piece:
         x, where, updates = g
+        if how == "set" and p["update_jaxpr"] is not None:
+            # a function is applied there, and it has no name
+            return unwritten(g, p, y)
         numbers, mode = p["dimension_numbers"], _mode(p["mode"])
         axis = _single_axis(
             numbers.scatter_dims_to_operand_dims, numbers.inserted_window_dims, numbers.operand_batching_dims

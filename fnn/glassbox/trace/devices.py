@@ -38,5 +38,22 @@ def refuse_many(equation: Any, place: Any) -> None:
 
 def reshaping(shape: tuple[int, ...], aval: Any) -> Any:
     """The equation that gives an array another shape with the same entries."""
-    traced = jax.make_jaxpr(lambda x: lax.reshape(x, shape))(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
-    return traced.jaxpr.eqns[0]
+    return _equation(lambda x: lax.reshape(x, shape), aval)
+
+
+def transposing(order: tuple[int, ...], aval: Any) -> Any:
+    """The equation that gives the axes of an array another order."""
+    return _equation(lambda x: lax.transpose(x, order), aval)
+
+
+def reducing(name: str, axes: tuple[int, ...], aval: Any) -> Any:
+    """The equation of an exchange along axes of the array itself, which `jax.vmap` makes of one over its axis."""
+    return _equation(lambda x: _REDUCTIONS[name](x, axes), aval)
+
+
+#: What exchanges over the axis of a `jax.vmap` are.
+_REDUCTIONS = {"psum": lax.reduce_sum, "pmax": lax.reduce_max, "pmin": lax.reduce_min}
+
+
+def _equation(f: Any, aval: Any) -> Any:
+    return jax.make_jaxpr(f)(jax.ShapeDtypeStruct(aval.shape, aval.dtype)).jaxpr.eqns[0]

@@ -9,9 +9,11 @@ import ast
 import builtins
 import functools
 import inspect
+import itertools
 import keyword
 import linecache
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -20,7 +22,7 @@ import jax
 from jax.ad_checkpoint import checkpoint_name
 
 from fnn.glassbox.table import known
-from fnn.glassbox.trace.program import Program
+from fnn.glassbox.trace.program import Program, Step
 from fnn.jaxprs import Place
 from fnn.types import PyTree
 
@@ -107,84 +109,119 @@ def parameters(f: Callable[..., Any], count: int) -> list[str]:
         names = [f"{p.name}_" if p.name in TAKEN else p.name for p in names][:count]
     except (TypeError, ValueError):
         names = []
-    return names + [f"argument{k}" for k in range(len(names), count)]
+    wishes = names + [f"argument{k}" for k in range(len(names), count)]
+    return list(unique(dict(enumerate(wishes))).values())
 
 
 def arguments(f: Callable[..., Any], args: Sequence[PyTree]) -> list[str]:
     """A name for each leaf of the arguments, in their order: `x`, `W1`, `xs_2`."""
-    result: list[str] = []
-    for argument, tree in zip(parameters(f, len(args)), args, strict=True):
+    called = parameters(f, len(args))
+    # an argument keeps its name, and no leaf inside one takes it
+    own: dict[int, str] = {}
+    inside: dict[int, str] = {}
+    for argument, tree in zip(called, args, strict=True):
         paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
         keys = [[str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path] for path in paths]
-        words = [next((k for k in reversed(path) if not k.isdigit()), "") for path in keys]
+        # a key that begins with no letter (-1, 0.5) is no name by itself
+        words = [next((k for k in reversed(path) if re.match(r"[^\W\d]", k)), "") for path in keys]
         for path, word in zip(keys, words, strict=True):
             indices = [k for k in path if k.isdigit()]
             if not path:
-                result.append(argument)
-            elif word and words.count(word) == 1:
-                result.append(_word(word))
+                own[len(own) + len(inside)] = argument
+                continue
+            wish = "_".join([argument, *path])
+            if word and words.count(word) == 1:
+                wish = word
             elif word and len(indices) == 1:
                 # layers are counted from 1
-                result.append(_word(f"{word}{int(indices[0]) + 1}"))
-            else:
-                result.append(_word("_".join([argument, *path])))
-    return list(unique(dict(enumerate(result))).values())
+                wish = f"{word}{int(indices[0]) + 1}"
+            inside[len(own) + len(inside)] = _word(wish)
+    names = own | unique(inside, called)
+    return [names[k] for k in range(len(names))]
 
 
 def _word(wish: str) -> str:
     """The wanted name as a valid Python name."""
-    word = re.sub(r"\W+", "_", wish, flags=re.ASCII if not wish.isidentifier() else 0).strip("_") or "value"
-    return f"{word}_" if keyword.iskeyword(word) or word[0].isdigit() or word in TAKEN else word
+    # letters of every script are letters; Python reads some signs as others (ﬁ is fi)
+    letters = (c if f"a{c}".isidentifier() else " " for c in unicodedata.normalize("NFKC", wish))
+    word = "_".join("".join(letters).split()).strip("_") or "value"
+    if not word.isidentifier():
+        return f"value_{word}"
+    return f"{word}_" if keyword.iskeyword(word) or word in TAKEN else word
 
 
 def assigned(program: Program) -> dict[int, str]:
     """{value: the variable to which the user's source assigns it}, as far as a single line shows.
 
-    A statement `q = x + y` may take several steps; the last one of them makes q.
+    A statement `q = x + y` may take several steps; the last one in a row makes q. What a function that the statement
+    calls computes belongs to the row: of `q = f(x + 1)` the sum is not q.
     """
+    for file in {step.place.file for step in program.steps}:
+        # a module may have been mended and loaded anew
+        linecache.checkcache(file)
+    _statement.cache_clear()
     result: dict[int, str] = {}
-    for k, step in enumerate(program.steps):
-        following = program.steps[k + 1] if k + 1 < len(program.steps) else None
-        target = _target(step.place)
-        if target and (following is None or _target_line(following.place) != _target_line(step.place)):
+    for step, following in itertools.zip_longest(program.steps, program.steps[1:]):
+        statement = _statement(step.place)
+        target = _target(statement, step.place.function)
+        if statement and target and not (following and _goes_on(statement, step.place.file, following)):
             result[step.outputs[0]] = target
     return result
 
 
-def _target(place: Place) -> str:
-    # a lambda is inside the statement that makes it, and computes nothing for its target
-    statement = None if place.function.rpartition(".")[2].startswith("<") else _statement(place)
+def _goes_on(statement: ast.stmt, file: str, following: Step) -> bool:
+    """True where the next step belongs to the statement too, or to what it calls."""
+    return any(place.file == file and _spans(statement, place.line) for place in (following.place, *following.around))
+
+
+def _target(statement: ast.stmt | None, function: str) -> str:
+    """The variable that a statement assigns one value to; "" for none."""
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
     elif isinstance(statement, ast.AnnAssign | ast.AugAssign):
         target = statement.target
     else:
         return ""
-    return target.id if isinstance(target, ast.Name) else ""
+    # a lambda stands inside the statement that makes it, and computes nothing for its target
+    inside = function.rpartition(".")[2].startswith("<")
+    return target.id if isinstance(target, ast.Name) and not inside and not _several(statement.value) else ""
 
 
-def _target_line(place: Place) -> tuple[str, int]:
-    statement = _statement(place)
-    return place.file, statement.lineno if statement is not None else place.line
+_LISTS = (ast.Tuple, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_MAKERS = ("dict", "list", "map", "partial", "set", "tuple", "zip")
 
 
+def _several(value: ast.expr | None) -> bool:
+    """True for what holds values and is none of them: lists, and objects, whose classes have capitals."""
+    if isinstance(value, ast.Call):
+        maker = ast.unparse(value.func).rpartition(".")[2]
+        return maker in _MAKERS or maker[:1].isupper()
+    return isinstance(value, _LISTS)
+
+
+@functools.lru_cache(maxsize=4096)
 def _statement(place: Place) -> ast.stmt | None:
-    """The innermost statement on that line."""
-    holding = [
-        each for each in _statements(place.file) if each.lineno <= place.line <= (each.end_lineno or each.lineno)
-    ]
-    if holding:
-        return min(holding, key=lambda each: (each.end_lineno or each.lineno) - each.lineno)
-    # a page with code in it is not a program as a whole, but the line may be a statement
-    alone = next(iter(_parsed(place.text)), None)
-    return alone and ast.increment_lineno(alone, place.line - 1)
+    """The innermost statement on that line; None where there are several, of which the line does not tell one."""
+    holding = [each for each in _parsed("".join(linecache.getlines(place.file))) if _spans(each, place.line)]
+    if not holding:
+        # a page with code in it is no program as a whole; its line may be a statement
+        holding = list(_parsed("\n" * (place.line - 1) + place.text))
+    inner = [each for each in holding if not any(_within(other, each) for other in holding)]
+    return inner[0] if len(inner) == 1 else None
 
 
-@functools.lru_cache(maxsize=64)
-def _statements(file: str) -> tuple[ast.stmt, ...]:
-    return _parsed("".join(linecache.getlines(file)))
+def _spans(statement: ast.stmt, line: int) -> bool:
+    return statement.lineno <= line <= (statement.end_lineno or statement.lineno)
 
 
+def _within(inner: ast.stmt, outer: ast.stmt) -> bool:
+    """True where one statement stands inside another."""
+    begin, end = (outer.lineno, outer.col_offset), (outer.end_lineno or 0, outer.end_col_offset or 0)
+    own = (inner.lineno, inner.col_offset), (inner.end_lineno or 0, inner.end_col_offset or 0)
+    return inner is not outer and begin <= own[0] and own[1] <= end
+
+
+@functools.lru_cache(maxsize=256)
 def _parsed(text: str) -> tuple[ast.stmt, ...]:
     try:
         tree = ast.parse(text)

@@ -6,14 +6,14 @@ they were traced, so every step comes after those that it reads: a topological o
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, refuse_many, reshaping
-from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, place_of
+from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, reducing, refuse_many, reshaping, transposing
+from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, places_of
 from fnn.types import PyTree, is_key
 
 #: Primitives that are replaced by their contents, with the parameter that holds these.
@@ -29,6 +29,10 @@ LOOKED_THROUGH = CALLS | {
 HIGH = "call_hi_primitive"
 
 
+#: Where an equation stands and what called that line, the innermost first.
+Lines: TypeAlias = tuple[Place, ...]
+
+
 class Step(NamedTuple):
     """One primitive operation. Values are identified by number."""
 
@@ -39,6 +43,8 @@ class Step(NamedTuple):
     place: Place
     calls: tuple[str, ...]
     """The nested calls and named scopes around it, outermost first; the second one with a name is `name#2`."""
+    around: Lines = ()
+    """The lines that called the one at which it stands, the innermost first."""
 
 
 class Program(NamedTuple):
@@ -74,7 +80,7 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
     """
     written = _Written(labels, solving)
     inputs = [written.value(v.aval) for v in closed.jaxpr.invars]
-    outputs = written.walk(closed, inputs, (), NOWHERE)
+    outputs = written.walk(closed, inputs, (), (NOWHERE,))
     rewritten = tuple(dict.fromkeys(written.rewritten))
     effects = bool(getattr(closed, "effects", ()))
     steps, names = tuple(written.steps), written.names
@@ -104,7 +110,7 @@ class _Written:
         self.constants[number] = value if is_key(aval) else np.asarray(value, aval.dtype)
         return number
 
-    def walk(self, held: Any, arguments: Sequence[int], calls: tuple[str, ...], outer: Place) -> list[int]:
+    def walk(self, held: Any, arguments: Sequence[int], calls: tuple[str, ...], outer: Lines) -> list[int]:
         """Write a jaxpr on these values; return the numbers of its outputs."""
         jaxpr = bare(held)
         known: dict[Any, int] = dict(zip(jaxpr.invars, arguments, strict=True))
@@ -115,59 +121,66 @@ class _Written:
             return self.constant(atom.val, atom.aval) if is_literal(atom) else known[atom]
 
         for equation in jaxpr.eqns:
-            place, scopes = place_of(equation) or outer, (*calls, *_scopes(equation))
+            places, scopes = (*places_of(equation), *outer), (*calls, *_scopes(equation))
             inputs = list(map(read, equation.invars))
-            known.update(zip(equation.outvars, self.written(equation, inputs, scopes, place), strict=True))
+            known.update(zip(equation.outvars, self.written(equation, inputs, scopes, places), strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def written(self, equation: Any, inputs: list[int], calls: tuple[str, ...], place: Place) -> Sequence[int]:
+    def written(self, equation: Any, inputs: list[int], calls: tuple[str, ...], places: Lines) -> Sequence[int]:
         """The numbers of the values that an equation makes."""
         name, params = equation.primitive.name, equation.params
         if name == "name":
-            return [self._named(equation, inputs[0], calls, place)]
+            return [self._named(equation, inputs[0], calls, places)]
         if name == "convert_element_type" and self.shapes[inputs[0]].dtype == equation.outvars[0].aval.dtype:
             # it only drops the mark of a Python number
             return inputs
+        if name == "reshape" and params["dimensions"] is not None:
+            # it first gives the axes another order, which is a step of its own
+            order = transposing(tuple(params["dimensions"]), self.shapes[inputs[0]])
+            (number,) = self._step(order, inputs, [order.outvars[0].aval], calls, places)
+            return [self._reshaped(number, equation.outvars[0].aval, calls, places)]
         if name in ON_ONE_DEVICE:
-            return self._on_one_device(equation, inputs, calls, place)
+            return self._on_one_device(equation, inputs, calls, places)
         if name == "custom_linear_solve" and self.solving:
             lengths = params["const_lengths"]
             first = lengths.matvec + lengths.vecmat
             last = first + lengths.solve
             right = inputs[last + lengths.transpose_solve :]
-            return self.walk(params["jaxprs"].solve, [*inputs[first:last], *right], calls, place)
+            return self.walk(params["jaxprs"].solve, [*inputs[first:last], *right], calls, places)
         if name == HIGH and hasattr(params.get("_prim"), "expand"):
             if any(differentiable(v.aval) for v in equation.outvars):
                 self.rewritten.append(type(params["_prim"]).__name__)
-            return self.walk(_expanded(equation), inputs, calls, place)
+            return self.walk(_expanded(equation), inputs, calls, places)
         if (held := _held(equation)) is not None and not _is_relu(equation):
             called = name_of(equation)
             if name in CUSTOM:
                 self.rewritten.append(called or "a function")
             inside = self._within(calls, called) if called else calls
-            return self.walk(held, inputs, inside, place)
-        return self._step(equation, inputs, [v.aval for v in equation.outvars], calls, place)
+            return self.walk(held, inputs, inside, places)
+        return self._step(equation, inputs, [v.aval for v in equation.outvars], calls, places)
 
     def _step(
-        self, equation: Any, inputs: Sequence[int], made: Sequence[Any], calls: tuple[str, ...], place: Place
+        self, equation: Any, inputs: Sequence[int], made: Sequence[Any], calls: tuple[str, ...], places: Lines
     ) -> tuple[int, ...]:
         outputs = tuple(map(self.value, made))
-        self.steps.append(Step(equation.primitive, dict(equation.params), tuple(inputs), outputs, place, calls))
+        place, *around = places
+        step = Step(equation.primitive, dict(equation.params), tuple(inputs), outputs, place, calls, tuple(around))
+        self.steps.append(step)
         return outputs
 
-    def _named(self, equation: Any, number: int, calls: tuple[str, ...], place: Place) -> int:
+    def _named(self, equation: Any, number: int, calls: tuple[str, ...], places: Lines) -> int:
         """`checkpoint_name`: a label on the value, not an operation."""
         if self.labels:
-            (number,) = self._step(equation, [number], [equation.outvars[0].aval], calls, place)
+            (number,) = self._step(equation, [number], [equation.outvars[0].aval], calls, places)
         self.names[number] = str(equation.params["name"])
         return number
 
-    def _on_one_device(self, equation: Any, inputs: list[int], calls: tuple[str, ...], place: Place) -> Sequence[int]:
+    def _on_one_device(self, equation: Any, inputs: list[int], calls: tuple[str, ...], places: Lines) -> Sequence[int]:
         """A function mapped over devices, on the only device."""
         name, made = equation.primitive.name, [v.aval for v in equation.outvars]
         if name == "shard_map":
-            refuse_many(equation, place)
-            return self.walk(equation.params["jaxpr"], inputs, calls, place)
+            refuse_many(equation, places[0])
+            return self.walk(equation.params["jaxpr"], inputs, calls, places)
         if name == INDEX:
             return [self.constant(0, made[0])]
         if name == PLATFORM:
@@ -177,12 +190,18 @@ class _Written:
         if name == "ppermute" and not equation.params["perm"]:
             # a device that is sent nothing has zeros
             return [self.constant(np.zeros(made[0].shape), made[0])]
-        return [self._reshaped(n, aval, calls, place) for n, aval in zip(inputs, made, strict=False)]
+        if axes := tuple(axis for axis in equation.params.get("axes", ()) if isinstance(axis, int)):
+            return [self._reduced(name, axes, n, calls, places) for n in inputs]
+        return [self._reshaped(n, aval, calls, places) for n, aval in zip(inputs, made, strict=False)]
 
-    def _reshaped(self, number: int, aval: Any, calls: tuple[str, ...], place: Place) -> int:
+    def _reduced(self, name: str, axes: tuple[int, ...], number: int, calls: tuple[str, ...], places: Lines) -> int:
+        equation = reducing(name, axes, self.shapes[number])
+        return self._step(equation, [number], [equation.outvars[0].aval], calls, places)[0]
+
+    def _reshaped(self, number: int, aval: Any, calls: tuple[str, ...], places: Lines) -> int:
         if self.shapes[number].shape == aval.shape:
             return number
-        return self._step(reshaping(aval.shape, self.shapes[number]), [number], [aval], calls, place)[0]
+        return self._step(reshaping(aval.shape, self.shapes[number]), [number], [aval], calls, places)[0]
 
     def _within(self, calls: tuple[str, ...], name: str) -> tuple[str, ...]:
         """The calls with one more inside; a second one with the same name gets a number."""

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from fnn.glassbox.table import known
-from fnn.glassbox.trace.program import Program
+from fnn.glassbox.trace.program import Program, flattened
+from fnn.jaxprs import closed
 from fnn.types import is_key
 
 
@@ -41,3 +42,8 @@ def simplified(program: Program) -> Program:
         steps.append(step)
     outputs = tuple(instead.get(n, n) for n in program.outputs)
     return program._replace(steps=tuple(steps), constants=constants, outputs=outputs)
+
+
+def body_of(jaxpr: Any) -> Program:
+    """The program of a loop's turn or of a branch, as it is written down."""
+    return simplified(flattened(closed(jaxpr), solving=True))
