@@ -11,18 +11,19 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from fnn.checks import require_labels, require_size
-from fnn.types import Array
+from fnn.checks import require_labels, require_shape, require_size
+from fnn.types import Array, wide
 
 __all__ = ["accuracy", "one_hot", "zero_one_loss"]
 
 
-def accuracy(scores: Array, labels: Any) -> Array:
+def accuracy(scores: Array, labels: Any, sample_weight: Any = None) -> Array:
     """The fraction of examples whose largest score is at the label.
 
     Args:
         scores: logits or probabilities (…, K), K ≥ 2; ties go to the lowest class.
         labels: whole numbers (…).
+        sample_weight: a weight for each label (…), or None for equal ones: Σ w [right] / Σ w.
 
     Returns:
         a float32 scalar from 0 to 1.
@@ -33,10 +34,10 @@ def accuracy(scores: Array, labels: Any) -> Array:
     >>> float(fnn.accuracy(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1])))
     0.5
     """
-    return 1 - zero_one_loss(scores, labels)
+    return 1 - zero_one_loss(scores, labels, sample_weight)
 
 
-def zero_one_loss(scores: Array, labels: Any) -> Array:
+def zero_one_loss(scores: Array, labels: Any, sample_weight: Any = None) -> Array:
     """The fraction of examples that are misclassified, the mean of 1[argmax ≠ label] (claims B1, B19); see `accuracy`.
 
     >>> scores = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [5.0, 4.0]])
@@ -64,14 +65,15 @@ def zero_one_loss(scores: Array, labels: Any) -> Array:
         )
     if labels.size == 0:
         raise ValueError("accuracy over 0 examples is undefined. Check how the data was filtered.")
-    return jnp.mean((~right(scores, labels)).astype(jnp.float32))
-
-
-def right(scores: Array, labels: Array) -> Array:
-    """True where the largest score is at the label; a row with a score that is NaN is wrong, whatever its label."""
     # int8 and uint8 cannot count the classes that they index
     labels = labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
-    return (jnp.argmax(scores, axis=-1).astype(labels.dtype) == labels) & ~jnp.isnan(scores).any(axis=-1)
+    wrong = (jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels) | jnp.isnan(scores).any(axis=-1)
+    if sample_weight is None:
+        return jnp.mean(wrong.astype(jnp.float32))
+    weights = jnp.asarray(sample_weight)
+    require_shape("accuracy", "sample_weight", weights.shape, labels.shape, "Give one weight for each label.")
+    weights = weights.astype(wide(weights.dtype) if jnp.issubdtype(weights.dtype, jnp.floating) else jnp.float32)
+    return jnp.sum(weights * wrong.astype(weights.dtype)) / jnp.sum(weights)
 
 
 def one_hot(labels: Any, classes: int, dtype: Any = jnp.float32) -> Array:

@@ -203,6 +203,8 @@ MESSAGES = [
         lambda: CROSS_ENTROPY(PARAMS, X, LABELS, sample_weight=floats(5))),
     row("mean over no examples", ValueError, "batch of 0 examples", "(0, 3)", "softmax_cross_entropy.sum")(
         lambda: CROSS_ENTROPY(PARAMS, floats(0, 4), LABELS[:0])),
+    row("weights of another shape", ValueError, "accuracy: sample_weight must have shape (6,)", "(6, 1)")(
+        lambda: fnn.accuracy(floats(6, 3), LABELS[:6], np.ones((6, 1)))),
     row("integer activation input", TypeError, "tanh: z must have a floating dtype", "int32", "astype")(
         lambda: fnn.tanh(LABELS)),
     row("integer activation derivative", TypeError, "tanh: z must have a floating dtype", "int32", "astype")(

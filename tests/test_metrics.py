@@ -14,6 +14,13 @@ def test_accuracy_and_zero_one_loss():
     assert fnn.metrics.zero_one_loss(scores, labels) == third and fnn.accuracy(scores, labels) == 1 - third
 
 
+def test_weights_count():
+    scores, labels = np.array([[0.0, 1.0], [2.0, 0.0], [0.0, 1.0]], np.float32), np.array([1, 1, 0])
+    assert float(fnn.accuracy(scores, labels, [3.0, 1.0, 0.0])) == 0.75
+    with pytest.raises(ValueError, match=r"accuracy: sample_weight must have shape \(3,\), got \(3, 1\)"):
+        fnn.accuracy(scores, labels, np.ones((3, 1)))
+
+
 def test_a_score_that_is_not_a_number_is_never_right():
     scores = np.array([[np.nan, 1.0], [2.0, np.nan], [0.0, 1.0]], np.float32)
     for labels, share in (([0, 0, 1], 1 / 3), ([1, 1, 1], 1 / 3), ([1, 1, 0], 0)):

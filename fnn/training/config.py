@@ -16,7 +16,7 @@ import numpy as np
 
 from fnn.adapter import lent_value
 from fnn.gradients import Backprop, Objective
-from fnn.metrics import accuracy, right
+from fnn.metrics import accuracy
 from fnn.optimizers import Optimizer
 from fnn.regularizers import Strength
 from fnn.tracing import traced
@@ -230,7 +230,7 @@ class Config:
                     scores = self.objective.predict(state.params, validation.x, state.statistics)
                     values["validation_loss"] = self.objective.loss(scores, validation.y, validation.sample_weight)
                 if jnp.issubdtype(validation.y.dtype, jnp.integer) and validation.y.ndim == scores.ndim - 1:
-                    values["validation_accuracy"] = _accuracy(scores, validation)
+                    values["validation_accuracy"] = accuracy(scores, validation.y, validation.sample_weight)
             for name, metric in self.metrics:
                 value = self.measured(name, metric, state.params, state.statistics, validation)
                 values[f"validation_{name}"] = value
@@ -248,14 +248,6 @@ class Config:
             remedy = "Take its real part: jnp.real" if "complex" in shape else "Take the mean: jnp.mean"
             raise ValueError(f"{self.caller}: the metric {name!r} must return one number, got {shape}. {remedy}.")
         return value
-
-
-def _accuracy(scores: Array, batch: Batch) -> Array:
-    """The share of rows that are right, weighted as the loss is."""
-    if batch.sample_weight is None:
-        return accuracy(scores, batch.y)
-    weights = batch.sample_weight.astype(wide(batch.sample_weight.dtype))
-    return jnp.sum(weights * right(scores, batch.y).astype(weights.dtype)) / jnp.sum(weights)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["data", "validation", "hyperparams"], meta_fields=["config"])
