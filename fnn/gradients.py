@@ -11,6 +11,7 @@ Sources: claims A19, B7, B8, B13, C8, C9.
 import warnings
 from dataclasses import dataclass, replace
 from functools import partial
+from textwrap import shorten
 from typing import Any
 
 import jax
@@ -105,9 +106,10 @@ class Objective:
                 "statistics=state.statistics, or before training net.start(params)."
             )
         if sample_weight is not None and jax.tree.leaves(statistics):
+            net = shorten(repr(self.net), 60, placeholder=" …")
             raise ValueError(
                 f"objective: weights of examples must not meet statistics of a batch, in which every row counts the "
-                f"same, got sample_weight with {self.net!r:.60}. Repeat or drop rows, or take a net without them."
+                f"same, got sample_weight with {net}. Repeat or drop rows, or take a net without them."
             )
         prediction, net_saved, statistics = self.net.train(params, statistics, x, key)
         value, residuals = self._valued(params, (prediction, net_saved), y, (sample_weight, weight_sum), strength)
