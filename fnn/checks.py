@@ -84,7 +84,9 @@ def require_name(kind: type[Record], known: Mapping[str, Record], choice: "str |
         if callable(choice) and not isinstance(choice, kind):
             own = _meant(getattr(choice, "__name__", ""), known)
             remedy = (
-                f"Give {own!r}, whose rule is written by hand."
+                f"Give an instance: {choice.__name__}()."
+                if isinstance(choice, type) and issubclass(choice, kind)
+                else f"Give {own!r}, whose rule is written by hand."
                 if own
                 else f"A function has no rule: write a subclass of fnn.{kind.__name__}, whose docstring shows one."
             )

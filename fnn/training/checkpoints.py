@@ -36,6 +36,15 @@ except ImportError:
     fcntl = None
 
 FORMAT, VERSION = "fnn checkpoint", 1
+#: What it means that the digest of a field is another one.
+DIFFERS = {
+    "optimizer": ": it computes something else, if only with another constant, such as a learning rate",
+    "gradient": ": it computes something else, if only with another constant",
+    "metrics": ": they compute something else, if only with another constant",
+    "data": ": the arrays differ",
+    "validation": ": the arrays differ",
+    "start (parameters, optimizer state, key)": ": the arrays differ",
+}
 #: A manifest has a few kilobytes; a much longer file is not a manifest.
 LONGEST_MANIFEST = 2**24
 
@@ -259,8 +268,8 @@ def _require_same_run(path: Path, manifest: dict[str, Any], run: dict[str, Any])
         if there.get(name) != value:
             then, now = (_shortened(each) for each in (there.get(name), value))
             raise CheckpointError(
-                f"{path} belongs to another run: {name} is {then} there and {now} here. Give this run another folder, "
-                "or make it as it was."
+                f"{path} belongs to another run: {name} is {then} there and {now} here{DIFFERS.get(name, '')}. Give "
+                "this run another folder, or make it as it was."
             )
 
 

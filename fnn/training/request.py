@@ -367,6 +367,11 @@ class Request:
                 "state, history = fnn.fit(…)."
             )
         for path, leaf in jax.tree.leaves_with_path(params):
+            if callable(leaf) and not path:
+                raise TypeError(
+                    f"{where}: params must be parameters, got the function "
+                    f"{getattr(leaf, '__name__', leaf)}. Call it: net.init(key)."
+                )
             if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
                 raise TypeError(
                     f"{where}: params must be a tree of arrays, got {leaf!r:.60} at "
