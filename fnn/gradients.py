@@ -9,7 +9,6 @@ Sources: claims A19, B7, B8, B13, C8, C9.
 """
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.checks import require_hash, require_pair, require_record, validate
+from fnn.checks import require_hash, require_pair, require_record, validate, warn
 from fnn.layers import Layer
 from fnn.losses import Loss
 from fnn.losses import get as get_loss
@@ -195,11 +194,9 @@ class Objective:
         ends_in = getattr(getattr(self.net, "layers", (self.net,))[-1], "activation", None)
         if self.loss.applies is not None and getattr(ends_in, "name", None) == self.loss.applies[0]:
             output, instead = self.loss.applies
-            warnings.warn(
+            warn(
                 f"{self.loss.name} applies the {output} itself, and the net ends in one: it is applied twice. Leave it "
                 f"out of the net, or use {instead}.",
-                UserWarning,
-                stacklevel=2,
             )
         # only a loss that has something to say pays for a prediction
         if type(self.loss).validate_prediction is not Loss.validate_prediction:

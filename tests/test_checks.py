@@ -418,7 +418,7 @@ MESSAGES = [
         lambda: fnn.one_sided_differences(jnp.sum, chunk=0)(X)),
     row("differences in integers", TypeError, "leaf 1 of the first argument must have a floating dtype", "int32")(
         lambda: fnn.central_differences(lambda p: jnp.sum(p[0]))((X, LABELS))),
-    row("differences in NumPy", TypeError, "asks for the numbers themselves, at test_checks.py:", "Write it with jax.num")(
+    row("differences in NumPy", TypeError, "asks for the numbers themselves, at test_checks.py:", "jax.numpy")(
         lambda: fnn.central_differences(lambda x: float(np.sum(x)))(floats(4))),
     row("differences of a vector", ValueError, "one number", "shape (4,)", "Take its sum or its mean")(
         lambda: fnn.central_differences(lambda x: x)(floats(4))),
@@ -1040,3 +1040,22 @@ def test_a_weighted_mean_over_no_examples_raises_too():
     """Weights that are all 0 give 0, being values; no weights at all is a static fact."""
     with pytest.raises(ValueError, match="the mean over a batch of 0 examples"):
         fnn.squared_error(floats(0, 3), floats(0, 3), floats(0))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: fit(data=(X.astype("float16"), LABELS)), "x of data is float16"),
+        (lambda: jax.jit(NET.apply)(PARAMS, X.astype("float16")), "x is float16"),
+        (
+            lambda: fit(gradient=fnn.backprop(fnn.mlp(4, 5, 3, output="softmax"), "softmax_cross_entropy")),
+            "applies the softmax itself",
+        ),
+        (lambda: fit(gradient=fnn.backprop(NET, "negative_log_likelihood")), "takes probabilities"),
+        (lambda: fnn.central_differences(jnp.sum, step=1e-12)(floats(4)), "differences: "),
+    ],
+)
+def test_a_warning_names_the_line_of_the_caller(call, says):
+    with pytest.warns(UserWarning, match=says) as caught:
+        call()
+    assert {each.filename for each in caught} == {__file__}

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import re
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import jax
 import numpy as np
 
 from fnn import leaves
+from fnn.checks import warn
 from fnn.training.identity import READ_BY_JAX, UNREADABLE
 from fnn.training.placement import HERE, Placement
 from fnn.types import PyTree
@@ -192,11 +192,11 @@ class Folder:
                 refused.append(str(error))
                 continue
             if refused:
-                warnings.warn(f"{'; '.join(refused)}. {target.name}, the checkpoint before it, is used.", stacklevel=3)
+                warn(f"{'; '.join(refused)}. {target.name}, the checkpoint before it, is used.")
             then, now = manifest["made_with"], made_with(self.placement)
             if then != now:
                 text = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (then, now)]
-                warnings.warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.", stacklevel=3)
+                warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.")
             return tree
         if refused:
             raise CheckpointError(f"{'; '.join(refused)}. No good checkpoint is left. Empty the folder to start over.")
