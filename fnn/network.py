@@ -120,8 +120,12 @@ class Sequential(Layer):
         return x, tuple(residuals), tuple(after)
 
     def evaluate(self, params: Params, statistics: PyTree, x: PyTree = None) -> PyTree:
-        # without x, the same message for every net
-        if not self.has_modes or x is None:
+        if x is None:
+            raise TypeError(
+                f"{self.name}: evaluate must be called with params, statistics and x, got two of them. Give "
+                "net.evaluate(state.params, state.statistics, x); a net without statistics has net.apply(params, x)."
+            )
+        if not self.has_modes:
             return super().evaluate(params, statistics, x)
         for (layer, p), own in zip(self._pairs(params), self._own(statistics), strict=True):
             x = layer.evaluate(p, own, x)

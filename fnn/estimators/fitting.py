@@ -388,12 +388,12 @@ class Perceptron(BaseEstimator):
 
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes
-        text = isinstance(sizes, str | bytes)
-        sizes = list(sizes) if hasattr(sizes, "__iter__") and not text else [sizes]
+        if isinstance(sizes, str | bytes):
+            raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {sizes!r}. Try (100,).")
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         whole = [isinstance(size, Integral) or (isinstance(size, float) and size.is_integer()) for size in sizes]
         if not all(whole) or any(size <= 0 for size in sizes):
-            got = repr(sizes[0]) if text else sizes
-            raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {got}. Try (100,).")
+            raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {sizes}. Try (100,).")
         return [int(size) for size in sizes]
 
     def _numbers(self, dtype: Any) -> dict[str, Any]:
