@@ -166,8 +166,10 @@ def _explanations(
         yield from _chain(first, cotangent)
     yield from _by_axis(looks)
     yield from _entry_by_entry(looks)
-    ratio = _ratios(first)
-    evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand / truth {ratio}"
+    count = f"{int(first.wrong.sum())} of {first.wrong.size} entries"
+    if holds(lambda look: not look.truth.any()):
+        yield Diagnosis(f"it must be 0, and {count} are not", False, "pattern")
+    evidence = f"{count}, by hand / truth {_ratios(first)}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
 
 
@@ -355,7 +357,8 @@ def _places(looks: list[Look]) -> Iterator[Diagnosis]:
     for axis in range(wrong.ndim):
         rows = np.unique(places[:, axis])
         if len(rows) == 1 and wrong.shape[axis] > 1:
-            yield Diagnosis(f"index {int(rows[0])} of axis {axis} only", True, "slice")
+            says = f"it is wrong at index {int(rows[0])} of axis {axis} and right elsewhere"
+            yield Diagnosis(says, True, "slice")
 
 
 def _masks(looks: list[Look]) -> Iterator[Diagnosis]:
@@ -445,5 +448,11 @@ def _ratios(look: Look) -> str:
         return "with a truth of 0"
     # written so that −0 does not occur
     ratio = look.hand[wrong] / look.truth[wrong] + 0.0
-    least, most = f"{ratio.min():.3g}", f"{ratio.max():.3g}"
+    least, most = _not_one(ratio.min()), _not_one(ratio.max())
     return most if least == most else f"from {least} to {most}"
+
+
+def _not_one(ratio: float) -> str:
+    """A ratio in three digits, or in as many as show that it is not 1."""
+    texts = (f"{ratio:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in texts if text != "1"), "1")
