@@ -200,6 +200,8 @@ STRUCTURES = {
                "the gradient must be an array of shape (2,), got [*, *]. Give np.array of it"),
     "a list for a dict": (lambda p: math.tanh(p["w"]), ({"w": 0.5},), lambda p: [0.3],
                           "the gradient must have the structure {'w': *} of its argument, got [*]"),
+    "of the second argument": (lambda x, p: math.tanh(x * p["w"]), (0.5, {"w": 0.3}), lambda x, p: {"w": 0.1},
+                               "the gradient must be that of argument 0, of structure *, got one like argument 1. Put"),
 }  # fmt: skip
 
 
@@ -257,6 +259,30 @@ def test_a_guard_that_the_gradient_leaves_out_is_asked_for():
     assert "at random inputs, and right where your run called it: a guard, such as clip?" in finding.message
     w, *rest = finding.inputs
     assert np.abs(w).max() > 1 and [np.shape(each) for each in rest] == [X.shape, y.shape]
+
+
+def test_an_argument_that_hides_the_mistake_in_the_run_is_named():
+    """γ is left out of the gradient of x, and is 1 in the run, as at the start of a training; β is 0, and right."""
+    p = {"x": V.copy(), "g": np.ones(V.shape), "b": np.zeros(V.shape)}
+    f = lambda p: float(np.sum(np.sin(p["x"]) * p["g"] + p["b"] ** 2))  # noqa: E731
+    wrong = lambda p: {"x": np.cos(p["x"]), "g": np.sin(p["x"]), "b": 2 * p["b"]}  # noqa: E731
+    report = fnn.check(f, p, gradient=wrong)
+    (finding,) = (each for each in report.findings if each.verdict == "FORMULA")
+    assert finding.argument == "argument 0['x']" and "guard" not in str(report), str(report)
+    assert finding.message.endswith(
+        "right where your run called it, where argument 0['g'] is all ones: does the gradient leave that out?"
+    ), finding.message
+
+
+def test_a_gradient_that_writes_into_its_arguments_is_noted():
+    def gradient(p, x):
+        p["W"] -= 0.1
+        return {"W": 2 * (p["W"] + 0.1) * x}
+
+    f = lambda p, x: float(np.sum(p["W"] ** 2 * x))  # noqa: E731
+    report = fnn.check(f, {"W": V.copy()}, V.copy(), gradient=gradient)
+    assert report.ok and "the gradient writes into argument 0['W']" in str(report), str(report)
+    assert "writes into" not in str(fnn.check(f, {"W": V.copy()}, V, gradient=lambda p, x: {"W": 2 * p["W"] * x}))
 
 
 def test_a_pattern_of_one_set_of_data_is_a_hint():
