@@ -77,7 +77,8 @@ def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) 
             if _is_one_too_many(f, args, place):
                 name = getattr(args[place], "__name__", "g").replace("<lambda>", "lambda …")
                 raise TypeError(
-                    f"check takes the gradient by its name, got a function as the {what} argument. Write gradient={name}."
+                    f"check takes the gradient by its name, got a function as the {what} argument. "
+                    f"Write gradient={name}."
                 )
     if gradient is not None and not callable(gradient):
         raise TypeError(f"gradient must be a function such as jax.grad(f), got {type(gradient).__name__}.")

@@ -62,6 +62,12 @@ class Look:
         # if the truth is 0 to rounding, the gradient by hand sets the size
         return max(truth if truth > ZERO * hand or not np.isfinite(hand) else hand, 1e-300)
 
+    @property
+    def is_nothing(self) -> bool:
+        """True if the truth is 0 to rounding, and the gradient by hand is not."""
+        truth, hand = (float(np.abs(self.of_known(each)).max(initial=0)) for each in (self.truth, self.hand))
+        return truth <= ZERO * hand and hand > 0
+
     def of_known(self, values: np.ndarray) -> np.ndarray:
         """The values where the truth is known, 0 elsewhere."""
         return values if self.known is None else np.where(self.known, values, 0)
@@ -158,6 +164,9 @@ def _explanations(
     if off <= SMALL * first.scale:
         says = f"{_off(first)}: a guard such as + 1e-8 inside the function, or a constant with few digits?"
         yield Diagnosis(says, False, "small")
+    count = f"{int(first.wrong.sum())} of {first.wrong.size} entries"
+    if holds(lambda look: look.is_nothing):
+        yield Diagnosis(f"it must be 0, and {count} are not", True, "nonzero")
     yield from _masks(looks)
     if moved is not None and moved.same(first.hand, moved.hand) and not moved.same(first.truth, moved.truth):
         says = "it does not depend on the inputs, as the true gradient does: a factor is missing, or a value is stale"
@@ -166,9 +175,6 @@ def _explanations(
         yield from _chain(first, cotangent)
     yield from _by_axis(looks)
     yield from _entry_by_entry(looks)
-    count = f"{int(first.wrong.sum())} of {first.wrong.size} entries"
-    if holds(lambda look: not look.truth.any()):
-        yield Diagnosis(f"it must be 0, and {count} are not", False, "pattern")
     evidence = f"{count}, by hand / truth {_ratios(first)}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
 

@@ -116,8 +116,11 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
     missed = 2.0 ** -int(usable.sum())
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
     sizes = [size_of(leaf) for leaf in leaves if leaf.size]
-    auto = settings.witnesses(point.rule).compare(point).auto
-    scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(auto)) if g.size]
+    compared = settings.witnesses(point.rule).compare(point)
+    hand = dict(jax.tree_util.tree_leaves_with_path(compared.hand))
+    both = [(np.abs(t), np.abs(hand.get(path, t))) for path, t in jax.tree_util.tree_leaves_with_path(compared.auto)]
+    # the two agree; of a gradient of 0 the one leaves less rounding than the other
+    scales = [float(min(t.max(), g.max())) for t, g in both if t.size]
     # by how much a single entry of each leaf must be off to be seen, as a share of the leaf's largest
     told = [(size, scale) for size, scale in zip(sizes, scales, strict=True) if scale]
     # such as a bias before a batch normalization, where only rounding is left
@@ -133,7 +136,7 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
             f"; {some}an entry wrong by {max(entries):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
         )
     # the rounding of a gradient in float32 falls as h, and is not a mistake
-    taylor = () if settings.witnesses(point.rule).compare(point).own else _taylor_note(seen)
+    taylor = () if compared.own else _taylor_note(seen)
     return Along([], (note, *_forward_note(seen), *taylor), missed)
 
 

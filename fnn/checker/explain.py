@@ -41,6 +41,9 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     if diagnosis.kind == "mask":
         # once more, only for places: this needs another look
         diagnosis = diagnose(first, others, _sizes(point), cotangent, moved, _varied(point, path, settings))
+    if diagnosis.kind == "nonzero":
+        # the sums of what must be 0 say nothing more
+        return diagnosis
     return diagnosis._replace(message=diagnosis.message + _identity(point, path, first, settings))
 
 

@@ -1,6 +1,7 @@
 """Losses and gradients in NumPy, as a course sets them: right ones are not blamed, of wrong ones it is told why."""
 
 import math
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -272,6 +273,27 @@ def test_an_argument_that_hides_the_mistake_in_the_run_is_named():
     assert finding.message.endswith(
         "right where your run called it, where argument 0['g'] is all ones: does the gradient leave that out?"
     ), finding.message
+
+
+def test_a_gradient_of_0_that_differences_show():
+    """A bias before its mean is taken away: right, it is 0 and not in the bound; wrong, it must be 0."""
+
+    def f(p):
+        z = X @ p["W"] + p["b"]
+        return float(np.sum((z - z.mean(0)) ** 3))
+
+    def gradient(p, b):
+        d = 3 * (X @ p["W"] - (X @ p["W"]).mean(0)) ** 2
+        d = d - d.mean(0)
+        return {"W": X.T @ d, "b": d.sum(0) + b}
+
+    p = {"W": np.random.default_rng(0).normal(size=(X.shape[1], 3)), "b": np.zeros(3)}
+    note = str(fnn.check(f, p, gradient=lambda p: gradient(p, 0.0)))
+    bound = re.search(r"in a leaf whose gradient is not 0 to rounding, an entry wrong by (\S+) of", note)
+    assert bound and float(bound[1]) < 1e-3, note
+    report = fnn.check(f, p, gradient=lambda p: gradient(p, 0.3 * np.arange(1, 4)))
+    (finding,) = (each for each in report.findings if each.verdict == "FORMULA")
+    assert finding.message == "it must be 0, and 3 of 3 entries are not", finding
 
 
 def test_a_gradient_that_writes_into_its_arguments_is_noted():
