@@ -262,17 +262,25 @@ def test_a_guard_that_the_gradient_leaves_out_is_asked_for():
     assert np.abs(w).max() > 1 and [np.shape(each) for each in rest] == [X.shape, y.shape]
 
 
-def test_an_argument_that_hides_the_mistake_in_the_run_is_named():
-    """γ is left out of the gradient of x, and is 1 in the run, as at the start of a training; β is 0, and right."""
-    p = {"x": V.copy(), "g": np.ones(V.shape), "b": np.zeros(V.shape)}
-    f = lambda p: float(np.sum(np.sin(p["x"]) * p["g"] + p["b"] ** 2))  # noqa: E731
-    wrong = lambda p: {"x": np.cos(p["x"]), "g": np.sin(p["x"]), "b": 2 * p["b"]}  # noqa: E731
-    report = fnn.check(f, p, gradient=wrong)
+#: What a gradient of x leaves out: its value in the run, what is said of it, and the function.
+HIDING = {
+    "g": (np.ones(V.shape), "all ones", lambda x, g: np.sin(x) * g),
+    "c": (np.zeros(V.shape), "all zeros", lambda x, c: np.sin(x) + x * c),
+    "s": (1.0, "1", lambda x, s: np.sin(x) * s),
+    "A": (np.eye(V.shape[1]), "the identity", lambda x, A: np.sin(x) @ A),
+}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_an_argument_that_hides_the_mistake_in_the_run_is_named(name):
+    """A bias that is 0 in the run, and right, is not."""
+    value, says, of = HIDING[name]
+    f = lambda p, hiding: float(np.sum(of(p["x"], hiding)) + np.sum(p["b"] ** 2))  # noqa: E731
+    wrong = lambda p, hiding: {"x": np.cos(p["x"]), "b": 2 * p["b"]}  # noqa: E731
+    report = fnn.check(f, {"x": V.copy(), "b": np.zeros(2)}, value, gradient=wrong)
     (finding,) = (each for each in report.findings if each.verdict == "FORMULA")
     assert finding.argument == "argument 0['x']" and "guard" not in str(report), str(report)
-    assert finding.message.endswith(
-        "right where your run called it, where argument 0['g'] is all ones: does the gradient leave that out?"
-    ), finding.message
+    assert finding.message.endswith(f"where argument 1 is {says}: does the gradient leave that out?"), finding.message
 
 
 def test_a_gradient_of_0_that_differences_show():
