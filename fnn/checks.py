@@ -9,6 +9,7 @@ Refuses: to guess. Nothing is reshaped or clipped; the one thing that is cast is
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -42,6 +43,8 @@ ELSEWHERE = {
     "he_normal": "he kaiming kaimingnormal",
     "he_uniform": "kaiminguniform",
 }
+#: Packages whose lines no warning is about.
+NOT_THE_USER = ("fnn", "jax", "sklearn", "contextlib", "functools")
 
 
 class CastWarning(UserWarning):
@@ -84,7 +87,9 @@ def require_name(kind: type[Record], known: Mapping[str, Record], choice: "str |
         if callable(choice) and not isinstance(choice, kind):
             own = _meant(getattr(choice, "__name__", ""), known)
             remedy = (
-                f"Give {own!r}, whose rule is written by hand."
+                f"Give an instance: {choice.__name__}()."
+                if isinstance(choice, type) and issubclass(choice, kind)
+                else f"Give {own!r}, whose rule is written by hand."
                 if own
                 else f"A function has no rule: write a subclass of fnn.{kind.__name__}, whose docstring shows one."
             )
@@ -204,13 +209,20 @@ def as_floating(where: str, name: str, value: Any, dtype: DType | None = None) -
     return array
 
 
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, with the line of the user's code that led here, which may be many calls above."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_USER:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
 def warn_cast(what: str, got: DType, dtype: DType) -> None:
     """Warn, with a `CastWarning`, that data of dtype `got` is cast to `dtype`."""
-    warnings.warn(
+    warn(
         f"{what} is {jnp.dtype(got).name}; cast to {jnp.dtype(dtype).name}, the parameters' dtype. "
         "Cast the data yourself to silence this warning.",
         CastWarning,
-        stacklevel=4,
     )
 
 

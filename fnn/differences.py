@@ -8,7 +8,6 @@ Press et al., Numerical Recipes, 3rd ed., section 5.7.
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
@@ -19,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fnn.checks import as_floating, require_size
+from fnn.checks import as_floating, require_size, warn
 from fnn.jaxprs import fingerprint, line_of
 from fnn.types import Array, PyTree
 
@@ -178,10 +177,9 @@ def _warn_of_lost_steps(quotient: _Quotient, params: PyTree) -> None:
         below, above = (x - h / 2, x + h / 2) if quotient.central else (x, x + h)
         lost = int(jnp.sum(jnp.abs(above - below - h) > h / 10))
         if lost:
-            warnings.warn(
+            warn(
                 f"differences: rounding changes the step by more than a tenth in {lost} of {x.size} entries of leaf "
                 f"{k} ({x.dtype.name}), and the quotient with it. Leave it out, make it larger, or work in float64.",
-                stacklevel=3,
             )
 
 

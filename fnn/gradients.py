@@ -8,16 +8,18 @@ ones never retrace.
 Sources: claims A19, B7, B8, B13, C8, C9.
 """
 
-import warnings
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from textwrap import shorten
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.checks import require_hash, require_pair, require_record, validate
+from fnn.checks import require_hash, require_pair, require_record, validate, warn
 from fnn.layers import Layer
 from fnn.losses import Loss
 from fnn.losses import get as get_loss
@@ -90,7 +92,8 @@ class Objective:
         strength: Strength | None = None, weight_sum: Array | float | None = None,
     ) -> tuple[Array, Residuals]:  # fmt: skip
         """Return (value, residuals)."""
-        passed = require_pair(f"{self.net.name}.forward", self.net.forward(params, x), "(y, residuals)")
+        with self._not_exchanged(x, y):
+            passed = require_pair(f"{self.net.name}.forward", self.net.forward(params, x), "(y, residuals)")
         return self._valued(params, passed, y, (sample_weight, weight_sum), strength)
 
     def train(
@@ -105,13 +108,25 @@ class Objective:
                 "statistics=state.statistics, or before training net.start(params)."
             )
         if sample_weight is not None and jax.tree.leaves(statistics):
+            net = shorten(repr(self.net), 60, placeholder=" …")
             raise ValueError(
                 f"objective: weights of examples must not meet statistics of a batch, in which every row counts the "
-                f"same, got sample_weight with {self.net!r:.60}. Repeat or drop rows, or take a net without them."
+                f"same, got sample_weight with {net}. Repeat or drop rows, or take a net without them."
             )
-        prediction, net_saved, statistics = self.net.train(params, statistics, x, key)
+        with self._not_exchanged(x, y):
+            prediction, net_saved, statistics = self.net.train(params, statistics, x, key)
         value, residuals = self._valued(params, (prediction, net_saved), y, (sample_weight, weight_sum), strength)
         return value, residuals, statistics
+
+    @contextlib.contextmanager
+    def _not_exchanged(self, x: PyTree, y: Any) -> Iterator[None]:
+        """Add a question to what the net says of x, if y alone has the shape and dtype of inputs."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            if type(error) not in (TypeError, ValueError) or _fits(self.net, x) or not _fits(self.net, y):
+                raise
+            raise type(error)(f"{error} Or are x and y exchanged? The order is (params, x, y).") from error
 
     def _valued(
         self, params: Params, passed: tuple[PyTree, Residuals], y: Any, weights: tuple, strength: Strength | None
@@ -179,11 +194,9 @@ class Objective:
         ends_in = getattr(getattr(self.net, "layers", (self.net,))[-1], "activation", None)
         if self.loss.applies is not None and getattr(ends_in, "name", None) == self.loss.applies[0]:
             output, instead = self.loss.applies
-            warnings.warn(
+            warn(
                 f"{self.loss.name} applies the {output} itself, and the net ends in one: it is applied twice. Leave it "
                 f"out of the net, or use {instead}.",
-                UserWarning,
-                stacklevel=2,
             )
         # only a loss that has something to say pays for a prediction
         if type(self.loss).validate_prediction is not Loss.validate_prediction:
@@ -342,3 +355,9 @@ def backprop(net: Layer, loss: Loss | str, regularizer: Regularizer | str | None
     True
     """
     return Backprop(objective(net, loss, regularizer))
+
+
+def _fits(net: Layer, x: Any) -> bool:
+    """Whether this is a floating array with as many features as the net takes, if it takes a fixed number."""
+    array = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+    return array and net.inputs is not None and np.shape(x)[-1:] == (net.inputs,)

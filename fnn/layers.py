@@ -155,8 +155,13 @@ class Layer:
         y, residuals = require_pair(f"{self.name}.forward", self.forward(params, x), "(y, residuals)")
         return y, residuals, statistics
 
-    def evaluate(self, params: Params, statistics: PyTree, x: PyTree) -> PyTree:
+    def evaluate(self, params: Params, statistics: PyTree, x: PyTree = None) -> PyTree:
         """What a trained net predicts: `net.evaluate(state.params, state.statistics, x)`; of most nets `apply`."""
+        if x is None:
+            raise TypeError(
+                f"{self.name}: evaluate must be called with params, statistics and x, got two of them. Give "
+                "net.evaluate(state.params, state.statistics, x); a net without statistics has net.apply(params, x)."
+            )
         return self.apply(params, x)
 
     def summary(self, params: Params, x: PyTree = None) -> "NetSummary":

@@ -22,7 +22,6 @@ Sources: claims A7, B3, B7, B19, B20, C5, D1, D7.
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
@@ -43,6 +42,7 @@ from fnn.checks import (
     require_range,
     require_shape,
     row_number,
+    warn,
 )
 from fnn.types import Array, Record, Residuals, reset_stale
 
@@ -755,11 +755,9 @@ def _warn_unless_probabilities(loss: Loss, rows: np.ndarray, off: bool, output: 
     """Warn where entries lie outside [0, 1], or where the sums of the rows are `off`."""
     if off or (rows < 0).any() or (rows > 1).any():
         sums = f", and a row sums to {rows.sum(axis=-1).max():.3g}" if off else ""
-        warnings.warn(
+        warn(
             f"{loss.name} takes probabilities; the first predictions range from {rows.min():.3g} to "
             f'{rows.max():.3g}{sums}. Give the net output="{output}", or use {instead} on its logits.',
-            UserWarning,
-            stacklevel=3,
         )
 
 

@@ -47,7 +47,11 @@ def zero_one_loss(scores: Array, labels: Any, sample_weight: Any = None) -> Arra
     scores = jnp.asarray(scores)
     labels = jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"labels must be whole numbers, got {labels.dtype.name}. Cast: y.astype('int32').")
+        exchanged = jnp.issubdtype(scores.dtype, jnp.integer) and scores.shape == labels.shape[:-1]
+        raise TypeError(
+            f"labels must be whole numbers, got {labels.dtype.name}. "
+            + ("Give accuracy(scores, labels), in this order." if exchanged else "Cast: y.astype('int32').")
+        )
     if scores.ndim == 0 or scores.shape[-1] < 2:
         raise ValueError(
             f"scores must hold K ≥ 2 classes on the last axis, got shape {scores.shape}. "

@@ -119,8 +119,9 @@ class Sequential(Layer):
             after.append(own)
         return x, tuple(residuals), tuple(after)
 
-    def evaluate(self, params: Params, statistics: PyTree, x: PyTree) -> PyTree:
-        if not self.has_modes:
+    def evaluate(self, params: Params, statistics: PyTree, x: PyTree = None) -> PyTree:
+        # without x, the same message for every net
+        if not self.has_modes or x is None:
             return super().evaluate(params, statistics, x)
         for (layer, p), own in zip(self._pairs(params), self._own(statistics), strict=True):
             x = layer.evaluate(p, own, x)

@@ -60,7 +60,8 @@ class L2(Regularizer):
     (5.0, Array([0.], dtype=float32))
     """
 
-    def __call__(self, params: Params, strength: Strength) -> Array:
+    def __call__(self, params: Params, strength: Strength = None) -> Array:
+        _require_both(self, params, strength)
         return _sum_over_weights(lambda W: _like(W, strength) * jnp.sum(W * W), params)
 
     def gradient(self, params: Params, strength: Strength) -> Params:
@@ -82,7 +83,8 @@ class L1(Regularizer):
     (2.5, [0.0, 0.5, -0.5])
     """
 
-    def __call__(self, params: Params, strength: Strength) -> Array:
+    def __call__(self, params: Params, strength: Strength = None) -> Array:
+        _require_both(self, params, strength)
         # |W| written as W sign(W), which autodiff too gives derivative 0 at 0; jnp.abs has 1 there
         return _sum_over_weights(lambda W: _like(W, strength) * jnp.sum(W * jnp.sign(W)), params)
 
@@ -102,7 +104,8 @@ class ElasticNet(Regularizer):
     15.5
     """
 
-    def __call__(self, params: Params, strength: Strength) -> Array:
+    def __call__(self, params: Params, strength: Strength = None) -> Array:
+        _require_both(self, params, strength)
         first, second = _pair(strength)
         return l1(params, first) + l2(params, second)
 
@@ -113,6 +116,17 @@ class ElasticNet(Regularizer):
     def curvature(self, params: Params, strength: Strength, params_dot: Params) -> Params:
         # the first term is piecewise linear
         return l2.curvature(params, _pair(strength)[1], params_dot)
+
+
+def _require_both(regularizer: Regularizer, params: Params, strength: Strength) -> None:
+    """Raise unless there is a strength; a call by the strength alone is what other packages have."""
+    if strength is None:
+        name = regularizer.name
+        got = f"{params!r}" if isinstance(params, int | float) else "no strength"
+        raise TypeError(
+            f"{name} must be called with params and strength, got {got}. Give fnn.{name} itself to fnn.backprop, and "
+            "strength=… to fnn.fit or to the gradient."
+        )
 
 
 def _is_weight(path: tuple) -> bool:

@@ -26,6 +26,11 @@ __all__ = ["load", "save"]
 FORMAT, VERSION = "fnn parameters", 1
 #: The member that holds the structure.
 STRUCTURE = "structure.json"
+#: How to make the `like` of a `TrainState`, in a process that has none.
+LIKE_STATE = (
+    "Give like=state, a state of the same net, optimizer and options: fnn.fit(…, epochs=1)[0], or for a loop of your "
+    "own fnn.training.initial_state(…)."
+)
 #: Bytes; a structure names each leaf and each container once.
 LONGEST_STRUCTURE = 2**24
 
@@ -90,7 +95,8 @@ def load(path: str | os.PathLike[str], like: PyTree | None = None) -> PyTree:
         path: the file; `~` is your home.
         like: parameters whose structure, shapes and dtypes the file must have, such as `net.init(key)` or
             `jax.eval_shape(net.init, key)`. Without it the tree comes back as it was saved; a tree with named tuples
-            needs it, for a file does not know their classes.
+            needs it, for a file does not know their classes: for a state, give one of the same net, optimizer and
+            options, such as that of `fit(…, epochs=1)`.
 
     Raises:
         ValueError: a file that `save` did not write, a damaged one, or one that does not fit `like`, by the name of the
@@ -193,8 +199,8 @@ def _rebuilt(tree: Any, arrays: dict[str, Any]) -> PyTree:
         return {key: _rebuilt(each, arrays) for key, each in parts}
     if kind == "named tuple":
         raise _Unfit(
-            f"the file holds a named tuple {parts}, whose class a file does not know, got no `like`. Give "
-            "like=params, a tree of the same structure."
+            f"the file holds a named tuple {tree['named tuple']}, whose class a file does not know, got no `like`. "
+            + _remedy(tree, "Give `like`, a tree of the same structure.")
         )
     return {"list": list, "tuple": tuple}[kind](_rebuilt(each, arrays) for each in parts)
 
@@ -235,11 +241,12 @@ def _member(file: zipfile.ZipFile, name: str) -> IO[bytes]:
 def _require_like(path: Path, structure: dict[str, Any], like: PyTree) -> None:
     """Raise unless the file has the leaves, shapes, dtypes and containers of `like`."""
     own, saved = {name: leaves.described(leaf) for name, leaf in leaves.named(like)}, structure["arrays"]
+    remedy = _remedy(structure["tree"], "Was it saved for another net?")
+    if remedy == LIKE_STATE and type(like).__name__ != "TrainState":
+        raise _Unfit(f"{path} holds a TrainState, got a {type(like).__name__} as `like`. {remedy}")
     for name in sorted(own.keys() ^ saved.keys()):
         where = "is missing in the file" if name in own else "is in the file alone"
-        raise _Unfit(
-            f"{path} must hold the leaves of `like`, got other ones: {name} {where}. Was it saved for another net?"
-        )
+        raise _Unfit(f"{path} must hold the leaves of `like`, got other ones: {name} {where}. {remedy}")
     for name, wanted in own.items():
         if saved[name] != wanted:
             (shape, dtype), (other, kind) = ((tuple(d["shape"]), d["dtype"]) for d in (wanted, saved[name]))
@@ -254,6 +261,11 @@ def _require_like(path: Path, structure: dict[str, Any], like: PyTree) -> None:
             f"{path} must have the lists, tuples and dicts of `like`, got the same leaves in other containers: "
             f"{_kinds(structure['tree'])} where `like` has {_kinds(described)}. Load it without `like` and convert."
         )
+
+
+def _remedy(tree: Any, otherwise: str) -> str:
+    """What to give as `like`, if the tree of a description is a state."""
+    return LIKE_STATE if isinstance(tree, dict) and tree.get("named tuple") == "TrainState" else otherwise
 
 
 def _kinds(tree: Any) -> str:

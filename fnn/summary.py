@@ -7,6 +7,7 @@ brings the glass box, which counts the operations.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import jax
@@ -126,8 +127,9 @@ def _pass(layer: Any) -> Callable[[Params, PyTree], tuple[PyTree, PyTree]]:
 def _example(net: Any, params: Params) -> Any:
     """The shape and dtype of one example of a net that says how many features it takes."""
     if net.inputs is None:
+        shown = shorten(repr(net), 60, placeholder=" …")
         raise ValueError(
-            f"{net!r:.60} takes inputs of any size, got no x. Give an input of one example: net.summary(params, x)."
+            f"{shown} takes inputs of any size, got no x. Give an input of one example: net.summary(params, x)."
         )
     floats = [leaf.dtype for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return jax.ShapeDtypeStruct((net.inputs,), floats[0] if floats else jnp.float32)

@@ -282,6 +282,16 @@ MESSAGES = [
         lambda: fnn.repeated(fnn.dense(4, 4), 0)),
     row("no activation", TypeError, "activation: an Activation is needed", "got 5",
         "Give one or its name: elu, gelu, ", "softplus, tanh.")(lambda: fnn.dense(4, 3, activation=5)),
+    row("an activation's class", TypeError, "activation: an Activation is needed", "Sine", "Give an instance: Sine().")(
+        lambda: fnn.dense(4, 3, activation=Wrong.Sine)),
+    row("x and y exchanged in a gradient", TypeError, "x must have a floating dtype, got int32", "Or are x and y exch",
+        "(params, x, y)")(lambda: CROSS_ENTROPY(PARAMS, LABELS, X)),
+    row("x and y exchanged in an objective", ValueError, "x must have 4 features", "Or are x and y exchanged?")(
+        lambda: fnn.objective(NET, "squared_error")(PARAMS, floats(6, 3), X)),
+    row("x and y exchanged in training mode", TypeError, "x must have a floating dtype", "Or are x and y exchanged?")(
+        lambda: CROSS_ENTROPY(PARAMS, LABELS, X, statistics=NET.start(PARAMS), key=jax.random.key(0))),
+    row("evaluate without statistics", TypeError, "sequential: evaluate must be called with params, statistics and x",
+        "got two", "net.apply(params, x)")(lambda: NET.evaluate(PARAMS, X)),
     row("no initializer of weights", TypeError, "initializer: an Initializer is needed", "got 0.1",
         "Give one or its name: glorot_normal, glorot_uniform, ", "zeros.")(lambda: fnn.dense(4, 3, weight_init=0.1)),
     row("no initializer of biases", TypeError, "initializer: an Initializer is needed", "got 0.1",
@@ -379,6 +389,9 @@ MESSAGES = [
     row("fans of a vector", ValueError, "matrix (inputs, outputs)", "(5,)", "Use uniform(bound)")(
         lambda: fnn.initializers.glorot_uniform(jax.random.key(0), (5,))),
     # ---- regularizers -----------------------------------------------------------------------------------------------
+    *[row(f"{each.name} by its strength alone", TypeError, f"{each.name} must be called with params and strength",
+          "got 0.1", f"Give fnn.{each.name} itself to fnn.backprop")(functools.partial(each, 0.1))
+      for each in (fnn.l1, fnn.l2, fnn.elastic_net)],
     row("no strength", ValueError, "go together", "regularizer=l2", "without a strength", "strength=1e-4")(
         lambda: fnn.objective(NET, "squared_error", "l2")(PARAMS, X, floats(6, 3))),
     row("no regularizer", ValueError, "go together", "strength=0.1", "no regularizer", "regularizer=fnn.l2")(
@@ -405,6 +418,8 @@ MESSAGES = [
         lambda: fnn.one_sided_differences(jnp.sum, chunk=0)(X)),
     row("differences in integers", TypeError, "leaf 1 of the first argument must have a floating dtype", "int32")(
         lambda: fnn.central_differences(lambda p: jnp.sum(p[0]))((X, LABELS))),
+    row("differences in NumPy", TypeError, "asks for the numbers themselves, at test_checks.py:", "jax.numpy")(
+        lambda: fnn.central_differences(lambda x: float(np.sum(x)))(floats(4))),
     row("differences of a vector", ValueError, "one number", "shape (4,)", "Take its sum or its mean")(
         lambda: fnn.central_differences(lambda x: x)(floats(4))),
     # ---- data on the host -------------------------------------------------------------------------------------------
@@ -461,6 +476,8 @@ MESSAGES = [
     # ---- metrics ------------------------------------------------------------------------------------------------
     row("accuracy of float labels", TypeError, "labels must be whole numbers", "float32", "astype('int32')")(
         lambda: fnn.accuracy(floats(6, 3), floats(6))),
+    row("accuracy of scores as labels", TypeError, "labels must be whole numbers", "float32",
+        "Give accuracy(scores, labels)")(lambda: fnn.accuracy(LABELS, floats(6, 3))),
     row("accuracy of one class", ValueError, "K ≥ 2 classes", "(6, 1)", "threshold")(
         lambda: fnn.accuracy(floats(6, 1), LABELS)),
     row("accuracy of unequal rows", ValueError, "labels must have shape (6,)", "(5,)")(
@@ -1023,3 +1040,22 @@ def test_a_weighted_mean_over_no_examples_raises_too():
     """Weights that are all 0 give 0, being values; no weights at all is a static fact."""
     with pytest.raises(ValueError, match="the mean over a batch of 0 examples"):
         fnn.squared_error(floats(0, 3), floats(0, 3), floats(0))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: fit(data=(X.astype("float16"), LABELS)), "x of data is float16"),
+        (lambda: jax.jit(NET.apply)(PARAMS, X.astype("float16")), "x is float16"),
+        (
+            lambda: fit(gradient=fnn.backprop(fnn.mlp(4, 5, 3, output="softmax"), "softmax_cross_entropy")),
+            "applies the softmax itself",
+        ),
+        (lambda: fit(gradient=fnn.backprop(NET, "negative_log_likelihood")), "takes probabilities"),
+        (lambda: fnn.central_differences(jnp.sum, step=1e-12)(floats(4)), "differences: "),
+    ],
+)
+def test_a_warning_names_the_line_of_the_caller(call, says):
+    with pytest.warns(UserWarning, match=says) as caught:
+        call()
+    assert {each.filename for each in caught} == {__file__}

@@ -207,7 +207,7 @@ REFUSED = {
     "weights beside statistics": (
         lambda: BY_HAND(
             PARAMS, ONES, LABELS, sample_weight=jnp.ones(N), statistics=STATE, key=KEY),
-        ValueError, r"weights of examples must not meet statistics .* got sample_weight with sequential.* Repeat",
+        ValueError, r"weights of examples must not meet statistics .* got sample_weight with sequential.*, …\. Repeat",
     ),
     "one row": (
         lambda: NET.train(PARAMS, STATE, ONES[:1], KEY), ValueError,

@@ -51,6 +51,9 @@ def test_small_trees(tmp_path, tree):
     assert jax.tree.structure(found) == jax.tree.structure(tree) and bits(found) == bits(tree)
 
 
+OF_A_STATE = r"Give like=state, .* options: fnn.fit\(…, epochs=1\)\[0\], or .* fnn.training.initial_state"
+
+
 def test_named_tuples_such_as_a_state_need_like(tmp_path):
     state = fnn.training.initial_state(
         fnn.mlp(2, 1).init(jax.random.key(0)), fnn.optimizers.adam(0.1), key=jax.random.key(1)
@@ -59,8 +62,16 @@ def test_named_tuples_such_as_a_state_need_like(tmp_path):
         fnn.save(tmp_path / "net.npz", tree)
         found = fnn.load(tmp_path / "net.npz", like=tree)
         assert type(found) is type(tree) and bits(found) == bits(tree)
-        with pytest.raises(ValueError, match=rf"load: .* a named tuple {type(tree).__name__}, .* Give like=params"):
+        says = (
+            r"Give like=state, .* fnn.fit\(…, epochs=1\)\[0\]" if tree is state else "Give `like`, a tree of the same"
+        )
+        with pytest.raises(ValueError, match=rf"load: .* a named tuple {type(tree).__name__}, .* {says}"):
             fnn.load(tmp_path / "net.npz")
+    # a state, asked for as parameters or as the state of another call
+    fnn.save(tmp_path / "net.npz", state._replace(epoch_shape=jnp.ones(2)))
+    for like, says in ((state.params, "holds a TrainState, got a tuple as `like`"), (state, "epoch_shape is in the f")):
+        with pytest.raises(ValueError, match=f"load: .*{says}.*{OF_A_STATE}"):
+            fnn.load(tmp_path / "net.npz", like)
 
 
 def test_a_leaf_of_another_machine_or_of_a_trace(tmp_path):

@@ -8,7 +8,6 @@ Letters: N rows, I features, K outputs.
 """
 
 import os
-import warnings
 from abc import abstractmethod
 from dataclasses import replace
 from itertools import pairwise
@@ -24,6 +23,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from fnn.checks import warn
 from fnn.estimators import programs
 from fnn.estimators.conventions import (
     Decay,
@@ -189,9 +189,8 @@ class Perceptron(BaseEstimator):
         rows = _rows(X[train], y[train], None if weights is None else weights[train])
         batch = min(200, count) if self.batch_size == "auto" else min(int(self.batch_size), count)
         if self.batch_size != "auto" and batch < self.batch_size:
-            warnings.warn(
+            warn(
                 f"batch_size is {self.batch_size}, got {count} rows to train on: a single batch holds them all.",
-                stacklevel=4,
             )
         setup = replace(setup, batch=filled_batch(batch, count))
         numbers = self._numbers(X.dtype)
@@ -236,14 +235,13 @@ class Perceptron(BaseEstimator):
                 if incremental:
                     break
                 if self.n_iter_ == self.max_iter:
-                    warnings.warn(
+                    warn(
                         f"{type(self).__name__}: the loss was still falling after max_iter={self.max_iter} epochs. "
                         "Give more, or a larger tol.",
                         ConvergenceWarning,
-                        stacklevel=4,
                     )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warn("Training interrupted by user.")
         if best is not None:
             self._params = best
         # another solver has a state of its own
@@ -274,11 +272,10 @@ class Perceptron(BaseEstimator):
         )  # fmt: skip
         self.n_iter_, self.loss_, self._params = min(int(found.nit), self.max_iter), float(found.fun), unpacked(found.x)
         if found.status != 0:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__}: lbfgs did not converge after {found.nit} iterations: {found.message}. Give a "
                 "larger max_iter, or scale the features.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     # ---- when it ends -----------------------------------------------------------------------------------------------
@@ -391,10 +388,12 @@ class Perceptron(BaseEstimator):
 
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        text = isinstance(sizes, str | bytes)
+        sizes = list(sizes) if hasattr(sizes, "__iter__") and not text else [sizes]
         whole = [isinstance(size, Integral) or (isinstance(size, float) and size.is_integer()) for size in sizes]
         if not all(whole) or any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {sizes}. Try (100,).")
+            got = repr(sizes[0]) if text else sizes
+            raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {got}. Try (100,).")
         return [int(size) for size in sizes]
 
     def _numbers(self, dtype: Any) -> dict[str, Any]:

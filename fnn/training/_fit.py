@@ -10,7 +10,6 @@ Letters: N examples, B batch size, S = ⌈N / B⌉ steps per epoch, E epochs. So
 
 import inspect
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from fnn.checks import require_key, require_size
+from fnn.checks import require_key, require_size, warn
 from fnn.regularizers import Strength
 from fnn.training import faults, progress, signals
 from fnn.training.checkpoints import CheckpointError, Checkpoints, require_checkpoints
@@ -382,13 +381,12 @@ def _finished(run: Run, state: TrainState) -> tuple[TrainState, History]:
     history = run.history()
     curve = history.metrics.get("loss")
     if curve is not None and (message := faults.grown(curve)):
-        warnings.warn(f"fit: {message}", stacklevel=3)
+        warn(f"fit: {message}")
     steps = history.step_loss.size
     if steps and int(state.skipped) >= steps:
-        warnings.warn(
+        warn(
             f"fit: all {steps} steps were left out, because each had a loss or a gradient that is not finite; the "
             'parameters are those of the start. Check the data, or find the place with on_nonfinite="stop".',
-            stacklevel=3,
         )
     if state.best is not None:
         state = state._replace(params=state.best.params, statistics=state.best.statistics)

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import itertools
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +22,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from fnn import notebook
-from fnn.checks import require_dtype, require_size
+from fnn.checks import require_dtype, require_size, warn
 from fnn.initializers import get as get_initializer
 from fnn.layers import Dense, Layer, with_parts
 from fnn.tracing import traced
@@ -198,10 +197,9 @@ def sweep(
             requests.append((numbers, request))
     losses = {request.objective.loss for _, request in requests if request.objective is not None}
     if len(losses) > 1 and monitor.endswith("loss"):
-        warnings.warn(
+        warn(
             f"sweep: {monitor} is of {len(losses)} different losses, {', '.join(sorted(map(str, losses)))}, which "
             'cannot be compared. Look at each run, or give validation=(x, y) and monitor="validation_accuracy".',
-            stacklevel=2,
         )
     members: dict[int, _Member] = {}
     sign = requests[0][1].sign

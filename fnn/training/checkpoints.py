@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import re
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import jax
 import numpy as np
 
 from fnn import leaves
+from fnn.checks import warn
 from fnn.training.identity import READ_BY_JAX, UNREADABLE
 from fnn.training.placement import HERE, Placement
 from fnn.types import PyTree
@@ -36,6 +36,15 @@ except ImportError:
     fcntl = None
 
 FORMAT, VERSION = "fnn checkpoint", 1
+#: What it means that the digest of a field is another one.
+DIFFERS = {
+    "optimizer": ": it computes something else, if only with another constant, such as a learning rate",
+    "gradient": ": it computes something else, if only with another constant",
+    "metrics": ": they compute something else, if only with another constant",
+    "data": ": the arrays differ",
+    "validation": ": the arrays differ",
+    "start (parameters, optimizer state, key)": ": the arrays differ",
+}
 #: A manifest has a few kilobytes; a much longer file is not a manifest.
 LONGEST_MANIFEST = 2**24
 
@@ -183,11 +192,11 @@ class Folder:
                 refused.append(str(error))
                 continue
             if refused:
-                warnings.warn(f"{'; '.join(refused)}. {target.name}, the checkpoint before it, is used.", stacklevel=3)
+                warn(f"{'; '.join(refused)}. {target.name}, the checkpoint before it, is used.")
             then, now = manifest["made_with"], made_with(self.placement)
             if then != now:
                 text = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (then, now)]
-                warnings.warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.", stacklevel=3)
+                warn(f"not bit-exact: {target.name} was made with {text[0]}; this is {text[1]}.")
             return tree
         if refused:
             raise CheckpointError(f"{'; '.join(refused)}. No good checkpoint is left. Empty the folder to start over.")
@@ -259,8 +268,8 @@ def _require_same_run(path: Path, manifest: dict[str, Any], run: dict[str, Any])
         if there.get(name) != value:
             then, now = (_shortened(each) for each in (there.get(name), value))
             raise CheckpointError(
-                f"{path} belongs to another run: {name} is {then} there and {now} here. Give this run another folder, "
-                "or make it as it was."
+                f"{path} belongs to another run: {name} is {then} there and {now} here{DIFFERS.get(name, '')}. Give "
+                "this run another folder, or make it as it was."
             )
 
 

@@ -7,7 +7,6 @@ Refuses: a mesh without "data"; arrays on devices outside the mesh. Letters: D d
 """
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fnn.checks import warn
 from fnn.types import PyTree, is_key
 
 #: The axis over which rows are split, and the axis over which the outputs of wide layers are split.
@@ -265,16 +265,14 @@ def _warn_of_one(caller: str, mesh: Mesh) -> None:
     """Warn if many devices or processes were intended and there is only one."""
     started = [(name, os.environ[name]) for name in LAUNCHERS if os.environ.get(name, "1") != "1"]
     if started and jax.process_count() == 1:
-        warnings.warn(
+        warn(
             f"{caller}: {started[0][0]}={started[0][1]} processes were started, but JAX knows of only one: each trains "
             "by itself. Call jax.distributed.initialize() before JAX is used, or train without a mesh.",
-            stacklevel=4,
         )
     if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu" and _cores() > 1 and jax.process_count() == 1:
-        warnings.warn(
+        warn(
             f"{caller}: the mesh holds one CPU device, but there are {_cores()} cores. For one device per core write "
             f"mesh = fnn.training.cores({_cores()}) right after the imports, before JAX is used.",
-            stacklevel=4,
         )
 
 

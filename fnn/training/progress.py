@@ -9,11 +9,12 @@ import contextlib
 import json
 import math
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from fnn.checks import warn
 
 #: About how many plain lines a run prints.
 LINES = 10
@@ -118,7 +119,7 @@ def written(log: str | PathLike[str], done: int, *, own: bool = False) -> Iterat
             print(json.dumps({"epoch": number, **finite}), file=file, flush=True)
         except OSError as error:
             if not failed:
-                warnings.warn(f"fit: {path} could not be written: {error}. Training continues.", stacklevel=2)
+                warn(f"fit: {path} could not be written: {error}. Training continues.")
             failed.append(error)
 
     try:

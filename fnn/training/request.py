@@ -7,7 +7,6 @@ Letters: N rows, w̄ the mean of their weights.
 """
 
 import inspect
-import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from fnn.checks import numbered, require_hash, require_size
+from fnn.checks import numbered, require_hash, require_size, warn
 from fnn.gradients import Objective
 from fnn.layers import Layer
 from fnn.optimizers import Optimizer
@@ -184,10 +183,9 @@ class Request:
         """The state with w̄ of this data; warns if the call before had a different w̄."""
         now, before = self.mean_weight(), state.mean_weight
         if now is not None and before is not None and now != before and self._weights_mode() == "mean":
-            warnings.warn(
+            warn(
                 f"{self.caller}: weights count by their ratio to the mean weight of this data, {float(now):.6g}; in "
                 f"the call before the mean was {float(before):.6g}.",
-                stacklevel=4,
             )
         return state._replace(mean_weight=now)
 
@@ -367,6 +365,11 @@ class Request:
                 "state, history = fnn.fit(…)."
             )
         for path, leaf in jax.tree.leaves_with_path(params):
+            if callable(leaf) and not path:
+                raise TypeError(
+                    f"{where}: params must be parameters, got the function "
+                    f"{getattr(leaf, '__name__', leaf)}. Call it: net.init(key)."
+                )
             if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
                 raise TypeError(
                     f"{where}: params must be a tree of arrays, got {leaf!r:.60} at "
@@ -483,10 +486,9 @@ class Request:
         batches = -(-count // int(self.batch_size))
         parts = self.placement.parts
         if self.batch_size < parts:
-            warnings.warn(
+            warn(
                 f"{self.caller}: to gain from a mesh, a batch must have a row for each device, got batch_size "
                 f'{self.batch_size} for {parts} devices along "data". Use {parts} or more, or fewer devices.',
-                stacklevel=5,
             )
         if self.accumulate > batches:
             raise ValueError(

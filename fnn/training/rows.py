@@ -92,6 +92,8 @@ def _unboxed(array: np.ndarray) -> np.ndarray:
 
 def _described(value: Any, array: np.ndarray) -> str:
     """What was passed, in a few words."""
+    if array.dtype.kind in "US" and array.size:
+        return f"{array.flat[0].item()!r:.30} among others"
     if array.dtype.kind != "O" or not array.size or array.ndim == 0:
         return array.dtype.name if array.ndim else f"a {type(value).__name__}"
     first = next((each for each in array.flat if not isinstance(each, int | float)), array.flat[0])

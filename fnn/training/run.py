@@ -5,7 +5,6 @@ stopped.
 """
 
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 
 from fnn import notebook
+from fnn.checks import warn
 from fnn.training import curves, faults
 from fnn.training.checkpoints import Folder
 from fnn.training.config import Job
@@ -249,15 +249,13 @@ class Run:
         state = placement.settle(saved["state"])
         self.enough = self.watched and bool(np.asarray(saved["enough"]))
         if self.enough:
-            warnings.warn(
+            warn(
                 f"fit: on_epoch ended the run of these checkpoints after epoch {int(state.epoch)}; it is returned "
                 "as it is. To continue leave on_epoch out, or use another folder.",
-                stacklevel=4,
             )
         if int(state.epoch) > self.until:
-            warnings.warn(
+            warn(
                 f"fit: the run of these checkpoints already has {int(state.epoch)} epochs, {self.until} were asked "
                 "for; it is returned as it is. For fewer epochs use another folder.",
-                stacklevel=4,
             )
         return state, folder

@@ -5,6 +5,7 @@ optimizer it was given. Letters: B rows of a batch.
 """
 
 import functools
+from textwrap import shorten
 from typing import Any
 
 import jax
@@ -37,6 +38,9 @@ def initial_state(params: Params, optimizer: AnyOptimizer, *, key: Key, net: Lay
     (0, 0)
     """
     require_key("initial_state", key)
+    if isinstance(params, Layer) or (jax.tree.structure(params) == jax.tree.structure(0) and callable(params)):
+        shown = shorten(repr(params), 60, placeholder=" …")
+        raise TypeError(f"initial_state: params must be parameters, got {shown}. Give net.init(key).")
     if not hasattr(optimizer, "init"):
         raise TypeError(
             f"initial_state: optimizer must be an Optax transformation or a record, got {optimizer!r}. Call it with "

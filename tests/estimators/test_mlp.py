@@ -160,7 +160,7 @@ REFUSED = {
     "epsilon": (1j, "epsilon must be finite and above 0, got 1j"),
     "max_iter": (np.inf, "max_iter must be a whole number from 1 on, got inf"),
     "learning_rate_init": (np.inf, "learning_rate_init must be finite and above 0, got inf"),
-    "hidden_layer_sizes": ("abc", r"hidden_layer_sizes must be whole numbers > 0, got \['a', 'b', 'c'\]"),
+    "hidden_layer_sizes": ("abc", r"hidden_layer_sizes must be whole numbers > 0, got 'abc'. Try"),
 }
 
 

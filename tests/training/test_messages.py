@@ -329,6 +329,8 @@ MESSAGES = {
     "weights beside a stream": row(train(data=(STREAM, np.ones(11))), "got a Stream in a tuple", "weights=w)",
                                    error=TypeError),
     "validation by a stream": row(train(validation=STREAM), "must be in memory, got a Stream", error=TypeError),
+    "a function for parameters": row(train(params=BY_HAND.net.init), "fit: params must be parameters, got the function "
+                                     "init", "net.init(key)", error=TypeError),
     "a net for parameters": row(train(params=BY_HAND.net), "params must be parameters, got the net", "net.init(key)",
                                 error=TypeError),
     "what fit returns": row(
@@ -410,6 +412,9 @@ MESSAGES = {
     "a state without a key": row(lambda: fnn.training.initial_state(PARAMS, RECORD, key=0),
                             "initial_state: the key must "
                                  "be one of jax.random, got 0", error=TypeError),
+    "a state of a function": row(lambda: fnn.training.initial_state(BY_HAND.net.init, RECORD, key=KEY),
+                                 "initial_state: params must be parameters, got <bound", "Give net.init(key)",
+                                 error=TypeError),
     "a state of nothing": row(lambda: fnn.training.initial_state((), RECORD, key=KEY),
                               "initial_state: params must hold a floating array, got none", "net.init(key)"),
 }  # fmt: skip
