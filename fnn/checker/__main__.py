@@ -1,13 +1,14 @@
 """`python -m fnn.checker`: check a gradient in a file, from the command line.
 
-Promises: exit status 0 if ok, 1 if not, 2 if not understood or refused; a refusal is one sentence, and an error raised
-inside the user's own function shows where it was raised.
+Promises: exit status 0 if ok, 1 if not, 2 if not understood or refused; a refusal is one sentence, and so is an error
+of JAX in a line of the user's function, which is named. What the user's own code raises shows its traceback.
 Refuses: pickled arrays.
 """
 
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -48,18 +49,15 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
         return _every(module, options, asked)
     function = lookup(module, dotted, own)
     args = tuple(argument(spec.strip(), k, options.seed) for k, spec in enumerate(options.inputs))
-    if options.gradient is not None:
-        beside, name = target(options.gradient, own)
-        if not name:
-            raise Refused(f"--gradient needs a function, module:name, got {options.gradient!r}.")
-        gradient = lookup(beside, name, own)
-        reports = [check(function, *args, gradient=gradient, seed=options.seed, **asked)]
-    elif not callable(function):
+    gradient = None if options.gradient is None else _gradient(options.gradient, own)
+    if gradient is None and not callable(function):
         raise Refused(f"{dotted} in {module.__name__} is not a function; it is {type(function).__name__}.")
-    elif is_rule(function) or is_class(function) or not args:
-        reports = reports_of(dotted, function, args or None, seed=options.seed, **asked)
-    else:
-        reports = [_summed(function, args, options.seed, asked)]
+    try:
+        reports = _reports(dotted, function, gradient, args, {"seed": options.seed, **asked})
+    except (TypeError, ValueError, IndexError) as error:
+        if place := _line_in(own, error):
+            raise Refused(_misfit(place, error, args)) from error
+        raise
     for report in reports:
         print(report)
     worst = min(reports, key=lambda report: report.ok)
@@ -68,6 +66,41 @@ def _run(options: argparse.Namespace, own: set[str]) -> int:
     if options.picture is not None:
         worst.draw(options.picture)
     return 0 if worst.ok else 1
+
+
+def _gradient(text: str, own: set[str]) -> Any:
+    """The gradient written beside the function."""
+    beside, name = target(text, own)
+    if not name:
+        raise Refused(f"--gradient needs a function, module:name, got {text!r}.")
+    return lookup(beside, name, own)
+
+
+def _reports(name: str, function: Any, gradient: Any, args: tuple, asked: dict[str, Any]) -> list[Report]:
+    """The reports on one function or record."""
+    if gradient is not None:
+        return [check(function, *args, gradient=gradient, **asked)]
+    if is_rule(function) or is_class(function) or not args:
+        return reports_of(name, function, args or None, **asked)
+    return [_summed(function, args, **asked)]
+
+
+def _line_in(own: set[str], error: BaseException) -> str:
+    """The user's line in which something other than their own `raise` fails; "" if there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+    if not frames or (frames[-1].line or "").startswith("raise"):
+        return ""
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+
+
+def _misfit(place: str, error: BaseException, args: tuple) -> str:
+    """What to say of arguments on which a line of the user's function does not run."""
+    says = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    shapes = ", ".join(f"{leaf.dtype.name}{list(leaf.shape)}" for leaf in jax.tree.leaves(args))
+    return (
+        f"{place} does not run on these arguments ({type(error).__name__}: {says}), got {shapes}. Give shapes that fit "
+        "each other; labels are whole numbers, written 6,:below3."
+    )
 
 
 def _every(module: ModuleType, options: argparse.Namespace, asked: dict[str, Any]) -> int:
@@ -104,7 +137,7 @@ def _own(asked: dict[str, Any], name: str) -> dict[str, Any]:
     return {**asked, "expected": declared} if "expected" in asked else asked
 
 
-def _summed(function: Callable[..., Any], args: tuple, seed: int, asked: dict[str, Any]) -> Report:
+def _summed(function: Callable[..., Any], args: tuple, *, seed: int, **asked: Any) -> Report:
     """The check of f, or, if it returns an array, of Σ w f with fixed random weights, since `check` needs one
     number."""
     try:

@@ -31,7 +31,7 @@ from fnn.checker.arguments import (
 from fnn.checker.directions import along_random_directions
 from fnn.checker.examination import examine
 from fnn.checker.findings import Finding, Verdict, graver
-from fnn.checker.host import needs_host
+from fnn.checker.host import needs_host, written_into
 from fnn.checker.inside import Declared, stripped
 from fnn.checker.judge import DECLARED, judged_at
 from fnn.checker.longer import Traced, examined_longer
@@ -135,6 +135,8 @@ def check(
             _note_inside(subject, settings)
         if subject.parts or gradient is not None:
             findings += _examined_longer(traced, args, subject, findings, settings)
+        if gradient is not None:
+            _note_written(partial(call.gradient or gradient, **options), call.args, settings)
     notes = tuple(settings.notes)
     if not found and gradient is None:
         notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
@@ -257,6 +259,14 @@ def _note_inside(subject: rules.Subject, settings: Settings) -> None:
             f"{name}: something inside computes in {dtype} whatever its inputs are{where}; the formula was judged in "
             "float64 throughout, what is lost in that dtype was not"
         ] = None
+
+
+def _note_written(gradient: Callable[..., PyTree], args: tuple, settings: Settings) -> None:
+    """Note which NumPy arguments a gradient changes: the checker gives it copies, a training does not."""
+    if any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(args)):
+        for place in written_into(gradient, args):
+            says = f"the gradient writes into {place}, which holds other numbers after a call"
+            settings.notes[f"{says}; here it got copies. Compute with new arrays, p = p - …, or copy first"] = None
 
 
 def assert_gradients(f: Backprop | Callable[..., Array], *args: PyTree, **options: Any) -> Report:

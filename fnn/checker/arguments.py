@@ -72,24 +72,27 @@ def require_usable(f: Any, args: tuple, gradient: Any, options: dict[str, Any]) 
         )
     if isinstance(f, Backprop) and len(args) != 3:
         raise TypeError(f"check of a backprop record needs (params, x, y), got {len(args)} arguments. Add the others.")
-    if gradient is None and not isinstance(f, Backprop) and _is_one_too_many(f, args):
-        raise TypeError(
-            "check takes the gradient by its name, got a function as the last argument. Write gradient="
-            f"{getattr(args[-1], '__name__', 'g').replace('<lambda>', 'lambda …')}."
-        )
+    if gradient is None and not isinstance(f, Backprop):
+        for place, what in ((-1, "last"), (0, "second")):
+            if _is_one_too_many(f, args, place):
+                name = getattr(args[place], "__name__", "g").replace("<lambda>", "lambda …")
+                raise TypeError(
+                    f"check takes the gradient by its name, got a function as the {what} argument. "
+                    f"Write gradient={name}."
+                )
     if gradient is not None and not callable(gradient):
         raise TypeError(f"gradient must be a function such as jax.grad(f), got {type(gradient).__name__}.")
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, options))):
         raise TypeError("check looks at values and cannot run inside jit, grad or vmap. Call it on concrete arrays.")
 
 
-def _is_one_too_many(f: Callable[..., Any], args: tuple) -> bool:
-    """True if the last argument is a function, and f takes all the others without it."""
-    if not args or not callable(args[-1]) or is_number(args[-1]):
+def _is_one_too_many(f: Callable[..., Any], args: tuple, place: int) -> bool:
+    """True if the first or last argument is a function, and f takes all the others without it, but not with it."""
+    if not args or not callable(args[place]) or is_number(args[place]):
         return False
     try:
         takes = inspect.signature(f)
-        takes.bind(*args[:-1])
+        takes.bind(*(args[:-1] if place else args[1:]))
     except (TypeError, ValueError):
         return False
     try:

@@ -62,6 +62,12 @@ class Look:
         # if the truth is 0 to rounding, the gradient by hand sets the size
         return max(truth if truth > ZERO * hand or not np.isfinite(hand) else hand, 1e-300)
 
+    @property
+    def is_nothing(self) -> bool:
+        """True if the truth is 0 to rounding, and the gradient by hand is not."""
+        truth, hand = (float(np.abs(self.of_known(each)).max(initial=0)) for each in (self.truth, self.hand))
+        return truth <= ZERO * hand and hand > 0
+
     def of_known(self, values: np.ndarray) -> np.ndarray:
         """The values where the truth is known, 0 elsewhere."""
         return values if self.known is None else np.where(self.known, values, 0)
@@ -158,6 +164,9 @@ def _explanations(
     if off <= SMALL * first.scale:
         says = f"{_off(first)}: a guard such as + 1e-8 inside the function, or a constant with few digits?"
         yield Diagnosis(says, False, "small")
+    count = f"{int(first.wrong.sum())} of {first.wrong.size} entries"
+    if holds(lambda look: look.is_nothing):
+        yield Diagnosis(f"it must be 0, and {count} are not", True, "nonzero")
     yield from _masks(looks)
     if moved is not None and moved.same(first.hand, moved.hand) and not moved.same(first.truth, moved.truth):
         says = "it does not depend on the inputs, as the true gradient does: a factor is missing, or a value is stale"
@@ -166,8 +175,7 @@ def _explanations(
         yield from _chain(first, cotangent)
     yield from _by_axis(looks)
     yield from _entry_by_entry(looks)
-    ratio = _ratios(first)
-    evidence = f"{int(first.wrong.sum())} of {first.wrong.size} entries, by hand / truth {ratio}"
+    evidence = f"{count}, by hand / truth {_ratios(first)}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
 
 
@@ -355,7 +363,8 @@ def _places(looks: list[Look]) -> Iterator[Diagnosis]:
     for axis in range(wrong.ndim):
         rows = np.unique(places[:, axis])
         if len(rows) == 1 and wrong.shape[axis] > 1:
-            yield Diagnosis(f"index {int(rows[0])} of axis {axis} only", True, "slice")
+            says = f"it is wrong at index {int(rows[0])} of axis {axis} and right elsewhere"
+            yield Diagnosis(says, True, "slice")
 
 
 def _masks(looks: list[Look]) -> Iterator[Diagnosis]:
@@ -445,5 +454,11 @@ def _ratios(look: Look) -> str:
         return "with a truth of 0"
     # written so that −0 does not occur
     ratio = look.hand[wrong] / look.truth[wrong] + 0.0
-    least, most = f"{ratio.min():.3g}", f"{ratio.max():.3g}"
+    least, most = _not_one(ratio.min()), _not_one(ratio.max())
     return most if least == most else f"from {least} to {most}"
+
+
+def _not_one(ratio: float) -> str:
+    """A ratio in three digits, or in as many as show that it is not 1."""
+    texts = (f"{ratio:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in texts if text != "1"), "1")

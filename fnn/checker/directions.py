@@ -29,6 +29,8 @@ from fnn.checker.witnesses import ALONG, Directions
 ROUGH = 1e-3
 #: Slopes by forward mode and by hand that differ by more than this share do not agree.
 AGREES = 1e-6
+#: A leaf whose gradient moves the value by less than this share of what another leaf's does is 0 to rounding.
+NOTHING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -114,18 +116,27 @@ def _confirmed(point: Point, settings: Settings, seen: Directions, usable: np.nd
     missed = 2.0 ** -int(usable.sum())
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
     sizes = [size_of(leaf) for leaf in leaves if leaf.size]
-    auto = settings.witnesses(point.rule).compare(point).auto
-    scales = [float(np.abs(g).max()) for g in map(np.asarray, jax.tree.leaves(auto)) if g.size]
+    compared = settings.witnesses(point.rule).compare(point)
+    hand = dict(jax.tree_util.tree_leaves_with_path(compared.hand))
+    both = [(np.abs(t), np.abs(hand.get(path, t))) for path, t in jax.tree_util.tree_leaves_with_path(compared.auto)]
+    # the two agree; of a gradient of 0 the one leaves less rounding than the other
+    scales = [float(min(t.max(), g.max())) for t, g in both if t.size]
     # by how much a single entry of each leaf must be off to be seen, as a share of the leaf's largest
-    entries = [2 * room / size / scale for size, scale in zip(sizes, scales, strict=True) if scale]
+    told = [(size, scale) for size, scale in zip(sizes, scales, strict=True) if scale]
+    # such as a bias before a batch normalization, where only rounding is left
+    least = NOTHING * max((size * scale for size, scale in told), default=0)
+    entries = [2 * room / size / scale for size, scale in told if size * scale > least]
     along = f"along {int(usable.sum())} of {len(usable)} random directions"
     if np.abs(seen.by_hand).max() <= room:
         return Along([], (f"{along} differences are 0 to rounding, as the gradient says",), missed)
     note = f"{along} differences agree to {_agreement(seen, usable):.0e}"
     if entries:
-        note += f"; an entry wrong by {max(entries):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
+        some = "" if len(entries) == len(told) else "in a leaf whose gradient is not 0 to rounding, "
+        note += (
+            f"; {some}an entry wrong by {max(entries):.0e} of its leaf's largest is missed with chance ≤ {missed:.1g}"
+        )
     # the rounding of a gradient in float32 falls as h, and is not a mistake
-    taylor = () if settings.witnesses(point.rule).compare(point).own else _taylor_note(seen)
+    taylor = () if compared.own else _taylor_note(seen)
     return Along([], (note, *_forward_note(seen), *taylor), missed)
 
 

@@ -9,6 +9,7 @@ class or of one of its parts: what a module only imports is not tested again. Le
 import dataclasses
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,8 @@ RULES = jax.custom_vjp, jax.custom_jvp
 DEFINES = ("def_fwd", "def_bwd", "def_jvp", "defvjp", "defjvp")
 #: The shape of generic arguments: not square, so that a rule that mixes up its axes does not run or is wrong.
 SHAPE = 3, 4
+#: What JAX and NumPy say of operands of shapes that do not fit each other.
+MISFIT = re.compile("incompatible shapes|contracting dimensions|not be broadcast|cannot reshape", re.IGNORECASE)
 #: Examples in a batch, and the sizes of the net around a loss or a regularizer: one layer, which compiles fastest.
 N, SIZES = 6, (4, 3)
 
@@ -134,12 +137,14 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
         seed, options: those of `check`.
 
     Raises:
-        ValueError: generic inputs do not fit the rule; the message says which inputs to give.
+        ValueError: generic inputs do not fit the rule, or its gradients do not fit them; the message says which inputs
+            to give.
     """
     if is_class(rule):
         rule = _made(rule)
         if isinstance(rule, type):
             raise ValueError(f"{_without_instance(name)}.")
+    guessed = inputs is None and not isinstance(rule, RECORDS)
     if inputs is None:
         with jax.numpy_dtype_promotion("standard"):
             calls = list(_generic(name, rule, seed))
@@ -148,7 +153,21 @@ def reports_of(name: str, rule: Any, inputs: tuple | None = None, *, seed: int =
     else:
         calls = [weighted(rule, inputs, seed)]
     reports = [check(f, *args, seed=seed, **strength, **options) for f, args, strength in calls]
+    if guessed:
+        _require_fitting(name, rule, reports)
     return [_placed(report, rule) for report in reports] if isinstance(rule, RECORDS) else reports
+
+
+def _require_fitting(name: str, rule: Any, reports: list[Report]) -> None:
+    """Raise if a gradient does not fit arguments whose shapes were guessed: the guess may be what is wrong."""
+    for finding in (each for report in reports for each in report.findings):
+        misfit = finding.kind == "shape" or (finding.kind == "error" and MISFIT.search(finding.message))
+        if misfit:
+            names, wanted = _parameters(rule)
+            raise ValueError(
+                f"{name} takes {_count(names)}, a guess that its gradient does not fit ({finding.argument}: "
+                f"{finding.message}). Not checked: give inputs={{{name!r}: {wanted}}}."
+            )
 
 
 def _placed(report: Report, rule: Any) -> Report:
@@ -306,11 +325,8 @@ def _with_mode(layer: Layer, params: PyTree, x: Array, seed: int) -> tuple:
 
 
 def _of_function(name: str, function: Any, random: np.random.Generator, seed: int) -> Call:
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(_written(function)).parameters.values()
-    names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
-    count = f"{len(names)} normal float32 array{'s' if len(names) != 1 else ''} of shape {SHAPE}"
-    wanted = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+    names, wanted = _parameters(function)
+    count = _count(names)
     # normal numbers, or numbers from (0, 1) if the function has no value at negative ones
     for sample in (lambda: random.normal(0.1, 1, SHAPE), lambda: random.uniform(0.1, 0.9, SHAPE)):
         inputs = tuple(jnp.asarray(sample(), jnp.float32) for _ in names)
@@ -328,6 +344,18 @@ def _of_function(name: str, function: Any, random: np.random.Generator, seed: in
         if np.isfinite(np.asarray(value, np.float64)):
             return call
     raise _unfit(name, f"no {count} (its value there is {value})", wanted)
+
+
+def _parameters(function: Any) -> tuple[list[str], str]:
+    """The names of the arguments that a function must get, and a tuple of them as it is written."""
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(_written(function)).parameters.values()
+    names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
+    return names, f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+
+
+def _count(names: list[str]) -> str:
+    return f"{len(names)} normal float32 array{'s' if len(names) != 1 else ''} of shape {SHAPE}"
 
 
 def _written(function: Any) -> Any:

@@ -7,6 +7,7 @@ parameters.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -112,8 +113,10 @@ def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: 
             replace(f, verdict=Verdict.UNDECIDED, message=says) if f.verdict == Verdict.FORMULA else f for f in findings
         ]
     if not assumption:
+        special = _special(rule, settings)
         return [
-            replace(f, message=f.message + _at_random(f, rule)) if f.verdict == Verdict.FORMULA else f for f in findings
+            replace(f, message=f.message + _at_random(f, rule, special)) if f.verdict == Verdict.FORMULA else f
+            for f in findings
         ]
     off = (Verdict.FORMULA, Verdict.UNDECIDED)
     return [_assuming(f, assumption) if f.verdict in off else f for f in findings]
@@ -129,13 +132,41 @@ def _like_yours(finding: Finding, where: str) -> Finding:
     return replace(finding, verdict=Verdict.ASSUMES, message=says, certain=True, kind="assumes")
 
 
-def _at_random(finding: Finding, rule: Rule) -> str:
-    """The statement that a rule is wrong only at random inputs, and at which ones."""
+def _at_random(finding: Finding, rule: Rule, special: str) -> str:
+    """The statement that a rule is wrong only at random inputs, and at which ones, or why it was right in the run."""
     says = "; at random inputs, and right where your run called it"
+    if special:
+        return f"{says}, where {special}: does the gradient leave that out?"
     if not rule.loose or finding.inputs is None:
         return says
     largest = max(float(np.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(finding.inputs) if is_float(leaf))
     return f"{says}: a guard, such as clip? The finding's `inputs` hold those numbers, of up to {largest:.3g}"
+
+
+def _special(rule: Rule, settings: Settings) -> str:
+    """The arguments of the run that are all ones, all zeros or the identity, and where the rule is wrong if one of them
+    alone is moved; "" if there are none."""
+    point, random, named = at(rule, settings), np.random.default_rng(settings.seed + 10), []
+    leaves, tree = jax.tree_util.tree_flatten_with_path((point.inputs, point.data))
+    for number, (path, leaf) in enumerate(leaves):
+        what = _what_special(leaf) if is_float(leaf) and (rule.loose or not path[0].idx) else ""
+        if not what or (path[0].idx == 0 and path[1].idx in rule.fixed):
+            continue
+        values = [leaf for _, leaf in leaves]
+        values[number] = leaf + random.uniform(0.2, 0.6, np.shape(leaf))
+        inputs, data = tree.unflatten(values)
+        if any(f.verdict == Verdict.FORMULA for f in judged_at(point.moved(inputs=inputs, data=data), settings)):
+            named.append(f"{_place(rule, path)} is {what}")
+    return " and ".join(named)
+
+
+def _what_special(leaf: Any) -> str:
+    value = np.asarray(leaf)
+    for number, name in ((1, "ones"), (0, "zeros")):
+        if value.size and (value == number).all():
+            return f"all {name}" if value.ndim else str(number)
+    square = value.ndim == 2 and value.shape[0] == value.shape[1] > 1
+    return "the identity" if square and (value == np.eye(len(value))).all() else ""
 
 
 def _symmetric(rule: Rule, settings: Settings) -> str:

@@ -41,6 +41,9 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     if diagnosis.kind == "mask":
         # once more, only for places: this needs another look
         diagnosis = diagnose(first, others, _sizes(point), cotangent, moved, _varied(point, path, settings))
+    if diagnosis.kind == "nonzero":
+        # the sums of what must be 0 say nothing more
+        return diagnosis
     return diagnosis._replace(message=diagnosis.message + _identity(point, path, first, settings))
 
 
@@ -144,6 +147,9 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
         size = np.abs(truth[(kinks == 0) & np.isfinite(room)]).max(initial=0)
         # entries that differences cannot tell to a few percent, as at a kink, say nothing about the others
         known = (kinks == 0) & (room <= UNCERTAIN * size)
+        if (np.abs(truth) <= room).all() and np.abs(hand).max(initial=0) > np.max(room, initial=0) and not kinks.any():
+            # differences tell that the truth is 0, and nothing finer
+            known, size, truth = np.ones(truth.shape, bool), np.abs(hand).max(initial=0), 0 * truth
         noise = max(noise, float(room[known].max(initial=0) / max(size, 1e-300)))
         truth = np.where(known, truth, hand)
     return Look(hand, truth, clues, _tries(point, leaf, settings), alone, noise, known)

@@ -352,6 +352,22 @@ def _is_of_host(f: Any, args: tuple) -> bool:
     return not any(isinstance(leaf, jax.Array) for leaf in leaves)
 
 
+def written_into(call: Any, args: tuple) -> list[str]:
+    """The arguments that hold other numbers after a call; the call gets copies."""
+    given, before = _copies(args), jax.tree_util.tree_leaves_with_path(args)
+    try:
+        with _quiet():
+            call(*given)
+    except Exception:
+        # whatever an unknown function raises: the judge says so
+        return []
+    after = dict(jax.tree_util.tree_leaves_with_path(given))
+    return [
+        f"argument {path[0].idx}{jax.tree_util.keystr(path[1:])}" for path, leaf in before
+        if path not in after or not np.array_equal(np.asarray(leaf), np.asarray(after[path]), equal_nan=is_float(leaf))
+    ]  # fmt: skip
+
+
 def as_it_stands(f: Any, args: tuple) -> PyTree:
     """What a function returns on the host."""
     return jax.tree.map(np.asarray, f(*_copies(args)))

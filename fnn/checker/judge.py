@@ -227,7 +227,8 @@ def _leaves(point: Point, compared: Compared, settings: Settings) -> tuple[list[
             # data that nothing is differentiated with respect to: None and zero are valid answers
             continue
         if path[0].idx in rule.blank and path in hands and not np.any(g) and np.any(t):
-            says = f"no gradient comes back for it, as for data: right where {rule.blank[path[0].idx]} is nothing else"
+            where = f"{rule.blank[path[0].idx]} of the checked function"
+            says = f"no gradient comes back for it, as for data: right where {where} is data only"
             findings.append(said(rule, Verdict.ASSUMES, says, argument, "data"))
         elif path not in hands:
             says = "its gradient must be an array, got None"
@@ -313,9 +314,22 @@ def _of_structure(point: Point, compared: Compared, structure: str) -> str:
             f"it gives a gradient for each of the {len(hand)} arguments, and the first alone is checked. Pass lambda "
             "*args: g(*args)[0], or check them all: fnn.check(lambda p: f(*p), args, gradient=lambda p: g(*p))"
         )
+    if place := _argument_like(hand, point.data):
+        got = f"got one like argument {place}"
+        return (
+            f"the gradient must be that of argument 0, of structure {_structure(first)}, {got}. "
+            "Put that first: fnn.check(lambda p, x: f(x, p), p, x, gradient=lambda p, x: g(x, p))"
+        )
     if jax.tree_util.all_leaves([first]):
         return f"the gradient must be an array of shape {np.shape(first)}, got {_structure(hand)}. Give np.array of it"
     return f"the gradient must have the structure {_structure(first)} of its argument, got {_structure(hand)}"
+
+
+def _argument_like(hand: PyTree, data: tuple) -> int:
+    """The number of the argument whose structure and shapes a gradient has; 0 if there is none."""
+    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(each)] for each in (hand, *data)]
+    fits = (jax.tree.structure(each) == jax.tree.structure(hand) for each in data)
+    return next((k for k, fit in enumerate(fits, 1) if fit and shapes[k] == shapes[0]), 0)
 
 
 def _is_value(number: PyTree, value: PyTree) -> bool:

@@ -38,7 +38,7 @@ def look(seed, wrong, shape=(4, 4)):
         ("shifted", "off by one along axis 0", lambda g, *_: np.roll(g, 1, 0)),
         ("shifted", "reversed along axis 1", lambda g, *_: np.flip(g, 1)),
         ("entry", r"one entry only: \[2, 1\]", lambda g, *_: g + np.eye(4)[[2]].T @ np.eye(4)[[1]]),
-        ("slice", "index 3 of axis 1 only", lambda g, *_: g * np.array([1, 1, 1, 2])),
+        ("slice", "it is wrong at index 3 of axis 1 and right elsewhere", lambda g, *_: g * np.array([1, 1, 1, 2])),
         ("mask", "wrong only where the input is at most 0", lambda g, bar, z, d: np.where(z <= 0, 3 * g, g)),
         ("term", "a branch whose gradient was not added", lambda g, bar, *_: g - bar),
         ("term", "it is off by 0.25 times the input", lambda g, bar, z, d: g + 0.25 * z),
@@ -114,3 +114,13 @@ def test_what_has_one_sign_is_a_hint_and_what_is_nothing_is_no_evidence():
         told = diagnose(of(falling, 1.5), others, {}, None)
         assert told.message.startswith("a factor of 2 too many") and told.kind == "factor"
         assert told.certain == certain and told.message.endswith("nowhere above 0)") != certain
+
+
+def test_a_ratio_near_1_is_not_printed_as_1_and_a_truth_of_0_is_said():
+    truth, rng = np.ones((4, 5)), random("near 1")
+    # one entry far enough off that no guard is named
+    (near,) = {diagnose(Look(truth * rng.uniform(1.00003, 1.00004, (4, 5)), truth), [], {}).message}
+    assert re.search(r"20 of 20 entries, by hand / truth from 1\.0000\d to 1\.0000\d\)", near), near
+    # times an input that is 0 it would be the truth
+    told = diagnose(Look(rng.normal(size=(4, 5)), 1e-17 * truth, {"the input": 0 * truth}), [], {})
+    assert told.message == "it must be 0, and 20 of 20 entries are not" and told.certain

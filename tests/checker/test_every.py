@@ -65,6 +65,12 @@ def in_numpy(x):
 
 def raises(x):
     raise ValueError("of the user's own")
+
+def labelled(x, y):
+    return jnp.sum(x[jnp.arange(len(y)), y])
+
+def of_layer(x, W):
+    return jnp.sum(x @ W)
 """
 
 
@@ -201,6 +207,28 @@ def test_what_does_not_fit_is_said():
         every_rule(module, inputs={"labelled": 1.0})
 
 
+def affine(factor):
+    """x γ + β, with a gradient of γ that is right for one row of them, and not for the shapes that are guessed."""
+    forward = lambda x, gamma, beta: x * jnp.broadcast_to(gamma, x.shape) + jnp.broadcast_to(beta, x.shape)  # noqa: E731
+    rule = jax.custom_vjp(forward)
+    rule.defvjp(
+        lambda x, gamma, beta: (forward(x, gamma, beta), (x, jnp.broadcast_to(gamma, x.shape))),
+        lambda kept, bar: (bar * kept[1], factor * (bar * kept[0]).sum(0), bar.sum(0)),
+    )
+    return rule
+
+
+def test_a_right_rule_is_not_wrong_because_shapes_were_guessed():
+    module, x, row = written(right=affine(1), wrong=affine(2)), np.ones((3, 4), np.float32), np.ones(4, np.float32)
+    says = r"right takes 3 normal.*a guess.*argument 1: .*got shape.*Not checked: give inputs=\{'right': \(x, gamma"
+    with pytest.raises(ValueError, match=says):
+        every_rule(module)("right")
+    test = every_rule(module, inputs=dict.fromkeys(("right", "wrong"), (x, row, row)))
+    test("right")
+    with pytest.raises(AssertionError, match="a factor of 2 too many"):
+        test("wrong")
+
+
 def test_a_layer_for_other_shapes_is_not_blamed_and_shows_its_own_line():
     @dataclass(frozen=True)
     class Shifted(fnn.Layer):
@@ -292,6 +320,8 @@ def test_the_command_line_checks_every_rule(file, tmp_path, capsys):
             ["FILE:in_numpy", "3,"],
             "written_by_hand.py:43 uses NumPy on a value that has no numbers then",
         ),
+        (["FILE:of_layer", "4,5", "6,3"], "written_by_hand.py:52 does not run on these arguments (TypeError: dot_gen"),
+        (["FILE:labelled", "6,3", "6,"], "labels are whole numbers, written 6,:below3."),
     ],
 )
 def test_a_refusal_is_one_sentence(file, capsys, arguments, message):

@@ -1,6 +1,7 @@
 """Losses and gradients in NumPy, as a course sets them: right ones are not blamed, of wrong ones it is told why."""
 
 import math
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -200,6 +201,8 @@ STRUCTURES = {
                "the gradient must be an array of shape (2,), got [*, *]. Give np.array of it"),
     "a list for a dict": (lambda p: math.tanh(p["w"]), ({"w": 0.5},), lambda p: [0.3],
                           "the gradient must have the structure {'w': *} of its argument, got [*]"),
+    "of the second argument": (lambda x, p: math.tanh(x * p["w"]), (0.5, {"w": 0.3}), lambda x, p: {"w": 0.1},
+                               "the gradient must be that of argument 0, of structure *, got one like argument 1. Put"),
 }  # fmt: skip
 
 
@@ -257,6 +260,59 @@ def test_a_guard_that_the_gradient_leaves_out_is_asked_for():
     assert "at random inputs, and right where your run called it: a guard, such as clip?" in finding.message
     w, *rest = finding.inputs
     assert np.abs(w).max() > 1 and [np.shape(each) for each in rest] == [X.shape, y.shape]
+
+
+#: What a gradient of x leaves out: its value in the run, what is said of it, and the function.
+HIDING = {
+    "g": (np.ones(V.shape), "all ones", lambda x, g: np.sin(x) * g),
+    "c": (np.zeros(V.shape), "all zeros", lambda x, c: np.sin(x) + x * c),
+    "s": (1.0, "1", lambda x, s: np.sin(x) * s),
+    "A": (np.eye(V.shape[1]), "the identity", lambda x, A: np.sin(x) @ A),
+}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_an_argument_that_hides_the_mistake_in_the_run_is_named(name):
+    """A bias that is 0 in the run, and right, is not."""
+    value, says, of = HIDING[name]
+    f = lambda p, hiding: float(np.sum(of(p["x"], hiding)) + np.sum(p["b"] ** 2))  # noqa: E731
+    wrong = lambda p, hiding: {"x": np.cos(p["x"]), "b": 2 * p["b"]}  # noqa: E731
+    report = fnn.check(f, {"x": V.copy(), "b": np.zeros(2)}, value, gradient=wrong)
+    (finding,) = (each for each in report.findings if each.verdict == "FORMULA")
+    assert finding.argument == "argument 0['x']" and "guard" not in str(report), str(report)
+    assert finding.message.endswith(f"where argument 1 is {says}: does the gradient leave that out?"), finding.message
+
+
+def test_a_gradient_of_0_that_differences_show():
+    """A bias before its mean is taken away: right, it is 0 and not in the bound; wrong, it must be 0."""
+
+    def f(p):
+        z = X @ p["W"] + p["b"]
+        return float(np.sum((z - z.mean(0)) ** 3))
+
+    def gradient(p, b):
+        d = 3 * (X @ p["W"] - (X @ p["W"]).mean(0)) ** 2
+        d = d - d.mean(0)
+        return {"W": X.T @ d, "b": d.sum(0) + b}
+
+    p = {"W": np.random.default_rng(0).normal(size=(X.shape[1], 3)), "b": np.zeros(3)}
+    note = str(fnn.check(f, p, gradient=lambda p: gradient(p, 0.0)))
+    bound = re.search(r"in a leaf whose gradient is not 0 to rounding, an entry wrong by (\S+) of", note)
+    assert bound and float(bound[1]) < 1e-3, note
+    report = fnn.check(f, p, gradient=lambda p: gradient(p, 0.3 * np.arange(1, 4)))
+    (finding,) = (each for each in report.findings if each.verdict == "FORMULA")
+    assert finding.message == "it must be 0, and 3 of 3 entries are not", finding
+
+
+def test_a_gradient_that_writes_into_its_arguments_is_noted():
+    def gradient(p, x):
+        p["W"] -= 0.1
+        return {"W": 2 * (p["W"] + 0.1) * x}
+
+    f = lambda p, x: float(np.sum(p["W"] ** 2 * x))  # noqa: E731
+    report = fnn.check(f, {"W": V.copy()}, V.copy(), gradient=gradient)
+    assert report.ok and "the gradient writes into argument 0['W']" in str(report), str(report)
+    assert "writes into" not in str(fnn.check(f, {"W": V.copy()}, V, gradient=lambda p, x: {"W": 2 * p["W"] * x}))
 
 
 def test_a_pattern_of_one_set_of_data_is_a_hint():

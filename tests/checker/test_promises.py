@@ -1,7 +1,10 @@
 """What else a rule promises: its second order, batches, value, tangent, and the whole along random directions."""
 
+import re
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import fnn
@@ -91,3 +94,17 @@ def test_check_grads_can_be_dropped_in():
         fnn.checker.check_grads(wrong, (V,), order=1)
     with pytest.raises(ValueError, match="modes must be"):
         fnn.checker.check_grads(right, (V,), order=1, modes=("both",))
+
+
+def test_the_bound_is_not_said_of_a_leaf_whose_gradient_is_0_to_rounding():
+    """A bias before a batch normalization."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)))
+
+    def loss(p):
+        z = x @ p["W"] + jnp.broadcast_to(p["b"], (5, 3))
+        return jnp.sum(((z - z.mean(0, keepdims=True)) / jnp.sqrt(z.var(0, keepdims=True) + 0.1)) ** 3)
+
+    p = {"W": jnp.asarray(np.random.default_rng(1).normal(size=(2, 3))), "b": jnp.ones(3) / 3}
+    (note,) = (note for note in fnn.check(loss, p).notes if "random directions" in note)
+    bound = re.search(r"in a leaf whose gradient is not 0 to rounding, an entry wrong by (\S+) of", note)
+    assert bound and float(bound[1]) < 1e-3, note

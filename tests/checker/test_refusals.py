@@ -40,6 +40,10 @@ def test_misuse_is_said():
         fnn.check(fnn.backprop(net, "squared_error"), net.init(jax.random.key(0)), X)
     with pytest.raises(TypeError, match="gradient must be a function such as jax"):
         fnn.check(jnp.sum, x, gradient=x)
+    for args, place in (((jnp.sin, x), "second"), ((x, jnp.sin), "last")):
+        says = rf"got a function as the {place} argument. Write gradient=sin\."
+        with pytest.raises(TypeError, match=says):
+            fnn.check(lambda w: jnp.sum(w), *args)
     with pytest.raises(ValueError, match="got regularizer=l2 without a strength"):
         fnn.check(fnn.backprop(net, "squared_error", "l2"), net.init(jax.random.key(0)), X, jnp.ones((6, 3)))
 
