@@ -35,7 +35,9 @@ def pytest_configure(config):
     folder = config.cache.mkdir("programs")
     # JAX throws nothing away by itself without a lock that every process would wait for
     if not hasattr(config, "workerinput") and sum(path.stat().st_size for path in folder.iterdir()) > LARGEST:
-        shutil.rmtree(folder)
+        # another run may write there meanwhile
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
     for name, value in {
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
