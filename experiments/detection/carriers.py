@@ -26,11 +26,14 @@ N, D = 5, 4
 FRESH = 15
 #: The seed of the draw. It changes whenever the checker is mended for what a draw showed: on 2026-11-26 after that of
 #: seed 1, since when an attention over one key is tried with several; and after that of seed 2, since when the gradient
-#: of another argument is named beside a function too. That of seed 23 showed nothing to mend; 24 is drawn since numbers
-#: beyond thresholds, other booleans and other whole numbers are tried.
-SEED = 24
+#: of another argument is named beside a function too. That of seed 23 showed nothing to mend; 24 was drawn
+#: when numbers beyond thresholds, other booleans and other whole numbers were tried. It had a diagnosis for 315 of 329
+#: (95.74 %, below the 99 % that were asked); since then an argument that is left out, or not transposed, is named.
+SEED = 25
 #: Kinds of findings that describe an error and claim nothing of its cause.
-PLAIN = ("derivative", "missing derivative", "pattern", "shape", "structure", "error", "value", "not finite")
+PLAIN = (
+    "derivative", "missing derivative", "pattern", "nonzero", "shape", "structure", "error", "value", "not finite",
+)  # fmt: skip
 
 Gradients = list[jax.Array]
 #: (right gradients, arguments, cotangent) -> wrong gradients

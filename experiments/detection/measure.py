@@ -18,6 +18,8 @@ SIZES = (0, 1)
 #: Mutants after which compiled programs are dropped: hundreds of nets fill the memory.
 FRESH = 12
 
+#: Kinds that are certain and claim nothing of a cause: the truth is 0, and the gradient is not.
+NO_CAUSE = ("nonzero",)
 #: operator -> the kinds of diagnosis that are right for it. What an operator does to the result as a whole has one
 #: right name. For what it does inside a formula it is right to blame the local derivative, a term, a value kept or the
 #: use of the cotangent; or, if the change happens to be exactly that, a factor, a sign, a zero, a mask or a place,
@@ -128,7 +130,9 @@ def _record(mutant: Mutant, outcomes: dict[str, Outcome]) -> dict[str, Any]:
         "entries": len(entries),
         "entries_right": sum(entries),
         "diagnosed": sum(o.right for o in each),
-        "wrong_but_certain": sum(o.caught and o.named and not o.right and o.certain for o in each),
+        "wrong_but_certain": sum(
+            o.caught and o.named and not o.right and o.certain and o.kind not in NO_CAUSE for o in each
+        ),
         "kinds": dict(kinds),
         "says": next((o.message for o in each if o.message), ""),
         "missed_at": [name for name, o in outcomes.items() if not o.caught],

@@ -21,6 +21,9 @@ ZERO = 1e-14
 #: An error below this share of the largest entry is unlikely to be a wrong formula.
 SMALL = 1e-5
 
+#: The largest condition number of a matrix by which a gradient can be divided.
+INVERTIBLE = 1e3
+
 #: How clues begin that are right gradients of other arguments.
 GRADIENT_OF = "the gradient of"
 
@@ -262,13 +265,21 @@ def _untransposed(looks: list[Look]) -> Iterator[Diagnosis]:
 
     def holds(look: Look, name: str) -> bool:
         bar, matrix = look.cotangent, look.clues.get(name)
-        if bar is None or matrix is None or bar.ndim == 0 or matrix.shape != 2 * bar.shape[-1:]:
+        if matrix is None or look.hand.ndim == 0 or matrix.shape != 2 * look.hand.shape[-1:]:
+            return False
+        if bar is None:
+            # within a gradient as a whole, the cotangent is what the matrix was multiplied with
+            if not np.isfinite(matrix).all() or np.linalg.cond(matrix) > INVERTIBLE:
+                return False
+            bar = np.linalg.solve(matrix.T, look.of_known(look.hand)[..., None])[..., 0]
+        if bar.ndim == 0 or matrix.shape != 2 * bar.shape[-1:]:
             return False
         return look.same(look.hand, bar @ matrix) and look.same(look.truth, bar @ matrix.T)
 
-    for name in looks[0].clues:
+    for name in (name for name in looks[0].clues if not name.startswith(GRADIENT_OF)):
         if all(holds(look, name) for look in looks):
-            yield Diagnosis(f"it is the cotangent times {name}, which must be transposed", True, "transposed")
+            the = "the" if looks[0].cotangent is not None else "a"
+            yield Diagnosis(f"it is {the} cotangent times {name}, which must be transposed", True, "transposed")
 
 
 def _terms(name: str, looks: list[Look]) -> Iterator[Diagnosis]:

@@ -41,10 +41,59 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
     if diagnosis.kind == "mask":
         # once more, only for places: this needs another look
         diagnosis = diagnose(first, others, _sizes(point), cotangent, moved, _varied(point, path, settings))
+    if diagnosis.kind == "pattern":
+        places = [point, *(place for place, look in zip(places, looks, strict=True) if np.isfinite(look.truth).all())]
+        diagnosis = _left_out(places, path, settings) or diagnosis
     if diagnosis.kind == "nonzero":
         # the sums of what must be 0 say nothing more
         return diagnosis
     return diagnosis._replace(message=diagnosis.message + _identity(point, path, first, settings))
+
+
+#: What a rule may compute with in place of an argument, and what is wrong then.
+IN_PLACE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "all ones": ("missing derivative", np.ones_like),
+    "all zeros": ("missing derivative", np.zeros_like),
+    "transposed": ("transposed", np.transpose),
+}
+#: How many arguments beside the one in question are tried.
+BESIDE = 6
+
+
+def _left_out(places: list[Point], path: tuple, settings: Settings) -> Diagnosis | None:
+    """What is right, in every look, for another value of one argument: ones for a gain that the rule forgets."""
+    rule = places[0].rule
+    beside = [
+        (at, argument_of(rule, at)) for at, leaf in jax.tree_util.tree_leaves_with_path(places[0].inputs)
+        if at != path and at[0].idx not in rule.fixed and is_float(leaf) and np.size(leaf) > 1
+    ]  # fmt: skip
+    for at, name in beside[:BESIDE]:
+        for what, (kind, change) in IN_PLACE.items():
+            if all(_is_right_with(place, path, at, change, settings) for place in places):
+                missing = "a transpose is missing, or one too many" if kind == "transposed" else "it is left out"
+                return Diagnosis(f"it is the derivative that holds where {name} is {what}: {missing}", True, kind)
+    return None
+
+
+def _is_right_with(
+    place: Point, path: tuple, at: tuple, change: Callable[[np.ndarray], np.ndarray], settings: Settings
+) -> bool:
+    """True if the gradient by hand of one leaf is the true one for another value of a second leaf."""
+
+    def other(where: tuple, leaf: Any) -> Any:
+        return change(np.asarray(leaf)) if where == at else leaf
+
+    moved = place.moved(inputs=jax.tree_util.tree_map_with_path(other, place.inputs))
+    if [np.shape(leaf) for leaf in jax.tree.leaves(moved.inputs)] != [
+        np.shape(leaf) for leaf in jax.tree.leaves(place.inputs)
+    ]:
+        return False
+    try:
+        instead = _look(moved, path, settings)
+    except DOES_NOT_RUN:
+        return False
+    look = _look(place, path, settings)
+    return bool(np.isfinite(instead.truth).all()) and look.same(look.hand, instead.truth)
 
 
 def _elsewhere(point: Point, random: np.random.Generator) -> tuple[tuple, PyTree]:

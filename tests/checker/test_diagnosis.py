@@ -2,9 +2,12 @@
 
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import fnn
 from fnn.checker.diagnosis import Look, diagnose
 from tests.cases import random
 
@@ -101,6 +104,40 @@ def test_a_matrix_that_is_not_transposed():
 
     found = diagnose(at(1), [at(2), at(3)], {})
     assert found.certain and found.message == "it is the cotangent times the input, part 2, which must be transposed"
+
+
+def test_what_a_rule_computes_with_in_place_of_an_argument():
+    """Layer norm without its gain, a bilinear form with the wrong transpose, and the gradient of it in NumPy."""
+
+    def norm(x, gain):
+        centred = x - x.mean(-1, keepdims=True)
+        return gain[None] * centred / jnp.sqrt((centred * centred).mean(-1, keepdims=True) + 1e-5)
+
+    def form(x, w):
+        return jnp.tanh(x @ w @ x.T)
+
+    numbers = np.random.default_rng(3)
+    x, gain, w = (numbers.normal(size=shape).astype(np.float32) for shape in ((5, 4), (4,), (4, 4)))
+    for function, args, instead, says in (
+        (norm, (x, gain), jnp.ones_like, "derivative that holds where argument 1 is all ones: it is left out"),
+        (form, (x, w), jnp.transpose, "argument 1 is transposed: a transpose is missing, or one too many"),
+    ):
+        rule = jax.custom_vjp(function)
+
+        def backward(kept, bar, function=function, instead=instead):
+            of_x = jax.vjp(function, kept[0], instead(kept[1]))[1](bar)[0]
+            return of_x, jax.vjp(function, *kept)[1](bar)[1]
+
+        rule.defvjp(lambda *args, function=function: (function(*args), args), backward)
+        report = fnn.check(lambda *args, rule=rule: jnp.sum(jnp.sin(rule(*args))), *args)
+        [wrong] = [f for f in report.findings if f.rule in ("norm", "form") and f.verdict.name == "FORMULA"]
+        assert wrong.certain and says in wrong.message
+    # in NumPy the cotangent is not seen, but what it was multiplied with is
+    report = fnn.check(
+        lambda x, w: np.sum(np.sin(x @ w)), x.astype(float), w.astype(float), gradient=lambda x, w: np.cos(x @ w) @ w
+    )
+    [wrong] = report.findings
+    assert wrong.certain and wrong.message == "it is a cotangent times argument 1, which must be transposed"
 
 
 def test_what_has_one_sign_is_a_hint_and_what_is_nothing_is_no_evidence():
