@@ -28,8 +28,10 @@ FRESH = 15
 #: seed 1, since when an attention over one key is tried with several; and after that of seed 2, since when the gradient
 #: of another argument is named beside a function too. That of seed 23 showed nothing to mend; 24 was drawn
 #: when numbers beyond thresholds, other booleans and other whole numbers were tried. It had a diagnosis for 315 of 329
-#: (95.74 %, below the 99 % that were asked); since then an argument that is left out, or not transposed, is named.
-SEED = 25
+#: (95.74 %, below the 99 % that were asked); since then an argument that is left out, or not transposed, is named. That
+#: of seed 25 passed one wrong gradient in NumPy as ok, a factor of the number of rows at one row (329 of 330 caught,
+#: 323 diagnosed); since then targets that are longer alone excuse nothing there either, and an absolute value is named.
+SEED = 26
 #: Kinds of findings that describe an error and claim nothing of its cause.
 PLAIN = (
     "derivative", "missing derivative", "pattern", "nonzero", "shape", "structure", "error", "value", "not finite",

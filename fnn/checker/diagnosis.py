@@ -176,6 +176,8 @@ def _explanations(
         yield Diagnosis(says, True, "stale")
     if cotangent is not None:
         yield from _chain(first, cotangent)
+    if holds(lambda look: look.same(look.hand, np.abs(look.truth))):
+        yield Diagnosis("it is the absolute value of the truth: a sign is lost", True, "sign")
     yield from _by_axis(looks)
     yield from _entry_by_entry(looks)
     evidence = f"{count}, by hand / truth {_ratios(first)}"

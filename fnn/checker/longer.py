@@ -188,7 +188,9 @@ def _stretches(leading: list[Axis], data: Sequence[Axis]) -> Iterator[tuple[Axis
 
 def _sets_apart(here: Rule, there: Rule) -> bool:
     """True if two inputs of equal shape get different lengths there: a prediction of one row, and targets of more."""
-    before, after = ([np.shape(leaf) for leaf in jax.tree.leaves(rule.inputs)] for rule in (here, there))
+    # of a function with a separate gradient, the other arguments are data
+    trees = [(rule.inputs, rule.data) if rule.loose else rule.inputs for rule in (here, there)]
+    before, after = ([np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in trees)
     pairs = itertools.combinations(range(len(before)), 2)
     return any(before[i] == before[j] and after[i] != after[j] for i, j in pairs)
 

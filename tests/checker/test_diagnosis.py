@@ -97,6 +97,12 @@ def test_a_factor_of_each_entry_of_a_parameter(kind, says, wrong):
     assert found.kind == kind and found.message.startswith(says), found
 
 
+def test_an_absolute_value_where_another_look_has_no_sign_to_lose():
+    first, second = (Look(np.abs(truth), truth) for truth in (np.array([1.0, -2.0, -3.0]), np.array([2.0, 1.0, 5.0])))
+    found = diagnose(first, [second], {})
+    assert (found.kind, found.certain) == ("sign", True) and "absolute value" in found.message
+
+
 def test_a_matrix_that_is_not_transposed():
     def at(seed):
         W, bar = (random(name, seed).normal(size=shape) for name, shape in (("W", (4, 4)), ("bar", (3, 4))))

@@ -102,6 +102,17 @@ class Summed(type(fnn.squared_error)):
         return len(bar) * bar
 
 
+def test_a_prediction_and_its_targets_are_made_longer_together():
+    """Longer targets alone show the gradient right, and excuse nothing."""
+    p, t = np.array([[0.4, -1.2, 0.7]]), np.array([[1.0, 0.3, -0.5]])
+    mean = lambda p, t: np.mean((p - t) ** 2)  # noqa: E731
+    right = lambda p, t: 2 * (p - t) / p.size  # noqa: E731
+    assert fnn.check(mean, p, t, gradient=right).ok
+    report = fnn.check(mean, p, t, gradient=lambda p, t: len(p) * right(p, t))
+    wrong = next(f for f in report.findings if f.verdict.name == "FORMULA")
+    assert not report.ok and "a factor of 5 too many (5 is the number of rows" in wrong.message
+
+
 def test_a_loss_of_a_net_with_one_example():
     params = fnn.dense(4, 3).init(jax.random.key(0))
     assert fnn.check(fnn.backprop(fnn.dense(4, 3), fnn.squared_error), params, X, T).ok
