@@ -624,8 +624,12 @@ def sequential(*layers: Layer | Sequence[Layer]) -> Sequential:
     >>> fnn.sequential([fnn.dense(2, 3, activation="tanh"), fnn.dense(3, 1)]) == fnn.mlp(2, 3, 1, activation="tanh")
     True
     """
-    given: Sequence[Any] = layers[0] if len(layers) == 1 and isinstance(layers[0], Sequence) else layers
-    return Sequential(tuple(given))
+    return Sequential(_listed(layers))
+
+
+def _listed(given: tuple) -> tuple:
+    """What was given one by one, or as one list."""
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], Sequence) else given
 
 
 def skip(layer: Layer) -> Skip:
@@ -672,8 +676,7 @@ def mlp(
     >>> net == fnn.mlp([64, 32, 10]), hash(net) == hash(fnn.mlp(64, 32, 10))
     (True, True)
     """
-    if len(sizes) == 1 and isinstance(sizes[0], Sequence):
-        sizes = tuple(sizes[0])
+    sizes = _listed(sizes)
     remedy = (
         "Give the sizes one by one, mlp(64, 32, 10), or as one list, mlp([64, 32, 10]), and the activation by keyword, "
         "activation='tanh'."

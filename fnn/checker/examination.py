@@ -125,11 +125,17 @@ def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: 
 def _like_yours(finding: Finding, where: str) -> Finding:
     """What is wrong with other whole numbers, and may be so on purpose."""
     says = f"right for the whole numbers of {where} in your run"
-    if finding.entry is not None:
-        place = f"its entry {list(finding.entry)}" if finding.entry else "it"
-        says += f"; for others of their range {place} is {finding.truth:.3g}, by hand {finding.by_hand:.3g}"
+    says += _numbers("for others of their range", finding)
     says += ". Wrong, unless they are all different, in order, or complete on purpose"
     return replace(finding, verdict=Verdict.ASSUMES, message=says, certain=True, kind="assumes")
+
+
+def _numbers(where: str, finding: Finding) -> str:
+    """What the entry is there, and by hand."""
+    if finding.entry is None:
+        return ""
+    place = f"its entry {list(finding.entry)}" if finding.entry else "it"
+    return f"; {where} {place} is {finding.truth:.3g}, by hand {finding.by_hand:.3g}"
 
 
 def _at_random(finding: Finding, rule: Rule, special: str) -> str:
@@ -189,9 +195,7 @@ def _assuming(finding: Finding, assumption: str) -> Finding:
     if finding.verdict == Verdict.UNDECIDED:
         # the numbers at which witnesses contradict each other tell nothing
         finding = Finding(finding.rule, finding.where, finding.argument, finding.verdict)
-    if finding.entry is not None:
-        place = f"its entry {list(finding.entry)}" if finding.entry else "it"
-        message += f"; off them {place} is {finding.truth:.3g}, by hand {finding.by_hand:.3g}"
+    message += _numbers("off them", finding)
     return replace(finding, verdict=Verdict.ASSUMES, message=message, certain=True, kind="assumes")
 
 

@@ -42,8 +42,9 @@ def explained(point: Point, path: tuple, settings: Settings) -> Diagnosis:
         # once more, only for places: this needs another look
         diagnosis = diagnose(first, others, _sizes(point), cotangent, moved, _varied(point, path, settings))
     if diagnosis.kind == "pattern":
-        places = [point, *(place for place, look in zip(places, looks, strict=True) if np.isfinite(look.truth).all())]
-        diagnosis = _left_out(places, path, settings) or diagnosis
+        pairs = zip((point, *places), (first, *looks), strict=True)
+        finite = [(place, look) for place, look in pairs if look is first or np.isfinite(look.truth).all()]
+        diagnosis = _left_out(finite, path, settings) or diagnosis
     if diagnosis.kind == "nonzero":
         # the sums of what must be 0 say nothing more
         return diagnosis
@@ -60,40 +61,38 @@ IN_PLACE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 BESIDE = 6
 
 
-def _left_out(places: list[Point], path: tuple, settings: Settings) -> Diagnosis | None:
+def _left_out(looks: list[tuple[Point, Look]], path: tuple, settings: Settings) -> Diagnosis | None:
     """What is right, in every look, for another value of one argument: ones for a gain that the rule forgets."""
-    rule = places[0].rule
+    point = looks[0][0]
     beside = [
-        (at, argument_of(rule, at)) for at, leaf in jax.tree_util.tree_leaves_with_path(places[0].inputs)
-        if at != path and at[0].idx not in rule.fixed and is_float(leaf) and np.size(leaf) > 1
+        (at, np.shape(leaf)) for at, leaf in jax.tree_util.tree_leaves_with_path(point.inputs)
+        if at != path and at[0].idx not in point.rule.fixed and is_float(leaf) and np.size(leaf) > 1
     ]  # fmt: skip
-    for at, name in beside[:BESIDE]:
+    for at, shape in beside[:BESIDE]:
         for what, (kind, change) in IN_PLACE.items():
-            if all(_is_right_with(place, path, at, change, settings) for place in places):
+            if kind == "transposed" and shape != shape[::-1]:
+                continue
+            if all(_is_right_with(place, look, path, at, change, settings) for place, look in looks):
                 missing = "a transpose is missing, or one too many" if kind == "transposed" else "it is left out"
-                return Diagnosis(f"it is the derivative that holds where {name} is {what}: {missing}", True, kind)
+                says = f"it is the derivative that holds where {argument_of(point.rule, at)} is {what}: {missing}"
+                return Diagnosis(says, True, kind)
     return None
 
 
 def _is_right_with(
-    place: Point, path: tuple, at: tuple, change: Callable[[np.ndarray], np.ndarray], settings: Settings
+    place: Point, look: Look, path: tuple, at: tuple, change: Callable[[np.ndarray], np.ndarray], settings: Settings
 ) -> bool:
     """True if the gradient by hand of one leaf is the true one for another value of a second leaf."""
-
-    def other(where: tuple, leaf: Any) -> Any:
-        return change(np.asarray(leaf)) if where == at else leaf
-
-    moved = place.moved(inputs=jax.tree_util.tree_map_with_path(other, place.inputs))
-    if [np.shape(leaf) for leaf in jax.tree.leaves(moved.inputs)] != [
-        np.shape(leaf) for leaf in jax.tree.leaves(place.inputs)
-    ]:
-        return False
     try:
-        instead = _look(moved, path, settings)
+        _, truth, _, _ = _sides(place.moved(inputs=_with(place.inputs, at, change)), path, settings)
     except DOES_NOT_RUN:
         return False
-    look = _look(place, path, settings)
-    return bool(np.isfinite(instead.truth).all()) and look.same(look.hand, instead.truth)
+    return bool(np.isfinite(truth).all()) and look.same(look.hand, truth)
+
+
+def _with(inputs: tuple, path: tuple, change: Callable[[np.ndarray], np.ndarray]) -> tuple:
+    """The inputs, with one leaf changed."""
+    return jax.tree_util.tree_map_with_path(lambda at, leaf: change(np.asarray(leaf)) if at == path else leaf, inputs)
 
 
 def _elsewhere(point: Point, random: np.random.Generator) -> tuple[tuple, PyTree]:
@@ -143,16 +142,14 @@ def _is_shiftable(point: Point, path: tuple, axis: int, settings: Settings) -> b
     """True if a number added to one line of a leaf, the first or the last, changes no value."""
 
     def shifted(by: float, place: int) -> tuple:
-        def moved(at: tuple, leaf: Any) -> Any:
-            if at != path:
-                return leaf
+        def moved(leaf: np.ndarray) -> np.ndarray:
             # every line is a column of this copy
             lines = np.moveaxis(np.asarray(leaf, np.float64), axis, 0)
             columns = np.array(lines.reshape(len(lines), -1))
             columns[:, place] += by
             return np.moveaxis(columns.reshape(lines.shape), 0, axis)
 
-        return jax.tree_util.tree_map_with_path(moved, point.inputs)
+        return _with(point.inputs, path, moved)
 
     witnesses = settings.witnesses(point.rule)
     values = [
@@ -166,10 +163,6 @@ def _is_shiftable(point: Point, path: tuple, axis: int, settings: Settings) -> b
 def _look(point: Point, path: tuple, settings: Settings) -> Look:
     witnesses = settings.witnesses(point.rule)
     compared = witnesses.compare(point)
-
-    def leaf(tree: PyTree) -> np.ndarray:
-        return np.asarray(dict(jax.tree_util.tree_leaves_with_path(tree))[path], np.float64)
-
     clues: dict[str, np.ndarray] = {}
     named = {"the cotangent of the output": point.y_bar, "the output": compared.output}
     for name, tree in named.items():
@@ -186,13 +179,19 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
             clues[f"{GRADIENT_OF} {argument_of(point.rule, other)}"] = np.asarray(truth)
     clues |= _of_data(point, np.shape(right), settings)
     alone = bars[0] if len(bars) == 1 and not point.rule.whole else None
+    hand, truth, noise, known = _sides(point, path, settings)
+    return Look(hand, truth, clues, _tries(point, path, settings), alone, noise, known)
+
+
+def _sides(point: Point, path: tuple, settings: Settings) -> tuple[np.ndarray, np.ndarray, float, np.ndarray | None]:
+    """(by hand, truth, noise, known) of one leaf, as in `Look`; where the truth is unknown it is as by hand."""
+    witnesses = settings.witnesses(point.rule)
+    compared = witnesses.compare(point)
     noise, known = COARSE * witnesses.coarse, None
-    hand, truth = leaf(compared.hand), leaf(compared.auto)
+    hand, truth = _leaf(compared.hand, path), _leaf(compared.auto, path)
     if compared.uncertainty is not None and compared.kinks is not None:
-        room, kinks = (
-            20 * leaf(shaped(compared.uncertainty, point.inputs)),
-            leaf(shaped(compared.kinks, point.inputs)),
-        )
+        room = 20 * _leaf(shaped(compared.uncertainty, point.inputs), path)
+        kinks = _leaf(shaped(compared.kinks, point.inputs), path)
         size = np.abs(truth[(kinks == 0) & np.isfinite(room)]).max(initial=0)
         # entries that differences cannot tell to a few percent, as at a kink, say nothing about the others
         known = (kinks == 0) & (room <= UNCERTAIN * size)
@@ -201,7 +200,11 @@ def _look(point: Point, path: tuple, settings: Settings) -> Look:
             known, size, truth = np.ones(truth.shape, bool), np.abs(hand).max(initial=0), 0 * truth
         noise = max(noise, float(room[known].max(initial=0) / max(size, 1e-300)))
         truth = np.where(known, truth, hand)
-    return Look(hand, truth, clues, _tries(point, leaf, settings), alone, noise, known)
+    return hand, truth, noise, known
+
+
+def _leaf(tree: PyTree, path: tuple) -> np.ndarray:
+    return np.asarray(dict(jax.tree_util.tree_leaves_with_path(tree))[path], np.float64)
 
 
 #: An entry is known if differences determine it to this share of the largest.
@@ -260,13 +263,13 @@ def _varied(point: Point, path: tuple, settings: Settings) -> list[Look] | None:
     return [look] if np.isfinite(look.truth).all() and np.isfinite(look.hand).all() else []
 
 
-def _tries(point: Point, leaf: Any, settings: Settings) -> dict[str, np.ndarray]:
+def _tries(point: Point, path: tuple, settings: Settings) -> dict[str, np.ndarray]:
     """The gradients of changed rules: if one is right, it says what is wrong."""
     tries = {}
     for what, repaired in point.rule.pair.repairs().items():
         try:
             place = point.inputs, point.data, point.y_bar
-            tries[what] = leaf(settings.programs.of(point.rule, repaired, settings.x64).by_hand(*place)[1])
+            tries[what] = _leaf(settings.programs.of(point.rule, repaired, settings.x64).by_hand(*place)[1], path)
         except DOES_NOT_RUN:
             # this rule keeps something of another structure: nothing to learn here
             continue
@@ -274,7 +277,7 @@ def _tries(point: Point, leaf: Any, settings: Settings) -> dict[str, np.ndarray]
     (output, *more), inputs = jax.tree.leaves(compared.output), jax.tree.leaves(point.inputs)
     if not more and len(inputs) == 1 and np.shape(inputs[0]) == np.shape(output) and not point.rule.iterates:
         at_output = jax.tree.unflatten(jax.tree.structure(point.inputs), [np.asarray(output, np.float64)])
-        tries["misplaced"] = leaf(settings.witnesses(point.rule).compare(point.moved(inputs=at_output)).auto)
+        tries["misplaced"] = _leaf(settings.witnesses(point.rule).compare(point.moved(inputs=at_output)).auto, path)
     return tries
 
 

@@ -35,29 +35,9 @@ def used(program: Any) -> dict[int, tuple[bool, ...]]:
 
         for equation in inner.eqns:
             inputs = [depends(atom) for atom in equation.invars]
-            known.update(zip(equation.outvars, outputs(equation, inputs), strict=True))
+            outputs = _passed(equation, inputs, walk, found, back=False)
+            known.update(zip(equation.outvars, outputs, strict=True))
         return [depends(atom) for atom in inner.outvars]
-
-    def outputs(equation: Any, inputs: list[bool]) -> list[bool]:
-        name, every = equation.primitive.name, [any(inputs)] * len(equation.outvars)
-        if name in jaxprs.CUSTOM:
-            free = [flag for flag, atom in zip(inputs, equation.invars, strict=True) if not jaxprs.is_literal(atom)]
-            before = found.get(id(equation), (False,) * len(free))
-            found[id(equation)] = tuple(a or b for a, b in zip(before, free, strict=True))
-            return every
-        if name == "stop_gradient":
-            return [False] * len(equation.outvars)
-        if (body := jaxprs.body_of(equation)) is not None:
-            return walk(body, inputs)
-        if name == "cond":
-            branches = [walk(jaxprs.closed(branch), inputs[1:]) for branch in equation.params["branches"]]
-            return [any(flags) for flags in zip(*branches, strict=True)]
-        if name == "scan":
-            return _until_steady(jaxprs.Scan.of(equation), inputs, walk)
-        for inner in jaxprs.inside(equation):
-            # in other loops any input may reach any rule
-            walk(inner, [any(inputs)] * len(inner.jaxpr.invars))
-        return every
 
     walk(program, [True] * len(jaxprs.bare(program).invars))
     return found
@@ -68,13 +48,46 @@ def _has_derivative(atom: Any) -> bool:
     return jnp.issubdtype(getattr(atom.aval, "dtype", np.bool_), np.inexact)
 
 
-def _until_steady(scan: jaxprs.Scan, inputs: list[bool], walk: Callable[[Any, list[bool]], list[bool]]) -> list[bool]:
-    constants, carry, sequences = scan.split(inputs)
+#: From a jaxpr and the flags of its inputs (or, on the way back, of its outputs) to those of the other side.
+Walk = Callable[[Any, list[bool]], list[bool]]
+
+
+def _passed(equation: Any, flags: list[bool], walk: Walk, found: dict[int, Any], *, back: bool) -> list[bool]:
+    """The flags beyond an equation, from its inputs to its outputs or back; those of a rule are added to what is
+    found."""
+    name, beyond = equation.primitive.name, equation.invars if back else equation.outvars
+    if name in jaxprs.CUSTOM:
+        literal = [not back and jaxprs.is_literal(atom) for atom in (equation.outvars if back else equation.invars)]
+        own = [flag for flag, out in zip(flags, literal, strict=True) if not out]
+        before = found.get(id(equation), (False,) * len(own))
+        found[id(equation)] = tuple(a or b for a, b in zip(before, own, strict=True))
+    elif name == "stop_gradient":
+        return [False] * len(beyond)
+    elif (body := jaxprs.body_of(equation)) is not None:
+        return walk(body, flags)
+    elif name == "cond":
+        # the first input chooses the branch
+        branches = [walk(jaxprs.closed(each), flags if back else flags[1:]) for each in equation.params["branches"]]
+        merged = [any(each) for each in zip(*branches, strict=True)]
+        return [False, *merged] if back else merged
+    elif name == "scan":
+        return _through_scan(jaxprs.Scan.of(equation), flags, walk, back=back)
+    else:
+        for inner in jaxprs.inside(equation):
+            # in other loops any input may reach any rule
+            walk(inner, [any(flags)] * len(inner.jaxpr.outvars if back else inner.jaxpr.invars))
+    return [any(flags)] * len(beyond)
+
+
+def _through_scan(scan: jaxprs.Scan, flags: list[bool], walk: Walk, *, back: bool) -> list[bool]:
+    """The flags beyond a scan: its carry is walked through until it no longer grows."""
+    held, carry, rest = ([], flags[: scan.carried], flags[scan.carried :]) if back else scan.split(flags)
     while True:
-        out = walk(scan.body, [*constants, *carry, *sequences])
-        grown = [a or b for a, b in zip(carry, out[: scan.carried], strict=True)]
+        out = walk(scan.body, [*held, *carry, *rest])
+        first, into, last = scan.split(out) if back else ([], out[: scan.carried], out[scan.carried :])
+        grown = [a or b for a, b in zip(carry, into, strict=True)]
         if grown == carry:
-            return [*carry, *out[scan.carried :]]
+            return [*first, *carry, *last]
         carry = grown
 
 
@@ -87,43 +100,12 @@ def wanted(program: Any) -> dict[int, tuple[bool, ...]]:
         live = {atom for atom, flag in zip(inner.outvars, flags, strict=True) if flag and not jaxprs.is_literal(atom)}
         for equation in reversed(inner.eqns):
             outputs = [out in live and _has_derivative(out) for out in equation.outvars]
-            flagged = zip(equation.invars, inputs(equation, outputs), strict=True)
+            flagged = zip(equation.invars, _passed(equation, outputs, walk, found, back=True), strict=True)
             live |= {atom for atom, flag in flagged if flag and not jaxprs.is_literal(atom)}
         return [atom in live for atom in inner.invars]
 
-    def inputs(equation: Any, outputs: list[bool]) -> list[bool]:
-        name, every = equation.primitive.name, [any(outputs)] * len(equation.invars)
-        if name in jaxprs.CUSTOM:
-            before = found.get(id(equation), (False,) * len(outputs))
-            found[id(equation)] = tuple(a or b for a, b in zip(before, outputs, strict=True))
-            return every
-        if name == "stop_gradient":
-            return [False]
-        if (body := jaxprs.body_of(equation)) is not None:
-            return walk(body, outputs)
-        if name == "cond":
-            branches = [walk(jaxprs.closed(branch), outputs) for branch in equation.params["branches"]]
-            return [False, *(any(flags) for flags in zip(*branches, strict=True))]
-        if name == "scan":
-            return _until_steady_back(jaxprs.Scan.of(equation), outputs, walk)
-        for inner in jaxprs.inside(equation):
-            walk(inner, [any(outputs)] * len(inner.jaxpr.outvars))
-        return every
-
     walk(program, [True] * len(jaxprs.bare(program).outvars))
     return found
-
-
-def _until_steady_back(
-    scan: jaxprs.Scan, outputs: list[bool], walk: Callable[[Any, list[bool]], list[bool]]
-) -> list[bool]:
-    carry, rest = outputs[: scan.carried], outputs[scan.carried :]
-    while True:
-        constants, into, sequences = scan.split(walk(scan.body, [*carry, *rest]))
-        grown = [a or b for a, b in zip(carry, into, strict=True)]
-        if grown == carry:
-            return [*constants, *carry, *sequences]
-        carry = grown
 
 
 def straight(program: Any, args: tuple) -> dict[int, tuple[str, ...]]:

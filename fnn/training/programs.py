@@ -166,21 +166,23 @@ def _read(config: Config, function: Any, computes: Callable[..., Any], *args: An
     identity = _identity(function)
     if not isinstance(identity, tuple):
         return identity
-    leaves = jax.tree.leaves(args)
-    key = (id(function), *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
+    return _text(config, function, computes, *args) or identity
+
+
+def _text(config: Config, function: Any, computes: Callable[..., Any], *args: Any) -> str:
+    """The fingerprint of what a function computes, kept for the run."""
+    key = (id(function), *((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(args)))
     if key not in config.texts:
         config.texts[key] = fingerprint(computes, *args)
-    return config.texts[key] or identity
+    return config.texts[key]
 
 
 def _optimizer_token(config: Config, params: Any, rate: Any) -> Any:
     """What an optimizer computes; that of a package is what its name says."""
     optimizer: Any = config.optimizer
     if isinstance(optimizer, optax.GradientTransformation):
-        key = (id(optimizer), *((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(params)))
-        if key not in config.texts:
-            config.texts[key] = optimizer_fingerprint(optimizer, params)
-        return config.texts[key] or (_identity(optimizer.update), _identity(optimizer.init))
+        text = _text(config, optimizer, partial(_both, optimizer), params)
+        return text or (_identity(optimizer.update), _identity(optimizer.init))
     if str(getattr(optimizer, "__module__", "")).partition(".")[0] in PACKAGES:
         return _identity(optimizer)
     return _read(config, optimizer, lambda params, rate: _both(config.build(rate), params), params, rate)
@@ -188,7 +190,7 @@ def _optimizer_token(config: Config, params: Any, rate: Any) -> Any:
 
 def optimizer_fingerprint(optimizer: Any, params: Any) -> str:
     """The fingerprint of init and update, or "" if they hold something that cannot be compared, such as a callback."""
-    return fingerprint(lambda params: _both(optimizer, params), params)
+    return fingerprint(partial(_both, optimizer), params)
 
 
 def _both(optimizer: Any, params: Any) -> Any:
