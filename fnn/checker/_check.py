@@ -37,7 +37,7 @@ from fnn.checker.judge import DECLARED, judged_at
 from fnn.checker.longer import Traced, examined_longer
 from fnn.checker.oracles import is_float, lent, pullback
 from fnn.checker.pairs import OfFunction, OfGradient, OfRecord
-from fnn.checker.points import Settings, at, is_known
+from fnn.checker.points import Settings, at, is_known, points
 from fnn.checker.programs import Programs
 from fnn.checker.report import Report
 from fnn.gradients import Backprop
@@ -131,7 +131,7 @@ def check(
             findings, missed = _examined(subject, isinstance(f, Backprop), settings, miss)
             if order == 2 and all(f.verdict.fine for f in findings):
                 # for a rule that is wrong already, the second order says nothing new
-                findings += _second_order(subject, settings)
+                findings += _second_order(subject, settings, findings)
             _note_inside(subject, settings)
         if subject.parts or gradient is not None:
             findings += _examined_longer(traced, args, subject, findings, settings)
@@ -233,13 +233,29 @@ def _whole_examined(
     return findings, missed
 
 
-def _second_order(subject: rules.Subject, settings: Settings) -> list[Finding]:
+def _second_order(subject: rules.Subject, settings: Settings, before: list[Finding]) -> list[Finding]:
     """The findings on the backward passes themselves, as functions."""
     whole, parts = subject.whole, subject.parts
     # some rules of JAX itself hold only where its functions use them; the whole gradient covers those
-    second = [rule.second() for rule in rules.distinct(parts) if rule.own and not rule.expected]
-    findings = [each for rule in second for each in examine(rule, settings, recorded=False)]
-    return [*findings, *examine(whole.second(), settings, generic=not parts)]
+    second = [
+        rule.second(_returns_nothing_for(rule, settings)) for rule in rules.distinct(parts)
+        if rule.own and not rule.expected
+    ]  # fmt: skip
+    # a rule that relies on a property of its data may rely on it here too
+    assuming = {f"{f.rule}, second order" for f in before if f.kind == "assumes"}
+    findings = [each for rule in second for each in examine(rule, settings, recorded=rule.name in assuming)]
+    whole = whole.second(_returns_nothing_for(whole, settings))
+    return [*findings, *examine(whole, settings, generic=not parts)]
+
+
+def _returns_nothing_for(rule: rules.Rule, settings: Settings) -> frozenset[int]:
+    """Inputs that may be data, and for which a rule returns None or zeros."""
+    data = rule.optional | rule.named_data | frozenset(rule.blank)
+    point = next(points(rule, settings, generic=not rule.whole, recorded=rule.whole), None) if data else None
+    if point is None:
+        return frozenset()
+    hand = settings.witnesses(point.rule).compare(point).hand
+    return frozenset(k for k in data if not any(map(np.any, jax.tree.leaves(hand[k]))))
 
 
 def _note_inside(subject: rules.Subject, settings: Settings) -> None:

@@ -211,13 +211,13 @@ class HostWitnesses(Witnesses):
             out[k] = self.value(_filled(moved, point.inputs), point.data) - base
         return point.y_bar * out, float(np.abs(point.y_bar * base))
 
-    def slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> dict[str, Any]:
+    def slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray], step: float = ALONG) -> dict[str, Any]:
         if not self.pair.function_on_host:
-            return super().slopes_along(point, hand, signs)
+            return super().slopes_along(point, hand, signs, step)
         with _quiet():
-            return self._slopes_along(point, hand, signs)
+            return self._slopes_along(point, hand, signs, step)
 
-    def _slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> dict[str, Any]:
+    def _slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray], step: float) -> dict[str, Any]:
         u, base = _vector(point.inputs), self.value(point.inputs, point.data)
         scales = [size_of(leaf) for leaf in floats_of(point.inputs)[0]]
         rows = [scale * each.reshape(len(each), -1) for scale, each in zip(scales, signs, strict=True)]
@@ -227,7 +227,7 @@ class HostWitnesses(Witnesses):
             return float(point.y_bar * (self.value(_filled(u + step, point.inputs), point.data) - base))
 
         g = vector_of(hand, point.inputs)
-        slopes = {"up": np.array([ahead(ALONG * each) for each in v]), "down": np.array([ahead(-ALONG * w) for w in v])}
+        slopes = {"up": np.array([ahead(step * each) for each in v]), "down": np.array([ahead(-step * w) for w in v])}
         taylor = np.array([ahead(h * v[0]) - h * (v[0] @ g) for h in TAYLOR])
         return {**slopes, "dots": v @ g, "taylor": taylor, "weight": float(np.abs(point.y_bar * base))}
 

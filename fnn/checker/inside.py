@@ -262,7 +262,7 @@ def _pair(equation: Any, key: Any, held: frozenset[int]) -> OfEquation:
     def bound(*inputs: Array) -> tuple:
         return floating(single(*typed(inputs)))
 
-    return OfEquation(key, bound, plain, equation.primitive.name == "custom_jvp_call", held=held)
+    return OfEquation(key, bound, plain, equation.primitive.name == "custom_jvp_call", fixed=held)
 
 
 def _axes(equation: Any, rule: Rule, around: dict[str, int]) -> frozenset[str]:

@@ -26,6 +26,12 @@ class Pair:
     themselves."""
 
     @property
+    def held(self) -> frozenset[int]:
+        """Inputs that the rule captured, or for which it refuses a derivative: nothing is differentiated with respect
+        to them."""
+        return frozenset()
+
+    @property
     def coarse(self) -> float:
         """How far what it captured is rounded, as a share, where it makes the same anew with all digits."""
         return 0.0
@@ -213,12 +219,16 @@ class OfEquation(Pair):
     """True for a `custom_jvp`."""
     working: "OfEquation | None" = field(default=None, compare=False)
     """The same equation as the user's own run has it."""
-    held: frozenset[int] = frozenset()
-    """Inputs that are data, for which the rule refuses a derivative."""
+    fixed: frozenset[int] = frozenset()
+    """What `held` says."""
     captured: float = 0.0
     """How far the values that it captured in the user's run are rounded, where a trace in float64 makes them wide."""
     keeps: int | None = None
     """None, or which value a repaired rule of one array keeps: 0 the input, 1 the output."""
+
+    @property
+    def held(self) -> frozenset[int]:
+        return self.fixed
 
     @property
     def coarse(self) -> float:
@@ -228,17 +238,9 @@ class OfEquation(Pair):
         return self.plain(*inputs)
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
-        free = [k for k in range(len(inputs)) if k not in self.held]
-
-        def bound(*moved: PyTree) -> tuple:
-            every = dict(zip(free, moved, strict=True))
-            return self.bound(*(every.get(k, u) for k, u in enumerate(inputs)))
-
         if self.keeps is not None:
             return self._keeping(inputs, y_bar)
-        y, bars = pullback(bound, tuple(inputs[k] for k in free), y_bar)
-        every = dict(zip(free, bars, strict=True))
-        return y, tuple(every.get(k) for k in range(len(inputs)))
+        return pullback_of(self.bound, inputs, y_bar, self.held)
 
     def _keeping(self, inputs: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         """The rule with another value in place of each kept value that has the shape of its input and output."""
@@ -266,28 +268,51 @@ class OfEquation(Pair):
         return self.working or self
 
 
+def pullback_of(f: Callable[..., PyTree], inputs: tuple, y_bar: PyTree, held: frozenset[int]) -> tuple[PyTree, tuple]:
+    """(f(*inputs), one cotangent per input, None for those that are held fixed)."""
+    free = [k for k in range(len(inputs)) if k not in held]
+
+    def moved(*changed: PyTree) -> PyTree:
+        every = dict(zip(free, changed, strict=True))
+        return f(*(every.get(k, u) for k, u in enumerate(inputs)))
+
+    y, bars = pullback(moved, tuple(inputs[k] for k in free), y_bar)
+    every = dict(zip(free, bars, strict=True))
+    return y, tuple(every.get(k) for k in range(len(inputs)))
+
+
 @dataclass(frozen=True)
 class Second(Pair):
     """(*inputs, y_bar) -> cotangents: the backward pass as a function, whose own derivative is the second order."""
 
     first: Pair
+    data: frozenset[int] = frozenset()
+    """Inputs for which the rule returns nothing: neither their gradient nor a derivative with respect to them
+    counts."""
 
     @property
     def coarse(self) -> float:
         return self.first.coarse
 
+    @property
+    def held(self) -> frozenset[int]:
+        return self.first.held | self.data
+
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         *inner, y_bar = inputs
-        # places without a derivative hold None, which is not a leaf
-        return jax.tree.leaves(pullback(lambda *u: self.first.forward(u, data), tuple(inner), y_bar)[1])
+        return self._leaves(pullback(lambda *u: self.first.forward(u, data), tuple(inner), y_bar)[1])
 
     def derived(self, inputs: tuple, data: tuple, y_bar: PyTree) -> tuple[PyTree, tuple]:
         def gradient(*inputs: PyTree) -> PyTree:
             *inner, bar = inputs
-            return jax.tree.leaves(self.first.derived(tuple(inner), data, bar)[1])
+            return self._leaves(self.first.derived(tuple(inner), data, bar)[1])
 
-        return pullback(gradient, inputs, y_bar)
+        return pullback_of(gradient, inputs, y_bar, self.held)
+
+    def _leaves(self, bars: tuple) -> list:
+        # places without a derivative hold None, which is not a leaf
+        return jax.tree.leaves([bar for k, bar in enumerate(bars) if k not in self.held])
 
     @property
     def real(self) -> Pair:
-        return Second(self.first.real)
+        return Second(self.first.real, self.data)

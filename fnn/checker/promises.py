@@ -86,22 +86,23 @@ def of_forward_mode(point: Point, settings: Settings) -> list[Finding]:
     if not point.rule.pair.has_forward_rule:
         return []
     random = np.random.default_rng(settings.seed + 2)
-    floats = [leaf for leaf in jax.tree.leaves(point.inputs) if is_float(leaf)]
-    tangents = [random.normal(0.2, 1, leaf.shape) for leaf in floats]
+    hand = dict(jax.tree_util.tree_leaves_with_path(settings.witnesses(point.rule).compare(point).hand))
+    floats = [(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(point.inputs) if is_float(leaf)]
+    # what the rule closed over has no tangent
+    moves = [random.normal(0.2, 1, leaf.shape) * (path in hand) for path, leaf in floats]
     share = max(1e3 * SHARE, COARSE * settings.witnesses(point.rule).coarse)
     witnesses = settings.witnesses(point.rule)
-    own, right = witnesses.forward_mode(point, tangents)
+    own, right = witnesses.forward_mode(point, moves)
     pairs = list(zip(jax.tree.leaves(own), jax.tree.leaves(right), strict=True))
     if all(np.abs(g - t).max(initial=0) <= share * np.abs(t).max(initial=0) + 1e-300 for g, t in pairs):
         return []
     # autodiff of the function may be wrong, as at a tie inside a smooth one: the rule is right in reverse mode, and the
     # adjoint identity says what the tangent must be
-    bars = [leaf for leaf in jax.tree.leaves(witnesses.compare(point).hand) if leaf is not None]
     forward = sum(np.sum(bar * g) for bar, g in zip(jax.tree.leaves(point.y_bar), jax.tree.leaves(own), strict=True))
-    terms = [bar * v for bar, v in zip(bars, tangents, strict=True)]
+    terms = [hand[path] * v for (path, _), v in zip(floats, moves, strict=True) if path in hand]
     size = sum(np.abs(term).sum() for term in terms)
     off = abs(forward - sum(term.sum() for term in terms))
-    tangent = max(np.abs(v).sum() for v in tangents)
+    tangent = max(np.abs(v).sum() for v in moves)
     if off <= share * size + 1e-300 or off <= tangent * _rounding(point, settings, "hand", "auto"):
         return []
     says = "in forward mode its tangent differs from that of the function, though in reverse mode it is right"

@@ -100,15 +100,21 @@ class Rule:
             return self.own_dtypes
         return tuple(getattr(leaf, "dtype", None) for leaf in jax.tree.leaves((self.inputs, self.data)))
 
-    def second(self) -> "Rule":
-        """The rule of the backward pass, a function of the inputs and of the cotangent of the output."""
-        y_bar = jax.eval_shape(self.pair.forward, self.inputs, self.data)
-        if self.whole:
-            y_bar = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), y_bar)
+    def second(self, data: frozenset[int] = frozenset()) -> "Rule":
+        """The rule of the backward pass, a function of the inputs and of the cotangent of the output.
+
+        Args:
+            data: inputs for which the rule returns nothing, as for data.
+        """
+        y_bar, pair = jax.eval_shape(self.pair.forward, self.inputs, self.data), Second(self.pair, data)
+        random = np.random.default_rng(0)
+        # any cotangent will do; that of the value of the whole function is 1
+        spread = 0 if self.whole else 1
+        y_bar = jax.tree.map(lambda leaf: np.asarray(random.normal(1, spread, leaf.shape), leaf.dtype), y_bar)
         return dataclasses.replace(
-            self, name=f"{self.name}, second order", pair=Second(self.pair), inputs=(*self.inputs, y_bar),
-            labels=(*self.labels, "the cotangent"), small=None if self.small is None else self.small.second(),
-            composite=False, optional=frozenset(), idle=frozenset(),
+            self, name=f"{self.name}, second order", pair=pair, inputs=(*self.inputs, y_bar),
+            labels=(*self.labels, "the cotangent"), small=None if self.small is None else self.small.second(data),
+            composite=False, optional=pair.held, idle=frozenset(),
         )  # fmt: skip
 
 

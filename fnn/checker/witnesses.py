@@ -218,7 +218,7 @@ class Witnesses:
 
     def _along_in(
         self, inputs: tuple, data: tuple, y_bar: PyTree, hand: tuple, signs: list[Array], scales: list[Array],
-        push: bool,
+        step: float, push: bool,
     ) -> dict[str, Array]:  # fmt: skip
         _, value, u, unravel, weight = self._value(inputs, data, y_bar)
         floats = unravel(u)
@@ -232,7 +232,7 @@ class Witnesses:
         def phi(signs: list[Array]) -> tuple[Array, Array, Array]:
             v = steps(signs)
             dots = [jnp.sum(g * step) for g, step in zip(jax.tree.leaves(hand), v, strict=True)]
-            return ahead(ALONG, v), ahead(-ALONG, v), sum(dots, jnp.zeros(()))
+            return ahead(step, v), ahead(-step, v), sum(dots, jnp.zeros(()))
 
         up, down, dots = jax.lax.map(phi, signs)
         first = steps([each[0] for each in signs])
@@ -247,7 +247,7 @@ class Witnesses:
         return self._doubled(auto)(inputs, data, y_bar)
 
     def _slopes_in(self, *place: Any) -> tuple[Array, Array]:
-        seen = self._along_in(*place, push=False)
+        seen = self._along_in(*place, ALONG, push=False)
         return seen["up"], seen["down"]
 
     def _complex_in(self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array) -> Array:
@@ -492,18 +492,24 @@ class Witnesses:
             point: where.
             hand: the gradient by hand.
             signs: for each floating leaf and every direction, by how many characteristic sizes each entry moves.
-            measured: measure how far rounding takes the differences.
+            measured: measure how far rounding takes the differences, and how far the step does.
         """
         slopes = self.slopes_along(point, hand, signs)
         up, down = slopes["up"], slopes["down"]
         rounding = float(4 * np.finfo(np.float64).eps * slopes["weight"])
-        if measured:
-            rounding += 4 * self.rounding_along(point, hand, signs)
         # the slopes ahead and behind differ by h times the curvature, their mean is off by far less
         gap = np.abs(up + down) / ALONG
+        slope, uncertainty = (up - down) / (2 * ALONG), ALONG * gap
+        if measured:
+            rounding += 4 * self.rounding_along(point, hand, signs)
+            # of x³ at 0 nothing is left but the step
+            finer = self.slopes_along(point, hand, signs, ALONG / 2)
+            fine = (finer["up"] - finer["down"]) / ALONG
+            slope = (4 * fine - slope) / 3
+            uncertainty = uncertainty + np.abs(slope - fine)
         return Directions(
-            (up - down) / (2 * ALONG), rounding / ALONG + ALONG * gap, gap, slopes["dots"],
-            float(slopes.get("pushed", np.nan)), np.abs(slopes["taylor"]), rounding,
+            slope, rounding / ALONG + uncertainty, gap, slopes["dots"], float(slopes.get("pushed", np.nan)),
+            np.abs(slopes["taylor"]), rounding,
         )  # fmt: skip
 
     def rounding_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> float:
@@ -512,10 +518,10 @@ class Witnesses:
         place = point.inputs, point.data, point.y_bar, hand, signs, scales
         return float(max(each.max(initial=0) for each in jax.device_get(self._along_noise(place, seed_key(0)))))
 
-    def slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray]) -> dict[str, Any]:
+    def slopes_along(self, point: Point, hand: tuple, signs: list[np.ndarray], step: float = ALONG) -> dict[str, Any]:
         """Differences of the value ahead and behind along each direction, with their sizes."""
         scales = [size_of(leaf) for leaf in floats_of(point.inputs)[0]]
-        place = point.inputs, point.data, point.y_bar, hand, signs, scales
+        place = point.inputs, point.data, point.y_bar, hand, signs, scales, step
         try:
             return jax.device_get(self._along(*place, push=True))
         except DOES_NOT_RUN:

@@ -108,3 +108,52 @@ def test_the_bound_is_not_said_of_a_leaf_whose_gradient_is_0_to_rounding():
     (note,) = (note for note in fnn.check(loss, p).notes if "random directions" in note)
     bound = re.search(r"in a leaf whose gradient is not 0 to rounding, an entry wrong by (\S+) of", note)
     assert bound and float(bound[1]) < 1e-3, note
+
+
+def test_where_only_the_step_is_left_of_a_difference_it_is_no_evidence():
+    """Of x³ at 0 a difference leaves h²; what is stopped within a loop leaves a slope."""
+    report = fnn.check(lambda x: jnp.sum(x**3), 0 * V, gradient=lambda x: 3 * x**2)
+    assert report.ok and "differences are 0 to rounding, as the gradient says" in str(report)
+    f = lambda x: jnp.sum(x**3) + 1e-3 * jnp.sum(jax.lax.map(jax.lax.stop_gradient, x))  # noqa: E731
+    (found,) = (f for f in fnn.check(f, 0 * V).findings if f.argument == "a random direction")
+    assert found.verdict == "UNDECIDED" and abs(found.truth) > 9e-4
+
+
+@pytest.mark.parametrize("stop", [lambda x: x, jax.lax.stop_gradient])
+@pytest.mark.parametrize("mode", ["custom_jvp", "custom_vjp"])
+def test_a_rule_may_close_over_an_array_at_either_order(mode, stop):
+    c, f = 2 * V, getattr(jax, mode)(lambda x: jnp.sin(c) * jnp.sin(x))
+    slope = lambda x: jnp.sin(c) * stop(jnp.cos(x))  # noqa: E731
+    if mode == "custom_jvp":
+        f.defjvps(lambda t, y, x: t * slope(x))
+    else:
+        f.defvjp(lambda x: (f(x), x), lambda x, bar: (bar * slope(x),))
+    report = fnn.check(lambda x: jnp.sum(f(x)), V, order=2, batched=True)
+    assert report.culprits == (() if stop is not jax.lax.stop_gradient else ("<lambda>, second order",)), str(report)
+
+
+@pytest.mark.parametrize("targets_are_an_argument", [False, True])
+def test_at_the_second_order_too_data_need_no_gradient(targets_are_an_argument):
+    x, t = V.reshape(-1, len(V)), jnp.arange(float(len(V)))[None]
+
+    def checked(backward):
+        loss = jax.custom_vjp(lambda p, t: jnp.sum(jnp.cosh(p) * t))
+        loss.defvjp(lambda p, t: (loss(p, t), (p, t)), backward)
+        if targets_are_an_argument:
+            return fnn.check(loss, x, t, order=2)
+        return fnn.check(lambda p: loss(p, t), x, order=2)
+
+    assert checked(lambda kept, bar: (bar * jnp.sinh(kept[0]) * kept[1], None)).ok
+    stopped = checked(lambda kept, bar: (bar * jax.lax.stop_gradient(jnp.sinh(kept[0])) * kept[1], None))
+    assert stopped.culprits == ("<lambda>, second order",), str(stopped)
+
+
+def test_at_the_second_order_too_a_rule_may_rely_on_its_data():
+    def checked(slope):
+        loss = jax.custom_vjp(lambda z, t: -jnp.sum(t * jax.nn.log_softmax(z)))
+        loss.defvjp(lambda z, t: (loss(z, t), (z, t)), lambda kept, bar: (bar * (slope(kept[0]) - kept[1]), None))
+        return fnn.check(lambda z: loss(z, jnp.eye(3)[jnp.array([2, 0])]), jnp.arange(6.0).reshape(2, 3) / 7, order=2)
+
+    report = checked(jax.nn.softmax)
+    assert report.ok and {f.verdict for f in report.findings if "second" in f.rule} >= {"ASSUMES"}, str(report)
+    assert checked(lambda z: jax.lax.stop_gradient(jax.nn.softmax(z))).culprits == ("<lambda>, second order",)
