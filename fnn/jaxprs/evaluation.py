@@ -170,6 +170,14 @@ def _loop(equation: Any, values: Values, hooks: Hooks) -> Values:
         loop = While.of(equation)
         first, second, carry = loop.split(values)
         test, step = run(loop.condition), run(loop.body)
+
+        def turn(c: tuple) -> tuple:
+            # under `jax.vmap` each row goes on for as long as its own condition holds
+            goes_on, moved = test(*first, *c)[0], step(*second, *c)
+            return tuple(jnp.where(_along_rows(goes_on, new), new, old) for new, old in zip(moved, c, strict=True))
+
+        if loop.condition.out_avals[0].shape:
+            return list(jax.lax.while_loop(lambda c: jnp.any(test(*first, *c)[0]), turn, tuple(carry)))
         return list(jax.lax.while_loop(lambda c: test(*first, *c)[0], lambda c: step(*second, *c), tuple(carry)))
     if name == "cond":
         index, *operands = values
@@ -180,6 +188,11 @@ def _loop(equation: Any, values: Values, hooks: Hooks) -> Values:
         out_specs=tuple(params["out_specs"]), axis_names=set(axes or ()), check_vma=params.get("check_vma", True),
     )  # fmt: skip
     return list(mapped(*values))
+
+
+def _along_rows(flags: Any, value: Any) -> Any:
+    """One flag for each row, with axes for the entries of the rows."""
+    return flags.reshape(flags.shape + (1,) * (value.ndim - flags.ndim))
 
 
 def function_of(jaxpr: Any) -> Callable[..., Values]:

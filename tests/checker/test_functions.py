@@ -124,3 +124,20 @@ def test_a_rule_is_found_within_every_kind_of_call(holder):
     report = fnn.check(lambda x: jnp.sum(holder(sine(2.0))(x)), x)
     assert not report.ok and report.culprits == ("sin",), str(report)
     assert "a factor of 2 too many" in str(report)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_loop_under_vmap_ends_for_each_row_by_itself(factor):
+    def solved(y):
+        def newton(state):
+            step = (state[0] ** 3 + state[0] - y) / (3 * state[0] ** 2 + 1)
+            return state[0] - step, step, state[2] + 1
+
+        start = 0 * y, 1 + 0 * y, 0
+        return jax.lax.while_loop(lambda state: (jnp.abs(state[1]) > 1e-12) & (state[2] < 50), newton, start)[0]
+
+    inverse = jax.custom_vjp(solved)
+    inverse.defvjp(lambda y: (solved(y),) * 2, lambda x, bar: (factor * bar / (3 * x**2 + 1),))
+    report = fnn.check(lambda y: jnp.sum(jax.vmap(inverse)(y) ** 2), jnp.array([0.3, 1.0, -9.0]))
+    assert report.ok == (factor == 1), str(report)
+    assert factor == 1 or report.findings[0].message == "a factor of 2 too many"
