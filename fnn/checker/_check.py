@@ -140,7 +140,7 @@ def check(
             _note_written(partial(call.gradient or gradient, **options), call.args, settings)
         if subject.program is not None and not all(f.verdict.fine for f in findings):
             settings.notes.update(dict.fromkeys(filter(None, [trouble.read_beyond(subject.program, args)])))
-        _note_captured(subject, f if gradient is not None else None, settings)
+        _note_captured(subject, None if gradient is None or isinstance(f, Backprop) else f, settings)
     notes = tuple(settings.notes)
     if not found and gradient is None:
         notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
@@ -392,10 +392,9 @@ def _beside(
     if not (function or beside):
         with jax.enable_x64(x64):
             key = inside.key_of(lambda *args: (stripped(called)(*args), gradient(*args)), *args)
-    pair = OfGradient(
-        key, called if function else stripped(called), gradient, function, beside,
-        frozenset().union(*(numbers(each) for each, on_host in zip(written, (function, beside), strict=True) if on_host)),
-    )  # fmt: skip
+    read = [numbers(each) for each, on_host in zip(written, (function, beside), strict=True) if on_host]
+    plain = called if function else stripped(called)
+    pair = OfGradient(key, plain, gradient, function, beside, frozenset().union(*read))
     labels = ("argument 0",)
     # JAX traces in its default dtype what NumPy has in float64
     dtypes = tuple(jax.dtypes.canonicalize_dtype(leaf.dtype) for leaf in jax.tree.leaves(args))
