@@ -141,3 +141,16 @@ def test_a_loop_under_vmap_ends_for_each_row_by_itself(factor):
     report = fnn.check(lambda y: jnp.sum(jax.vmap(inverse)(y) ** 2), jnp.array([0.3, 1.0, -9.0]))
     assert report.ok == (factor == 1), str(report)
     assert factor == 1 or report.findings[0].message == "a factor of 2 too many"
+
+
+def test_a_mask_that_a_rule_captured_and_that_leaves_nothing_out_is_noted():
+    def noted(mask):
+        @jax.custom_vjp
+        def masked(x):
+            return jnp.where(mask, jnp.tanh(x), 0.0)
+
+        masked.defvjp(lambda x: (masked(x), x), lambda x, bar: (bar * (1 - jnp.tanh(x) ** 2) * mask,))
+        report = fnn.check(lambda x: jnp.sum(masked(x)), jnp.array([0.3, -0.2]))
+        return [note for note in report.notes if "closes over an array of shape (2,)" in note]
+
+    assert noted(jnp.ones(2, bool)) and not noted(jnp.array([True, False]))
