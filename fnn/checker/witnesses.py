@@ -247,7 +247,7 @@ class Witnesses:
         return self._doubled(auto)(inputs, data, y_bar)
 
     def _slopes_in(self, *place: Any) -> tuple[Array, Array]:
-        seen = self._along_in(*place, ALONG, push=False)
+        seen = self._along_in(*place, step=ALONG, push=False)
         return seen["up"], seen["down"]
 
     def _complex_in(self, inputs: tuple, data: tuple, y_bar: PyTree, entries: Array) -> Array:

@@ -171,9 +171,10 @@ def _loop(equation: Any, values: Values, hooks: Hooks) -> Values:
         first, second, carry = loop.split(values)
         test, step = run(loop.condition), run(loop.body)
 
-        def turn(c: tuple) -> tuple:
+        def turn(c: tuple[Any, ...]) -> tuple:
             # under `jax.vmap` each row goes on for as long as its own condition holds
-            goes_on, moved = test(*first, *c)[0], step(*second, *c)
+            goes_on = test(*first, *c)[0]
+            moved: list[Any] = list(step(*second, *c))
             return tuple(jnp.where(_along_rows(goes_on, new), new, old) for new, old in zip(moved, c, strict=True))
 
         if loop.condition.out_avals[0].shape:
