@@ -207,8 +207,17 @@ STATEMENTS = {
     "z = x * y; a = jnp.sin(z)\nreturn a + z": "product sin f",
     "z = x * y;\nreturn z + x": "z f",
     "z = (x\n + y); a = z * y\nreturn a + z": "added product f",
-    "z = inner(x * y)\nreturn z + x": "product sin f",
+    "z = inner(x * y)\nreturn z + x": "product z f",
+    "z = inner(inner(x))\nreturn z + x": "sin z f",
+    "z = outer(x)\nu: float = outer(\n y)\nreturn z + u": "added1 z added2 u f",
+    "z = inner(x).T\nz += inner(y)\nreturn z": "sin1 sin2 z",
+    "z = u = inner(x)\nreturn z + u": "sin f",
+    "z = early(x)\nu = both(y)\nreturn z + u[1]": "s t sin cos f",
+    "z = slope(x)\nu = apply(inner, y)\nreturn z + u": "product1 product2 sin f",
+    "z = at_last(x, y)\nreturn z + x": "sin cos f",
+    "z = jax.lax.top_k(jax.lax.full((2,), 3.0), 2)[1]\nreturn z[0] + x": "copies top_k1 top_k2 part squeezed converted f",
     "z = jnp.cos(x) * inner(y)\nreturn z + x": "cos sin z f",
+    "z = compiled(x * y)\nu = compiled(x + y)\nreturn z + u": "product sin1 added sin2 f",
     "z = jax.jit(inner)(x * y)\nu = jax.jit(inner)(x + y)\nreturn z + u": "product sin1 added sin2 f",
     "z = [jnp.sin(v) for v in (x, y)]\nreturn z[0] + z[1]": "sin1 sin2 f",
     "z = jnp.sin(x), jnp.cos(y)\nreturn z[0] + z[1]": "sin cos f",
@@ -219,12 +228,40 @@ STATEMENTS = {
     "for _ in range(2): z = x * y; x = z + 1\nreturn x": "product1 added product2 f",
     "z = (a := x * y) + x\nreturn z * a": "product z f",
 }
+#: What the statements call.
+CALLED = """
+def inner(v):
+    return jnp.sin(v)
+def outer(v):
+    return inner(v + 1)
+def early(v):
+    s = jnp.sin(v)
+    t = jnp.cos(s)
+    return s
+def both(v):
+    return jnp.sin(v), jnp.cos(v)
+def apply(f, v):
+    return f(v)
+def at_last(a, b):
+    try:
+        return jnp.sin(a)
+    finally:
+        jnp.cos(b)
+@jax.grad
+def slope(v):
+    return v * 3
+@jax.jit
+def compiled(v):
+    return jnp.sin(v)
+class Pair:
+    def __init__(self, x):
+        self.x = x
+"""
 
 
 def test_a_name_is_given_by_a_line_that_tells_it(monkeypatch):
     for k, (body, want) in enumerate(STATEMENTS.items()):
-        lines = ["def inner(v):", " return jnp.sin(v)", "class Pair:", " def __init__(self, x): self.x = x"]
-        lines += ["def f(x, y):", *(f" {line}" for line in body.split("\n"))]
+        lines = [*CALLED.split("\n"), "def f(x, y):", *(f" {line}" for line in body.split("\n"))]
         file = f"statements{k}.py"
         monkeypatch.setitem(linecache.cache, file, (1, None, [f"{line}\n" for line in lines], file))
         scope = {"jax": jax, "jnp": jnp}
