@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental.ode import odeint
 
 import fnn
 from fnn.glassbox.spelling import python as py
@@ -146,6 +147,13 @@ FORMS = {
     "dropped indices": (lambda x: jnp.sum(x.at[np.array([-1, 5, -7])].set(x**2, mode="drop") ** 2), X),
     "clipped additions": (lambda x: jnp.sum(x.at[np.array([-1, 5, -7])].add(x**2, mode="clip") ** 2), X),
     "a start before the first": (lambda x: jnp.sum(lax.dynamic_slice(x, (jnp.argmax(x) - 9,), (2,)) ** 2), X),
+    "a number before the first": (
+        lambda x: jnp.sum(lax.dynamic_update_slice(x, x[:2] ** 2, (-9,)) * lax.dynamic_slice(x, (-9,), (1,))), X,
+    ),
+    "a window longer than the row": (
+        lambda x: jnp.sum(lax.conv(x[None, None], jnp.ones((1, 1, 4), x.dtype), (1,), "VALID")) + x[0], X,
+    ),
+    "fewer digits": (lambda x: jnp.sum(lax.reduce_precision(x / 3, 8, 7) * jnp.sin(x)), X),
     "whole numbers divided": (lambda x: jnp.interp(1.5, x, x**2), X),
     "one part": (lambda x: jax.hessian(lambda x: jnp.sum(jnp.sin(x) * x[0]))(x).sum(), X),
     "a loop without a gradient": (
@@ -250,6 +258,13 @@ REFUSED = {
     "a pool with gaps": (
         lambda x: jnp.sum(lax.reduce_window(x, -jnp.inf, lax.max, (2,), (1,), "VALID", (1,), (2,))), X,
         NotImplementedError, "an extreme over windows with dilation has no rule",
+    ),
+    "a maximum from 0": (
+        lambda x: jnp.sum(lax.reduce_window(x, 0.0, lax.max, (2,), (1,), "VALID")), X,
+        NotImplementedError, "`reduce_window` .test_forms.py.* For sums start at 0, for a maximum at -jnp.inf",
+    ),
+    "a while of a library in a scan": (
+        lambda x: jnp.sum(odeint(lambda y, t: -y, x, X)), X, NotImplementedError, r"^test_forms.py:\d+: .*`while` has no",
     ),
     "a solver without a way back": (
         lambda b: jnp.sum(lax.custom_linear_solve(lambda x: 2 * x, b, lambda _, b: b / 2)), X,
