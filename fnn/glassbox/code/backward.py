@@ -140,7 +140,7 @@ def _equal(wanted: Any, result: Any) -> bool:
         return False
     finite = np.isfinite(wanted)
     largest = np.abs(wanted[finite]).max(initial=0.0)
-    return bool((np.abs(wanted - result)[finite] <= 0.03 * largest).all())
+    return bool((np.abs(wanted[finite] - result[finite]) <= 0.03 * largest).all())
 
 
 def _both(
