@@ -383,3 +383,9 @@ def test_complex_numbers_are_shown():
     single = fnn.graph(lambda z: jnp.real(z * z), 1 + 2j)
     assert "1 + 2i" in str(single) and "<svg" in single.svg() and single.trouble is None and single.sizes()
     assert complex(single.gradients[0]) == 2 + 4j
+
+
+def test_the_copies_of_a_row_are_added_in_one_step():
+    # JAX makes a row of b first, then copies of it
+    source = fnn.show_backward(lambda x, W, b: jnp.sum(jnp.tanh(x @ W + b)), WIDE, SQUARE[[0, 1, 1]], X[:2])
+    assert "    b_bar = jnp.sum(added_bar, axis=0)\n" in source.python and "reshape" not in source.python
