@@ -151,7 +151,7 @@ FORMS = {
         lambda x: jnp.sum(lax.dynamic_update_slice(x, x[:2] ** 2, (-9,)) * lax.dynamic_slice(x, (-9,), (1,))), X,
     ),
     "a window longer than the row": (
-        lambda x: jnp.sum(lax.conv(x[None, None], jnp.ones((1, 1, 4), x.dtype), (1,), "VALID")) + x[0], X,
+        lambda x, k: jnp.sum(lax.conv(x[None, None], k[None, None], (1,), "VALID")) + x[0] * k[1], X, np.ones(4),
     ),
     "an infinite slope": (lambda x: jnp.sum((x - 1) ** 0.5), X),
     "fewer digits": (lambda x: jnp.sum(lax.reduce_precision(x / 3, 8, 7) * jnp.sin(x)), X),
