@@ -212,6 +212,7 @@ STATEMENTS = {
     "z = outer(x)\nu: float = outer(\n y)\nreturn z + u": "added1 z added2 u f",
     "z = inner(x).T\nz += inner(y)\nreturn z": "sin1 sin2 z",
     "z = u = inner(x)\nreturn z + u": "sin f",
+    "z = second(x * y, x)\nu = second(x, x * y)\nreturn z + u": "product1 product2 f",
     "z = early(x)\nu = both(y)\nreturn z + u[1]": "s t sin cos f",
     "z = slope(x)\nu = apply(inner, y)\nreturn z + u": "product1 product2 sin f",
     "z = at_last(x, y)\nreturn z + x": "sin cos f",
@@ -240,6 +241,8 @@ def early(v):
     return s
 def both(v):
     return jnp.sin(v), jnp.cos(v)
+def second(a, b):
+    return b
 def apply(f, v):
     return f(v)
 def at_last(a, b):

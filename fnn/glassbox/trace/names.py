@@ -23,7 +23,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from fnn.glassbox.table import known
 from fnn.glassbox.trace.program import Program, Step
-from fnn.jaxprs import Place
+from fnn.jaxprs import NOWHERE, Place
 from fnn.types import PyTree
 
 #: Names that mean something else in the generated source.
@@ -173,8 +173,11 @@ def assigned(program: Program) -> dict[int, str]:
 
 
 def _receiving(step: Step) -> Place:
-    """The line whose value the step makes: its own, or the one to which `return` hands the value on."""
+    """The line whose value the step makes: its own, or the one to which `return` hands the value on; or NOWHERE."""
     place = step.place
+    if _is_handed_on(_statement(place), place.file):
+        # an argument of a function that computes nothing: it may return another one
+        return NOWHERE
     for caller in step.callers:
         statement = _statement(place)
         if not isinstance(statement, ast.Return) or _several(statement.value):
@@ -191,6 +194,17 @@ def _is_a_call(statement: ast.stmt | None, function: str) -> bool:
         return False
     called = statement.value.func
     return isinstance(called, ast.Name | ast.Attribute) and _last(ast.unparse(called)) == _last(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_handed_on(statement: ast.stmt | None, file: str) -> bool:
+    """True where a statement assigns or returns what a function of the same file returns."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Return) or not isinstance(statement.value, ast.Call):
+        return False
+    called = statement.value.func
+    own = isinstance(called, ast.Name) or ast.unparse(called).startswith("self.")
+    functions = (each for each in _parsed("".join(linecache.getlines(file))) if isinstance(each, ast.FunctionDef))
+    return own and any(each.name == _last(ast.unparse(called)) for each in functions)
 
 
 def _last(dotted: str) -> str:
