@@ -24,6 +24,10 @@ BITS = "bitcast_convert_type"
 class NoRule(NotImplementedError):
     """A gradient would flow through a step that has no rule; the message names it and its place."""
 
+    def __init__(self, message: str, place: str) -> None:
+        super().__init__(message)
+        self.place = place
+
 
 class Contribution(NamedTuple):
     """What one consumer of a value passes back to it."""
@@ -109,7 +113,8 @@ def pulled(
         advice = ". Write the function without it, or differentiate it with jax.grad."
         raise NoRule(
             f"the operation `{step.primitive.name}`{where} has no rule in the glass box, and a gradient would flow "
-            f"through it{f': {primitive.refused}.' if primitive.refused else advice}"
+            f"through it{f': {primitive.refused}.' if primitive.refused else advice}",
+            str(step.place),
         )
     y = [values[number] for number in step.outputs]
     y_bar = [bars.get(n, _zeros(value)) for n, value in zip(step.outputs, y, strict=True)]
@@ -117,18 +122,19 @@ def pulled(
     bar, out = (y_bar, y) if step.primitive.multiple_results else (y_bar[0], y[0])
     try:
         contributions = primitive.pull(bar, out, *inputs, **step.params)
-    except NoRule:
-        # raised by a step inside a loop or branch, which has named the place
-        raise
     except NotImplementedError as error:
-        raise NoRule(f"{step.place}: {error}" if where else str(error)) from None
+        if isinstance(error, NoRule) and error.place:
+            # raised by a step inside a loop or branch, which has named its place
+            raise
+        raise NoRule(f"{step.place}: {error}" if where else str(error), str(step.place)) from None
     chosen = [contributions[position] for position in wanted]
     for position, bar in zip(wanted, chosen, strict=True):
         if bar is None:
             raise NoRule(
                 f"the operation `{step.primitive.name}`{where} has no rule for its input {position}, and a gradient "
                 "would flow into it. Hold it fixed with jax.lax.stop_gradient, or differentiate the function with "
-                "jax.grad."
+                "jax.grad.",
+                str(step.place),
             )
     return [None if bar is NOTHING else _fitting(bar, inputs[k]) for k, bar in zip(wanted, chosen, strict=True)]
 

@@ -38,7 +38,7 @@ class Trouble(NamedTuple):
             origins = ", ".join(f"{n.name} ({n.operation}) with cotangent {_range(n.cotangent)}" for n in self.inputs)
             return f"backward, the cotangent of {node.name}{place} {_WORDS[self.what]}, from {origins or 'the output'}."
         origins = ", ".join(f"{n.name} {_range(n.value)}" for n in self.inputs)
-        made = f"`{node.operation}`{place} makes it" if self.inputs else "it was passed in that way"
+        made = f"`{node.operation}`{place} makes it" if node.inputs else "it was passed in that way"
         return f"forward, {node.name} {_WORDS[self.what]}: {made}{' of ' + origins if origins else ''}."
 
 

@@ -28,6 +28,7 @@ from fnn.jaxprs.parts import (
 from fnn.jaxprs.places import (
     NOWHERE,
     Place,
+    callers_of,
     derivative_of,
     is_installed,
     is_own,
@@ -43,7 +44,8 @@ from fnn.jaxprs.text import fingerprint, fingerprint_of, lines_of
 
 __all__ = [
     "AS_CAPTURED", "AS_IT_IS", "CALLS", "CUSTOM", "NOWHERE", "Hooks", "Narrow", "Place", "Scan", "Traced", "Values",
-    "While", "alone", "apply", "axes_of", "bare", "bind", "body_of", "closed", "coarseness", "compared_with",
+    "While", "alone", "apply", "axes_of", "bare", "bind", "body_of", "callers_of", "closed", "coarseness",
+    "compared_with",
     "derivative_of", "doubled", "equations", "evaluate", "fingerprint", "fingerprint_of", "inside", "is_installed",
     "is_literal",
     "is_own", "is_sampler", "is_stopped_by_user", "largest", "line_of", "lines_of", "name_of", "narrow_in",

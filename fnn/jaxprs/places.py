@@ -5,9 +5,10 @@ tell, the answer is NOWHERE or "".
 """
 
 import functools
+import itertools
 import linecache
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,11 +88,26 @@ def places_of(equation: Any) -> tuple[Place, ...]:
     return tuple(dict.fromkeys(_places(equation, installed=True)))
 
 
+def callers_of(equation: Any) -> tuple[Place, ...]:
+    """The lines that called the innermost line outside JAX, as far as no function of JAX stands in between."""
+    inner = itertools.dropwhile(lambda frame: not is_own(frame.file_name), _frames(equation))
+    direct = itertools.takewhile(lambda frame: is_own(frame.file_name), inner)
+    return tuple(map(_place, direct))[1:]
+
+
 def _places(equation: Any, installed: bool) -> Iterator[Place]:
-    source = getattr(getattr(equation, "source_info", None), "traceback", None)
-    for frame in getattr(source, "frames", ()):
+    for frame in _frames(equation):
         if is_own(frame.file_name) and (installed or not is_installed(frame.file_name)):
-            yield Place(frame.file_name, frame.line_num, frame.function_name)
+            yield _place(frame)
+
+
+def _frames(equation: Any) -> Sequence[Any]:
+    source = getattr(getattr(equation, "source_info", None), "traceback", None)
+    return getattr(source, "frames", ())
+
+
+def _place(frame: Any) -> Place:
+    return Place(frame.file_name, frame.line_num, frame.function_name)
 
 
 @functools.cache
@@ -128,6 +144,6 @@ def is_stopped_by_user(equation: Any) -> bool:
         return False
     if STOPPED in str(equation.source_info.name_stack):
         return True
-    frames = list(getattr(equation.source_info.traceback, "frames", ()))
+    frames = list(_frames(equation))
     inner = [k for k, frame in enumerate(frames) if frame.function_name == "stop_gradient"]
     return bool(inner) and inner[-1] + 1 < len(frames) and is_own(frames[inner[-1] + 1].file_name)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental.ode import odeint
 
 import fnn
 from fnn.glassbox.spelling import python as py
@@ -146,6 +147,14 @@ FORMS = {
     "dropped indices": (lambda x: jnp.sum(x.at[np.array([-1, 5, -7])].set(x**2, mode="drop") ** 2), X),
     "clipped additions": (lambda x: jnp.sum(x.at[np.array([-1, 5, -7])].add(x**2, mode="clip") ** 2), X),
     "a start before the first": (lambda x: jnp.sum(lax.dynamic_slice(x, (jnp.argmax(x) - 9,), (2,)) ** 2), X),
+    "a number before the first": (
+        lambda x: jnp.sum(lax.dynamic_update_slice(x, x[:2] ** 2, (-9,)) * lax.dynamic_slice(x, (-9,), (1,))), X,
+    ),
+    "a window longer than the row": (
+        lambda x, k: jnp.sum(lax.conv(x[None, None], k[None, None], (1,), "VALID")) + x[0] * k[1], X, np.ones(4),
+    ),
+    "an infinite slope": (lambda x: jnp.sum((x - 1) ** 0.5), X),
+    "fewer digits": (lambda x: jnp.sum(lax.reduce_precision(x / 3, 8, 7) * jnp.sin(x)), X),
     "whole numbers divided": (lambda x: jnp.interp(1.5, x, x**2), X),
     "one part": (lambda x: jax.hessian(lambda x: jnp.sum(jnp.sin(x) * x[0]))(x).sum(), X),
     "a loop without a gradient": (
@@ -250,6 +259,14 @@ REFUSED = {
     "a pool with gaps": (
         lambda x: jnp.sum(lax.reduce_window(x, -jnp.inf, lax.max, (2,), (1,), "VALID", (1,), (2,))), X,
         NotImplementedError, "an extreme over windows with dilation has no rule",
+    ),
+    "a maximum from 0": (
+        lambda x: jnp.sum(lax.reduce_window(x, 0.0, lax.max, (2,), (1,), "VALID")), X,
+        NotImplementedError, "`reduce_window` .test_forms.py.* For sums start at 0, for a maximum at -jnp.inf",
+    ),
+    "a while of a library in a scan": (
+        lambda x: jnp.sum(odeint(lambda y, t: -y, x, X)), X,
+        NotImplementedError, r"^test_forms.py:\d+: the operation `while` has no",
     ),
     "a solver without a way back": (
         lambda b: jnp.sum(lax.custom_linear_solve(lambda x: 2 * x, b, lambda _, b: b / 2)), X,
@@ -366,3 +383,9 @@ def test_complex_numbers_are_shown():
     single = fnn.graph(lambda z: jnp.real(z * z), 1 + 2j)
     assert "1 + 2i" in str(single) and "<svg" in single.svg() and single.trouble is None and single.sizes()
     assert complex(single.gradients[0]) == 2 + 4j
+
+
+def test_the_copies_of_a_row_are_added_in_one_step():
+    # JAX makes a row of b first, then copies of it
+    source = fnn.show_backward(lambda x, W, b: jnp.sum(jnp.tanh(x @ W + b)), WIDE, SQUARE[[0, 1, 1]], X[:2])
+    assert "    b_bar = jnp.sum(added_bar, axis=0)\n" in source.python and "reshape" not in source.python

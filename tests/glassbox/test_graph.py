@@ -207,8 +207,18 @@ STATEMENTS = {
     "z = x * y; a = jnp.sin(z)\nreturn a + z": "product sin f",
     "z = x * y;\nreturn z + x": "z f",
     "z = (x\n + y); a = z * y\nreturn a + z": "added product f",
-    "z = inner(x * y)\nreturn z + x": "product sin f",
+    "z = inner(x * y)\nreturn z + x": "product z f",
+    "z = inner(inner(x))\nreturn z + x": "sin z f",
+    "z = outer(x)\nu: float = outer(\n y)\nreturn z + u": "added1 z added2 u f",
+    "z = inner(x).T\nz += inner(y)\nreturn z": "sin1 sin2 z",
+    "z = u = inner(x)\nreturn z + u": "sin f",
+    "z = second(x * y, x)\nu = second(x, x * y)\nreturn z + u": "product1 product2 f",
+    "z = early(x)\nu = both(y)\nreturn z + u[1]": "s t sin cos f",
+    "z = slope(x)\nu = apply(inner, y)\nreturn z + u": "product1 product2 sin f",
+    "z = at_last(x, y)\nreturn z + x": "sin cos f",
+    "z = jax.lax.top_k(jax.lax.full((2,), 3.0), 2)[1]\nreturn x + y": "copies top_k1 top_k2 f",
     "z = jnp.cos(x) * inner(y)\nreturn z + x": "cos sin z f",
+    "z = compiled(x * y)\nu = compiled(x + y)\nreturn z + u": "product sin1 added sin2 f",
     "z = jax.jit(inner)(x * y)\nu = jax.jit(inner)(x + y)\nreturn z + u": "product sin1 added sin2 f",
     "z = [jnp.sin(v) for v in (x, y)]\nreturn z[0] + z[1]": "sin1 sin2 f",
     "z = jnp.sin(x), jnp.cos(y)\nreturn z[0] + z[1]": "sin cos f",
@@ -219,12 +229,42 @@ STATEMENTS = {
     "for _ in range(2): z = x * y; x = z + 1\nreturn x": "product1 added product2 f",
     "z = (a := x * y) + x\nreturn z * a": "product z f",
 }
+#: What the statements call.
+CALLED = """
+def inner(v):
+    return jnp.sin(v)
+def outer(v):
+    return inner(v + 1)
+def early(v):
+    s = jnp.sin(v)
+    t = jnp.cos(s)
+    return s
+def both(v):
+    return jnp.sin(v), jnp.cos(v)
+def second(a, b):
+    return b
+def apply(f, v):
+    return f(v)
+def at_last(a, b):
+    try:
+        return jnp.sin(a)
+    finally:
+        jnp.cos(b)
+@jax.grad
+def slope(v):
+    return v * 3
+@jax.jit
+def compiled(v):
+    return jnp.sin(v)
+class Pair:
+    def __init__(self, x):
+        self.x = x
+"""
 
 
 def test_a_name_is_given_by_a_line_that_tells_it(monkeypatch):
     for k, (body, want) in enumerate(STATEMENTS.items()):
-        lines = ["def inner(v):", " return jnp.sin(v)", "class Pair:", " def __init__(self, x): self.x = x"]
-        lines += ["def f(x, y):", *(f" {line}" for line in body.split("\n"))]
+        lines = [*CALLED.split("\n"), "def f(x, y):", *(f" {line}" for line in body.split("\n"))]
         file = f"statements{k}.py"
         monkeypatch.setitem(linecache.cache, file, (1, None, [f"{line}\n" for line in lines], file))
         scope = {"jax": jax, "jnp": jnp}
@@ -292,6 +332,8 @@ def test_a_value_too_large_to_keep_is_summed_up_and_its_gradient_is_whole(monkey
         (lambda x: jnp.sum(jnp.where(x > 0, jnp.sqrt(x), 0.0)), jnp.zeros(2), True, "NaN", "x"),
         # put there, and then summed
         (lambda x: jnp.sum(jnp.where(x > 0, x, jnp.inf)), -1.0, False, "infinite", "f"),
+        # of numbers in the source alone
+        (lambda x: jnp.sum(jnp.log(jnp.array([-1.0, 1.0])) + x), 1.0, False, "NaN", "log"),
         # where is no guard when it chooses what is wrong
         (lambda x: jnp.sum(jnp.where(x < 0, jnp.log(x), 0.0)), -1.0, False, "NaN", "log"),
         # a mask beside a number that is simply too small
@@ -302,7 +344,7 @@ def test_the_first_trouble_is_named_with_its_place(f, x, backward, what, node):
     box = fnn.graph(f, x)
     found = box.trouble
     assert (found.backward, found.what, found.node.name) == (backward, what, node)
-    assert str(found) in box.notes[-1]
+    assert str(found) in box.notes[-1] and (backward or "makes it" in str(found))
     if found.node.operation != "argument":
         assert "test_graph.py:" in str(found)
 

@@ -119,7 +119,7 @@ def _replaced(g, p, y):
 
 def _negative(starts):
     # by default a negative start would be counted from the end once more
-    safe = all(each.literal and not each.text.startswith("-") for each in starts)
+    safe = all(each.literal for each in starts)
     return "" if safe else ", allow_negative_indices=False"
 
 

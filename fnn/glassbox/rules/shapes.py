@@ -96,6 +96,11 @@ def convert(y_bar, y, x):
     return ((jnp.real(y_bar) if jnp.iscomplexobj(y_bar) and not jnp.iscomplexobj(x) else y_bar).astype(x.dtype),)
 
 
+def reduce_precision(y_bar, y, x, *, exponent_bits, mantissa_bits):
+    # y = x with fewer digits; as in a cast to a narrow dtype and back, the cotangent is rounded too
+    return (lax.reduce_precision(y_bar, exponent_bits, mantissa_bits),)
+
+
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 _SHAPED = py.call(lambda g, p, y: f"jnp.reshape({g[0].text}, {y.shape})")
@@ -184,5 +189,5 @@ enter(
         "convert_element_type", convert, py.call(lambda g, p, y: f"jnp.asarray({g[0].text}, jnp.{y.dtype.name})"),
         tex.silent, "converted", Symbol(label="convert"), free, passes_on=True,
     ),
-    Primitive("reduce_precision", convert, py.call(_rounded), cost=free),
+    Primitive("reduce_precision", reduce_precision, py.call(_rounded), cost=free),
 )  # fmt: skip

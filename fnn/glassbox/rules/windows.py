@@ -36,6 +36,9 @@ def conv_general_dilated(
     # y[n, o, t] = Σ x[n, i, t · stride + k] kernel[o, i, k] over input features i and window places k
     x_axes, kernel_axes, y_axes = dimension_numbers
     features, examples = feature_group_count, batch_group_count
+    if not y_bar.size:
+        # the window is longer than x: no sum reads anything
+        return jnp.zeros_like(x), jnp.zeros_like(kernel)
     # the sums may be in a wider dtype than the factors
     y_bar = y_bar.astype(x.dtype)
     arrays = ((x, x_axes), (kernel, kernel_axes), (y_bar, y_axes))
@@ -212,6 +215,11 @@ enter(
         "reduce_window_min", reduce_window_min, _pooled("min", "jnp.inf"), word="window_minima",
         symbol=Symbol(label="min of windows"), cost=_window_cost,
         back=("{g} of each window, to its smallest entry",),
+    ),
+    Primitive(
+        "reduce_window", python=py.unwritten,
+        refused="JAX has no derivative of it either. For sums start at 0, for a maximum at -jnp.inf, for a minimum at "
+        "jnp.inf",
     ),
     Primitive(
         "select_and_scatter_add", select_and_scatter_add, _bound("select_and_scatter_add"), word="scattered",

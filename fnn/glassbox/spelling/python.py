@@ -231,7 +231,14 @@ def starts(indices: Sequence[Piece]) -> str:
     """A tuple of indices of one dtype, including numbers that are written out."""
     named = [each for each in indices if not each.literal]
     kind = f", jnp.{named[0].dtype.name})" if named else ""
-    return parenthesized([f"jnp.array({each.text}{kind}" if each.literal and named else each.text for each in indices])
+    # a start before the first entry is moved to it; written as a number it would be refused
+    texts = ["0" if each.literal and each.text.startswith("-") else each.text for each in indices]
+    return parenthesized(
+        [
+            f"jnp.array({text}{kind}" if each.literal and named else text
+            for each, text in zip(indices, texts, strict=True)
+        ]
+    )
 
 
 def typed(piece: Piece, dtype: Any) -> str:

@@ -23,7 +23,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from fnn.glassbox.table import known
 from fnn.glassbox.trace.program import Program, Step
-from fnn.jaxprs import Place
+from fnn.jaxprs import NOWHERE, Place
 from fnn.types import PyTree
 
 #: Names that mean something else in the generated source.
@@ -154,7 +154,8 @@ def assigned(program: Program) -> dict[int, str]:
     """{value: the variable to which the user's source assigns it}, as far as a single line shows.
 
     A statement `q = x + y` may take several steps; the last one in a row makes q. What a function that the statement
-    calls computes belongs to the row: of `q = f(x + 1)` the sum is not q.
+    calls computes belongs to the row: of `q = f(x + 1)` the sum is not q. What `f` returns is q, if the line of its
+    `return` makes it.
     """
     for file in {step.place.file for step in program.steps}:
         # a module may have been mended and loaded anew
@@ -162,16 +163,59 @@ def assigned(program: Program) -> dict[int, str]:
     _statement.cache_clear()
     result: dict[int, str] = {}
     for step, following in itertools.zip_longest(program.steps, program.steps[1:]):
-        statement = _statement(step.place)
-        target = _target(statement, step.place.function)
-        if statement and target and not (following and _goes_on(statement, step.place.file, following)):
+        place = _receiving(step)
+        statement = _statement(place)
+        target = _target(statement, place.function)
+        # of several outputs a line does not tell which one it assigns
+        if statement and target and not step.outputs[1:] and not (following and _goes_on(statement, place, following)):
             result[step.outputs[0]] = target
     return result
 
 
-def _goes_on(statement: ast.stmt, file: str, following: Step) -> bool:
+def _receiving(step: Step) -> Place:
+    """The line whose value the step makes: its own, or the one to which `return` hands the value on; or NOWHERE."""
+    place = step.place
+    if _is_handed_on(_statement(place), place.file):
+        # an argument of a function that computes nothing: it may return another one
+        return NOWHERE
+    for caller in step.callers:
+        statement = _statement(place)
+        if not isinstance(statement, ast.Return) or _several(statement.value):
+            break
+        if not _is_a_call(_statement(caller), place.function):
+            break
+        place = caller
+    return place
+
+
+def _is_a_call(statement: ast.stmt | None, function: str) -> bool:
+    """True where the value of a statement is what that function returns: `q = f(…)`, `return f(…)`."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Return) or not isinstance(statement.value, ast.Call):
+        return False
+    called = statement.value.func
+    return isinstance(called, ast.Name | ast.Attribute) and _last(ast.unparse(called)) == _last(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_handed_on(statement: ast.stmt | None, file: str) -> bool:
+    """True where a statement assigns or returns what a function of the same file returns."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Return) or not isinstance(statement.value, ast.Call):
+        return False
+    called = statement.value.func
+    own = isinstance(called, ast.Name) or ast.unparse(called).startswith("self.")
+    functions = (each for each in _parsed("".join(linecache.getlines(file))) if isinstance(each, ast.FunctionDef))
+    return own and any(each.name == _last(ast.unparse(called)) for each in functions)
+
+
+def _last(dotted: str) -> str:
+    return dotted.rpartition(".")[2]
+
+
+def _goes_on(statement: ast.stmt, place: Place, following: Step) -> bool:
     """True where the next step belongs to the statement too, or to what it calls."""
-    return any(place.file == file and _spans(statement, place.line) for place in (following.place, *following.around))
+    return any(
+        other.file == place.file and _spans(statement, other.line) for other in (following.place, *following.around)
+    )
 
 
 def _target(statement: ast.stmt | None, function: str) -> str:
@@ -183,7 +227,7 @@ def _target(statement: ast.stmt | None, function: str) -> str:
     else:
         return ""
     # a lambda stands inside the statement that makes it, and computes nothing for its target
-    inside = function.rpartition(".")[2].startswith("<")
+    inside = _last(function).startswith("<")
     return target.id if isinstance(target, ast.Name) and not inside and not _several(statement.value) else ""
 
 
@@ -194,7 +238,7 @@ _MAKERS = ("dict", "list", "map", "partial", "set", "tuple", "zip")
 def _several(value: ast.expr | None) -> bool:
     """True for what holds values and is none of them: lists, and objects, whose classes have capitals."""
     if isinstance(value, ast.Call):
-        maker = ast.unparse(value.func).rpartition(".")[2]
+        maker = _last(ast.unparse(value.func))
         return maker in _MAKERS or maker[:1].isupper()
     return isinstance(value, _LISTS)
 

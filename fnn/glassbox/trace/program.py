@@ -6,14 +6,14 @@ they were traced, so every step comes after those that it reads: a topological o
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fnn.glassbox.trace.devices import INDEX, ON_ONE_DEVICE, PLATFORM, reducing, refuse_many, reshaping, transposing
-from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, is_literal, name_of, places_of
+from fnn.jaxprs import CALLS, CUSTOM, NOWHERE, Place, bare, bind, callers_of, is_literal, name_of, places_of
 from fnn.types import PyTree, is_key
 
 #: Primitives that are replaced by their contents, with the parameter that holds these.
@@ -29,8 +29,13 @@ LOOKED_THROUGH = CALLS | {
 HIGH = "call_hi_primitive"
 
 
-#: Where an equation stands and what called that line, the innermost first.
-Lines: TypeAlias = tuple[Place, ...]
+class Lines(NamedTuple):
+    """Where an equation stands."""
+
+    every: tuple[Place, ...] = (NOWHERE,)
+    """Its line and those that called it, the innermost first."""
+    callers: tuple[Place, ...] = ()
+    """Those that called it with no function of JAX in between, the innermost first."""
 
 
 class Step(NamedTuple):
@@ -43,8 +48,10 @@ class Step(NamedTuple):
     place: Place
     calls: tuple[str, ...]
     """The nested calls and named scopes around it, outermost first; the second one with a name is `name#2`."""
-    around: Lines = ()
+    around: tuple[Place, ...] = ()
     """The lines that called the one at which it stands, the innermost first."""
+    callers: tuple[Place, ...] = ()
+    """The first of these lines, as far as no function of JAX stands in between."""
 
 
 class Program(NamedTuple):
@@ -80,7 +87,7 @@ def flattened(closed: Any, *, labels: bool = False, solving: bool = False) -> Pr
     """
     written = _Written(labels, solving)
     inputs = [written.value(v.aval) for v in closed.jaxpr.invars]
-    outputs = written.walk(closed, inputs, (), (NOWHERE,))
+    outputs = written.walk(closed, inputs, (), Lines())
     rewritten = tuple(dict.fromkeys(written.rewritten))
     effects = bool(getattr(closed, "effects", ()))
     steps, names = tuple(written.steps), written.names
@@ -121,7 +128,8 @@ class _Written:
             return self.constant(atom.val, atom.aval) if is_literal(atom) else known[atom]
 
         for equation in jaxpr.eqns:
-            places, scopes = (*places_of(equation), *outer), (*calls, *_scopes(equation))
+            places = Lines((*places_of(equation), *outer.every), callers_of(equation))
+            scopes = (*calls, *_scopes(equation))
             inputs = list(map(read, equation.invars))
             known.update(zip(equation.outvars, self.written(equation, inputs, scopes, places), strict=True))
         return [read(atom) for atom in jaxpr.outvars]
@@ -163,8 +171,11 @@ class _Written:
         self, equation: Any, inputs: Sequence[int], made: Sequence[Any], calls: tuple[str, ...], places: Lines
     ) -> tuple[int, ...]:
         outputs = tuple(map(self.value, made))
-        place, *around = places
-        step = Step(equation.primitive, dict(equation.params), tuple(inputs), outputs, place, calls, tuple(around))
+        place, *around = places.every
+        step = Step(
+            equation.primitive, dict(equation.params), tuple(inputs), outputs, place, calls, tuple(around),
+            places.callers,
+        )  # fmt: skip
         self.steps.append(step)
         return outputs
 
@@ -179,7 +190,7 @@ class _Written:
         """A function mapped over devices, on the only device."""
         name, made = equation.primitive.name, [v.aval for v in equation.outvars]
         if name == "shard_map":
-            refuse_many(equation, places[0])
+            refuse_many(equation, places.every[0])
             return self.walk(equation.params["jaxpr"], inputs, calls, places)
         if name == INDEX:
             return [self.constant(0, made[0])]
