@@ -137,9 +137,9 @@ def asked_for(jaxpr: Any, passed: Sequence[Any] | None = None) -> frozenset[Aske
         what = [_number(a.val) if is_literal(a) else known.get(a) for a in equation.invars]
         name = equation.primitive.name
         if name in MIRRORED and _is_of(np.integer, equation.invars[0]) and equation.outvars[0] not in wraps:
-            for this, other, how in ((*what, name), (*what[::-1], MIRRORED[name])):
+            for this, other, how in ((what[0], what[1], name), (what[1], what[0], MIRRORED[name])):
                 if isinstance(other, float) and not isinstance(this, float):
-                    found.add(Asked(None if this is None else this.source, how, int(other)))
+                    found.add(Asked(getattr(this, "source", None), how, int(other)))
         elif name in PICK:
             known[equation.outvars[0]] = what[0]
         body = body_of(equation)
