@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.checker import inside, reach, rules
+from fnn.checker import inside, reach, rules, trouble
 from fnn.checker.arguments import (
     Call,
     kind,
@@ -28,6 +28,7 @@ from fnn.checker.arguments import (
     require_usable,
     without_others,
 )
+from fnn.checker.closure import held, numbers
 from fnn.checker.directions import along_random_directions
 from fnn.checker.examination import examine
 from fnn.checker.findings import Finding, Verdict, graver
@@ -137,6 +138,9 @@ def check(
             findings += _examined_longer(traced, args, subject, findings, settings)
         if gradient is not None:
             _note_written(partial(call.gradient or gradient, **options), call.args, settings)
+        if subject.program is not None and not all(f.verdict.fine for f in findings):
+            settings.notes.update(dict.fromkeys(filter(None, [trouble.read_beyond(subject.program, args)])))
+        _note_captured(subject, None if gradient is None or isinstance(f, Backprop) else f, settings)
     notes = tuple(settings.notes)
     if not found and gradient is None:
         notes = ("no hand-written rule was found; plain autodiff was checked", *notes)
@@ -291,6 +295,27 @@ def _note_written(gradient: Callable[..., PyTree], args: tuple, settings: Settin
             settings.notes[f"{says}; here it got copies. Compute with new arrays, p = p - …, or copy first"] = None
 
 
+def _note_captured(subject: rules.Subject, f: Callable[..., Array] | None, settings: Settings) -> None:
+    """Note captured arrays in which nothing is left out, or nothing stays: whatever forgets them looks right."""
+    captured = [(f"{rule.name} ({rule.where})", "", rule.inputs[k]) for rule in subject.parts for k in rule.fixed]
+    captured += [("the function", f"{name}, ", value) for name, value in ([] if f is None else held(f))]
+    for holder, name, value in captured:
+        if what := _alike(value):
+            array = f"an array of shape {np.shape(value)} that is all {what}"
+            says = f"{holder} closes over {name}{array}: whether the gradient uses it cannot be seen"
+            settings.notes[f"{says}. Pass it as an argument"] = None
+
+
+def _alike(value: Any) -> str:
+    """What every entry of a mask is, if all are alike; "" for any other value."""
+    if not isinstance(value, np.ndarray | jax.Array) or value.size < 2 or is_key(value):
+        return ""
+    entries = np.asarray(value)
+    if entries.dtype.kind not in "bfiu" or not np.isin(entries, (0, 1)).all() or (entries != entries.flat[0]).any():
+        return ""
+    return str(entries.flat[0].item()).removesuffix(".0")
+
+
 def assert_gradients(f: Backprop | Callable[..., Array], *args: PyTree, **options: Any) -> Report:
     """Check as `check` does, with the same arguments, and raise `AssertionError` with the printed report unless it is
     ok; for tests.
@@ -355,7 +380,7 @@ def _of_function(f: Callable[..., Array], call: Call, declared: Declared, settin
 
     if call.gradient is not None:
         beside = call.gradient
-        return _beside(called, lambda *args: beside(*args, **options), args, rules.place(beside), x64)
+        return _beside(called, lambda *args: beside(*args, **options), args, (call.function, beside), x64)
     run = require_traced(called, args)
     with jax.enable_x64(True):
         parts = inside.of_function(called, args, run, x64, declared)
@@ -374,8 +399,10 @@ def _of_function(f: Callable[..., Array], call: Call, declared: Declared, settin
     return rules.Subject(whole, parts, run.program)
 
 
-def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: bool) -> rules.Subject:
-    """A gradient that is written separately from its function."""
+def _beside(
+    called: Callable, gradient: Callable, args: tuple, written: tuple[Callable, Callable], x64: bool
+) -> rules.Subject:
+    """A gradient that is written separately from its function; `written`: both as the user wrote them."""
     function, beside = needs_host(called, args), needs_host(gradient, args)
     program = None
     if function:
@@ -387,10 +414,13 @@ def _beside(called: Callable, gradient: Callable, args: tuple, where: str, x64: 
     if not (function or beside):
         with jax.enable_x64(x64):
             key = inside.key_of(lambda *args: (stripped(called)(*args), gradient(*args)), *args)
-    pair = OfGradient(key, called if function else stripped(called), gradient, function, beside)
+    read = [numbers(each) for each, on_host in zip(written, (function, beside), strict=True) if on_host]
+    plain = called if function else stripped(called)
+    pair = OfGradient(key, plain, gradient, function, beside, frozenset().union(*read))
     labels = ("argument 0",)
     # JAX traces in its default dtype what NumPy has in float64
     dtypes = tuple(jax.dtypes.canonicalize_dtype(leaf.dtype) for leaf in jax.tree.leaves(args))
+    where = rules.place(written[1])
     whole = rules.Rule("gradient", where, pair, args[:1], labels, args[1:], whole=True, loose=True, own_dtypes=dtypes)
     return rules.Subject(whole, [], program)
 

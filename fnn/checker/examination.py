@@ -61,13 +61,27 @@ def _examined(
 ) -> list[Finding]:
     findings = list(before or [])
     for point in points(rule, settings, generic, recorded and before is None):
-        findings = graver(findings, judged_at(point, settings))
+        judged = judged_at(point, settings)
+        findings = graver(findings, _beyond_numbers_in_code(judged) if point.far else judged)
         if any(f.verdict == Verdict.FORMULA for f in findings):
             return _elsewhere(findings, rule, settings, before) if point.generic and recorded else findings
     if rule.converges and recorded and any(f.verdict == Verdict.UNDECIDED for f in findings):
         # where it does not settle, no witness agrees with another
         return _elsewhere(findings, rule, settings, before)
     return findings
+
+
+def _beyond_numbers_in_code(findings: list[Finding]) -> list[Finding]:
+    """What is wrong beyond the numbers in code on the host: thresholds perhaps, and perhaps the inputs are smaller."""
+    wrong = [f for f in findings if f.verdict == Verdict.FORMULA and f.inputs is not None]
+    return [
+        replace(
+            f, verdict=Verdict.ASSUMES, certain=True, kind="assumes",
+            message=f"right for ordinary numbers{_numbers(f'for inputs of up to {_largest(f):.3g}', f)}. Wrong, unless "
+            "the inputs are never that large",
+        )
+        for f in wrong
+    ]  # fmt: skip
 
 
 def _without_idle(findings: list[Finding], apart: list[Finding], rule: Rule) -> list[Finding]:
@@ -171,8 +185,12 @@ def _at_random(finding: Finding, rule: Rule, special: str) -> str:
         return f"{says}, where {special}: does the gradient leave that out?"
     if not rule.loose or finding.inputs is None:
         return says
-    largest = max(float(np.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(finding.inputs) if is_float(leaf))
-    return f"{says}: a guard, such as clip? The finding's `inputs` hold those numbers, of up to {largest:.3g}"
+    return f"{says}: a guard, such as clip? The finding's `inputs` hold those numbers, of up to {_largest(finding):.3g}"
+
+
+def _largest(finding: Finding) -> float:
+    """The largest number among the inputs of a finding, without its sign."""
+    return max(float(np.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(finding.inputs) if is_float(leaf))
 
 
 def _special(rule: Rule, settings: Settings) -> str:

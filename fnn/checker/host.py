@@ -58,6 +58,8 @@ class HostWitnesses(Witnesses):
 
     def __init__(self, pair: Pair, dtypes: tuple, x64: bool) -> None:
         super().__init__(pair, dtypes, x64)
+        # which of them are thresholds is not known; axes and exponents are small, and ordinary numbers exceed them
+        self.compared_with = frozenset(number for number in self.pair.numbers if abs(number) > EXCEEDED)
         self._auto_noise = lightly(apart(self._auto))
 
     def _compared(self, point: Point) -> Compared:
@@ -283,6 +285,8 @@ FAINT = 30
 SHARE = 1e-9
 #: Up to how many entries of data their gradients are differenced.
 MOST = 256
+#: Numbers in code up to this size are exceeded by the numbers that are tried anyway.
+EXCEEDED = 3
 #: How many lines the noise is measured along.
 LINES = 3
 

@@ -190,6 +190,8 @@ class OfGradient(Pair):
     function_on_host: bool = False
     """True for a function that cannot be traced, such as one written in NumPy."""
     gradient_on_host: bool = False
+    numbers: frozenset[float] = frozenset()
+    """Those in the code of what runs on the host, which may be thresholds."""
 
     def forward(self, inputs: tuple, data: tuple) -> PyTree:
         return self.called(inputs[0], *data)

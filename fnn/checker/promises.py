@@ -27,7 +27,8 @@ COARSE = 16
 #: nothing.
 CANCELLED = 10
 #: In the working dtype: err(hand) ≤ RATIO err(auto) + ULPS eps max|t|, err(auto) no less than its noise.
-RATIO, ULPS = 8, 64
+#: The second term is never more than MOST of max|t|, which 64 eps of bfloat16 would be.
+RATIO, ULPS, MOST = 8, 64, 0.25
 #: How many cotangents are in the batch for which `jax.vmap` must give the same as one after the other.
 BATCH = 3
 
@@ -210,7 +211,7 @@ def _lost(run: _Working, path: tuple, finding: Finding) -> Finding:
     eps = float(jnp.finfo(dtype).eps)
 
     def allowed(off: float) -> float:
-        return RATIO * off + ULPS * eps * size + 1e-300
+        return RATIO * off + min(ULPS * eps, MOST) * size + 1e-300
 
     # if autodiff itself gives NaN or infinity there is nothing to compare with
     if not np.isfinite(auto_off) or apart[worst] <= allowed(auto_off):

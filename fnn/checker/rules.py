@@ -121,6 +121,8 @@ class Point:
     data: tuple
     y_bar: PyTree
     generic: bool = False
+    far: bool = False
+    """True beyond the numbers in code on the host, where rounding may be so large that nothing can be told."""
     results: dict[str, Any] = field(default_factory=dict, repr=False)
     """What the witnesses have already found there."""
 

@@ -1,5 +1,7 @@
-"""Where a value that is not finite comes from: the first operation of a trace that makes one from finite numbers."""
+"""Where a value that is not finite comes from: the first operation of a trace that makes one from finite numbers; and
+which look-ups read beyond their array."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -19,12 +21,36 @@ def first_bad(program: Any, args: tuple) -> str:
     return _bad_in(program, jax.tree.leaves(args)) or "no single operation shows it"
 
 
-def _bad_in(closed: Any, values: Values) -> str:
+def read_beyond(program: Any, args: tuple) -> str:
+    """The first look-up that reads beyond its array when a trace runs on these arguments; "" if there is none."""
+    return next(_read_beyond(program, jax.tree.leaves(args)), "")
+
+
+def _read_beyond(closed: Any, values: Values) -> Iterator[str]:
+    for equation, inputs, _ in _steps(closed, values):
+        if (inner := jaxprs.body_of(equation)) is not None:
+            yield from _read_beyond(inner, inputs)
+        elif equation.primitive.name == "gather":
+            array, indices = (np.asarray(each) for each in inputs[:2])
+            axes, sizes = equation.params["dimension_numbers"].start_index_map, equation.params["slice_sizes"]
+            last = [array.shape[axis] - sizes[axis] for axis in axes]
+            if ((indices < 0) | (indices > last)).any():
+                yield _beyond(equation, inputs)
+
+
+def _steps(closed: Any, values: Values) -> Iterator[tuple[Any, Values, Values]]:
+    """(equation, its inputs, its outputs) of each equation of a trace that runs on these values."""
     known: dict[Any, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known.update(zip(closed.jaxpr.invars, values, strict=True))
     for equation in closed.jaxpr.eqns:
         inputs = [jaxprs.value_of(atom) if jaxprs.is_literal(atom) else known[atom] for atom in equation.invars]
         out = jaxprs.apply(equation, inputs)
+        known.update(zip(equation.outvars, out, strict=True))
+        yield equation, inputs, out
+
+
+def _bad_in(closed: Any, values: Values) -> str:
+    for equation, inputs, out in _steps(closed, values):
         if not _all_finite(out) and _all_finite(inputs):
             # look inside calls: the operation itself says more than the function around it
             if (inner := jaxprs.body_of(equation)) is not None:
@@ -34,7 +60,6 @@ def _bad_in(closed: Any, values: Values) -> str:
             ranges = ", ".join(f"from {np.min(v):.4g} to {np.max(v):.4g}" for v in inputs if is_float(v) and np.size(v))
             place = jaxprs.place_of(equation, installed=False)
             return f"`{equation.primitive.name}`{f' ({place})' if place else ''} makes it, of inputs {ranges}"
-        known.update(zip(equation.outvars, out, strict=True))
     return ""
 
 

@@ -124,3 +124,16 @@ def test_a_rule_is_found_within_every_kind_of_call(holder):
     report = fnn.check(lambda x: jnp.sum(holder(sine(2.0))(x)), x)
     assert not report.ok and report.culprits == ("sin",), str(report)
     assert "a factor of 2 too many" in str(report)
+
+
+def test_a_mask_that_a_rule_captured_and_that_leaves_nothing_out_is_noted():
+    def noted(mask):
+        @jax.custom_vjp
+        def masked(x):
+            return jnp.where(mask, jnp.tanh(x), 0.0)
+
+        masked.defvjp(lambda x: (masked(x), x), lambda x, bar: (bar * (1 - jnp.tanh(x) ** 2) * mask,))
+        report = fnn.check(lambda x: jnp.sum(masked(x)), jnp.array([0.3, -0.2]))
+        return [note for note in report.notes if "closes over an array of shape (2,)" in note]
+
+    assert noted(jnp.ones(2, bool)) and not noted(jnp.array([True, False]))

@@ -90,3 +90,16 @@ def test_a_gradient_that_a_transformation_made():
     assert finding.verdict == "OK" and finding.where.startswith("test_messages.py:")
     report = fnn.check(f, V, gradient=jax.value_and_grad(f))
     assert not report.ok and "it gives a value beside its gradient. Pass lambda *args: g(*args)[1]" in str(report)
+
+
+def test_labels_out_of_range_are_named_where_witnesses_contradict_each_other():
+    """JAX reads the last entry for them, and gives that entry no gradient."""
+
+    def loss(z, y):
+        return -jnp.mean(jax.nn.log_softmax(z)[jnp.arange(2), y])
+
+    z = jnp.array([[0.3, 0.1, -0.2], [0.0, 0.5, 0.1]])
+    inside, beyond = fnn.check(loss, z, jnp.array([0, 2])), fnn.check(loss, z, jnp.array([1, 3]))
+    (note,) = [note for note in beyond.notes if "reads beyond an array of shape (2, 3), at indices up to 3" in note]
+    assert not beyond.ok and note.endswith("a label out of range? Number the classes from 0")
+    assert inside.ok and "beyond" not in str(inside)

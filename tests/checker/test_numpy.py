@@ -458,3 +458,32 @@ def test_a_gradient_of_0_to_rounding_is_right_and_a_small_one_that_is_wrong_is_n
     gradient = lambda p: {"a": 2 * p["a"], "b": 1.5e-11 * np.cos(p["b"])}  # noqa: E731
     report = fnn.check(f, small, gradient=gradient)
     assert not report.ok and "argument 0['b']: a constant factor of 1.5 too many" in str(report), str(report)
+
+
+def test_numbers_in_the_code_may_be_thresholds():
+    """A gradient that forgets the upper end of relu6 is right for all ordinary numbers."""
+
+    def of(gradient):
+        return fnn.check(lambda x: np.sum(np.clip(x, 0, 6)), V, gradient=gradient)
+
+    right, wrong = of(lambda x: 1.0 * ((x > 0) & (x < 6))), of(lambda x: 1.0 * (x > 0))
+    assert {f.verdict for f in right.findings} == {"OK"}
+    (finding,) = wrong.findings
+    assert finding.verdict == "ASSUMES" and finding.by_hand - finding.truth == 1
+    assert re.match(r"right for ordinary numbers; for inputs of up to 1\d\S* its entry", finding.message)
+
+
+#: A mask that leaves nothing out, and other arrays.
+EVERYTHING, SOME = np.ones(V.shape, bool), V > 0
+
+
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_a_captured_mask_that_leaves_nothing_out_is_noted(xp):
+    def noted(mask):
+        report = fnn.check(lambda x: xp.sum(xp.where(mask, x**2, 0.0)), V, gradient=lambda x: 2 * x * (mask != 0))
+        assert report.ok
+        return [note for note in report.notes if "closes over mask, an array of shape" in note]
+
+    (note,) = noted(EVERYTHING)
+    assert note.endswith("that is all True: whether the gradient uses it cannot be seen. Pass it as an argument")
+    assert noted(EVERYTHING.astype(float)) and not noted(SOME) and not noted(3.0 * EVERYTHING)

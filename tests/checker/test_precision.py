@@ -23,6 +23,19 @@ def test_what_is_right_in_float64_and_poor_in_the_working_dtype():
     assert {f.verdict for f in report.findings if f.rule == "f"} == {fnn.checker.Verdict.PRECISION}
 
 
+def test_a_factor_that_is_wrong_in_half_precision_alone():
+    """64 ulp of bfloat16 are half of the entry."""
+
+    @jax.custom_vjp
+    def square(x):
+        return x * x
+
+    square.defvjp(lambda x: (x * x, x), lambda x, bar: (bar * (1 if x.dtype == jnp.bfloat16 else 2) * x,))
+    for dtype, verdict in ((jnp.float32, "OK"), (jnp.bfloat16, "PRECISION")):
+        report = fnn.check(lambda x: jnp.sum(square(x)), jnp.asarray([0.3, 1.0, 2.0], dtype))
+        assert {f.verdict for f in report.findings} == {verdict}, str(report)
+
+
 def lossy(x):
     """x, with nine digits fewer: a sum of constants the compiler would simplify."""
     return (x + 1e9 * x) - 1e9 * x
