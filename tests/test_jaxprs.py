@@ -160,7 +160,11 @@ def test_numbers_with_which_values_are_compared():
 
     assert jaxprs.compared_with(jax.make_jaxpr(f)(X)) == {6, 0.5, -3, 20, 1}
     asked = jax.make_jaxpr(lambda y: jnp.sum(jnp.where(y != -100, y, 0)) + jax.lax.fori_loop(0, 5, lambda i, c: c, 0))
-    assert jaxprs.compared_with(asked(jnp.arange(3)), whole=True) == {-100}
+    assert jaxprs.asked_for(asked(jnp.arange(3))) == {(0, "ne", -100)}
+    # not the question that JAX asks about every index
+    asked = jax.make_jaxpr(lambda z, y: jnp.where(y[1:] >= 0, z[y[1:]] + jnp.take(z, y)[1:], y[:-1] + 1 < 2))
+    assert jaxprs.asked_for(asked(X, jnp.arange(3))) == {(1, "ge", 0), (None, "lt", 2)}
+    assert jaxprs.compared_with(jax.make_jaxpr(lambda x: jnp.where(x == 0, 1, x < 3))(X), exactly=True) == {0}
 
     @jax.jit
     def within(high):

@@ -172,7 +172,9 @@ def _examined(
     whole, parts = subject.whole, subject.parts
     # an equation has the shapes of the real run anyway: trying it there needs no further compilation
     findings = [each for rule in rules.distinct(parts) for each in examine(rule, settings, recorded=not record)]
-    of_whole, missed = _whole_examined(whole, settings, miss, generic=not parts)
+    # what could not be tried alone is tried inside the whole, unless other rules rely on the data of the run
+    alone = not _note_not_alone(parts, settings) or any(f.verdict not in (Verdict.OK, Verdict.KINK) for f in findings)
+    of_whole, missed = _whole_examined(whole, settings, miss, generic=not parts or not alone)
     assumed = {f.rule: f.message for f in findings if f.kind == "data"}
     data = {name: assumed[rule.name] for rule in parts if rule.name in assumed for name in rule.blank.values()}
     of_whole = [_as_data(f, data[f.argument]) if f.argument in data else f for f in of_whole]
@@ -184,6 +186,26 @@ def _examined(
         again = [each for rule in parts for each in examine(rule, settings, generic=False)]
         findings = graver(findings, again)
     return [*findings, *of_whole], missed
+
+
+def _note_not_alone(parts: list[rules.Rule], settings: Settings) -> bool:
+    """Note the rules that are not tried alone: those with complex arguments, or called on unknown whole numbers."""
+    found = False
+    for rule in parts:
+        leaves = [leaf for k, leaf in enumerate(rule.inputs) if k not in rule.optional]
+        why = "takes complex numbers" if any(_is_complex(leaf) for leaf in leaves) else ""
+        if not is_known(rule) and any(hasattr(leaf, "dtype") and not is_float(leaf) for leaf in rule.inputs):
+            why = why or "is called inside a loop on whole numbers"
+        if why:
+            found = True
+            says = f"{rule.name} ({rule.where}) {why}, and was judged as a part of the whole gradient only"
+            settings.notes[f"{says}: what never changes there hides mistakes"] = None
+    return found
+
+
+def _is_complex(leaf: Any) -> bool:
+    """True for an array of complex numbers."""
+    return not is_key(leaf) and jnp.issubdtype(getattr(leaf, "dtype", np.bool_), np.complexfloating)
 
 
 def _without_mapped(subject: rules.Subject, settings: Settings) -> rules.Subject:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fnn.checker.extremes import extremes
 from fnn.checker.findings import Finding, Verdict, graver
 from fnn.checker.judge import judged_at
 from fnn.checker.oracles import is_float
@@ -48,8 +49,8 @@ def examine(
     if rule.idle and any(f.verdict == Verdict.FORMULA for f in findings):
         muted = replace(rule, muted=True)
         findings = _without_idle(findings, _examined(muted, settings, generic, recorded, before), rule)
-    if generic and (rule.loose or not rule.whole) and all(f.verdict in (Verdict.OK, Verdict.KINK) for f in findings):
-        findings = graver(findings, _with_others(rule, settings))
+    if generic and (rule.loose or not rule.whole) and _is_right(findings):
+        findings = graver(findings, [*_with_others(rule, settings), *_at_extremes(rule, settings)])
     if rule.expected and findings and all(f.verdict == Verdict.OK for f in findings):
         settings.notes[f"{rule.name} is declared to differ from its derivative on purpose, and is right"] = None
     return findings
@@ -106,12 +107,34 @@ def _with_others(rule: Rule, settings: Settings) -> list[Finding]:
     for others in with_others(rule, settings):
         wrong = [f for f in judged_at(others.point, settings) if f.verdict == Verdict.FORMULA]
         where = " and ".join(_place(rule, path) for path in others.paths)
-        if others.booleans:
+        if others.booleans and not others.scalars:
             says = f"; where an entry of {where} is not as all others, and right where your run called it"
             findings += [replace(f, message=f.message + says) for f in wrong]
         else:
-            findings += [_like_yours(f, where) for f in wrong]
+            findings += [_like_yours(f, where, scalars=others.scalars) for f in wrong]
     return findings
+
+
+def _at_extremes(rule: Rule, settings: Settings) -> list[Finding]:
+    """What is wrong with cotangents of another size, and with numbers that few random ones reach."""
+    findings: list[Finding] = []
+    for extreme in extremes(rule, settings):
+        wrong = [f for f in judged_at(extreme.point, settings) if f.verdict == Verdict.FORMULA]
+        if extreme.kinked:
+            # where many entries are at a kink together, only what is no number at all is surely wrong
+            wrong = [f for f in wrong if f.kind == "not finite"]
+        if extreme.guarded is None:
+            findings += [replace(f, message=f"{f.message}; {extreme.says}") for f in wrong]
+        else:
+            findings += [_within(f, extreme.guarded) for f in wrong]
+    return findings
+
+
+def _within(finding: Finding, beyond: float) -> Finding:
+    """What is wrong only beyond a number that may be a guard, such as the 80 of exp(min(x, 80))."""
+    says = f"right up to {beyond:.6g}, with which it compares{_numbers('beyond', finding)}"
+    says += ". Wrong, unless its numbers never go beyond"
+    return replace(finding, verdict=Verdict.ASSUMES, message=says, certain=True, kind="assumes")
 
 
 def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: list[Finding] | None) -> list[Finding]:
@@ -136,8 +159,11 @@ def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: 
     return [_assuming(f, assumption) if f.verdict in off else f for f in findings]
 
 
-def _like_yours(finding: Finding, where: str) -> Finding:
+def _like_yours(finding: Finding, where: str, *, scalars: bool) -> Finding:
     """What is wrong with other whole numbers, and may be so on purpose."""
+    if scalars:
+        says = f"right for the value of {where} in your run{_numbers('for another', finding)}"
+        return replace(finding, verdict=Verdict.ASSUMES, message=says, certain=True, kind="assumes")
     says = f"right for the whole numbers of {where} in your run"
     says += _numbers("for others of their range", finding)
     says += ". Wrong, unless they are all different, in order, or complete on purpose"

@@ -6,6 +6,7 @@ which the function has a value. Data keep their kind if a rule is right only for
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ from fnn.checker.oracles import is_float
 from fnn.checker.programs import Programs
 from fnn.checker.rules import Point, Rule
 from fnn.checker.witnesses import DOES_NOT_RUN, Witnesses
+from fnn.jaxprs import Asked
 from fnn.types import PyTree, is_key
 
 #: How many labels of an example are tried.
@@ -160,24 +162,30 @@ class Others:
     paths: tuple[tuple, ...]
     """Of the leaves of (inputs, data) that are others."""
     booleans: bool
+    scalars: bool
+    """True for single numbers, such as a flag, a length or a power."""
 
 
 def with_others(rule: Rule, settings: Settings) -> Iterator[Others]:
     """The rule with other booleans, and with other whole numbers, among its inputs, where there are any.
 
-    Of booleans that are all alike one is turned. Whole numbers are drawn from the range of those of the run, one of
-    them a negative number with which the rule compares, as of examples to leave out. What a rule captured stays.
+    Of booleans that are all alike one is turned. Whole numbers are drawn from the range of those of the run, some of
+    them numbers beyond it that the rule asks for, as of examples to leave out. A single flag is turned, a single whole
+    number changed by 1. What a rule captured stays.
     """
     if not is_known(rule) or rule.iterates:
         return
     random = np.random.default_rng(settings.seed + 8)
-    marks = sorted(number for number in settings.witnesses(rule).asked_for if number < 0)
+    asked = settings.witnesses(rule).asked_for
     tree = (rule.inputs, rule.data if rule.loose else ())
-    for booleans, draw in ((True, _turned), (False, partial(_redrawn, marks=marks))):
+    for booleans, scalars in itertools.product((True, False), repeat=2):
         changed = {
-            path: value for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+            path: value for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(tree))
             if hasattr(leaf, "dtype") and not is_key(leaf) and not (path[0].idx == 0 and path[1].idx in rule.fixed)
-            if (value := draw(np.asarray(leaf), random)) is not None
+            if scalars == (not np.ndim(leaf))
+            if (value := (_turned if booleans else partial(_redrawn, asked=_about(asked, number)))(
+                np.asarray(leaf), random
+            )) is not None
         }  # fmt: skip
         inputs, data = jax.tree_util.tree_map_with_path(lambda path, leaf, c=changed: c.get(path, leaf), tree)
         for low, high in ((-2.0, 2.0), (0.1, 0.9)) if changed else ():
@@ -186,12 +194,15 @@ def with_others(rule: Rule, settings: Settings) -> Iterator[Others]:
                 _drawn(_placed(rule, inputs, data if rule.loose else rule.data), numbers, 0), settings, generic=True
             )
             if _is_finite(point, settings):
-                yield Others(point, tuple(changed), booleans)
+                yield Others(point, tuple(changed), booleans, scalars)
                 break
 
 
 def _turned(value: np.ndarray, random: np.random.Generator) -> np.ndarray | None:
-    """Booleans of which one is not as all others; None for anything else. A row of one entry is not left without."""
+    """Booleans of which one is not as all others, or the other of one; None for anything else. A row of one entry is
+    not left without."""
+    if value.dtype == bool and not value.ndim:
+        return ~value
     if value.dtype != bool or not value.ndim or value.shape[-1] < 2 or not value.size or value.any() != value.all():
         return None
     turned = value.copy()
@@ -199,17 +210,45 @@ def _turned(value: np.ndarray, random: np.random.Generator) -> np.ndarray | None
     return turned
 
 
-def _redrawn(value: np.ndarray, random: np.random.Generator, marks: list[float]) -> np.ndarray | None:
-    """Other whole numbers of the same range, one of them twice; None for anything else."""
+def _about(asked: frozenset[Asked], number: int) -> list[Asked]:
+    """What is asked about one leaf; a negative number may be asked for among what is computed from any."""
+    return sorted(
+        (each for each in asked if each.source == number or (each.number < 0 and each.how in ("eq", "ne"))),
+        key=lambda each: (each.number, each.how),
+    )
+
+
+def _marks(asked: list[Asked], low: int, high: int) -> list[int]:
+    """Numbers beyond a range, the nearest, at which a question is answered differently than within."""
+    marks = set()
+    for _, how, number in asked:
+        if how in ("eq", "ne"):
+            marks.add(number)
+        elif number <= low:
+            marks.add(number if how in ("gt", "le") and number < low else number - 1)
+        elif number >= high:
+            marks.add(number if how in ("lt", "ge") and number > high else number + 1)
+    return sorted(mark for mark in marks if not low <= mark <= high)
+
+
+def _redrawn(value: np.ndarray, random: np.random.Generator, asked: list[Asked]) -> np.ndarray | None:
+    """Other whole numbers of the same range, one of them twice, or a neighbour of one; None for anything else."""
+    if np.issubdtype(value.dtype, np.integer) and not value.ndim:
+        # the smaller, for an index or a length has no place beyond
+        return np.asarray(value - 1 if value > 0 else value + 1, value.dtype)
     if not np.issubdtype(value.dtype, np.integer) or value.size < 2:
         return None
-    low, high = int(value.min()), int(value.max())
+    least, most = int(value.min()), int(value.max())
+    low, high = least, most
     if low == high:
         low, high = (low - 1, high) if low > 0 else (low, high + 1)
     drawn = random.integers(low, high, value.shape, endpoint=True).astype(value.dtype)
     drawn.flat[-1] = drawn.flat[0]
-    if marks and np.issubdtype(value.dtype, np.signedinteger):
-        drawn.flat[value.size // 2] = marks[0]
+    room = np.iinfo(value.dtype)
+    marks = [mark for mark in _marks(asked, least, most) if room.min <= mark <= room.max]
+    # the first number and the last stay equal, if there is room
+    for place, mark in zip([value.size // 2, *range(1, value.size - 1)], dict.fromkeys(marks), strict=False):
+        drawn.flat[place] = mark
     return drawn
 
 
@@ -268,6 +307,12 @@ def _drawn(rule: Rule, numbers: list[np.ndarray], shift: int) -> Rule:
         rest, structure = jax.tree.flatten(data)
         data = structure.unflatten(map(draw, numbers[count:], rest))
     return _placed(rule, inputs, data)
+
+
+def usable(rule: Rule, numbers: list[np.ndarray], settings: Settings) -> Point | None:
+    """The rule at these numbers; None if it has no finite value there."""
+    point = at(_drawn(rule, numbers, 0), settings, generic=True)
+    return point if _is_finite(point, settings) else None
 
 
 def _placed(rule: Rule, inputs: tuple, data: tuple) -> Rule:

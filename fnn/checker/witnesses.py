@@ -118,8 +118,10 @@ class Witnesses:
         """Steps that compute in a narrower dtype than their inputs and were widened."""
         self.compared_with: frozenset[float] = frozenset()
         """Numbers inside with which floating values are compared."""
-        self.asked_for: frozenset[float] = frozenset()
-        """Numbers inside that are asked for among whole ones, such as a mark for what is left out."""
+        self.asked_exactly: frozenset[float] = frozenset()
+        """Numbers inside for which floating values are asked one by one: the 0 of x == 0."""
+        self.asked_for: frozenset[jaxprs.Asked] = frozenset()
+        """What is asked inside about whole numbers, such as which are marks for what is left out."""
         self._reverse = True
         self._outputs: dict[Any, PyTree] = {}
         # the truth is compiled with little optimization, the user's run just as the user compiles it
@@ -183,7 +185,8 @@ class Witnesses:
     def _see(self, program: Any) -> None:
         self.coarse = max(self.coarse, jaxprs.coarseness(program))
         self.compared_with |= jaxprs.compared_with(program)
-        self.asked_for |= jaxprs.compared_with(program, whole=True)
+        self.asked_exactly |= jaxprs.compared_with(program, exactly=True)
+        self.asked_for |= jaxprs.asked_for(program)
         narrow = jaxprs.narrow_in(program)
         if narrow is not None:
             self.narrow[narrow] = None

@@ -11,9 +11,11 @@ from fnn.jaxprs.evaluation import AS_IT_IS, Hooks, alone, apply, bind, evaluate,
 from fnn.jaxprs.parts import (
     CALLS,
     CUSTOM,
+    Asked,
     Scan,
     Values,
     While,
+    asked_for,
     axes_of,
     bare,
     body_of,
@@ -43,11 +45,10 @@ from fnn.jaxprs.places import (
 from fnn.jaxprs.text import fingerprint, fingerprint_of, lines_of
 
 __all__ = [
-    "AS_CAPTURED", "AS_IT_IS", "CALLS", "CUSTOM", "NOWHERE", "Hooks", "Narrow", "Place", "Scan", "Traced", "Values",
-    "While", "alone", "apply", "axes_of", "bare", "bind", "body_of", "callers_of", "closed", "coarseness",
-    "compared_with",
-    "derivative_of", "doubled", "equations", "evaluate", "fingerprint", "fingerprint_of", "inside", "is_installed",
-    "is_literal",
-    "is_own", "is_sampler", "is_stopped_by_user", "largest", "line_of", "lines_of", "name_of", "narrow_in",
-    "narrowest_in", "place_of", "places_of", "primal", "replaced", "rounded_by", "source_of", "value_of",
+    "AS_CAPTURED", "AS_IT_IS", "CALLS", "CUSTOM", "NOWHERE", "Asked", "Hooks", "Narrow", "Place", "Scan", "Traced",
+    "Values", "While", "alone", "apply", "asked_for", "axes_of", "bare", "bind", "body_of", "callers_of", "closed",
+    "coarseness", "compared_with", "derivative_of", "doubled", "equations", "evaluate", "fingerprint",
+    "fingerprint_of", "inside", "is_installed", "is_literal", "is_own", "is_sampler", "is_stopped_by_user", "largest",
+    "line_of", "lines_of", "name_of", "narrow_in", "narrowest_in", "place_of", "places_of", "primal", "replaced",
+    "rounded_by", "source_of", "value_of",
 ]  # fmt: skip

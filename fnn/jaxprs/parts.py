@@ -5,6 +5,7 @@ of a scan, they are read in the same way.
 Letters: values are the arrays that a jaxpr runs on, atoms its variables and literals.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -81,29 +82,80 @@ EQUAL = ("eq", "ne")
 MOVE = ("convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "copy")
 
 
-def compared_with(jaxpr: Any, passed: Sequence[float | None] = (), *, whole: bool = False) -> frozenset[float]:
+def compared_with(jaxpr: Any, passed: Sequence[float | None] = (), *, exactly: bool = False) -> frozenset[float]:
     """The numbers in a jaxpr with which floating values are compared: the 6 of min(x, 6).
 
     Args:
         jaxpr: any.
         passed: of its inputs, those that are known numbers.
-        whole: True for those that are asked for among whole numbers: the −1 of labels != −1.
+        exactly: True for those for which the values are asked one by one: the 0 of x == 0.
     """
     inner, found = bare(jaxpr), set()
     known = dict(zip(inner.invars, passed, strict=False))
     known.update(zip(inner.constvars, map(_number, getattr(jaxpr, "consts", ())), strict=False))
-    kind = np.integer if whole else np.floating
     for equation in inner.eqns:
         numbers = [_number(a.val) if is_literal(a) else known.get(a) for a in equation.invars]
         name = equation.primitive.name
-        if name in (EQUAL if whole else COMPARE) and _is_of(kind, equation.invars[0]):
+        if name in (EQUAL if exactly else COMPARE) and _is_of(np.floating, equation.invars[0]):
             found.update(number for number in numbers if number is not None)
         elif name in MOVE:
             known[equation.outvars[0]] = numbers[0]
         body = body_of(equation)
         for each in inside(equation):
-            found |= compared_with(each, () if body is None else numbers, whole=whole)
+            found |= compared_with(each, () if body is None else numbers, exactly=exactly)
     return frozenset(found)
+
+
+class Asked(NamedTuple):
+    """A question about whole numbers: how they compare with one number."""
+
+    source: int | None
+    """Which input of the jaxpr they are, moved about at most; None if they are computed."""
+    how: str
+    number: int
+
+
+#: The same question asked from the other side.
+MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "ne"}
+#: Primitives that leave all or some of the numbers what they are.
+PICK = (*MOVE, "slice", "dynamic_slice", "transpose", "rev")
+
+
+def asked_for(jaxpr: Any, passed: Sequence[Any] | None = None) -> frozenset[Asked]:
+    """What a jaxpr asks about whole numbers: the -1 of labels != -1, the 0 of labels >= 0.
+
+    Args:
+        jaxpr: any.
+        passed: what each of its inputs is: a number, or an `Asked` with the number of the input; None if neither.
+    """
+    inner, found = bare(jaxpr), set()
+    start = [Asked(k, "", 0) for k in range(len(inner.invars))] if passed is None else passed
+    known: dict[Any, Any] = dict(zip(inner.invars, start, strict=False))
+    known.update(zip(inner.constvars, map(_number, getattr(jaxpr, "consts", ())), strict=False))
+    wraps = _wrapped(inner)
+    for equation in inner.eqns:
+        what = [_number(a.val) if is_literal(a) else known.get(a) for a in equation.invars]
+        name = equation.primitive.name
+        if name in MIRRORED and _is_of(np.integer, equation.invars[0]) and equation.outvars[0] not in wraps:
+            for this, other, how in ((what[0], what[1], name), (what[1], what[0], MIRRORED[name])):
+                if isinstance(other, float) and not isinstance(this, float):
+                    found.add(Asked(getattr(this, "source", None), how, int(other)))
+        elif name in PICK:
+            known[equation.outvars[0]] = what[0]
+        body = body_of(equation)
+        for each in inside(equation):
+            found |= asked_for(each, [None] * len(bare(each).invars) if body is None else what)
+    return frozenset(found)
+
+
+def _wrapped(inner: Any) -> set[Any]:
+    """The answers by which a negative index counts from the end: i < 0, then i + n, as JAX writes it for every x[i]."""
+    wraps = set()
+    for asks, adds in itertools.pairwise(inner.eqns):
+        index = asks.invars[0] if asks.invars else None
+        if (asks.primitive.name, adds.primitive.name) == ("lt", "add") and any(index is atom for atom in adds.invars):
+            wraps.add(asks.outvars[0])
+    return wraps
 
 
 def _is_of(kind: Any, atom: Any) -> bool:

@@ -149,6 +149,28 @@ OTHERS = {
         without_marked, TWICE, lambda bar, z, y: scattered(z, jnp.where(y == -1, 3, y), bar),
         lambda bar, z, y: scattered(z, jnp.maximum(y, 0), bar), "ASSUMES", "right for the whole numbers of argument 1",
     ),
+    "labels below 0 that are left out": (
+        lambda z, y: jnp.sum(jnp.where(y >= 0, z[y] ** 2, 0)), TWICE,
+        lambda bar, z, y: scattered(z, jnp.where(y >= 0, y, 3), bar), lambda bar, z, y: scattered(z, y, bar), "ASSUMES",
+        "right for the whole numbers of argument 1",
+    ),
+    "padding with a number beyond": (
+        lambda z, y: jnp.sum(jnp.where(y != 9, z[jnp.minimum(y, 2)] ** 2, 0)), TWICE,
+        lambda bar, z, y: scattered(z, y, bar), lambda bar, z, y: scattered(z, jnp.minimum(y, 2), bar), "ASSUMES",
+        "right for the whole numbers of argument 1",
+    ),
+    "an index as JAX takes it": (
+        lambda z, y: jnp.sum(jnp.take(z, y)), TWICE, lambda bar, z, y: bar * jax.nn.one_hot(y, 3).sum(0),
+        lambda bar, z, y: bar * jax.nn.one_hot(y, 3).max(0), "ASSUMES", "right for the whole numbers of argument 1",
+    ),
+    "a flag": (
+        lambda z, y: jnp.sum(jnp.where(y, z**2, z)), True, lambda bar, z, y: bar * jnp.where(y, 2 * z, 1),
+        lambda bar, z, y: bar * 2 * z, "ASSUMES", "right for the value of argument 1 in your run; for another",
+    ),
+    "a whole power": (
+        lambda z, n: jnp.sum(z**n), 1, lambda bar, z, n: bar * n * z ** (n - 1), lambda bar, z, n: bar * z ** (n - 1),
+        "ASSUMES", "right for the value of argument 1 in your run; for another",
+    ),
 }  # fmt: skip
 
 
@@ -160,6 +182,72 @@ def test_a_rule_is_tried_with_other_booleans_and_whole_numbers(what):
     report = fnn.check(rule(f, lambda *args: (wrong(*args), None)), V, data, strict=True)
     assert not report.ok and report.findings[0].verdict.name == verdict, str(report)
     assert says in report.findings[0].message
+
+
+def test_a_mask_is_turned_beside_targets_that_get_no_gradient():
+    def loss(p, t, m):
+        return jnp.sum(jnp.where(m, (p - t) ** 2, 0))
+
+    for kept, verdict in ((lambda m: m, Verdict.ASSUMES), (lambda m: 1, Verdict.FORMULA)):
+        own = rule(loss, lambda bar, p, t, m, kept=kept: (2 * bar * (p - t) * kept(m), None, None))
+        report = fnn.check(own, V, 2 * V, ONES)
+        assert max((found.verdict for found in report.findings), key=lambda each: each.gravity) == verdict, str(report)
+
+
+def norm(z):
+    squares = jnp.sum(z**2)
+    return jnp.where(squares == 0, 0.0, jnp.sqrt(jnp.where(squares == 0, 1.0, squares)))
+
+
+POSITIVE = jnp.array([0.5, 1.5, 2.5])
+EXTREMES = {
+    # what few random numbers reach: (function, point, right, wrong, the verdict, what is said)
+    "a cotangent that is clipped": (
+        jnp.sin, V, lambda bar, z: bar * jnp.cos(z), lambda bar, z: jnp.clip(bar, -50, 50) * jnp.cos(z), "FORMULA",
+        "right with cotangents of ordinary size",
+    ),
+    "an end for positive numbers": (
+        lambda z: jnp.sqrt(jnp.where(z < 10, z, 10.0)), POSITIVE,
+        lambda bar, z: bar * jnp.where(z < 10, 0.5 / jnp.sqrt(z), 0), lambda bar, z: bar * 0.5 / jnp.sqrt(z), "FORMULA",
+        "where numbers are beyond 10, with which it compares",
+    ),
+    "a small threshold": (
+        lambda z: jnp.log(jnp.maximum(z, 0.05)) + jnp.sqrt(z), POSITIVE,
+        lambda bar, z: bar * (jnp.where(z > 0.05, 1 / z, 0) + 0.5 / jnp.sqrt(z)),
+        lambda bar, z: bar * (1 / z + 0.5 / jnp.sqrt(z)), "FORMULA", "where numbers are below 0.05",
+    ),
+    "a guard against overflow": (
+        lambda z: jnp.exp(jnp.minimum(z, 80)), V, lambda bar, z: bar * jnp.where(z < 80, jnp.exp(z), 0),
+        lambda bar, z: bar * jnp.exp(z), "ASSUMES", "right up to 80, with which it compares; beyond its entry",
+    ),
+    "exactly 0": (
+        norm, V, lambda bar, z: bar * z / jnp.where(norm(z) == 0, 1, norm(z)), lambda bar, z: bar * z / norm(z),
+        "FORMULA", "where numbers are exactly 0, which it asks for",
+    ),
+    "a division with a guard": (
+        lambda z: z / jnp.maximum(jnp.abs(z), 1e-6), V, lambda bar, z: 0 * bar, lambda bar, z: bar * 1e-3, "FORMULA",
+        "a local derivative is missing",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EXTREMES)
+def test_a_rule_is_tried_where_few_random_numbers_are(what):
+    f, point, right, wrong, verdict, says = EXTREMES[what]
+    for backward, expected in ((right, Verdict.OK), (wrong, Verdict(verdict))):
+        own = rule(f, lambda bar, z, backward=backward: (backward(bar, z),))
+        report = fnn.check(lambda z, own=own: jnp.sum(own(z)), point)
+        gravest = max(report.findings, key=lambda found: found.verdict.gravity)
+        assert gravest.verdict in (expected, Verdict.KINK if expected == Verdict.OK else expected), str(report)
+    assert says in str(gravest.message), str(report)
+
+
+def test_a_rule_of_complex_numbers_is_tried_inside_the_whole_gradient():
+    """With an imaginary part of 0 a conjugate that is too many cannot be seen."""
+    for slope, ok in ((lambda z: z, True), (jnp.conj, False)):
+        own = rule(lambda z: z * z, lambda bar, z, slope=slope: (2 * bar * slope(z),))
+        report = fnn.check(lambda x, y, own=own: jnp.sum(jnp.real(own(x + 1j * y))), V, jnp.zeros(3))
+        assert report.ok == ok and "takes complex numbers, and was judged as a part of the whole" in str(report)
 
 
 def test_an_output_that_nothing_depends_on_has_no_cotangent():
