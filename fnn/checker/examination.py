@@ -119,6 +119,8 @@ def _at_extremes(rule: Rule, settings: Settings) -> list[Finding]:
     """What is wrong with cotangents of another size, and with numbers that few random ones reach."""
     findings: list[Finding] = []
     for extreme in extremes(rule, settings):
+        if extreme.kinked and _is_finite_by_hand(extreme.point, settings):
+            continue
         wrong = [f for f in judged_at(extreme.point, settings) if f.verdict == Verdict.FORMULA]
         if extreme.kinked:
             # where many entries are at a kink together, only what is no number at all is surely wrong
@@ -128,6 +130,12 @@ def _at_extremes(rule: Rule, settings: Settings) -> list[Finding]:
         else:
             findings += [_within(f, extreme.guarded) for f in wrong]
     return findings
+
+
+def _is_finite_by_hand(point: Point, settings: Settings) -> bool:
+    """Whether the gradient by hand is a number in every entry."""
+    hand = settings.witnesses(point.rule).compare(point).hand
+    return all(np.isfinite(g).all() for g in jax.tree.leaves(hand) if is_float(g))
 
 
 def _within(finding: Finding, beyond: float) -> Finding:
