@@ -157,6 +157,7 @@ def _explanations(
         yield from _terms(name, looks)
     for name in first.clues:
         yield from _by_row(name, looks)
+        yield from _of_sum(name, looks)
     for name in first.tries:
         if name == "misplaced" and holds(lambda look: look.same(look.hand, look.tries.get("misplaced", look.truth))):
             yield Diagnosis("the derivative is taken at the output, not at the input", True, "misplaced")
@@ -318,6 +319,20 @@ def _by_row(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
         return
     if all(look.clues[name].shape == look.truth.shape and _row_by_row(look, look.clues[name]) for look in looks):
         yield Diagnosis(f"it is off by a multiple of {name}, another for each row: a wrong term", True, "term")
+
+
+def _of_sum(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
+    """One line of something at hand, where the truth is the sum of its lines, as for a bias."""
+    shapes = [np.shape(look.clues.get(name)) for look in looks]
+    for axis, size in enumerate(shapes[0]):
+        if name.startswith(GRADIENT_OF) or size < 2 or len(set(shapes)) > 1:
+            continue
+        if not all(look.same(look.clues[name].sum(axis), look.truth) for look in looks):
+            continue
+        for k in (0, size - 1):
+            if all(look.same(look.hand, np.take(look.clues[name], k, axis)) for look in looks):
+                says = f"it equals index {k} of axis {axis} of {name}, which must be summed over that axis"
+                yield Diagnosis(says, True, "term")
 
 
 def _one_side(looks: list[Look]) -> str:

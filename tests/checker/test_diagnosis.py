@@ -112,6 +112,17 @@ def test_a_matrix_that_is_not_transposed():
     assert found.certain and found.message == "it is the cotangent times the input, part 2, which must be transposed"
 
 
+@pytest.mark.parametrize("k", [0, 2])
+def test_one_row_in_place_of_the_sum_of_all(k):
+    def at(seed, changed=lambda g: g):
+        bar = random("bar", seed).normal(size=(3, 4))
+        return Look(changed(bar[k]), bar.sum(0), {"the cotangent of the output": bar}, {}, bar)
+
+    says = f"it equals index {k} of axis 0 of the cotangent of the output, which must be summed over that axis"
+    assert diagnose(at(1), [at(2), at(3)], {}) == (says, True, "term")
+    assert diagnose(at(1), [at(2), at(3, np.abs)], {}).kind == "pattern"
+
+
 def test_what_a_rule_computes_with_in_place_of_an_argument():
     """Layer norm without its gain, a bilinear form with the wrong transpose, and the gradient of it in NumPy."""
 
