@@ -322,15 +322,15 @@ def _by_row(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
 
 
 def _of_sum(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
-    """One line of something at hand, where the truth is the sum of its lines, as for a bias."""
+    """One line of something at hand, where the truth is the sum of its lines, or a multiple of it, as for a bias."""
     shapes = [np.shape(look.clues.get(name)) for look in looks]
     for axis, size in enumerate(shapes[0]):
-        if name.startswith(GRADIENT_OF) or size < 2 or len(set(shapes)) > 1:
+        left = shapes[0][:axis] + shapes[0][axis + 1 :]
+        if name.startswith(GRADIENT_OF) or size < 2 or len(set(shapes)) > 1 or left != looks[0].truth.shape:
             continue
-        if not all(look.same(look.clues[name].sum(axis), look.truth) for look in looks):
-            continue
-        for k in (0, size - 1):
-            if all(look.same(look.hand, np.take(look.clues[name], k, axis)) for look in looks):
+        factor = _common([_factor(look, look.clues[name].sum(axis), look.truth) for look in looks])
+        for k in (0, size - 1) if factor is not None else ():
+            if all(look.same(look.hand, factor * np.take(look.clues[name], k, axis)) for look in looks):
                 says = f"it equals index {k} of axis {axis} of {name}, which must be summed over that axis"
                 yield Diagnosis(says, True, "term")
 

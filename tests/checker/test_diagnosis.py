@@ -116,7 +116,7 @@ def test_a_matrix_that_is_not_transposed():
 def test_one_row_in_place_of_the_sum_of_all(k):
     def at(seed, changed=lambda g: g):
         bar = random("bar", seed).normal(size=(3, 4))
-        return Look(changed(bar[k]), bar.sum(0), {"the cotangent of the output": bar}, {}, bar)
+        return Look(changed(2 * bar[k]), 2 * bar.sum(0), {"the cotangent of the output": bar}, {}, bar)
 
     says = f"it equals index {k} of axis 0 of the cotangent of the output, which must be summed over that axis"
     assert diagnose(at(1), [at(2), at(3)], {}) == (says, True, "term")
