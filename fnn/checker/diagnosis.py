@@ -323,10 +323,11 @@ def _by_row(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
 
 def _of_sum(name: str, looks: list[Look]) -> Iterator[Diagnosis]:
     """One line of something at hand, where the truth is the sum of its lines, or a multiple of it, as for a bias."""
-    shapes = [np.shape(look.clues.get(name)) for look in looks]
-    for axis, size in enumerate(shapes[0]):
-        left = shapes[0][:axis] + shapes[0][axis + 1 :]
-        if name.startswith(GRADIENT_OF) or size < 2 or len(set(shapes)) > 1 or left != looks[0].truth.shape:
+    shape = looks[0].clues[name].shape
+    if name.startswith(GRADIENT_OF) or any(name not in look.clues or look.clues[name].shape != shape for look in looks):
+        return
+    for axis, size in enumerate(shape):
+        if size < 2 or (*shape[:axis], *shape[axis + 1 :]) != looks[0].truth.shape:
             continue
         factor = _common([_factor(look, look.clues[name].sum(axis), look.truth) for look in looks])
         for k in (0, size - 1) if factor is not None else ():
