@@ -2,7 +2,8 @@
 
 Promises: a rule is blamed only if it runs with the longer axes, fits its inputs there, the function does the same, and
 it is right in no way of making one of these axes longer. If it is right with other axes longer, like an attention with
-more queries and one key, several axes must agree against it. An axis that could not be tried is named.
+more queries and one key, several axes must agree against it. Where longer axes meet an array that it captured, which
+keeps its one row, a mistake is ASSUMES. An axis that could not be tried is named.
 Letters: a stretch is a choice of axes that are made longer together.
 """
 
@@ -98,6 +99,8 @@ class _Trial:
         """Axes of stretches in which every rule that they reach ran and fitted."""
         self._right: dict[int, set[Axis]] = defaultdict(set)
         self._wrong: dict[int, list[tuple[tuple[Axis, ...], list[Finding]]]] = defaultdict(list)
+        self._beside: dict[int, list[Finding]] = {}
+        """What is wrong where longer axes meet a captured row, which stays one."""
 
     def pending(self, places: set[int], stretch: tuple[Axis, ...]) -> set[int]:
         """The rules that were not right with any of these axes longer."""
@@ -114,6 +117,7 @@ class _Trial:
         if [rule.name for rule in there.rules] != [rule.name for rule in self._here.rules]:
             return
         same, every = _is_same(self._here.program, there.program), True
+        beside = same or _is_same(self._here.program, there.program, but_captured=True)
         for k in places:
             rule = there.rules[k]
             if length not in _lengths((rule.inputs, rule.data)):
@@ -126,6 +130,8 @@ class _Trial:
                 self._right[k].update(stretch)
             elif fits and same and blame:
                 self._wrong[k].append((stretch, _with_place(findings, stretch, length)))
+            elif fits and beside and blame and not right:
+                self._beside.setdefault(k, [_of_one_row(f) for f in _with_place(findings, stretch, length)])
         if every:
             self.tried.update(stretch)
 
@@ -139,7 +145,8 @@ class _Trial:
 
     def wrong(self, places: set[int]) -> list[Finding]:
         """The findings on rules that are wrong and can be blamed."""
-        return [f for k in sorted(places) for f in next(self._blamed(k), [])]
+        beside = {k: [] if self._right[k] else self._beside.get(k, []) for k in places}
+        return [f for k in sorted(places) for f in next(self._blamed(k), beside[k])]
 
     def _blamed(self, k: int) -> Iterator[list[Finding]]:
         for stretch, findings in self._wrong[k]:
@@ -199,12 +206,12 @@ def _lengths(tree: PyTree) -> set[int]:
     return {size for leaf in jax.tree.leaves(tree) for size in np.shape(leaf)}
 
 
-def _is_same(here: Any, there: Any) -> bool:
+def _is_same(here: Any, there: Any, *, but_captured: bool = False) -> bool:
     """True if a function does the same on longer axes: the same operations, none of which broadcasts what was equal
     before.
 
-    Two axes of length 1 that meet are either both longer or both not; the exception is an axis that the function itself
-    adds.
+    Two axes of length 1 that meet are either both longer or both not; the exceptions are an axis that the function
+    itself adds, and, if that is asked for, an array that it captured.
     """
     if here is None or there is None:
         return here is there
@@ -212,10 +219,29 @@ def _is_same(here: Any, there: Any) -> bool:
     if [each.primitive.name for each in before] != [each.primitive.name for each in after]:
         return False
     makers = {out: each for each in after for out in each.outvars}
-    return not any(_broadcasts(old, new, makers) for old, new in zip(before, after, strict=True))
+    kept = _captured(there) if but_captured else frozenset()
+    return not any(_broadcasts(old, new, makers, kept) for old, new in zip(before, after, strict=True))
 
 
-def _broadcasts(before: Any, after: Any, makers: dict[Any, Any]) -> bool:
+def _captured(program: Any) -> frozenset[Any]:
+    """The variables of a jaxpr, and of what it holds, that depend on nothing but captured values."""
+    found: set[Any] = set()
+
+    def walk(closed: Any) -> None:
+        found.update(closed.jaxpr.constvars)
+        for equation in closed.jaxpr.eqns:
+            fixed = [jaxprs.is_literal(atom) or atom in found for atom in equation.invars]
+            if all(fixed):
+                found.update(equation.outvars)
+            if (body := jaxprs.body_of(equation)) is not None:
+                found.update(var for var, each in zip(body.jaxpr.invars, fixed, strict=True) if each)
+                walk(body)
+
+    walk(program)
+    return frozenset(found)
+
+
+def _broadcasts(before: Any, after: Any, makers: dict[Any, Any], kept: frozenset[Any]) -> bool:
     if before.primitive.name in NOT_ENTRY_BY_ENTRY or next(jaxprs.inside(before), None) is not None:
         # the body of a call or a loop is examined separately
         return False
@@ -223,7 +249,8 @@ def _broadcasts(before: Any, after: Any, makers: dict[Any, Any]) -> bool:
     if len({np.ndim(each.aval) for each in old}) != 1:
         return False
     for axis in range(np.ndim(old[0].aval)):
-        sizes = {each.aval.shape[axis] for each in new if not _is_put_there(each, axis, makers)}
+        grown = (each for each in new if jaxprs.is_literal(each) or each not in kept)
+        sizes = {each.aval.shape[axis] for each in grown if not _is_put_there(each, axis, makers)}
         if all(each.aval.shape[axis] == 1 for each in old) and len(sizes) > 1:
             return True
     return False
@@ -261,6 +288,14 @@ def _ignores_rows(finding: Finding, length: int) -> bool:
     truth = np.asarray(finding.leaf[1])
     axes = [k for k, size in enumerate(truth.shape) if size == length]
     return any(not np.take(truth, range(1, length), k).any() for k in axes)
+
+
+def _of_one_row(finding: Finding) -> Finding:
+    """What is wrong where longer axes meet a captured row: perhaps the two have as many rows by right."""
+    if finding.verdict != Verdict.FORMULA:
+        return finding
+    says = f"right with one row, as in your run. Wrong, unless what it captured has as many rows: {finding.message}"
+    return replace(finding, verdict=Verdict.ASSUMES, message=says, kind="assumes")
 
 
 def _with_place(findings: list[Finding], stretch: tuple[Axis, ...], length: int) -> list[Finding]:

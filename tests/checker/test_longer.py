@@ -139,3 +139,19 @@ def test_numbers_that_are_made_up_warn_nobody():
 
     report = fnn.check(cost, p, x, y, gradient=gradient)
     assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("gradient", ["right", "first row"])
+def test_what_meets_a_captured_row_is_wrong_under_an_assumption(gradient):
+    """The captured row stays one: perhaps it has as many rows as the examples by right."""
+    captured = normal(1, 4) + 1
+    of_bias = {"right": lambda bar: bar.sum(0), "first row": lambda bar: bar[0]}[gradient]
+    layer = rule(
+        lambda x, W, b: (x + captured) @ W + b,
+        lambda bar, x, W, b: (bar @ W.T, (x + captured).T @ bar, of_bias(bar)),
+    )
+    report = fnn.check(lambda x, W, b: jnp.sum(jnp.sin(layer(x, W, b))), X, W, B)
+    assumed = [f.message for f in report.findings if f.verdict == "ASSUMES"]
+    assert report.ok and bool(assumed) == (gradient == "first row"), str(report)
+    says = "right with one row, as in your run. Wrong, unless what it captured has as many rows: it equals index 0 of"
+    assert all(message.startswith(says) for message in assumed), assumed
