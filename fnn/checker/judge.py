@@ -6,24 +6,22 @@ other and not with the rule. Then the same inputs are tried in the working dtype
 loses more than autodiff does. Letters: g by hand, t by autodiff, d ± u by differences.
 """
 
-import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import jax
 import numpy as np
 
-from fnn import jaxprs
 from fnn.checker import explain, promises
 from fnn.checker.diagnosis import Diagnosis
 from fnn.checker.findings import Finding, Verdict
+from fnn.checker.misfits import aligned, does_not_run, of_structure
 from fnn.checker.oracles import is_float
 from fnn.checker.points import Settings
-from fnn.checker.promises import COARSE, SHARE, argument_of, of_shape, raised, said
+from fnn.checker.promises import COARSE, SHARE, argument_of, of_shape, said
 from fnn.checker.quotients import Quotients, size_of
 from fnn.checker.rules import Point, Rule
 from fnn.checker.witnesses import ALONG, DOES_NOT_RUN, Compared, NoWitness
-from fnn.types import PyTree
 
 #: Up to this many entries of one argument are all differenced; if there are more, DRAWN of them are.
 EVERY, DRAWN = 64, 4
@@ -84,10 +82,10 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
     except NoWitness as error:
         return [said(rule, Verdict.UNDECIDED, f"nothing can judge it: {str(error).splitlines()[0]}")]
     except DOES_NOT_RUN as error:
-        return [_does_not_run(rule, error)]
-    hand, structure = _aligned(rule, point.inputs, compared)
+        return [does_not_run(rule, error)]
+    hand, structure = aligned(rule, point.inputs, compared)
     if structure:
-        return [said(rule, Verdict.FORMULA, _of_structure(point, compared, structure), kind="structure")]
+        return [said(rule, Verdict.FORMULA, of_structure(point, compared, structure), kind="structure")]
     findings, leaves = _leaves(point, compared._replace(hand=hand), settings)
     leaves = _with_noise(point, leaves, settings)
     findings += _entries_judged(point, leaves, settings)
@@ -102,40 +100,6 @@ def judged_at(point: Point, settings: Settings) -> list[Finding]:
         if not point.generic and all(f.verdict in (Verdict.OK, Verdict.ASSUMES) for f in findings):
             findings = promises.in_working_dtype(point, settings, findings)
     return [_as_declared(rule, f) for f in findings] if rule.expected else findings
-
-
-#: What JAX says about a backward pass that returns a cotangent of another shape than the argument.
-ANOTHER_SHAPE = re.compile(
-    r"at output\[(\d+)\]((?:\[[^\]]*\])*) the bwd rule produced an output of (?:type|shape/dtype) \w+\[([\d,]*)\]"
-    r" corresponding to an input of (?:type|shape/dtype) \w+\[([\d,]*)\]"
-)
-
-
-def _does_not_run(rule: Rule, error: BaseException) -> Finding:
-    if (shape := ANOTHER_SHAPE.search(str(error))) is not None:
-        number, rest, got, wanted = shape.groups()
-        axes = [tuple(int(size) for size in text.split(",") if size) for text in (wanted, got)]
-        if axes[0] != axes[1]:
-            return said(rule, Verdict.FORMULA, of_shape(*axes), f"argument {number}{rest}", "shape")
-    if (says := _told(error)) is not None:
-        return said(rule, Verdict.FORMULA, says, kind="error")
-    linear = "; the tangent of a custom_jvp must be linear in its tangents" if rule.pair.has_forward_rule else ""
-    return said(rule, Verdict.FORMULA, f"the rule does not run: {raised(error)}{linear}", kind="error")
-
-
-def _told(error: BaseException) -> str | None:
-    """What the most common errors of rules mean; None for any other."""
-    place = jaxprs.line_of(error) or "an unknown line"
-    if isinstance(error, jax.errors.TracerArrayConversionError):
-        return f"the rule does not run: it uses NumPy on a traced value, at {place}. Use jax.numpy in it"
-    if isinstance(error, jax.errors.ConcretizationTypeError):
-        return f"the rule does not run: it decides by traced values in Python, at {place}. Use jnp.where in it"
-    if "bwd rule must produce" in str(error) or "tuple of length equal to the number of arguments" in str(error):
-        return (
-            "the rule does not run: backward must give a tuple with one gradient for each argument, or None for data. "
-            "Return (g,) for one argument"
-        )
-    return None
 
 
 #: What must hold even for a gradient that is declared to differ: it must run, and fit.
@@ -288,61 +252,6 @@ TOO_COARSE = 0.2
 def _not_finite(witness: str) -> str:
     gives = "gives" if witness == "autodiff" else "give"
     return f"{witness} {gives} NaN or infinity here; look at the function itself"
-
-
-def _aligned(rule: Rule, inputs: tuple, compared: Compared) -> tuple[tuple, str]:
-    """The cotangents by hand, with None if an input has no derivative; and their structure, if it differs."""
-    # None may be among the inputs too, as when a library separates the parameters of a net from the rest
-    (leaves, tree), (hand, own) = (
-        jax.tree.flatten(each, is_leaf=lambda leaf: leaf is None) for each in (inputs, compared.hand)
-    )
-    if own != tree:
-        return compared.hand, _structure(compared.hand)
-    return tree.unflatten(g if is_float(leaf) else None for leaf, g in zip(leaves, hand, strict=True)), ""
-
-
-def _of_structure(point: Point, compared: Compared, structure: str) -> str:
-    """What to say about a gradient in another structure than its inputs."""
-    says = f"the gradient must have the structure {_structure(point.inputs)} of its inputs, got {structure}"
-    if not point.rule.whole or len(compared.hand) != 1 or len(point.inputs) != 1:
-        return says
-    (hand,), (first,) = compared.hand, point.inputs
-    if isinstance(hand, tuple) and len(hand) == 2 and _is_value(hand[0], compared.value):
-        return "it gives a value beside its gradient. Pass lambda *args: g(*args)[1]"
-    if isinstance(hand, tuple) and len(hand) == 1 + len(point.data) > 1:
-        return (
-            f"it gives a gradient for each of the {len(hand)} arguments, and the first alone is checked. Pass lambda "
-            "*args: g(*args)[0], or check them all: fnn.check(lambda p: f(*p), args, gradient=lambda p: g(*p))"
-        )
-    if place := _argument_like(hand, point.data):
-        got = f"got one like argument {place}"
-        return (
-            f"the gradient must be that of argument 0, of structure {_structure(first)}, {got}. "
-            "Put that first: fnn.check(lambda p, x: f(x, p), p, x, gradient=lambda p, x: g(x, p))"
-        )
-    if jax.tree_util.all_leaves([first]):
-        return f"the gradient must be an array of shape {np.shape(first)}, got {_structure(hand)}. Give np.array of it"
-    return f"the gradient must have the structure {_structure(first)} of its argument, got {_structure(hand)}"
-
-
-def _argument_like(hand: PyTree, data: tuple) -> int:
-    """The number of the argument whose structure and shapes a gradient has; 0 if there is none."""
-    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(each)] for each in (hand, *data)]
-    fits = (jax.tree.structure(each) == jax.tree.structure(hand) for each in data)
-    return next((k for k, fit in enumerate(fits, 1) if fit and shapes[k] == shapes[0]), 0)
-
-
-def _is_value(number: PyTree, value: PyTree) -> bool:
-    """True for a number that is the value of the function, as `jax.value_and_grad` returns it."""
-    if jax.tree.structure(number) != jax.tree.structure(value) or np.shape(number) != ():
-        return False
-    return bool(np.isclose(np.asarray(number, np.float64), np.asarray(value, np.float64), rtol=1e-5))
-
-
-def _structure(tree: PyTree) -> str:
-    """A pytree as a reader would write it: its containers, with a star for each leaf."""
-    text = str(jax.tree.structure(tree, is_leaf=lambda leaf: leaf is None))
-    return text.removeprefix("PyTreeDef(").removesuffix(")")
 
 
 def _entries(leaf: Leaf, drawn: bool, random: np.random.Generator) -> np.ndarray:
