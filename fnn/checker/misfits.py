@@ -1,6 +1,6 @@
 """What cannot be compared at all: a rule that does not run, and a gradient in another structure than its inputs.
 
-Promises: the most common errors of rules are told in words; of a gradient that fits another argument its number is told.
+Promises: the most common errors of rules are told in words; if a gradient fits another argument, its number is told.
 """
 
 import re
