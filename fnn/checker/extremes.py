@@ -59,7 +59,7 @@ def extremes(rule: Rule, settings: Settings) -> Iterator[Extreme]:
         for point, where in _around(rule, size, leaves, random, settings):
             says = f"where numbers are {where} {size:.6g}, with which it compares"
             yield Extreme(point, says, size if size > FURTHEST else None)
-    for number in sorted(witnesses.asked_exactly)[:TRIED]:
+    for number in sorted(filter(np.isfinite, witnesses.asked_exactly))[:TRIED]:
         for point in _exactly(rule, number, leaves, random, settings):
             says = f"where numbers are exactly {number:.6g}, which it asks for"
             yield Extreme(point, says, kinked=number in witnesses.compared_with)
