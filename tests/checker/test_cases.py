@@ -228,6 +228,11 @@ EXTREMES = {
         lambda z: z / jnp.maximum(jnp.abs(z), 1e-6), V, lambda bar, z: 0 * bar, lambda bar, z: bar * 1e-3, "FORMULA",
         "a local derivative is missing",
     ),
+    # infinity is no number at which it can be tried
+    "infinity": (
+        lambda z: jnp.where(z == jnp.inf, 0, z**2), V, lambda bar, z: 2 * z * bar, lambda bar, z: z * bar, "FORMULA",
+        "a factor of ½ too many",
+    ),
 }  # fmt: skip
 
 
