@@ -230,8 +230,8 @@ EXTREMES = {
     ),
     # infinity is no number at which it can be tried
     "infinity": (
-        lambda z: jnp.where(z == jnp.inf, 0, z**2), V, lambda bar, z: 2 * z * bar, lambda bar, z: z * bar, "FORMULA",
-        "a factor of ½ too many",
+        lambda z: jnp.where(z == jnp.inf, 1, jnp.tanh(z)), V, lambda bar, z: bar * (1 - jnp.tanh(z) ** 2),
+        lambda bar, z: bar * (1 - jnp.tanh(z) ** 2) / 2, "FORMULA", "a factor of ½ too many",
     ),
 }  # fmt: skip
 
