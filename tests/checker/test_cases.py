@@ -230,7 +230,7 @@ EXTREMES = {
     ),
     # infinity is no number at which it can be tried
     "infinity": (
-        lambda z: jnp.where(z == jnp.inf, 1, jnp.tanh(z)), V, lambda bar, z: bar * (1 - jnp.tanh(z) ** 2),
+        lambda z: jnp.where(z == jnp.inf, 1, jnp.tanh(z)), V[None], lambda bar, z: bar * (1 - jnp.tanh(z) ** 2),
         lambda bar, z: bar * (1 - jnp.tanh(z) ** 2) / 2, "FORMULA", "a factor of ½ too many",
     ),
 }  # fmt: skip
