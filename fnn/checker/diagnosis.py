@@ -5,6 +5,7 @@ that was taken: at the same inputs with another cotangent, and at other inputs t
 with its evidence.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,6 +24,9 @@ SMALL = 1e-5
 
 #: The largest condition number of a matrix by which a gradient can be divided.
 INVERTIBLE = 1e3
+
+#: How many arrays at hand are tried in pairs.
+AT_HAND = 6
 
 #: How clues begin that are right gradients of other arguments.
 GRADIENT_OF = "the gradient of"
@@ -181,6 +185,7 @@ def _explanations(
         yield Diagnosis("it is the absolute value of the truth: a sign is lost", True, "sign")
     yield from _by_axis(looks)
     yield from _entry_by_entry(looks)
+    yield from _of_two(looks)
     evidence = f"{count}, by hand / truth {_ratios(first)}"
     yield Diagnosis(f"a wrong term or factor ({evidence})", False, "pattern")
 
@@ -347,11 +352,14 @@ def _one_side(looks: list[Look]) -> str:
 def _mixture(look: Look, clue: np.ndarray) -> tuple[float, float] | None:
     """(a, b) with hand = a · truth + b · clue, if they exist."""
     # two numbers explain any two entries
-    if look.hand.size < 4:
-        return None
-    hand, truth, term = (look.of_known(each).ravel() for each in (look.hand, look.truth, clue))
-    (a, b), _, rank, _ = np.linalg.lstsq(np.stack([truth, term], axis=1), hand, rcond=None)
-    return (float(a), float(b)) if rank == 2 and a and b and look.same(look.hand, a * look.truth + b * clue) else None
+    return None if look.hand.size < 4 else _mixture_of(look, look.hand, look.truth, clue)
+
+
+def _mixture_of(look: Look, whole: np.ndarray, one: np.ndarray, two: np.ndarray) -> tuple[float, float] | None:
+    """(a, b) with whole = a · one + b · two, if they exist."""
+    known, *terms = (look.of_known(each).ravel() for each in (whole, one, two))
+    (a, b), _, rank, _ = np.linalg.lstsq(np.stack(terms, axis=1), known, rcond=None)
+    return (float(a), float(b)) if rank == 2 and a and b and look.same(whole, a * one + b * two) else None
 
 
 def _row_by_row(look: Look, clue: np.ndarray) -> bool:
@@ -375,6 +383,29 @@ def _entry_by_entry(looks: list[Look]) -> Iterator[Diagnosis]:
             yield Diagnosis(f"it equals the truth times {name}, entry by entry: a factor too many", True, "term")
         if all(look.same(look.hand * look.clues[name], look.truth) for look in looks):
             yield Diagnosis(f"times {name}, entry by entry, it is the truth: a factor is missing", True, "term")
+        # 2x for 2x + ½: truth · x = by hand · (x + c)
+        less = _common([_factor(look, look.hand, (look.truth - look.hand) * look.clues[name]) for look in looks])
+        if less is not None and abs(less) > EXPLAINED:
+            says = f"it has {name} as a factor, entry by entry, where the truth has that plus {less:.6g}"
+            yield Diagnosis(f"{says}: a term is missing", True, "term")
+
+
+def _of_two(looks: list[Look]) -> Iterator[Diagnosis]:
+    """An error that is the sum of two things at hand, each with a factor: of an input and of what was captured."""
+    if any(look.hand.size < 6 for look in looks):
+        # two numbers explain any two entries
+        return
+    names = [
+        name for name, clue in looks[0].clues.items()
+        if clue.any() and not name.startswith(GRADIENT_OF)
+        and all(name in look.clues and look.clues[name].shape == look.truth.shape for look in looks)
+    ]  # fmt: skip
+    for one, two in itertools.combinations(names[:AT_HAND], 2):
+        pairs = [_mixture_of(look, look.hand - look.truth, look.clues[one], look.clues[two]) for look in looks]
+        first, second = (_common([None if pair is None else pair[k] for pair in pairs]) for k in (0, 1))
+        if first is not None and second is not None:
+            says = f"it is off by {first:.6g} times {one}, plus {second:.6g} times {two}: a wrong term"
+            yield Diagnosis(says, True, "term")
 
 
 def _places(looks: list[Look]) -> Iterator[Diagnosis]:

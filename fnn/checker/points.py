@@ -151,7 +151,7 @@ def _beyond(rule: Rule, normal: list[np.ndarray], settings: Settings, kinds: "di
             numbers.append(kinds[number].draw(random, leaf.shape) if number in kinds else far)
         point = at(_drawn(rule, numbers, 0), settings, generic=True)
         if _is_finite(point, settings):
-            yield point.moved(far=settings.witnesses(rule).on_host)
+            yield point.moved(far=True)
 
 
 @dataclass(frozen=True)

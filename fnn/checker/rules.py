@@ -128,7 +128,7 @@ class Point:
     y_bar: PyTree
     generic: bool = False
     far: bool = False
-    """True beyond the numbers in code on the host, where rounding may be so large that nothing can be told."""
+    """True beyond the numbers with which it compares, or those that stand in code on the host."""
     results: dict[str, Any] = field(default_factory=dict, repr=False)
     """What the witnesses have already found there."""
 

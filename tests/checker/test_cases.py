@@ -228,6 +228,11 @@ EXTREMES = {
         lambda z: z / jnp.maximum(jnp.abs(z), 1e-6), V, lambda bar, z: 0 * bar, lambda bar, z: bar * 1e-3, "FORMULA",
         "a local derivative is missing",
     ),
+    # those of a library meet the derivative to fewer digits
+    "a function in pieces": (
+        lambda z: jnp.where(z < 8, 1, 1 + 1e-7) * z, V, lambda bar, z: bar, lambda bar, z: bar * jnp.where(z < 8, 1, 2),
+        "FORMULA", "perhaps a wrong term or factor",
+    ),
     # infinity is no number at which it can be tried
     "infinity": (
         lambda z: jnp.where(z == jnp.inf, 1, jnp.tanh(z)), V[None], lambda bar, z: bar * (1 - jnp.tanh(z) ** 2),

@@ -70,6 +70,9 @@ def test_each_kind_of_mistake_has_its_name(kind, says, wrong):
     assert re.search(says, told.message), told.message
 
 
+C = random("captured").normal(size=(3, 4))
+
+
 def test_what_another_look_contradicts_is_not_said():
     # a factor at one place is none if it is another elsewhere
     first, elsewhere = look(1, lambda g, *_: 2 * g), look(2, lambda g, bar, z, d: g + z**2)
@@ -83,6 +86,16 @@ def test_what_another_look_contradicts_is_not_said():
         ("mask", "wrong only where the true gradient is at most 0, by hand / truth -1", lambda g, z: np.abs(g)),
         ("term", "it equals the truth times the input, entry by entry: a factor too many", lambda g, z: g * z),
         ("term", "times the input, entry by entry, it is the truth: a factor is missing", lambda g, z: g / z),
+        (
+            "term",
+            "it has the input as a factor, entry by entry, where the truth has that plus 0.25",
+            lambda g, z: g * z / (z + 0.25),
+        ),
+        (
+            "term",
+            "it is off by 0.1 times the input, plus -0.5 times what was captured",
+            lambda g, z: g + 0.1 * z - 0.5 * C,
+        ),
         ("pattern", "a wrong term or factor", lambda g, z: g * z**3),
     ],
 )
@@ -91,7 +104,7 @@ def test_a_factor_of_each_entry_of_a_parameter(kind, says, wrong):
 
     def at(seed):
         z, truth = (random(name, seed).normal(size=(3, 4)) for name in ("parameter", "gradient"))
-        return Look(wrong(truth, z), truth, {"the input": z, "the output": np.ones(3)})
+        return Look(wrong(truth, z), truth, {"the input": z, "the output": np.ones(3), "what was captured": C})
 
     found = diagnose(at(1), [at(2), at(3)], {})
     assert found.kind == kind and found.message.startswith(says), found
