@@ -64,7 +64,7 @@ def _examined(
         judged = judged_at(point, settings)
         if point.far:
             on_host = settings.witnesses(point.rule).on_host
-            judged = _beyond_numbers_in_code(judged) if on_host else [f for f in judged if not _is_of_pieces(f)]
+            judged = _beyond_numbers_in_code(judged) if on_host else _beyond_thresholds(judged)
         findings = graver(findings, judged)
         if any(f.verdict == Verdict.FORMULA for f in findings):
             return _elsewhere(findings, rule, settings, before) if point.generic and recorded else findings
@@ -72,6 +72,13 @@ def _examined(
         # where it does not settle, no witness agrees with another
         return _elsewhere(findings, rule, settings, before)
     return findings
+
+
+def _beyond_thresholds(findings: list[Finding]) -> list[Finding]:
+    """What is wrong beyond the numbers with which a rule compares; which entries lie there was drawn, and says nothing
+    about their places."""
+    judged = (f for f in findings if not _is_of_pieces(f))
+    return [replace(f, certain=False) if f.kind in ("entry", "slice") else f for f in judged]
 
 
 def _beyond_numbers_in_code(findings: list[Finding]) -> list[Finding]:

@@ -231,7 +231,7 @@ EXTREMES = {
     # those of a library meet the derivative to fewer digits
     "a function in pieces": (
         lambda z: jnp.where(z < 8, 1, 1 + 1e-7) * z, V, lambda bar, z: bar, lambda bar, z: bar * jnp.where(z < 8, 1, 2),
-        "FORMULA", "perhaps a wrong term or factor",
+        "FORMULA", "at random inputs, and right where your run called it",
     ),
     # infinity is no number at which it can be tried
     "infinity": (
@@ -249,7 +249,7 @@ def test_a_rule_is_tried_where_few_random_numbers_are(what):
         report = fnn.check(lambda z, own=own: jnp.sum(own(z)), point)
         gravest = max(report.findings, key=lambda found: found.verdict.gravity)
         assert gravest.verdict in (expected, Verdict.KINK if expected == Verdict.OK else expected), str(report)
-    assert says in str(gravest.message), str(report)
+    assert says in str(gravest.message) and not (gravest.kind == "entry" and gravest.certain), str(report)
 
 
 def test_a_rule_of_complex_numbers_is_tried_inside_the_whole_gradient():
