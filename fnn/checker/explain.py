@@ -64,17 +64,20 @@ BESIDE = 6
 def _left_out(looks: list[tuple[Point, Look]], path: tuple, settings: Settings) -> Diagnosis | None:
     """What is right, in every look, for another value of one argument: ones for a gain that the rule forgets."""
     point = looks[0][0]
+    rule = point.rule
+    around = jax.tree_util.tree_leaves_with_path((point.inputs, point.data if rule.loose else ()))
     beside = [
-        (at, np.shape(leaf)) for at, leaf in jax.tree_util.tree_leaves_with_path(point.inputs)
-        if at != path and at[0].idx not in point.rule.fixed and is_float(leaf) and np.size(leaf) > 1
+        (at, np.shape(leaf)) for at, leaf in around
+        if is_float(leaf) and np.size(leaf) > 1 and (at[0].idx or (at[1:] != path and at[1].idx not in rule.fixed))
     ]  # fmt: skip
     for at, shape in beside[:BESIDE]:
+        name = _named(point, at[1:]) if at[0].idx else argument_of(rule, at[1:])
         for what, (kind, change) in IN_PLACE.items():
             if kind == "transposed" and shape != shape[::-1]:
                 continue
             if all(_is_right_with(place, look, path, at, change, settings) for place, look in looks):
                 missing = "a transpose is missing, or one too many" if kind == "transposed" else "it is left out"
-                says = f"it is the derivative that holds where {argument_of(point.rule, at)} is {what}: {missing}"
+                says = f"it is the derivative that holds where {name} is {what}: {missing}"
                 return Diagnosis(says, True, kind)
     return None
 
@@ -82,9 +85,11 @@ def _left_out(looks: list[tuple[Point, Look]], path: tuple, settings: Settings) 
 def _is_right_with(
     place: Point, look: Look, path: tuple, at: tuple, change: Callable[[np.ndarray], np.ndarray], settings: Settings
 ) -> bool:
-    """True if the gradient by hand of one leaf is the true one for another value of a second leaf."""
+    """True if the gradient by hand of one leaf is the true one for another value of a second leaf, of the inputs or of
+    the data."""
+    inputs, data = _with((place.inputs, place.data), at, change)
     try:
-        _, truth, _, _ = _sides(place.moved(inputs=_with(place.inputs, at, change)), path, settings)
+        _, truth, _, _ = _sides(place.moved(inputs=inputs, data=data), path, settings)
     except DOES_NOT_RUN:
         return False
     return bool(np.isfinite(truth).all()) and look.same(look.hand, truth)

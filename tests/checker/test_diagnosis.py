@@ -168,6 +168,11 @@ def test_what_a_rule_computes_with_in_place_of_an_argument():
     )
     [wrong] = report.findings
     assert wrong.certain and wrong.message == "it is a cotangent times argument 1, which must be transposed"
+    # the other arguments of a separate gradient are data
+    value = lambda x, gain, c: jnp.sum(c * norm(x, gain))  # noqa: E731
+    without = lambda x, gain, c: jax.grad(value)(x, jnp.ones_like(gain), c)  # noqa: E731
+    [wrong] = fnn.check(value, x, gain, x[::-1], gradient=without).findings
+    assert wrong.certain and wrong.message.startswith("it is the derivative that holds where argument 1 is all ones")
 
 
 def test_what_has_one_sign_is_a_hint_and_what_is_nothing_is_no_evidence():
