@@ -296,6 +296,9 @@ def _note_inside(subject: rules.Subject, settings: Settings) -> None:
         for narrow in settings.witnesses(rule.small or rule).narrow:
             places.setdefault((narrow.dtype, str(narrow.place)), rule.name)
     for (dtype, place), name in places.items():
+        if not place and any(other == dtype and line for other, line in places):
+            # a line says more than no line
+            continue
         where = f" ({place})" if place else ""
         settings.notes[
             f"{name}: something inside computes in {dtype} whatever its inputs are{where}; the formula was judged in "

@@ -487,3 +487,9 @@ def test_a_captured_mask_that_leaves_nothing_out_is_noted(xp):
     (note,) = noted(EVERYTHING)
     assert note.endswith("that is all True: whether the gradient uses it cannot be seen. Pass it as an argument")
     assert noted(EVERYTHING.astype(float)) and not noted(SOME) and not noted(3.0 * EVERYTHING)
+
+
+def test_what_computes_in_float32_is_noted_once():
+    """The data that the function closes over are float32 in JAX."""
+    report = fnn.check(lambda w: np.mean((X @ w - Y) ** 2), W, gradient=lambda w: 2 * X.T @ (X @ w - Y) / len(Y))
+    assert report.ok and sum("computes in float32 whatever" in note for note in report.notes) == 1, str(report)
