@@ -138,8 +138,9 @@ def check(
             findings += _examined_longer(traced, args, subject, findings, settings)
         if gradient is not None:
             _note_written(partial(call.gradient or gradient, **options), call.args, settings)
-        if subject.program is not None and not all(f.verdict.fine for f in findings):
-            settings.notes.update(dict.fromkeys(filter(None, [trouble.read_beyond(subject.program, args)])))
+        wrong = subject.program is not None and not all(f.verdict.fine for f in findings)
+        if wrong and (says := trouble.read_beyond(subject.program, args)):
+            settings.notes[says] = None
         _note_captured(subject, None if gradient is None or isinstance(f, Backprop) else f, settings)
     notes = tuple(settings.notes)
     if not found and gradient is None:

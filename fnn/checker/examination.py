@@ -85,10 +85,9 @@ def _beyond_numbers_in_code(findings: list[Finding]) -> list[Finding]:
     """What is wrong beyond the numbers in code on the host: thresholds perhaps, and perhaps the inputs are smaller."""
     wrong = [f for f in findings if f.verdict == Verdict.FORMULA and f.inputs is not None]
     return [
-        replace(
-            f, verdict=Verdict.ASSUMES, certain=True, kind="assumes",
-            message=f"right for ordinary numbers{_numbers(f'for inputs of up to {_largest(f):.3g}', f)}. Wrong, unless "
-            "the inputs are never that large",
+        _on_condition(
+            f, f"right for ordinary numbers{_numbers(f'for inputs of up to {_largest(f):.3g}', f)}. Wrong, unless the "
+            "inputs are never that large",
         )
         for f in wrong
     ]  # fmt: skip
@@ -162,7 +161,7 @@ def _within(finding: Finding, beyond: float) -> Finding:
     """What is wrong only beyond a number that may be a guard, such as the 80 of exp(min(x, 80))."""
     says = f"right up to {beyond:.6g}, with which it compares{_numbers('beyond', finding)}"
     says += ". Wrong, unless its numbers never go beyond"
-    return replace(finding, verdict=Verdict.ASSUMES, message=says, certain=True, kind="assumes")
+    return _on_condition(finding, says)
 
 
 def _elsewhere(findings: list[Finding], rule: Rule, settings: Settings, before: list[Finding] | None) -> list[Finding]:
@@ -191,10 +190,15 @@ def _like_yours(finding: Finding, where: str, *, scalars: bool) -> Finding:
     """What is wrong with other whole numbers, and may be so on purpose."""
     if scalars:
         says = f"right for the value of {where} in your run{_numbers('for another', finding)}"
-        return replace(finding, verdict=Verdict.ASSUMES, message=says, certain=True, kind="assumes")
+        return _on_condition(finding, says)
     says = f"right for the whole numbers of {where} in your run"
     says += _numbers("for others of their range", finding)
     says += ". Wrong, unless they are all different, in order, or complete on purpose"
+    return _on_condition(finding, says)
+
+
+def _on_condition(finding: Finding, says: str) -> Finding:
+    """What is right under a condition, which the sentence names."""
     return replace(finding, verdict=Verdict.ASSUMES, message=says, certain=True, kind="assumes")
 
 
@@ -268,7 +272,7 @@ def _assuming(finding: Finding, assumption: str) -> Finding:
         # the numbers at which witnesses contradict each other tell nothing
         finding = Finding(finding.rule, finding.where, finding.argument, finding.verdict)
     message += _numbers("off them", finding)
-    return replace(finding, verdict=Verdict.ASSUMES, message=message, certain=True, kind="assumes")
+    return _on_condition(finding, message)
 
 
 def _assumption(rule: Rule, settings: Settings) -> str:

@@ -149,9 +149,9 @@ def _beyond(rule: Rule, normal: list[np.ndarray], settings: Settings, kinds: "di
             far = sign * random.choice(steps, leaf.shape) * random.uniform(2, 3, leaf.shape)
             far = np.where(beyond, far, leaf)
             numbers.append(kinds[number].draw(random, leaf.shape) if number in kinds else far)
-        point = at(_drawn(rule, numbers, 0), settings, generic=True)
-        if _is_finite(point, settings):
-            yield point.moved(far=True)
+        if (point := usable(rule, numbers, settings)) is not None:
+            # what was computed there is kept
+            yield dataclasses.replace(point, far=True)
 
 
 @dataclass(frozen=True)
@@ -179,14 +179,15 @@ def with_others(rule: Rule, settings: Settings) -> Iterator[Others]:
     asked = settings.witnesses(rule).asked_for
     tree = (rule.inputs, rule.data if rule.loose else ())
     for booleans, scalars in itertools.product((True, False), repeat=2):
-        changed = {
-            path: value for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(tree))
-            if hasattr(leaf, "dtype") and not is_key(leaf) and not (path[0].idx == 0 and path[1].idx in rule.fixed)
-            if scalars == (not np.ndim(leaf))
-            if (value := (_turned if booleans else partial(_redrawn, asked=_about(asked, number)))(
-                np.asarray(leaf), random
-            )) is not None
-        }  # fmt: skip
+        changed = {}
+        for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(tree)):
+            captured = path[0].idx == 0 and path[1].idx in rule.fixed
+            if captured or not hasattr(leaf, "dtype") or is_key(leaf) or scalars != (not np.ndim(leaf)):
+                continue
+            value = np.asarray(leaf)
+            other = _turned(value, random) if booleans else _redrawn(value, random, _about(asked, number))
+            if other is not None:
+                changed[path] = other
         inputs, data = jax.tree_util.tree_map_with_path(lambda path, leaf, c=changed: c.get(path, leaf), tree)
         for low, high in ((-2.0, 2.0), (0.1, 0.9)) if changed else ():
             numbers = [random.uniform(low, high, np.shape(leaf)) for leaf in jax.tree.leaves(tree)]
